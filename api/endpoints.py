@@ -1,0 +1,89 @@
+"""What each POST route does: a checked body in, bytes out."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from starlette.responses import Response
+
+from api.responses import embedding_bytes, rerank_bytes
+from api.schemas import EmbeddingRequest, RerankRequest
+from errors import InvalidRequestError, WrongModelKindError
+from runners.embedding import EmbeddingRunner
+from runners.model_pool import ModelPool
+from runners.rerank import CosineReranker, Reranker
+from settings import Settings
+
+_LARGE_ANSWER = 65_536
+"""Numbers in an answer from which its bytes are made off the event loop."""
+
+
+class Endpoints:
+    """The POST routes over one pool of models."""
+
+    def __init__(self, pool: ModelPool, settings: Settings) -> None:
+        self._pool = pool
+        self._settings = settings
+
+    async def embeddings(self, request: EmbeddingRequest) -> Response:
+        """POST /v1/embeddings."""
+        name = request.model or self._settings.embedding_model_name
+        self._at_most(len(request.input), self._settings.max_inputs, "input", "MAX_INPUTS")
+        spec = self._pool.catalog.get(name)
+        if spec.kind != "embedding":
+            raise WrongModelKindError(
+                f"{spec.name} is a reranker: it scores pairs and makes no vectors. GET /models lists the embedding "
+                "models.",
+                param="model",
+            )
+        async with self._pool.use(spec) as model:
+            assert isinstance(model.runner, EmbeddingRunner)
+            result = await model.runner.embed(
+                request.input, dimensions=request.dimensions, truncate_inputs=request.truncate is not False
+            )
+        encoding_format = request.encoding_format or "float"
+        if result.vectors.size < _LARGE_ANSWER:
+            body = embedding_bytes(result, model=name, encoding_format=encoding_format)
+        else:
+            body = await asyncio.to_thread(embedding_bytes, result, model=name, encoding_format=encoding_format)
+        return Response(body, media_type="application/json")
+
+    async def rerank(self, request: RerankRequest) -> Response:
+        """POST /v1/rerank."""
+        started = time.perf_counter()
+        name = request.model or self._settings.reranker_model_name
+        self._at_most(len(request.documents), self._settings.max_documents, "documents", "MAX_DOCUMENTS")
+        if request.top_n is not None and request.top_n < 0:
+            raise InvalidRequestError("top_n must be 0 or more; 0 and null mean all.", param="top_n")
+        spec = self._pool.catalog.get(name)
+        async with self._pool.use(spec) as model:
+            reranker: Reranker
+            if isinstance(model.runner, EmbeddingRunner):
+                reranker = CosineReranker(
+                    model.runner,
+                    query_prompt=spec.prompt("query"),
+                    document_prompt=spec.prompt("document"),
+                )
+            else:
+                reranker = model.runner
+            result = await reranker.rerank(
+                request.query, request.documents, truncate_inputs=request.truncate is not False
+            )
+        body = rerank_bytes(
+            result,
+            model=name,
+            documents=request.documents,
+            top_n=request.top_n,
+            return_documents=bool(request.return_documents),
+            processing_time_ms=(time.perf_counter() - started) * 1000,
+        )
+        return Response(body, media_type="application/json")
+
+    @staticmethod
+    def _at_most(count: int, limit: int, field: str, variable: str) -> None:
+        if count > limit:
+            raise InvalidRequestError(
+                f"{field} has {count} items; one request takes at most {limit} ({variable}). Send several requests.",
+                param=field,
+            )

@@ -1,0 +1,127 @@
+"""The GET routes, as one small Starlette app that is mounted in the Bento."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from api.errors import CatchAllMiddleware, answer_exception
+from api.responses import json_response
+from models.catalog import ModelSpec
+from models.store import ModelStore
+from runners.devices import Device
+from runners.model_pool import ModelPool
+from settings import Settings
+
+
+class Directory:
+    """What the service can say about itself and its models."""
+
+    def __init__(self, pool: ModelPool, store: ModelStore, device: Device, settings: Settings) -> None:
+        self._pool = pool
+        self._store = store
+        self._device = device
+        self._settings = settings
+
+    async def health(self, _: Request) -> Response:
+        """GET /health: alive, on which device, and which models are in memory."""
+        return json_response(
+            {
+                "status": "healthy",
+                "platform": self._device.platform,
+                "device": self._device.torch_name,
+                "models_loaded": sorted(model.name for model in self._pool.loaded()),
+            }
+        )
+
+    async def models(self, _: Request) -> Response:
+        """GET /models: every model with its facts and its state."""
+        return json_response(await asyncio.to_thread(self._listing))
+
+    async def openai_models(self, _: Request) -> Response:
+        """GET /v1/models, as OpenAI answers it."""
+        data = [openai_model(spec) for spec in self._pool.catalog]
+        return json_response({"object": "list", "data": data})
+
+    async def openai_model(self, request: Request) -> Response:
+        """GET /v1/models/{id}; the id may hold a slash."""
+        return json_response(openai_model(self._pool.catalog.get(request.path_params["name"])))
+
+    def _listing(self) -> dict[str, Any]:
+        return {
+            "default_embedding_model": self._settings.embedding_model_name,
+            "default_reranker_model": self._settings.reranker_model_name,
+            "models": list(self._facts()),
+        }
+
+    def _facts(self) -> Iterator[dict[str, Any]]:
+        loaded = {model.name: model for model in self._pool.loaded()}
+        for spec in self._pool.catalog:
+            status = self._pool.status(spec)
+            stored = self._store.find(spec)
+            facts = stored.facts if stored else None
+            model = loaded.get(spec.name)
+            yield {
+                "id": spec.name,
+                "full_name": spec.repo,
+                "aliases": spec.aliases,
+                "kind": spec.kind,
+                "group": spec.group,
+                "languages": spec.languages,
+                "tasks": ["embedding", "rerank (cosine)"] if spec.kind == "embedding" else ["rerank"],
+                "state": status.state,
+                "detail": status.detail or None,
+                "import_progress": status.progress,
+                "backend": model.engine.backend.name if model else None,
+                "max_tokens": facts.max_tokens if facts else spec.max_tokens,
+                "dimensions": facts.dimensions if facts else spec.dimensions,
+                "matryoshka_dimensions": spec.matryoshka,
+                "pooling": facts.pooling if facts else spec.pooling,
+                "normalized_by_authors": spec.normalized,
+                "prompts": spec.prompts,
+                "instruction": spec.instruction,
+                "license": spec.license,
+                "commercial_use": spec.commercial,
+                "parameters": facts.parameters if facts else spec.parameters,
+                "download_bytes": spec.download_bytes,
+                "stored_bytes": facts.weight_bytes if facts else None,
+                "revision": facts.revision if facts else spec.revision,
+                "requires": spec.requires,
+                "verified": spec.verified,
+                "note": spec.note,
+            }
+
+
+def openai_model(spec: ModelSpec) -> dict[str, Any]:
+    """A model in OpenAI's words; `created` is unknown and therefore 0."""
+    return {"id": spec.name, "object": "model", "created": 0, "owned_by": spec.repo.split("/")[0]}
+
+
+def build_routes() -> Starlette:
+    """The app to mount; the service sets `app.state.directory` before the first request."""
+
+    def call(name: str) -> Any:
+        async def endpoint(request: Request) -> Response:
+            response: Response = await getattr(request.app.state.directory, name)(request)
+            return response
+
+        return endpoint
+
+    return Starlette(
+        routes=[
+            Route("/health", call("health"), methods=["GET"]),
+            Route("/models", call("models"), methods=["GET"]),
+            Route("/v1/models", call("openai_models"), methods=["GET"]),
+            Route("/v1/models/{name:path}", call("openai_model"), methods=["GET"]),
+        ],
+        middleware=[Middleware(CatchAllMiddleware)],
+        exception_handlers={HTTPException: answer_exception},
+    )

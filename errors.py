@@ -1,0 +1,120 @@
+"""The error family: every failure that a client may see, with its status, type and code.
+
+ServiceError
+├── InvalidRequestError 400      the request is wrong; `param` names the field
+│   ├── WrongModelKindError      a reranker asked for vectors
+│   └── InputTooLongError        more tokens than fit, and `truncate` is false
+├── RouteNotFoundError 404       no such path
+├── ModelNotFoundError 404       no such model; the message offers the nearest names
+├── MethodNotAllowedError 405
+├── RequestIncompleteError 408   the body did not arrive in time
+├── BodyTooLargeError 413
+├── OverloadedError 429          the queue is full; Retry-After
+├── InternalError 500            ours; details go to the log, never to the client
+├── UpstreamError 502            a forwarded provider answered nonsense or refused
+├── ModelUnavailableError 503    known, but cannot be served now; the message says why
+├── ShuttingDownError 503
+└── DeadlineError 504
+
+Raised where the failure is known, turned into bytes in one place (api/errors.py).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ServiceError(Exception):
+    """Base of the family: `message` is for the client, so it never holds what a user sent."""
+
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "server_error"
+    code: ClassVar[str] = "internal_error"
+
+    def __init__(self, message: str, *, param: str | None = None, retry_after_s: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.retry_after_s = retry_after_s
+
+
+class InvalidRequestError(ServiceError):
+    """400: the request is wrong; `param` names the field."""
+
+    status, type, code = 400, "invalid_request_error", "invalid_value"
+
+
+class WrongModelKindError(InvalidRequestError):
+    """400: the model exists, but does not do what this route does."""
+
+    code = "wrong_model_kind"
+
+
+class InputTooLongError(InvalidRequestError):
+    """400: more tokens than the model takes, and the request forbids truncation."""
+
+    code = "input_too_long"
+
+
+class RouteNotFoundError(ServiceError):
+    """404: no such path."""
+
+    status, type, code = 404, "invalid_request_error", "route_not_found"
+
+
+class ModelNotFoundError(ServiceError):
+    """404: no model of that name in the catalogue."""
+
+    status, type, code = 404, "invalid_request_error", "model_not_found"
+
+
+class MethodNotAllowedError(ServiceError):
+    """405: the path exists for another method."""
+
+    status, type, code = 405, "invalid_request_error", "method_not_allowed"
+
+
+class RequestIncompleteError(ServiceError):
+    """408: the body did not arrive before the deadline."""
+
+    status, type, code = 408, "invalid_request_error", "request_timeout"
+
+
+class BodyTooLargeError(ServiceError):
+    """413: the body exceeds MAX_BODY_BYTES."""
+
+    status, type, code = 413, "invalid_request_error", "body_too_large"
+
+
+class OverloadedError(ServiceError):
+    """429: more work is queued than is allowed."""
+
+    status, type, code = 429, "rate_limit_error", "rate_limit_exceeded"
+
+
+class InternalError(ServiceError):
+    """500: our fault; the message gives nothing away."""
+
+
+class UpstreamError(ServiceError):
+    """502: a provider to which the request was forwarded failed."""
+
+    status, code = 502, "upstream_error"
+
+
+class ModelUnavailableError(ServiceError):
+    """503: the model is in the catalogue, but cannot be served now; the message says why."""
+
+    status, code = 503, "model_unavailable"
+
+
+class ShuttingDownError(ServiceError):
+    """503: the process is going down; another replica will answer."""
+
+    status, code = 503, "shutting_down"
+
+
+class DeadlineError(ServiceError):
+    """504: no answer within REQUEST_TIMEOUT_S."""
+
+    status, code = 504, "deadline_exceeded"

@@ -1,0 +1,173 @@
+"""What a model is: `ModelSpec`, validated from YAML, and the names by which requests may call it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from errors import ModelNotFoundError
+
+CATALOG_PATH = Path(__file__).with_name("catalog.yaml")
+
+Pooling = Literal["cls", "mean", "last"]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
+Repo = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*/[\w.-]+$", max_length=120)]
+
+
+class CatalogError(ValueError):
+    """The catalogue file is wrong; the message names the file, the block and the key."""
+
+
+class Tokenizer(BaseModel, frozen=True, extra="forbid"):
+    """What the repository's own tokenizer files leave out or get wrong on this stack."""
+
+    backend: Literal["auto", "bert-japanese", "xlm-roberta"] = Field(
+        "auto", description="Tokenizer to build where the repository's own class misbehaves."
+    )
+    lower_case: bool = Field(False, description="Lower-case the text first (sentence-transformers' do_lower_case).")
+    append_eos: bool = Field(False, description="Close the ids with the end-of-text token, which tokenizer.json omits.")
+
+
+class YesNoScoring(BaseModel, frozen=True, extra="forbid"):
+    """A causal language model as reranker: score = logit(yes) - logit(no) after a chat template."""
+
+    prefix: str = Field(description="Text before the instruction, special tokens written out.")
+    body: str = Field(description="Text with the places {instruction}, {query} and {document}, in that order.")
+    suffix: str = Field(description="Text after the document; never truncated.")
+    yes: str = Field(description="The token whose logit counts for relevance.")
+    no: str = Field(description="The token whose logit counts against it.")
+
+
+class ModelSpec(BaseModel, frozen=True, extra="forbid"):
+    """One block of the catalogue: every fact about a model that the service needs or shows."""
+
+    name: Name = Field(description="Short name, as requests say it.")
+    repo: Repo = Field(description="Full name: the repository on the Hugging Face Hub.")
+    aliases: tuple[str, ...] = Field((), description="Other names that mean this model.")
+    kind: Literal["embedding", "reranker"]
+    group: Literal["japanese", "multilingual", "english", "legacy", "custom"] = "custom"
+    languages: tuple[str, ...] = Field((), description="ISO 639-1 codes, or 'multilingual'.")
+    revision: str | None = Field(
+        None, pattern=r"^[0-9a-f]{40}$", description="Pinned commit. None: the newest commit of main at import."
+    )
+    conversion: Literal["native", "jina_v2_flash", "gte", "jina_bert", "nv_embed", "cohere"] = Field(
+        "native", description="How the checkpoint is made ready at import; native needs no rewriting."
+    )
+    package: str | None = Field(None, description="Installed Python package that carries the weights in `model/`.")
+    max_tokens: int | None = Field(
+        None, gt=8, description="Tokens that fit, special ones included. None: read from the repository."
+    )
+    dimensions: int | None = Field(None, gt=0, description="Width of the vector. None: read from the repository.")
+    matryoshka: tuple[int, ...] = Field((), description="Smaller widths that the model was trained for.")
+    pooling: Pooling | None = Field(
+        None, description="For repositories that do not say. Where 1_Pooling/config.json exists, that file wins."
+    )
+    normalized: bool = Field(
+        False, description="The authors' own pipeline ends in unit vectors (served ones always are unit length)."
+    )
+    prompts: dict[str, str] = Field(
+        {}, description="prompt name -> text put before the input. 'query' and 'document' answer input_type."
+    )
+    instruction: str | None = Field(
+        None, description="Default for {instruction} in prompts and templates; a request may send its own."
+    )
+    scoring: YesNoScoring | None = Field(None, description="Only for rerankers that are causal language models.")
+    tokenizer: Tokenizer = Tokenizer()
+    attention: Literal["sdpa", "eager"] = Field("sdpa", description="eager where the class has no fused attention.")
+    requires: tuple[str, ...] = Field((), description="Python modules that the tokenizer needs.")
+    license: str = Field("unknown", description="SPDX identifier, or the words of the repository.")
+    commercial: bool | None = Field(None, description="Whether the licence allows commercial use. None: unknown.")
+    parameters: int | None = Field(None, gt=0)
+    download_bytes: int | None = Field(None, gt=0, description="Size of the files that an import downloads.")
+    verified: bool = Field(False, description="Checked here against real weights, not only against the architecture.")
+    note: str = Field("", description="What a person should know before choosing this model.")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name that a request may use."""
+        return (self.name, self.repo, *self.aliases)
+
+    def prompt(self, name: str) -> str:
+        """The text put before an input of that side, with the default instruction; empty where there is none."""
+        return self.prompts.get(name, "").replace("{instruction}", self.instruction or "")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ModelSpec:
+        if self.kind == "reranker" and (self.pooling or self.matryoshka or self.dimensions):
+            raise ValueError("a reranker has no pooling, dimensions or matryoshka")
+        if self.kind == "embedding" and self.scoring:
+            raise ValueError("scoring is for rerankers")
+        for width in self.matryoshka:
+            if self.dimensions is None or width >= self.dimensions:
+                raise ValueError(f"matryoshka width {width} is not below dimensions {self.dimensions}")
+        for prompt_name, text in self.prompts.items():
+            if "{instruction}" in text and self.instruction is None:
+                raise ValueError(f"prompts.{prompt_name} uses {{instruction}}, but no instruction is given")
+        return self
+
+
+class Catalog:
+    """Every known model, found by short name, full name or alias, whatever the letters' case."""
+
+    def __init__(self, specs: Sequence[ModelSpec]) -> None:
+        self._specs = tuple(specs)
+        self._by_name: dict[str, ModelSpec] = {}
+        for spec in specs:
+            for name in {name.lower() for name in spec.names}:
+                if name in self._by_name:
+                    raise CatalogError(
+                        f"the name {name!r} means two models: {self._by_name[name].repo} and {spec.repo}"
+                    )
+                self._by_name[name] = spec
+
+    def __iter__(self) -> Iterator[ModelSpec]:
+        return iter(self._specs)
+
+    def get(self, name: str) -> ModelSpec:
+        """The model that a request named, or ModelNotFoundError with the nearest names."""
+        spec = self._by_name.get(name.strip().lower())
+        if spec is None:
+            known = {candidate: found.name for candidate, found in self._by_name.items()}
+            close = difflib.get_close_matches(name.lower()[:200], known, n=5, cutoff=0.5)
+            nearest = list(dict.fromkeys(known[candidate] for candidate in close))
+            hint = f" Did you mean {', '.join(nearest)}?" if nearest else ""
+            raise ModelNotFoundError(
+                f"There is no model of that name.{hint} GET /models lists every model.", param="model"
+            )
+        return spec
+
+
+def load_catalog(*extra: Path) -> Catalog:
+    """The built-in catalogue and any extra files; a later block replaces an earlier one of the same name."""
+    specs: dict[str, ModelSpec] = {}
+    for path in (CATALOG_PATH, *extra):
+        for spec in _read(path):
+            specs[spec.name.lower()] = spec
+    return Catalog(list(specs.values()))
+
+
+def _read(path: Path) -> list[ModelSpec]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CatalogError(f"{path}: cannot be read ({error.strerror}).") from None
+    except yaml.YAMLError as error:
+        raise CatalogError(f"{path}: not valid YAML: {error}") from None
+    if not isinstance(content, dict) or set(content) != {"models"} or not isinstance(content["models"], list):
+        raise CatalogError(f"{path}: expected one top-level key, 'models', that holds a list of blocks.")
+    return [_spec(path, number, block) for number, block in enumerate(content["models"], start=1)]
+
+
+def _spec(path: Path, number: int, block: object) -> ModelSpec:
+    title = block.get("name", "without a name") if isinstance(block, dict) else "not a mapping"
+    try:
+        return ModelSpec.model_validate(block)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"]) or "block"
+        raise CatalogError(f"{path}: block {number} ({title}), key {key!r}: {first['msg']}.") from None

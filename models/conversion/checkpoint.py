@@ -1,0 +1,102 @@
+"""Read a checkpoint's tensors from safetensors or pickle, and write safetensors."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from errors import ModelUnavailableError
+
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+
+
+def link(source: Path, target: Path) -> None:
+    """Hard-link a file, or copy it where the file systems differ."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    origin = source.resolve()  # a Hub cache holds links
+    try:
+        os.link(origin, target)
+    except OSError:
+        shutil.copyfile(origin, target)
+
+
+def safetensors_files(folder: Path) -> list[Path]:
+    """The weight files at the top of a folder, shards in order; empty where there is only pickle."""
+    single = folder / WEIGHTS
+    return [single] if single.is_file() else sorted(folder.glob("model-*-of-*.safetensors"))
+
+
+def tensors(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
+    """Every tensor of a checkpoint, one at a time, so that a large one never lies in memory twice."""
+    files = safetensors_files(folder)
+    for path in files:
+        with safe_open(path, framework="pt") as file:
+            for name in file:
+                yield name, file.get_tensor(name)
+    if not files:
+        for path in sorted(folder.glob("pytorch_model*.bin")):
+            yield from _unpickle(path).items()
+
+
+def _unpickle(path: Path) -> dict[str, torch.Tensor]:
+    """Tensors of a pickle file; `weights_only` refuses every pickle that would run code."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except RuntimeError:  # the format before torch 1.6 cannot be memory-mapped
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    return {name: tensor for name, tensor in content.items() if isinstance(tensor, torch.Tensor)}
+
+
+def rewrite(source: Path, target: Path, rename: Callable[[str, torch.Tensor], dict[str, torch.Tensor]]) -> None:
+    """Write `model.safetensors` in `target`: each tensor of `source` as the tensors that `rename` makes of it."""
+    result: dict[str, torch.Tensor] = {}
+    storages: set[int] = set()
+    for name, tensor in tensors(source):
+        for new_name, new_tensor in rename(name, tensor).items():
+            if new_name in result:
+                raise ModelUnavailableError(f"The checkpoint has two tensors that both become {new_name}.")
+            storage = new_tensor.untyped_storage().data_ptr()
+            shared = storage in storages  # safetensors refuses tensors that share memory
+            storages.add(storage)
+            result[new_name] = new_tensor.clone() if shared or not new_tensor.is_contiguous() else new_tensor
+    if not result:
+        raise ModelUnavailableError("The checkpoint holds no weights (neither safetensors nor pytorch_model.bin).")
+    save_file(result, target / WEIGHTS, metadata={"format": "pt"})
+
+
+def unchanged(name: str, tensor: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The identity for `rewrite`."""
+    return {name: tensor}
+
+
+def link_weights(source: Path, target: Path) -> None:
+    """Take the safetensors files over as they are, or write pickled tensors as safetensors."""
+    files = safetensors_files(source)
+    if not files:
+        return rewrite(source, target, unchanged)
+    for path in files:
+        link(path, target / path.name)
+    if (source / INDEX).is_file() and len(files) > 1:
+        link(source / INDEX, target / INDEX)
+    return None
+
+
+def read_json(path: Path) -> dict[str, object]:
+    """A JSON object, or an empty one where the file is missing."""
+    if not path.is_file():
+        return {}
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return content if isinstance(content, dict) else {}
+
+
+def write_json(path: Path, content: dict[str, object]) -> None:
+    """Write a JSON object for people to read."""
+    path.write_text(json.dumps(content, ensure_ascii=False, indent=2), encoding="utf-8")

@@ -1,0 +1,146 @@
+"""Fetch the files of a repository that an import needs, and no others, from the Hub or a mirror."""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from errors import ModelUnavailableError
+from models.catalog import ModelSpec
+from settings import Settings
+
+_SMALL_FILES = (
+    "config.json",
+    "modules.json",
+    "sentence_bert_config.json",
+    "config_sentence_transformers.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "entity_vocab.json",
+    "sentencepiece.bpe.model",
+    "spm.model",
+    "spiece.model",
+    "tokenizer.model",
+    "chat_template.jinja",
+    "[0-9]_*/config.json",
+)
+_SAFETENSORS = ("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json")
+_PICKLES = ("pytorch_model.bin", "pytorch_model-*-of-*.bin", "pytorch_model.bin.index.json")
+_LAYER_WEIGHTS = ("[0-9]_*/model.safetensors", "[0-9]_*/pytorch_model.bin")
+
+_WATCH_S = 0.5
+
+Progress = Callable[[int, int], None]
+"""Called with the bytes that are here and the bytes in all."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A folder that holds one commit of a repository."""
+
+    folder: Path
+    revision: str
+
+
+def needed_files(names: list[str]) -> list[str]:
+    """Of a repository's files, those that an import reads: safetensors before pickle, no onnx, no code."""
+
+    def matching(patterns: tuple[str, ...]) -> list[str]:
+        return [name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
+
+    weights = matching(_SAFETENSORS)
+    if not any(name.endswith(".safetensors") for name in weights):
+        weights = matching(_PICKLES)
+    layers = [
+        name
+        for name in matching(_LAYER_WEIGHTS)
+        if name.endswith(".safetensors") or name.replace("pytorch_model.bin", "model.safetensors") not in names
+    ]
+    return matching(_SMALL_FILES) + weights + layers
+
+
+def download(spec: ModelSpec, folder: Path, settings: Settings, progress: Progress) -> Snapshot:
+    """Fetch into `folder`, going on where an earlier try stopped; ModelUnavailableError says what failed."""
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+
+    token = settings.hf_token.get_secret_value() if settings.hf_token else None
+    where = f"{spec.repo} from {settings.hf_endpoint}"
+    try:
+        info = HfApi(endpoint=settings.hf_endpoint, token=token).model_info(
+            spec.repo, revision=spec.revision, files_metadata=True, timeout=30
+        )
+        sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
+        wanted = needed_files(list(sizes))
+        revision = info.sha or "unknown"
+        total = sum(sizes[name] for name in wanted)
+        with _watched(folder, total, progress):
+            snapshot_download(
+                spec.repo,
+                revision=revision,
+                local_dir=folder,
+                allow_patterns=[_literal(name) for name in wanted],
+                endpoint=settings.hf_endpoint,
+                token=token,
+            )
+    except GatedRepoError:
+        raise ModelUnavailableError(
+            f"{where} is gated: accept its terms on the Hub and set HF_TOKEN to a token of that account."
+        ) from None
+    except RepositoryNotFoundError:
+        raise ModelUnavailableError(
+            f"{where}: no such repository, or a private one and HF_TOKEN does not open it."
+        ) from None
+    except HfHubHTTPError as error:
+        status = error.response.status_code if error.response is not None else "no"
+        raise ModelUnavailableError(f"Downloading {where} failed with status {status}. Try again.") from error
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ModelUnavailableError(
+            f"Downloading {where} failed ({type(error).__name__}). Check the network, HF_ENDPOINT and the proxy "
+            f"variables, or put the files into {settings.reranker_models_dir}."
+        ) from error
+    missing = [name for name in wanted if not (folder / name).is_file()]
+    if missing:
+        raise ModelUnavailableError(f"Downloading {where} ended without {', '.join(missing)}. Try again.")
+    return Snapshot(folder, revision)
+
+
+@contextlib.contextmanager
+def _watched(folder: Path, total: int, progress: Progress) -> Iterator[None]:
+    """Report the bytes on disk twice a second: partial files count, and a resumed download starts where it is."""
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(_WATCH_S):
+            progress(min(_bytes_below(folder), total), total)
+
+    thread = threading.Thread(target=watch, name="download-progress", daemon=True)
+    progress(0, total)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+    progress(total, total)
+
+
+def _bytes_below(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):  # a partial file is renamed while we look
+            total += path.stat().st_size if path.is_file() else 0
+    return total
+
+
+def _literal(name: str) -> str:
+    return "".join(f"[{char}]" if char in "*?[" else char for char in name)

@@ -1,0 +1,37 @@
+"""What an import found out about a checkpoint; kept in the store beside the weights."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+from models.catalog import ModelSpec, Pooling
+
+FORMAT = 1
+"""Version of the stored layout. A model stored under another number is imported anew."""
+
+
+class ModelFacts(BaseModel, frozen=True, extra="forbid"):
+    """Everything that serving needs and the catalogue does not pin down."""
+
+    format: int = FORMAT
+    repo: str
+    revision: str = Field(description="Commit of the Hub, or `local-` and a hash of an imported folder.")
+    architecture: str = Field(description="Class name in transformers, or one of our own modules.")
+    max_tokens: int
+    dimensions: int | None = Field(None, description="Width of the vector; None for a reranker.")
+    pooling: Pooling | Literal["latent"] | None = None
+    dense: tuple[str, ...] = Field((), description="Folders of sentence-transformers Dense layers, in order.")
+    token_type_ids: bool = Field(False, description="Whether the model reads segment ids.")
+    pad_id: int = Field(0, description="Token id that fills a batch on the right.")
+    closing_ids: tuple[int, ...] = Field((), description="Ids that belong at the end and tokenizer.json leaves out.")
+    parameters: int
+    weight_dtype: str = Field(description="Data type of the stored tensors.")
+    weight_bytes: int
+    sha256: dict[str, str] = Field(description="File name -> digest of every stored file.")
+
+
+def shown_dimensions(spec: ModelSpec, facts: ModelFacts | None) -> int | None:
+    """Width of the model's vectors, as far as it is known before the import."""
+    return facts.dimensions if facts else spec.dimensions

@@ -1,0 +1,128 @@
+"""The BentoML model store: look up, register, list and remove imported models.
+
+Registering is one rename of a finished folder, so a killed import leaves nothing that looks like a model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bentoml import Tag
+from bentoml._internal.configuration.containers import BentoMLContainer
+from bentoml._internal.models.model import Model, ModelContext
+from bentoml.exceptions import BentoMLException
+from pydantic import ValidationError
+
+from models.catalog import ModelSpec
+from models.facts import FORMAT, ModelFacts
+
+MODEL_YAML = "model.yaml"
+_TAG_LIMIT = 63
+_VERSION_LENGTH = 12
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """A model that can be served: a folder of safetensors and tokenizer files, and its facts."""
+
+    tag: str
+    folder: Path
+    facts: ModelFacts
+
+
+def tag_name(repo: str) -> str:
+    """`BAAI/bge-m3` -> `baai--bge-m3`: lower case, no slash, at most 63 characters."""
+    name = re.sub(r"[^a-z0-9._-]", "-", repo.lower().replace("/", "--"))
+    if len(name) <= _TAG_LIMIT:
+        return name
+    digest = hashlib.sha256(repo.lower().encode()).hexdigest()[:8]
+    return f"{name[: _TAG_LIMIT - 9]}-{digest}"
+
+
+def version(revision: str) -> str:
+    """The part of a revision that names a version in the store."""
+    return revision.removeprefix("local-")[:_VERSION_LENGTH]
+
+
+class ModelStore:
+    """The store below BENTOML_HOME, and a working folder for imports on the same file system."""
+
+    def __init__(self, home: Path | None = None) -> None:
+        root = Path(BentoMLContainer.bentoml_home.get()) if home is None else home
+        self.models = root / "models"
+        self.work = root / "imports"
+
+    def find(self, spec: ModelSpec) -> StoredModel | None:
+        """The stored model: the pinned revision where it is there, else the newest."""
+        found = list(self._versions(self.models / tag_name(spec.repo)))
+        pinned = [stored for stored in found if stored.facts.revision == spec.revision]
+        newest = sorted(found, key=lambda stored: (stored.folder / MODEL_YAML).stat().st_mtime)
+        candidates = pinned or newest
+        return candidates[-1] if candidates else None
+
+    def list(self) -> list[StoredModel]:
+        """Every model of ours in the store, by tag."""
+        folders = sorted(self.models.iterdir()) if self.models.is_dir() else []
+        return [stored for folder in folders if folder.is_dir() for stored in self._versions(folder)]
+
+    def staging(self, spec: ModelSpec) -> Path:
+        """A new empty folder to build a model in; `register` moves it into the store."""
+        folder = self.work / f"{tag_name(spec.repo)}.{uuid.uuid4().hex[:8]}"
+        folder.mkdir(parents=True)
+        return folder
+
+    def register(self, staging: Path, facts: ModelFacts, labels: dict[str, str]) -> StoredModel:
+        """Turn a finished staging folder into a stored model, in one step that cannot half happen."""
+        tag = Tag(tag_name(facts.repo), version(facts.revision))
+        model = Model.create(
+            tag,
+            module="",
+            api_version="v1",
+            signatures={},
+            labels=labels,
+            metadata=facts.model_dump(mode="json"),
+            context=ModelContext(framework_name="", framework_versions={}),
+        )
+        with (staging / MODEL_YAML).open("w", encoding="utf-8") as file:
+            model.info.dump(file)
+        shutil.rmtree(model.path, ignore_errors=True)
+        target = self.models / tag.path()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists():  # an older format, or what a killed import of another tool left
+            shutil.move(target, self.work / f"replaced.{uuid.uuid4().hex[:8]}")
+        os.rename(staging, target)
+        (self.models / tag.latest_path()).write_text(str(tag.version), encoding="utf-8")
+        self._sweep()
+        return StoredModel(str(tag), target, facts)
+
+    def remove(self, spec: ModelSpec) -> int:
+        """Delete every stored version; the number of versions that there were."""
+        folder = self.models / tag_name(spec.repo)
+        count = len(list(self._versions(folder)))
+        shutil.rmtree(folder, ignore_errors=True)
+        return count
+
+    def _sweep(self) -> None:
+        for leftover in self.work.glob("replaced.*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+    def _versions(self, folder: Path) -> Iterator[StoredModel]:
+        if not folder.is_dir():
+            return
+        for path in sorted(folder.iterdir()):
+            if not (path / MODEL_YAML).is_file():
+                continue
+            try:
+                model = Model.from_path(path)
+                facts = ModelFacts.model_validate(model.info.metadata)
+            except (BentoMLException, ValidationError):
+                continue  # somebody else's model, or another format of ours
+            if facts.format == FORMAT:
+                yield StoredModel(str(model.tag), path, facts)

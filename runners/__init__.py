@@ -1,0 +1,1 @@
+"""What runs a model; nothing here knows HTTP. Read embedding.py and rerank.py first."""

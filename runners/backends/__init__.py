@@ -1,0 +1,36 @@
+"""Engines that turn a padded batch into one row a text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ids = NDArray[np.int64]
+Rows = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Padded inputs of one forward pass, each (B, T); padding is on the right."""
+
+    input_ids: Ids
+    attention_mask: Ids
+    token_type_ids: Ids | None
+
+
+class Backend(Protocol):
+    """A loaded model."""
+
+    name: str
+    """What /models says of it: `torch float32 on cpu`."""
+
+    def forward(self, batch: Batch) -> Rows:
+        """(B, T) ids -> (B, H) pooled vectors of an embedder, (B, 1) logits of a reranker, in float32."""
+        ...
+
+    def close(self) -> None:
+        """Give the memory back."""
+        ...

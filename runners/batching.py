@@ -1,0 +1,268 @@
+"""Adaptive batching across requests: admit, fill by padded tokens, one worker thread, futures.
+
+A request becomes a job: its inputs, sorted by length and cut into chunks by cost. The worker takes the next chunk,
+adds chunks of other jobs that fit, and runs them together. New jobs and jobs that already had a turn alternate, so
+a request of thousands of texts delays a small one by a batch or two, and small ones never starve it.
+A lone request is never kept waiting for company.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from collections.abc import Sequence as SequenceOf
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from errors import OverloadedError, ShuttingDownError
+from runners.tokenization import Sequence
+
+Rows = NDArray[np.float32]
+Run = Callable[[list[Sequence]], Rows]
+"""N sequences in, N rows out, in order."""
+
+CALL_COST_TOKENS = 32
+"""Fixed cost of one forward pass in tokens: between 16 and 64 the cuts are equally good (OPENVINO.md, section 4)."""
+
+
+@dataclass(eq=False)
+class Job:
+    """One request's inputs on their way through the batcher."""
+
+    sequences: SequenceOf[Sequence]
+    future: asyncio.Future[Rows]
+    loop: asyncio.AbstractEventLoop
+    chunks: deque[list[int]]
+    tokens: int
+    remaining: int
+    rows: Rows | None = None
+    abandoned: bool = False
+
+    def finish(self, error: BaseException | None = None) -> None:
+        """Give the waiter its rows or its error; a waiter that left is no concern."""
+        self.abandoned = True
+        self.loop.call_soon_threadsafe(_resolve, self.future, self.rows, error)
+
+
+def _resolve(future: asyncio.Future[Rows], rows: Rows | None, error: BaseException | None) -> None:
+    if future.done():
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        assert rows is not None
+        future.set_result(rows)
+
+
+@dataclass
+class Queue:
+    """Jobs that wait: those that never had a turn, and those that had one. Not thread-safe by itself."""
+
+    fresh: deque[Job] = field(default_factory=deque)
+    started: deque[Job] = field(default_factory=deque)
+    _last_was_fresh: bool = False
+
+    def __len__(self) -> int:
+        return len(self.fresh) + len(self.started)
+
+    def jobs(self) -> Iterable[Job]:
+        """Every waiting job, in the order in which the next turns would come."""
+        return [*self.fresh, *self.started]
+
+    def next_job(self) -> Job:
+        """Whose turn it is: fresh and started jobs alternate while there are both."""
+        take_fresh = bool(self.fresh) and not (self.started and self._last_was_fresh)
+        self._last_was_fresh = take_fresh
+        return self.fresh.popleft() if take_fresh else self.started.popleft()
+
+    def remove(self, job: Job) -> None:
+        """Take a job out, wherever it waits."""
+        for line in (self.fresh, self.started):
+            if job in line:
+                line.remove(job)
+
+    def put_back(self, job: Job) -> None:
+        """A job that had a turn and has chunks left waits behind the other started ones."""
+        if job.chunks:
+            self.started.append(job)
+
+
+class AdaptiveBatcher:
+    """One model's queue and the thread that works it off."""
+
+    def __init__(self, run: Run, *, max_batch_tokens: int, max_queued_tokens: int, name: str) -> None:
+        self._run = run
+        self._budget = max_batch_tokens
+        self._max_queued_tokens = max_queued_tokens
+        self._queue = Queue()
+        self._queued_tokens = 0
+        self._condition = threading.Condition()
+        self._closing = False
+        self._thread = threading.Thread(target=self._work, name=f"batcher {name}", daemon=True)
+        self._thread.start()
+
+    @property
+    def queued_tokens(self) -> int:
+        """Tokens that were admitted and not computed yet."""
+        return self._queued_tokens
+
+    async def submit(self, sequences: SequenceOf[Sequence]) -> Rows:
+        """N sequences -> N rows in the same order.
+
+        OverloadedError where the queue is full. A caller that is cancelled takes its work along.
+        """
+        loop = asyncio.get_running_loop()
+        lengths = [len(sequence) for sequence in sequences]
+        chunks = (
+            await asyncio.to_thread(plan, lengths, self._budget) if len(lengths) > 64 else plan(lengths, self._budget)
+        )
+        job = Job(sequences, loop.create_future(), loop, deque(chunks), sum(lengths), len(sequences))
+        self._admit(job)
+        try:
+            return await job.future
+        finally:
+            if not job.future.done() or job.future.cancelled():
+                self._abandon(job)
+
+    def close(self) -> None:
+        """Stop the thread after its current batch; whoever still waits gets ShuttingDownError."""
+        with self._condition:
+            self._closing = True
+            waiting = list(self._queue.jobs())
+            self._queue = Queue()
+            self._condition.notify_all()
+        for job in waiting:
+            job.finish(ShuttingDownError("The model was unloaded while the request waited. Try again."))
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def _admit(self, job: Job) -> None:
+        with self._condition:
+            if self._closing:
+                raise ShuttingDownError("The model is being unloaded. Try again.")
+            if self._queued_tokens and self._queued_tokens + job.tokens > self._max_queued_tokens:
+                raise OverloadedError(
+                    f"{self._queued_tokens} tokens wait for this model and {job.tokens} more would exceed the limit "
+                    f"of {self._max_queued_tokens} (MAX_QUEUED_TOKENS). Try again later.",
+                    retry_after_s=1,
+                )
+            self._queued_tokens += job.tokens
+            self._queue.fresh.append(job)
+            self._condition.notify()
+
+    def _abandon(self, job: Job) -> None:
+        with self._condition:
+            if not job.abandoned:
+                job.abandoned = True
+                self._queue.remove(job)
+                self._queued_tokens -= sum(len(job.sequences[index]) for chunk in job.chunks for index in chunk)
+                job.chunks.clear()
+
+    def _work(self) -> None:
+        while True:
+            with self._condition:
+                while not len(self._queue) and not self._closing:
+                    self._condition.wait()
+                if self._closing:
+                    return
+                batch = self._take()
+            self._compute(batch)
+
+    def _take(self) -> list[tuple[Job, int]]:
+        """The next batch: a chunk of the job whose turn it is, and chunks of others while that saves time."""
+        job = self._queue.next_job()
+        chunk = job.chunks.popleft()
+        batch = [(job, index) for index in chunk]
+        longest = max(len(job.sequences[index]) for index in chunk)
+        for other in self._queue.jobs():
+            while other.chunks:
+                merged = self._merged_longest(len(batch), longest, other)
+                if merged is None:
+                    break
+                batch += [(other, index) for index in other.chunks.popleft()]
+                longest = merged
+            if not other.chunks:
+                self._queue.remove(other)
+        self._queue.put_back(job)
+        self._queued_tokens -= sum(len(owner.sequences[index]) for owner, index in batch)
+        return batch
+
+    def _merged_longest(self, count: int, longest: int, other: Job) -> int | None:
+        """Length of the batch with the next chunk of `other` in it; None where running it apart is cheaper."""
+        chunk = other.chunks[0]
+        own = max(len(other.sequences[index]) for index in chunk)
+        merged = max(longest, own)
+        together = merged * (count + len(chunk))
+        apart = longest * count + own * len(chunk) + CALL_COST_TOKENS
+        return merged if together <= min(self._budget, apart) else None
+
+    def _compute(self, batch: list[tuple[Job, int]]) -> None:
+        try:
+            rows = self._run([job.sequences[index] for job, index in batch])
+        except Exception as error:  # whatever a model raises, nobody waits for ever
+            self._split(batch, error)
+            return
+        for (job, index), row in zip(batch, rows, strict=True):
+            if job.abandoned:
+                continue
+            if job.rows is None:
+                job.rows = np.empty((len(job.sequences), *row.shape), dtype=np.float32)
+            job.rows[index] = row
+            job.remaining -= 1
+            if not job.remaining:
+                job.finish()
+
+    def _split(self, batch: list[tuple[Job, int]], error: Exception) -> None:
+        """Halve a failing batch until the input that fails is alone; only its request gets the error."""
+        if len(batch) > 1:
+            middle = len(batch) // 2
+            self._compute(batch[:middle])
+            self._compute(batch[middle:])
+            return
+        job = batch[0][0]
+        if not job.abandoned:
+            self._abandon(job)
+            job.finish(error)
+
+
+def plan(lengths: SequenceOf[int], budget: int) -> list[list[int]]:
+    """Cut inputs into chunks that are cheapest to run: indices of each chunk, short inputs first.
+
+    Sorted by length, the cuts minimise the sum over chunks of (longest x count + CALL_COST_TOKENS) with at most
+    `budget` padded tokens in a chunk (one input alone may exceed it). Dynamic programme over the sorted lengths.
+    """
+    order = sorted(range(len(lengths)), key=lengths.__getitem__)
+    sizes = [lengths[index] for index in order]
+    best: list[float] = [0.0] * (len(sizes) + 1)
+    starts = [0] * (len(sizes) + 1)
+    for end in range(1, len(sizes) + 1):
+        longest = sizes[end - 1]
+        first = max(0, min(end - 1, end - budget // longest))
+        best[end], starts[end] = min(
+            (best[start] + longest * (end - start) + CALL_COST_TOKENS, start) for start in range(first, end)
+        )
+    chunks: list[list[int]] = []
+    end = len(sizes)
+    while end:
+        chunks.append(order[starts[end] : end])
+        end = starts[end]
+    return chunks[::-1]
+
+
+def collate(sequences: SequenceOf[Sequence], pad_id: int) -> dict[str, Any]:
+    """Sequences to padded arrays (B, T): input_ids, attention_mask, token_type_ids or None."""
+    longest = max(len(sequence) for sequence in sequences)
+    input_ids = np.full((len(sequences), longest), pad_id, dtype=np.int64)
+    attention_mask = np.zeros((len(sequences), longest), dtype=np.int64)
+    segments = None if sequences[0].token_type_ids is None else np.zeros_like(input_ids)
+    for row, sequence in enumerate(sequences):
+        input_ids[row, : len(sequence)] = sequence.input_ids
+        attention_mask[row, : len(sequence)] = 1
+        if segments is not None and sequence.token_type_ids is not None:
+            segments[row, : len(sequence)] = sequence.token_type_ids
+    return {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": segments}

@@ -1,0 +1,58 @@
+"""Which accelerator, which data type, how many threads."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Literal
+
+from settings import Settings
+
+DType = Literal["float32", "bfloat16", "float16"]
+Platform = Literal["cuda", "rocm", "cpu"]
+
+
+class DeviceError(RuntimeError):
+    """The settings ask for hardware that is not there."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where models of this process run."""
+
+    platform: Platform
+    torch_name: str
+    dtype: DType
+    threads: int
+
+
+def detect(settings: Settings, *, worker_index: int = 1) -> Device:
+    """The device of one worker: workers of a host share its GPUs in turn. DeviceError where DEVICE cannot be had."""
+    import torch
+
+    available = torch.cuda.is_available()
+    if settings.device == "cuda" and not available:
+        raise DeviceError("DEVICE=cuda, but torch sees no GPU. Check the driver, or set DEVICE=cpu.")
+    asked = None if settings.dtype == "auto" else settings.dtype
+    if settings.device == "cpu" or not available:
+        return Device("cpu", "cpu", asked or "float32", settings.cpu_threads or cores_per_worker(settings.workers))
+    index = (worker_index - 1) % torch.cuda.device_count()
+    platform: Platform = "rocm" if torch.version.hip else "cuda"
+    half: DType = "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
+    return Device(platform, f"cuda:{index}", asked or half, 1)
+
+
+def cores_per_worker(workers: int) -> int:
+    """Cores that this process may use, shared between the workers; at least one."""
+    cores = len(os.sched_getaffinity(0))
+    return max(1, min(cores, _cgroup_cores() or cores) // workers)
+
+
+def _cgroup_cores() -> int | None:
+    """The CPU limit of the container, rounded up; None where there is none."""
+    try:
+        with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as file:
+            quota, period = file.read().split()
+    except (OSError, ValueError):
+        return None
+    return None if quota == "max" else -(-int(quota) // int(period))

@@ -1,0 +1,99 @@
+"""What embedding and reranking share: one model's tokenizer, its batcher and its backend."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from collections.abc import Sequence as SequenceOf
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from errors import InputTooLongError
+from runners.backends import Backend, Batch, Rows
+from runners.batching import AdaptiveBatcher, collate
+from runners.tokenization import Sequence, TextTokenizer, Truncation
+
+Encode = Callable[[], tuple[list[Sequence], list[Truncation]]]
+
+
+@dataclass
+class Encoded:
+    """Tokenised inputs of one request."""
+
+    sequences: list[Sequence]
+    truncations: list[Truncation]
+    tokens: int
+
+    def spread(self, places: SequenceOf[int]) -> None:
+        """Count and report for the request's inputs, of which several may be one sequence.
+
+        `places[i]` is the sequence of input i.
+        """
+        cut = {truncation.index: truncation for truncation in self.truncations}
+        self.tokens = sum(len(self.sequences[place]) for place in places)
+        self.truncations = [replace(cut[place], index=index) for index, place in enumerate(places) if place in cut]
+
+    def refuse_truncation(self, field: str) -> None:
+        """InputTooLongError that names the first input that does not fit."""
+        for cut in self.truncations[:1]:
+            count = f"{cut.tokens}" if cut.exact else f"more than {cut.tokens}"
+            raise InputTooLongError(
+                f"{field}.{cut.index} has {count} tokens, special tokens included; the model takes {cut.kept}. "
+                "Shorten it, or send truncate: true to have its end cut off.",
+                param=f"{field}.{cut.index}",
+            )
+
+
+class Engine:
+    """A loaded model: text in, rows out, tokenised off the event loop and batched across requests."""
+
+    def __init__(
+        self, tokenizer: TextTokenizer, backend: Backend, *, pad_id: int, max_batch_tokens: int, max_queued_tokens: int
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.backend = backend
+        self._pad_id = pad_id
+        self._batcher = AdaptiveBatcher(
+            self._forward,
+            max_batch_tokens=max_batch_tokens,
+            max_queued_tokens=max_queued_tokens,
+            name=backend.name,
+        )
+        # One thread: the tokenizer is private to it, and the next batch is tokenised while one is computed.
+        self._tokenizing = ThreadPoolExecutor(1, thread_name_prefix="tokenizer")
+
+    @property
+    def queued_tokens(self) -> int:
+        """Tokens that wait."""
+        return self._batcher.queued_tokens
+
+    async def encode_texts(self, texts: SequenceOf[str]) -> Encoded:
+        """One sequence a text."""
+        return await self._encode(lambda: self.tokenizer.encode_texts(texts))
+
+    async def encode_pairs(self, query: str, documents: SequenceOf[str]) -> Encoded:
+        """One sequence a document, each behind the query."""
+        return await self._encode(lambda: self.tokenizer.encode_pairs(query, documents))
+
+    async def run(self, sequences: SequenceOf[Sequence]) -> Rows:
+        """N sequences -> N rows, in order."""
+        return await self._batcher.submit(sequences)
+
+    def warm_up(self) -> None:
+        """One short pass on the calling thread: engines compile and allocate on their first call."""
+        sequences, _ = self.tokenizer.encode_texts(["warm up"])
+        self._forward(sequences)
+
+    def close(self) -> None:
+        """Stop the threads and free the memory; blocks until the current batch is done."""
+        self._batcher.close()
+        self._tokenizing.shutdown(wait=True, cancel_futures=True)
+        self.backend.close()
+
+    async def _encode(self, encode: Encode) -> Encoded:
+        loop = asyncio.get_running_loop()
+        sequences, truncations = await loop.run_in_executor(self._tokenizing, encode)
+        return Encoded(sequences, truncations, sum(map(len, sequences)))
+
+    def _forward(self, sequences: list[Sequence]) -> Rows:
+        return self.backend.forward(Batch(**collate(sequences, self._pad_id)))

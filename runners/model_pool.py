@@ -1,0 +1,181 @@
+"""ModelPool: models loaded on first use, once however many ask, and kept for the next request."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Literal
+
+from errors import ModelUnavailableError, ServiceError
+from models.catalog import Catalog, ModelSpec
+from models.store import ModelStore, StoredModel
+from runners.embedding import EmbeddingRunner
+from runners.engine import Engine
+from runners.rerank import RerankRunner
+
+logger = logging.getLogger("service.models")
+
+RETRY_FAILED_AFTER_S = 30
+"""A failed import or load is not tried again sooner: requests in between get the same answer at once."""
+
+State = Literal["ready", "loading", "stored", "importing", "importable", "unavailable"]
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model in memory."""
+
+    spec: ModelSpec
+    stored: StoredModel
+    engine: Engine
+    runner: EmbeddingRunner | RerankRunner
+
+    @property
+    def name(self) -> str:
+        """The short name."""
+        return self.spec.name
+
+
+@dataclass(frozen=True)
+class Status:
+    """What /models says of a model's state."""
+
+    state: State
+    detail: str = ""
+    progress: float | None = None
+
+
+@dataclass
+class _Entry:
+    """A model's place in the pool."""
+
+    task: asyncio.Task[LoadedModel] | None = None
+    importing: bool = False
+    progress: float | None = None
+    failed_at: float = float("-inf")
+    failure: ServiceError | None = None
+    in_use: int = field(default=0)
+
+
+Load = Callable[[ModelSpec, StoredModel], LoadedModel]
+Import = Callable[[ModelSpec, Callable[[float], None]], Awaitable[None]]
+"""Brings a model into the store; reports progress from 0 to 1; ModelUnavailableError where it can't."""
+
+
+class ModelPool:
+    """The models of one worker process."""
+
+    def __init__(self, catalog: Catalog, store: ModelStore, *, load: Load, import_model: Import | None) -> None:
+        self.catalog = catalog
+        self._store = store
+        self._load = load
+        self._import = import_model
+        self._entries: dict[str, _Entry] = {}
+        self._loading = ThreadPoolExecutor(1, thread_name_prefix="loader")
+
+    @contextlib.asynccontextmanager
+    async def use(self, spec: ModelSpec) -> AsyncIterator[LoadedModel]:
+        """The model, loaded (and imported) if need be, and not unloaded while the block runs.
+
+        ModelUnavailableError says why it cannot be had and which models are ready.
+        """
+        entry = self._entries.setdefault(spec.name, _Entry())
+        entry.in_use += 1
+        try:
+            yield await self._ready(spec, entry)
+        finally:
+            entry.in_use -= 1
+
+    def status(self, spec: ModelSpec) -> Status:
+        """State of a model, without touching it. Reads the store, so call it off the event loop."""
+        entry = self._entries.get(spec.name, _Entry())
+        if entry.task is not None:
+            if entry.task.done():
+                return Status("ready")
+            return Status("importing", progress=entry.progress) if entry.importing else Status("loading")
+        if self._store.find(spec) is not None:
+            return Status("stored")
+        if entry.failure is not None:
+            return Status("unavailable", entry.failure.message)
+        if self._import is None:
+            return Status("unavailable", "Not imported, and IMPORT_ON_DEMAND is off. Run scripts/import_models.")
+        return Status("importable")
+
+    def loaded(self) -> list[LoadedModel]:
+        """The models in memory."""
+        tasks = [entry.task for entry in self._entries.values() if entry.task is not None and entry.task.done()]
+        return [task.result() for task in tasks if not task.cancelled() and task.exception() is None]
+
+    async def close(self) -> None:
+        """Unload everything; whoever waits gets an error."""
+        for entry in self._entries.values():
+            if entry.task is not None and not entry.task.done():
+                entry.task.cancel()
+        loaded = self.loaded()
+        self._entries.clear()
+        for model in loaded:
+            await asyncio.to_thread(model.engine.close)
+        self._loading.shutdown(wait=False, cancel_futures=True)
+
+    async def _ready(self, spec: ModelSpec, entry: _Entry) -> LoadedModel:
+        if entry.task is None:
+            if entry.failure is not None and time.monotonic() - entry.failed_at < RETRY_FAILED_AFTER_S:
+                raise entry.failure
+            entry.task = asyncio.create_task(self._bring_up(spec, entry), name=f"load {spec.name}")
+        # shielded: the load goes on for the others when one waiter gives up
+        return await asyncio.shield(entry.task)
+
+    async def _bring_up(self, spec: ModelSpec, entry: _Entry) -> LoadedModel:
+        loop = asyncio.get_running_loop()
+        started = time.monotonic()
+        try:
+            stored = await asyncio.to_thread(self._store.find, spec)
+            if stored is None:
+                stored = await self._imported(spec, entry)
+            model = await loop.run_in_executor(self._loading, self._load, spec, stored)
+        except ServiceError as error:
+            self._fail(spec, entry, error)
+            raise
+        except Exception as error:
+            logger.exception("loading %s failed", spec.name)
+            self._fail(spec, entry, ModelUnavailableError(f"{spec.name} could not be loaded ({type(error).__name__})."))
+            assert entry.failure is not None
+            raise entry.failure from error
+        entry.failure = None
+        logger.info("loaded %s in %.1f s (%s)", spec.name, time.monotonic() - started, model.engine.backend.name)
+        return model
+
+    async def _imported(self, spec: ModelSpec, entry: _Entry) -> StoredModel:
+        if self._import is None:
+            raise ModelUnavailableError(
+                f"{spec.name} is not in the model store and IMPORT_ON_DEMAND is off. "
+                f"Run: scripts/import_models --model {spec.name}. {self._ready_names()}"
+            )
+        entry.importing = True
+
+        def report(progress: float) -> None:
+            entry.progress = progress
+
+        try:
+            await self._import(spec, report)
+        except ModelUnavailableError as error:
+            raise ModelUnavailableError(f"{error.message} {self._ready_names()}", retry_after_s=30) from error
+        finally:
+            entry.importing, entry.progress = False, None
+        stored = await asyncio.to_thread(self._store.find, spec)
+        if stored is None:
+            raise ModelUnavailableError(f"The import of {spec.name} ended, but the model store does not have it.")
+        return stored
+
+    def _fail(self, spec: ModelSpec, entry: _Entry, error: ServiceError) -> None:
+        logger.warning("%s is unavailable: %s", spec.name, error.message)
+        entry.task, entry.failure, entry.failed_at = None, error, time.monotonic()
+
+    def _ready_names(self) -> str:
+        names = sorted(model.name for model in self.loaded())
+        return f"Ready now: {', '.join(names)}." if names else "No model is ready now; GET /models lists them."

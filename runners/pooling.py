@@ -1,0 +1,59 @@
+"""Token embeddings to one vector: pure functions, for NumPy arrays and torch tensors alike.
+
+Shapes: B texts, T tokens, H width. A mask is 1 for real tokens and 0 for padding, which is always on the right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = Any
+"""A NumPy array or a torch tensor: both have the operators used here."""
+
+Floats = NDArray[np.float32]
+
+
+def cls_pool(token_embeddings: Array, _mask: Array) -> Array:
+    """The first token: (B, T, H) -> (B, H)."""
+    return token_embeddings[:, 0]
+
+
+def mean_pool(token_embeddings: Array, mask: Array) -> Array:
+    """Average the tokens that the mask keeps: (B, T, H), (B, T) -> (B, H).
+
+    A row whose mask is all zero comes back as zeros, not NaN.
+    """
+    weights = mask[..., None]
+    return (token_embeddings * weights).sum(1) / weights.sum(1).clip(min=1)
+
+
+def last_pool(token_embeddings: Array, mask: Array) -> Array:
+    """The last token that the mask keeps: (B, T, H), (B, T) -> (B, H)."""
+    ends = mask.cumsum(1) == mask.sum(1)[:, None]  # true from the last real token on
+    last = ends * mask
+    return (token_embeddings * last[..., None]).sum(1)
+
+
+POOLINGS: dict[str, Callable[[Array, Array], Array]] = {"cls": cls_pool, "mean": mean_pool, "last": last_pool}
+"""Name in the catalogue -> function."""
+
+
+def truncate(vectors: Floats, dimensions: int | None) -> Floats:
+    """Keep the first `dimensions` columns: (N, H) -> (N, D)."""
+    return vectors if dimensions is None else vectors[:, :dimensions]
+
+
+def normalize(vectors: Floats) -> Floats:
+    """Scale each row to length 1: (N, D) -> (N, D). A row of zeros stays zero."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.maximum(lengths, np.finfo(np.float32).tiny), dtype=np.float32)
+
+
+def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Logits to scores in 0..1, in float64 so that high scores do not tie: (N,) -> (N,)."""
+    wide = logits.astype(np.float64)
+    return np.asarray(np.where(wide >= 0, 1 / (1 + np.exp(-np.abs(wide))), 1 - 1 / (1 + np.exp(-np.abs(wide)))))

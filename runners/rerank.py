@@ -1,0 +1,82 @@
+"""A query and documents to scores: the whole journey of a rerank request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as SequenceOf
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from errors import InputTooLongError
+from runners.embedding import EmbeddingRunner
+from runners.engine import Engine
+from runners.pooling import sigmoid
+from runners.tokenization import Truncation
+
+Scores = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class RerankResult:
+    """A score in 0..1 for each document (N,), in the order of the documents; `raw` are the model's own numbers."""
+
+    scores: Scores
+    raw: Scores
+    prompt_tokens: int
+    truncations: list[Truncation]
+
+
+class Reranker(Protocol):
+    """Whatever can score documents: a cross-encoder, an embedder by cosine, a forwarded provider."""
+
+    async def rerank(self, query: str, documents: SequenceOf[str], *, truncate_inputs: bool = True) -> RerankResult: ...
+
+
+class RerankRunner:
+    """One cross-encoder at work."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    async def rerank(self, query: str, documents: SequenceOf[str], *, truncate_inputs: bool = True) -> RerankResult:
+        """Score each document against the query; equal documents are computed once.
+
+        InputTooLongError where a pair is too long and `truncate_inputs` is false.
+        """
+        unique = list(dict.fromkeys(documents))
+        place = {text: index for index, text in enumerate(unique)}
+        encoded = await self.engine.encode_pairs(query, unique)
+        encoded.spread([place[text] for text in documents])
+        if not truncate_inputs:
+            encoded.refuse_truncation("documents")
+        logits = (await self.engine.run(encoded.sequences))[:, 0]  # (U,)
+        order = np.fromiter((place[text] for text in documents), dtype=np.intp, count=len(documents))
+        raw = logits[order]
+        return RerankResult(sigmoid(raw), raw.astype(np.float64), encoded.tokens, encoded.truncations)
+
+
+class CosineReranker:
+    """An embedding model used as a reranker: (1 + cosine) / 2, each side with its own prompt."""
+
+    def __init__(self, runner: EmbeddingRunner, *, query_prompt: str, document_prompt: str) -> None:
+        self._runner = runner
+        self._query_prompt = query_prompt
+        self._document_prompt = document_prompt
+
+    async def rerank(self, query: str, documents: SequenceOf[str], *, truncate_inputs: bool = True) -> RerankResult:
+        """Score each document by its vector's cosine to the query's."""
+        asked = await self._runner.embed([query], prompt=self._query_prompt)
+        found = await self._runner.embed(documents, prompt=self._document_prompt)
+        cut = found.truncations + [replace(cut, index=-1) for cut in asked.truncations]
+        if cut and not truncate_inputs:
+            name = "query" if cut[0].index < 0 else f"documents.{cut[0].index}"
+            raise InputTooLongError(
+                f"{name} has {cut[0].tokens} tokens, special tokens included; the model takes {cut[0].kept}. "
+                "Shorten it, or send truncate: true to have its end cut off.",
+                param=name,
+            )
+        cosines = found.vectors.astype(np.float64) @ asked.vectors[0].astype(np.float64)
+        tokens = asked.prompt_tokens + found.prompt_tokens
+        return RerankResult(np.clip((1 + cosines) / 2, 0, 1), cosines, tokens, cut)

@@ -1,0 +1,145 @@
+"""Import models into the BentoML model store: download, convert, check, register."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from tqdm import tqdm
+
+from errors import ModelNotFoundError, ModelUnavailableError
+from models.catalog import Catalog, CatalogError, ModelSpec, load_catalog
+from models.download import Progress
+from models.importer import import_model
+from models.store import ModelStore, StoredModel
+from settings import Settings, SettingsError, load_settings
+
+EXAMPLES = """examples:
+  scripts/import_models --model bge-m3 jina-reranker-v2-multilingual
+  scripts/import_models --model ruri-large --from-dir /data/ruri-large
+  scripts/import_models --all
+  scripts/import_models --list
+  scripts/import_models --remove --model bge-m3
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0 when all went well, 1 when a model failed, 2 when the command was wrong."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    try:
+        settings = load_settings()
+        catalog = load_catalog(*[settings.extra_catalog] if settings.extra_catalog else [])
+        specs = list(catalog) if options.all else [catalog.get(name) for name in options.model]
+    except (SettingsError, CatalogError, ModelNotFoundError) as error:
+        return _fail(str(error), json_lines=options.json, status=2)
+    store = ModelStore()
+    if options.list:
+        return _list(catalog, store)
+    if not specs:
+        return _fail("name the models with --model NAME..., or use --all or --list", json_lines=options.json, status=2)
+    if options.from_dir and len(specs) != 1:
+        return _fail("--from-dir takes exactly one --model", json_lines=options.json, status=2)
+    if options.remove:
+        return _remove(specs, store)
+    failures = [spec for spec in specs if not _import(spec, store, settings, options)]
+    return 1 if failures else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="scripts/import_models",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--model", nargs="+", default=[], metavar="NAME", help="short or full names of models")
+    parser.add_argument("--all", action="store_true", help="every model of the catalogue")
+    parser.add_argument("--from-dir", type=Path, metavar="PATH", help="take the checkpoint from this folder")
+    parser.add_argument("--list", action="store_true", help="show what is in the store and what can be imported")
+    parser.add_argument("--remove", action="store_true", help="delete the named models from the store")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line instead of text, for programs")
+    return parser
+
+
+def _import(spec: ModelSpec, store: ModelStore, settings: Settings, options: argparse.Namespace) -> bool:
+    from runners.probe import probe
+
+    report, finish = _json_progress() if options.json else _bar(spec)
+    try:
+        stored = import_model(
+            spec, store=store, settings=settings, check=probe, progress=report, from_dir=options.from_dir
+        )
+    except ModelUnavailableError as error:
+        finish()
+        _fail(error.message, json_lines=options.json, status=1)
+        return False
+    finish()
+    _say(_describe(stored), {"stored": stored.tag}, json_lines=options.json)
+    return True
+
+
+def _describe(stored: StoredModel) -> str:
+    facts = stored.facts
+    return f"{facts.repo}  ->  {stored.tag}  ({facts.weight_bytes / 1e6:.0f} MB {facts.weight_dtype})"
+
+
+def _list(catalog: Catalog, store: ModelStore) -> int:
+    for spec in catalog:
+        stored = store.find(spec)
+        size = f"{spec.download_bytes / 1e6:.0f} MB to download" if spec.download_bytes else "size unknown"
+        state = f"stored as {stored.tag}" if stored else size
+        sys.stdout.write(f"{spec.name:32} {spec.kind:10} {spec.repo:55} {state}\n")
+    return 0
+
+
+def _remove(specs: list[ModelSpec], store: ModelStore) -> int:
+    for spec in specs:
+        count = store.remove(spec)
+        sys.stdout.write(f"{spec.repo}: {count} version{'' if count == 1 else 's'} removed\n")
+    return 0
+
+
+def _bar(spec: ModelSpec) -> tuple[Progress, Callable[[], None]]:
+    bar = tqdm(desc=spec.name, unit="B", unit_scale=True, disable=not sys.stderr.isatty())
+
+    def report(done: int, total: int) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
+
+    return report, bar.close
+
+
+def _json_progress() -> tuple[Progress, Callable[[], None]]:
+    def report(done: int, total: int) -> None:
+        _write_json({"progress": done / total if total else 1.0})
+
+    return report, lambda: None
+
+
+def _say(text: str, event: dict[str, object], *, json_lines: bool) -> None:
+    if json_lines:
+        _write_json(event)
+    else:
+        sys.stdout.write(f"{text}\n")
+
+
+def _fail(message: str, *, json_lines: bool, status: int) -> int:
+    if json_lines:
+        _write_json({"error": message})
+    else:
+        sys.stderr.write(f"{message}\n")
+    return status
+
+
+def _write_json(event: dict[str, object]) -> None:
+    sys.stdout.write(json.dumps(event) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,111 @@
+"""The Bento: two APIs, resource hints, start and stop. Wiring, no logic.
+
+BentoML's supervisor imports this module too, so nothing here imports torch before a worker starts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+from functools import partial
+from typing import Any
+
+import bentoml
+from starlette.responses import Response
+
+from api.bento import Bento, JSONAnswer
+from api.endpoints import Endpoints
+from api.routes import Directory, build_routes
+from api.schemas import EmbeddingRequest, RerankRequest
+from errors import ServiceError
+from models.catalog import load_catalog
+from models.child_import import import_in_child
+from models.store import ModelStore
+from runners.model_pool import RETRY_FAILED_AFTER_S, ModelPool
+from settings import Settings, load_settings
+
+logger = logging.getLogger("service")
+
+settings = load_settings()
+catalog = load_catalog(*[settings.extra_catalog] if settings.extra_catalog else [])
+for default in (settings.embedding_model_name, settings.reranker_model_name, *settings.preload_models):
+    catalog.get(default)  # a wrong name stops the start, not the first request
+routes = build_routes()
+
+
+def options(settings: Settings) -> dict[str, Any]:
+    """What BentoML has to know before it starts a worker."""
+    return {
+        "workers": settings.workers,
+        "http": {"host": settings.host, "port": settings.port},
+        "traffic": {"timeout": settings.request_timeout_s},
+        "logging": {"access": {"enabled": settings.access_log}},
+        "tracing": {} if settings.tracing else {"excluded_urls": ".*"},
+    }
+
+
+@bentoml.service(name="rerank_embedding", service_class=Bento, **options(settings))
+@bentoml.asgi_app(routes)
+class RerankEmbedding:
+    """OpenAI-compatible embeddings and Cohere/Jina-style reranking over Hugging Face models."""
+
+    def __init__(self) -> None:
+        from runners.devices import detect
+        from runners.loading import load_model
+
+        store = ModelStore()
+        device = detect(settings, worker_index=bentoml.server_context.worker_index)
+        self.pool = ModelPool(
+            catalog,
+            store,
+            load=partial(load_model, device=device, settings=settings),
+            import_model=import_in_child if settings.import_on_demand else None,
+        )
+        self.endpoints = Endpoints(self.pool, settings)
+        routes.state.directory = Directory(self.pool, store, device, settings)
+        self._ready = False
+        self._preloading: asyncio.Task[None] | None = None
+
+    @bentoml.on_startup
+    async def start(self) -> None:
+        """Load the models that were asked for, without keeping the health check waiting."""
+        self._preloading = asyncio.create_task(self._preload())
+
+    @bentoml.on_shutdown
+    async def stop(self) -> None:
+        """Unload everything."""
+        if self._preloading is not None:
+            self._preloading.cancel()
+        await self.pool.close()
+
+    @bentoml.api(route="/v1/embeddings", output_spec=JSONAnswer)
+    async def embeddings(self, request: EmbeddingRequest, /) -> Response:
+        """Texts to unit vectors."""
+        return await self.endpoints.embeddings(request)
+
+    @bentoml.api(route="/v1/rerank", output_spec=JSONAnswer)
+    async def rerank(self, request: RerankRequest, /) -> Response:
+        """Documents by their relevance to a query, best first."""
+        return await self.endpoints.rerank(request)
+
+    async def __is_ready__(self) -> bool:
+        return self._ready
+
+    async def _preload(self) -> None:
+        for name in settings.preload_models:
+            while not await self._loaded(name):  # noqa: ASYNC110  # nothing to wait on but time
+                await asyncio.sleep(RETRY_FAILED_AFTER_S)
+        # What lives now lives long: without this, collections scan every module and pause requests for 100 ms
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 50, 100)
+        self._ready = True
+
+    async def _loaded(self, name: str) -> bool:
+        """Load one model; a failure is in the log and in /models, and /readyz keeps answering 503."""
+        try:
+            async with self.pool.use(catalog.get(name)):
+                return True
+        except ServiceError:
+            return False

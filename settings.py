@@ -1,0 +1,99 @@
+"""Every option of the service, declared once, read once from the environment.
+
+The name of the environment variable is the field's name in capitals: `port` is `PORT`.
+An empty variable means the default.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, Field, SecretStr, ValidationError, field_validator
+
+
+class SettingsError(ValueError):
+    """An environment variable is wrong; the message names it and what it takes."""
+
+
+def _split(value: object) -> object:
+    """'a, b' -> ('a', 'b'): lists arrive as comma-separated text."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+
+
+class Settings(BaseModel, frozen=True, extra="forbid"):
+    """The service's options. Times in seconds, sizes in bytes unless the name says otherwise."""
+
+    host: str = Field(
+        "0.0.0.0",  # noqa: S104  # the specification's default: a container must be reachable
+        description="Address to listen on; a host name is resolved at start.",
+    )
+    port: int = Field(7987, gt=0, lt=65536, description="Port to listen on.")
+    workers: int = Field(1, gt=0, description="Worker processes; each loads its own copy of a model.")
+
+    reranker_model_name: str = Field(
+        "jinaai/jina-reranker-v2-base-multilingual", description="Model of a rerank request that names none."
+    )
+    embedding_model_name: str = Field("BAAI/bge-m3", description="Model of an embedding request that names none.")
+    preload_models: Names = Field(
+        (), description="Models loaded at start, comma-separated; /readyz answers 200 once they are."
+    )
+    extra_catalog: Path | None = Field(None, description="A further catalogue file, for models of your own.")
+
+    reranker_models_dir: Path = Field(
+        Path("/app/models"), description="Folder of downloaded checkpoints, one `<org>_<name>/` each."
+    )
+    import_on_demand: bool = Field(True, description="Import a model that is not in the store when first asked for.")
+    hf_endpoint: str = Field("https://huggingface.co", description="The Hub, or a mirror of it.")
+    hf_token: SecretStr | None = Field(None, description="Token for gated or private repositories.")
+
+    device: Literal["auto", "cuda", "cpu"] = Field(
+        "auto", description="auto: a GPU (CUDA or ROCm) where there is one. ROCm devices are called cuda, as in torch."
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="auto: half precision on a GPU, float32 on a CPU."
+    )
+    cpu_threads: int = Field(
+        0, ge=0, description="Threads of one forward pass on a CPU. 0: the worker's share of cores."
+    )
+
+    max_inputs: int = Field(2048, gt=0, description="Texts in one embedding request.")
+    max_documents: int = Field(1000, gt=0, description="Documents in one rerank request.")
+    max_body_bytes: int = Field(64 * 2**20, gt=0, description="Size of a request body.")
+    max_batch_tokens: int = Field(2048, ge=16, description="Padded tokens in one forward pass.")
+    max_queued_tokens: int = Field(2_000_000, gt=0, description="Tokens waiting for one model before 429.")
+    request_timeout_s: float = Field(300.0, gt=0, description="Deadline of a request, import and load included.")
+
+    tracing: bool = Field(False, description="OpenTelemetry spans for every request.")
+    access_log: bool = Field(False, description="BentoML's line for every request.")
+
+    @field_validator("host")
+    @classmethod
+    def _ip_address(cls, host: str) -> str:
+        try:
+            return str(ipaddress.ip_address(host))
+        except ValueError:
+            try:
+                return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
+            except OSError:
+                raise ValueError("is neither an IP address nor a name that resolves to one") from None
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Settings from the environment; SettingsError names the variable that is wrong."""
+    environ = os.environ if environ is None else environ
+    given: dict[str, Any] = {
+        name: environ[name.upper()] for name in Settings.model_fields if environ.get(name.upper(), "").strip()
+    }
+    try:
+        return Settings.model_validate(given)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise SettingsError(f"{str(first['loc'][0]).upper()}: {first['msg']}.") from None
