@@ -6,11 +6,14 @@ import contextlib
 import fnmatch
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from errors import ModelUnavailableError
 from models.catalog import ModelSpec
+from models.files import digest
 from settings import Settings
 
 _SMALL_FILES = (
@@ -38,6 +41,7 @@ _PICKLES = ("pytorch_model.bin", "pytorch_model-*-of-*.bin", "pytorch_model.bin.
 _LAYER_WEIGHTS = ("[0-9]_*/model.safetensors", "[0-9]_*/pytorch_model.bin")
 
 _WATCH_S = 0.5
+_PARALLEL_FILES = 4
 
 Progress = Callable[[int, int], None]
 """Called with the bytes that are here and the bytes in all."""
@@ -70,7 +74,8 @@ def needed_files(names: list[str]) -> list[str]:
 
 def download(spec: ModelSpec, folder: Path, settings: Settings, progress: Progress) -> Snapshot:
     """Fetch into `folder`, going on where an earlier try stopped; ModelUnavailableError says what failed."""
-    from huggingface_hub import HfApi, snapshot_download
+    import httpx2
+    from huggingface_hub import HfApi, hf_hub_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 
     token = settings.hf_token.get_secret_value() if settings.hf_token else None
@@ -83,15 +88,16 @@ def download(spec: ModelSpec, folder: Path, settings: Settings, progress: Progre
         wanted = needed_files(list(sizes))
         revision = info.sha or "unknown"
         total = sum(sizes[name] for name in wanted)
-        with _watched(folder, total, progress):
-            snapshot_download(
-                spec.repo,
-                revision=revision,
-                local_dir=folder,
-                allow_patterns=[_literal(name) for name in wanted],
-                endpoint=settings.hf_endpoint,
-                token=token,
-            )
+        fetch = partial(
+            hf_hub_download,
+            spec.repo,
+            revision=revision,
+            local_dir=folder,
+            endpoint=settings.hf_endpoint,
+            token=token,
+        )
+        with _watched(folder, total, progress), ThreadPoolExecutor(_PARALLEL_FILES) as threads:
+            list(threads.map(fetch, wanted))
     except GatedRepoError:
         raise ModelUnavailableError(
             f"{where} is gated: accept its terms on the Hub and set HF_TOKEN to a token of that account."
@@ -103,15 +109,22 @@ def download(spec: ModelSpec, folder: Path, settings: Settings, progress: Progre
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else "no"
         raise ModelUnavailableError(f"Downloading {where} failed with status {status}. Try again.") from error
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, httpx2.HTTPError) as error:
         raise ModelUnavailableError(
             f"Downloading {where} failed ({type(error).__name__}). Check the network, HF_ENDPOINT and the proxy "
             f"variables, or put the files into {settings.reranker_models_dir}."
         ) from error
-    missing = [name for name in wanted if not (folder / name).is_file()]
-    if missing:
-        raise ModelUnavailableError(f"Downloading {where} ended without {', '.join(missing)}. Try again.")
+    _verify(spec, folder, {file.rfilename: file.lfs.sha256 for file in info.siblings or [] if file.lfs}, wanted)
     return Snapshot(folder, revision)
+
+
+def _verify(spec: ModelSpec, folder: Path, digests: dict[str, str], wanted: list[str]) -> None:
+    """Compare each file with the digest that the Hub names: the client itself looks at the size only."""
+    for name in wanted:
+        path = folder / name
+        if name in digests and digest(path) != digests[name]:
+            path.unlink()
+            raise ModelUnavailableError(f"{spec.repo}: {name} arrived damaged (wrong SHA-256). Try again.")
 
 
 @contextlib.contextmanager
@@ -140,7 +153,3 @@ def _bytes_below(folder: Path) -> int:
         with contextlib.suppress(OSError):  # a partial file is renamed while we look
             total += path.stat().st_size if path.is_file() else 0
     return total
-
-
-def _literal(name: str) -> str:
-    return "".join(f"[{char}]" if char in "*?[" else char for char in name)

@@ -16,6 +16,7 @@ from errors import ModelUnavailableError
 from models.catalog import ModelSpec
 from models.download import Progress, Snapshot, download
 from models.facts import ModelFacts
+from models.files import content_revision
 from models.store import ModelStore, StoredModel, tag_name
 from settings import Settings
 
@@ -52,8 +53,6 @@ def import_model(
 def _source(
     spec: ModelSpec, settings: Settings, downloads: Path, progress: Progress, from_dir: Path | None
 ) -> Snapshot:
-    from models.conversion import content_revision
-
     for folder in (from_dir, local_folder(spec, settings), packaged_folder(spec)):
         if folder is not None and (folder / "config.json").is_file():
             return Snapshot(folder, content_revision(folder))

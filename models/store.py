@@ -87,7 +87,7 @@ class ModelStore:
             api_version="v1",
             signatures={},
             labels=labels,
-            metadata=facts.model_dump(mode="json"),
+            metadata=facts.model_dump(mode="json", exclude_none=True),  # BentoML refuses None
             context=ModelContext(framework_name="", framework_versions={}),
         )
         with (staging / MODEL_YAML).open("w", encoding="utf-8") as file:

@@ -5,7 +5,6 @@ One file for each kind of checkpoint that needs rewriting. `prepare` is the whol
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from models.catalog import ModelSpec
 from models.conversion import native, tokenizer
 from models.conversion.inspect import inspect_checkpoint
 from models.facts import ModelFacts
+from models.files import digest, relative_files
 
 CONVERTERS: dict[str, Callable[[Path, Path, ModelSpec], None]] = {"native": native.convert}
 """ModelSpec.conversion -> function that writes config.json and the weights of `source` into `target`."""
@@ -30,21 +30,3 @@ def prepare(spec: ModelSpec, source: Path, target: Path, revision: str) -> Model
     tokenizer.convert(source, target, spec)
     facts = inspect_checkpoint(spec, source, target, revision)
     return facts.model_copy(update={"sha256": {name: digest(target / name) for name in relative_files(target)}})
-
-
-def relative_files(folder: Path) -> list[str]:
-    """Every file below a folder, as relative names in order."""
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def content_revision(folder: Path) -> str:
-    """A revision for a local folder: `local-` and a hash of its files' names and contents."""
-    files = [name for name in relative_files(folder) if not name.startswith(".")]
-    joined = "\n".join(f"{name} {digest(folder / name)}" for name in files)
-    return f"local-{hashlib.sha256(joined.encode()).hexdigest()[:40]}"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,19 +11,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from errors import ModelUnavailableError
+from models.files import link
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-
-
-def link(source: Path, target: Path) -> None:
-    """Hard-link a file, or copy it where the file systems differ."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    origin = source.resolve()  # a Hub cache holds links
-    try:
-        os.link(origin, target)
-    except OSError:
-        shutil.copyfile(origin, target)
 
 
 def safetensors_files(folder: Path) -> list[Path]:
@@ -39,7 +28,7 @@ def tensors(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
     files = safetensors_files(folder)
     for path in files:
         with safe_open(path, framework="pt") as file:
-            for name in file:
+            for name in file.keys():  # noqa: SIM118  # not iterable by itself
                 yield name, file.get_tensor(name)
     if not files:
         for path in sorted(folder.glob("pytorch_model*.bin")):

@@ -11,7 +11,8 @@ from typing import Any
 
 from errors import ModelUnavailableError
 from models.catalog import ModelSpec
-from models.conversion.checkpoint import link, read_json
+from models.conversion.checkpoint import read_json
+from models.files import link
 
 FAST = "tokenizer.json"
 _KEPT = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt")
