@@ -1,0 +1,96 @@
+"""The files around the weights: sentence-transformers' JSON, and what a Hub repository also carries.
+
+A folder written here is what `snapshot_download` would leave. `2_Normalize` is named in modules.json but
+never exists as a folder: git keeps no empty folders, and Normalize has no config.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+MODULE = "sentence_transformers.models."
+POOLINGS = {
+    "cls": "pooling_mode_cls_token",
+    "mean": "pooling_mode_mean_tokens",
+    "max": "pooling_mode_max_tokens",
+    "mean_sqrt": "pooling_mode_mean_sqrt_len_tokens",
+    "weighted": "pooling_mode_weightedmean_tokens",
+    "lasttoken": "pooling_mode_lasttoken",
+}
+LIBRARIES = ("sentence_transformers", "transformers", "pytorch")
+ONNX_EXTRAS = ("onnx/config.json", "onnx/model.onnx", "onnx/tokenizer_config.json")
+OPENVINO_EXTRAS = ("openvino/openvino_model.bin", "openvino/openvino_model.xml")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SentenceFiles:
+    """What a sentence-transformers repository says about itself; None leaves the file or the key out."""
+
+    pooling: str = "mean"
+    normalize: bool = True
+    max_seq_length: int | None = 512
+    do_lower_case: bool = False
+    versions: tuple[str, str, str] | None = ("2.2.2", "4.28.1", "2.0.0")
+    prompts: dict[str, str] | None = None
+    similarity: str | None = None
+    legacy_pooling: bool = False
+    middle_modules: Sequence[str] = field(default=())
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Indented JSON, non-ASCII letters kept, parents made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_sentence_files(folder: Path, dimensions: int, files: SentenceFiles) -> None:
+    """modules.json, config_sentence_transformers.json, sentence_bert_config.json and 1_Pooling/config.json.
+
+    Repositories of before sentence-transformers 3 carry versions only and the four first pooling keys
+    (`legacy_pooling`); newer ones add prompts, and `include_prompt` to the pooling.
+    """
+    kinds = ["Transformer", "Pooling", *files.middle_modules, *(["Normalize"] if files.normalize else [])]
+    modules = [
+        {"idx": index, "name": str(index), "path": f"{index}_{kind}" if index else "", "type": MODULE + kind}
+        for index, kind in enumerate(kinds)
+    ]
+    write_json(folder / "modules.json", modules)
+    about: dict[str, Any] = {}
+    if files.versions is not None:
+        about["__version__"] = dict(zip(LIBRARIES, files.versions, strict=True))
+    if files.prompts is not None:
+        about |= {
+            "prompts": files.prompts,
+            "default_prompt_name": None,
+            "similarity_fn_name": files.similarity,
+        }
+    if about:
+        write_json(folder / "config_sentence_transformers.json", about)
+    if files.max_seq_length is not None:
+        lengths = {"max_seq_length": files.max_seq_length, "do_lower_case": files.do_lower_case}
+        write_json(folder / "sentence_bert_config.json", lengths)
+    modes: dict[str, Any] = {key: mode == files.pooling for mode, key in POOLINGS.items()}
+    if files.legacy_pooling:
+        modes = dict(list(modes.items())[:4])
+    else:
+        modes["include_prompt"] = True
+    write_json(folder / "1_Pooling" / "config.json", {"word_embedding_dimension": dimensions} | modes)
+
+
+def write_extras(folder: Path, name: str, extras: Sequence[str] = ()) -> None:
+    """README.md, .gitattributes and the named dummies: what an importer must skip, never read.
+
+    A dummy `.onnx` or `.bin` in a subfolder is not a model: opening it fails, which is the point.
+    """
+    card = f"---\nlibrary_name: transformers\n---\n# {name}\nA tiny random stand-in written by tests/tiny.\n"
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    (folder / ".gitattributes").write_text("*.safetensors filter=lfs diff=lfs merge=lfs -text\n", encoding="utf-8")
+    for extra in extras:
+        path = folder / extra
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".json":
+            write_json(path, {})
+        else:
+            path.write_bytes(b"not a model: " + extra.encode())

@@ -1,0 +1,165 @@
+"""Qwen3-Embedding and Qwen3-Reranker: decoders that read the last token, stored in bfloat16.
+
+The embedding file names its tensors without the `model.` prefix although its config says Qwen3ForCausalLM;
+the reranker keeps the prefix and ties its output to its words, so there is no `lm_head` in either file.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+import torch
+from transformers import PreTrainedModel, Qwen3ForCausalLM, Qwen3Model
+
+from . import layout, tokenizer_files, vocab, weights
+from .layout import SentenceFiles
+
+EMBEDDING = "Qwen/Qwen3-Embedding-0.6B"
+RERANKER = "Qwen/Qwen3-Reranker-0.6B"
+HIDDEN = 64
+END, TURN, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
+SPECIAL = (END, TURN, TURN_END)
+THOUGHT = ("<think>", "</think>")
+CHAT_TEMPLATE = (
+    "{%- for message in messages %}"
+    "{{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}"
+    "{%- endfor %}{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}"
+    "{%- if enable_thinking is defined and enable_thinking is false %}{{- '<think>\\n\\n</think>\\n\\n' }}"
+    "{%- endif %}{%- endif %}"
+)
+"""Qwen3's template without its tools and thoughts: what a reranker's prompt goes through."""
+PROMPTS = {
+    "query": "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:",
+    "document": "",
+}
+FILES = SentenceFiles(pooling="lasttoken", max_seq_length=None, versions=None, prompts=PROMPTS, similarity="cosine")
+JUDGE = (
+    "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct"
+    ' provided. Note that the answer can only be "yes" or "no".<|im_end|>\n<|im_start|>user\n<Instruct>: Given'
+    " a web search query, retrieve relevant passages that answer the query\n<Query>: {query}"
+    "\n<Document>: {document}"
+    "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
+)
+"""The prompt of the model card, on whose last token "yes" and "no" are compared."""
+
+
+def write_tokenizer(folder: Path, *, closing: bool) -> tokenizers.Tokenizer:
+    """vocab.json, merges.txt and the fast files; `closing` ends each text with `<|endoftext|>` (embedding)."""
+    tokenizer = vocab.byte_level_bpe(950, split=vocab.QWEN_SPLIT, special=SPECIAL)
+    tokenizer.add_tokens([tokenizers.AddedToken(token, normalized=False) for token in THOUGHT])
+    frame: tokenizers.processors.PostProcessor = tokenizers.processors.ByteLevel(trim_offsets=False, use_regex=False)
+    if closing:
+        ending = vocab.template("", END, tokenizer.get_vocab(), f"$A {END} $B {END}")
+        frame = tokenizers.processors.Sequence([frame, ending])
+    tokenizer.post_processor = frame
+    config = {
+        "add_bos_token": False,
+        "add_prefix_space": False,
+        "additional_special_tokens": list(SPECIAL[1:]),
+        "bos_token": None,
+        "chat_template": CHAT_TEMPLATE,
+        "clean_up_tokenization_spaces": False,
+        "eos_token": TURN_END,
+        "errors": "replace",
+        "model_max_length": 131072,
+        "pad_token": END,
+        "split_special_tokens": False,
+        "tokenizer_class": "Qwen2Tokenizer",
+        "unk_token": None,
+    }
+    tokenizer_files.write_tokenizer(folder, tokenizer, config=config, special=None)
+    tokenizer_files.write_byte_level_source(folder, tokenizer)
+    return tokenizer
+
+
+def config(tokenizer: tokenizers.Tokenizer, *, limit: int, end: str) -> dict[str, Any]:
+    """config.json with the real keys; head_dim is not hidden / heads, and keys are shared by two heads."""
+    return {
+        "architectures": ["Qwen3ForCausalLM"],
+        "attention_bias": False,
+        "attention_dropout": 0.0,
+        "bos_token_id": tokenizer.token_to_id(END),
+        "eos_token_id": tokenizer.token_to_id(end),
+        "head_dim": 32,
+        "hidden_act": "silu",
+        "hidden_size": HIDDEN,
+        "initializer_range": 0.02,
+        "intermediate_size": 96,
+        "max_position_embeddings": limit,
+        "max_window_layers": 2,
+        "model_type": "qwen3",
+        "num_attention_heads": 4,
+        "num_hidden_layers": 2,
+        "num_key_value_heads": 2,
+        "rms_norm_eps": 1e-06,
+        "rope_scaling": None,
+        "rope_theta": 1000000,
+        "sliding_window": None,
+        "tie_word_embeddings": True,
+        "torch_dtype": "bfloat16",
+        "transformers_version": "4.51.3",
+        "use_cache": True,
+        "use_sliding_window": False,
+        "vocab_size": -(-tokenizer.get_vocab_size() // 64) * 64,
+    }
+
+
+def write_generation_config(folder: Path, tokenizer: tokenizers.Tokenizer) -> None:
+    """generation_config.json, which scoring never reads."""
+    end = tokenizer.token_to_id(END)
+    layout.write_json(
+        folder / "generation_config.json",
+        {
+            "bos_token_id": end,
+            "do_sample": True,
+            "eos_token_id": [tokenizer.token_to_id(TURN_END), end],
+            "top_k": 20,
+        },
+    )
+
+
+def write_embedding(folder: Path, seed: int) -> None:
+    """Transformer, last-token pooling, Normalize; no sentence_bert_config.json, as in the real repository."""
+    tokenizer = write_tokenizer(folder, closing=True)
+    model = weights.build_model(Qwen3Model, folder, config(tokenizer, limit=32768, end=END))
+    weights.fill(model, weights.generator(EMBEDDING, seed))
+    weights.write_safetensors(folder, weights.tensors(model, torch.bfloat16))
+    layout.write_sentence_files(folder, HIDDEN, FILES)
+    write_generation_config(folder, tokenizer)
+    layout.write_extras(folder, EMBEDDING)
+
+
+def write_reranker(folder: Path, seed: int) -> None:
+    """A causal model whose score is logit("yes") - logit("no") after the prompt of the model card."""
+    random = weights.generator(RERANKER, seed)
+    tokenizer = write_tokenizer(folder, closing=False)
+    model = weights.build_model(Qwen3ForCausalLM, folder, config(tokenizer, limit=40960, end=TURN_END))
+    weights.fill(model, random)
+    _spread_answers(model, tokenizer, random)
+    weights.write_safetensors(folder, weights.tensors(model, torch.bfloat16))
+    write_generation_config(folder, tokenizer)
+    layout.write_extras(folder, RERANKER)
+
+
+@torch.no_grad()
+def _spread_answers(model: PreTrainedModel, tokenizer: tokenizers.Tokenizer, random: torch.Generator) -> None:
+    """Set the rows of "yes" and "no" so that their difference scores the sample pairs around zero.
+
+    The prompt itself holds both words, so the rows are set again until the states they were fitted to settle.
+    """
+    words = model.get_input_embeddings().weight
+    yes, no = (tokenizer.encode(word).ids for word in ("yes", "no"))
+    assert len(yes) == len(no) == 1, "the tiny vocabulary must hold both answers as one piece"
+    prompts = [JUDGE.format(query=query, document=document) for query, document in tokenizer_files.PAIRS]
+    ids = [torch.tensor([tokenizer.encode(prompt).ids]) for prompt in prompts]
+    direction = torch.randn(HIDDEN, generator=random)
+    for _ in range(4):
+        states = torch.cat([model.model(input_ids=row).last_hidden_state[:, -1] for row in ids])
+        mean = states.mean(0)
+        difference = direction - mean * (direction @ mean) / (mean @ mean)
+        difference *= weights.LOGIT_STD / (states @ difference).std()
+        words[yes[0]], words[no[0]] = difference / 2, -difference / 2
+
+
+BUILDERS: dict[str, Callable[[Path, int], None]] = {EMBEDDING: write_embedding, RERANKER: write_reranker}
