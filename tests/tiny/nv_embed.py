@@ -63,7 +63,7 @@ def _latent_shapes(config: dict[str, Any]) -> Shapes:
 
 
 def build(folder: Path, seed: int) -> None:
-    """The repository in miniature: fp16 in four shards, in-repo code, mean pooling that leaves the prompt out."""
+    """The repository in miniature: fp16 in four shards, in-repo code, mean pooling without the prompt."""
     folder.mkdir(parents=True, exist_ok=True)
     config = _config(write_llama_tokenizer(folder, add_eos_token=False))
     write_json(folder / "config.json", config)
