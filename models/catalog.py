@@ -30,7 +30,11 @@ class Tokenizer(BaseModel, frozen=True, extra="forbid"):
         "auto", description="Tokenizer to build where the repository's own class misbehaves."
     )
     lower_case: bool = Field(False, description="Lower-case the text first (sentence-transformers' do_lower_case).")
-    append_eos: bool = Field(False, description="Close the ids with the end-of-text token, which tokenizer.json omits.")
+    append_eos: Literal["closing", "text"] | None = Field(
+        None,
+        description="The end-of-text token that tokenizer.json omits. closing: kept behind a cut text. text: a part "
+        "of the text that a cut may take away, for authors who append it as characters.",
+    )
 
 
 class YesNoScoring(BaseModel, frozen=True, extra="forbid"):
@@ -78,7 +82,6 @@ class ModelSpec(BaseModel, frozen=True, extra="forbid"):
     )
     scoring: YesNoScoring | None = Field(None, description="Only for rerankers that are causal language models.")
     tokenizer: Tokenizer = Tokenizer()
-    attention: Literal["sdpa", "eager"] = Field("sdpa", description="eager where the class has no fused attention.")
     requires: tuple[str, ...] = Field((), description="Python modules that the tokenizer needs.")
     license: str = Field("unknown", description="SPDX identifier, or the words of the repository.")
     commercial: bool | None = Field(None, description="Whether the licence allows commercial use. None: unknown.")

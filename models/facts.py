@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import BaseModel, Field
 
-from models.catalog import ModelSpec, Pooling
+from models.catalog import Pooling
 
 FORMAT = 1
 """Version of the stored layout. A model stored under another number is imported anew."""
@@ -21,7 +19,8 @@ class ModelFacts(BaseModel, frozen=True, extra="forbid"):
     architecture: str = Field(description="Class name in transformers, or one of our own modules.")
     max_tokens: int
     dimensions: int | None = Field(None, description="Width of the vector; None for a reranker.")
-    pooling: Pooling | Literal["latent"] | None = None
+    pooling: Pooling | None = None
+    mask_prompt: bool = Field(False, description="Whether the prompt's tokens are left out of pooling.")
     dense: tuple[str, ...] = Field((), description="Folders of sentence-transformers Dense layers, in order.")
     token_type_ids: bool = Field(False, description="Whether the model reads segment ids.")
     pad_id: int = Field(0, description="Token id that fills a batch on the right.")
@@ -30,8 +29,3 @@ class ModelFacts(BaseModel, frozen=True, extra="forbid"):
     weight_dtype: str = Field(description="Data type of the stored tensors.")
     weight_bytes: int
     sha256: dict[str, str] = Field(description="File name -> digest of every stored file.")
-
-
-def shown_dimensions(spec: ModelSpec, facts: ModelFacts | None) -> int | None:
-    """Width of the model's vectors, as far as it is known before the import."""
-    return facts.dimensions if facts else spec.dimensions

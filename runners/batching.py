@@ -9,6 +9,7 @@ A lone request is never kept waiting for company.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -46,7 +47,8 @@ class Job:
     def finish(self, error: BaseException | None = None) -> None:
         """Give the waiter its rows or its error; a waiter that left is no concern."""
         self.abandoned = True
-        self.loop.call_soon_threadsafe(_resolve, self.future, self.rows, error)
+        with contextlib.suppress(RuntimeError):  # the waiter's loop is closed
+            self.loop.call_soon_threadsafe(_resolve, self.future, self.rows, error)
 
 
 def _resolve(future: asyncio.Future[Rows], rows: Rows | None, error: BaseException | None) -> None:
@@ -204,6 +206,8 @@ class AdaptiveBatcher:
     def _compute(self, batch: list[tuple[Job, int]]) -> None:
         try:
             rows = self._run([job.sequences[index] for job, index in batch])
+            if len(rows) != len(batch):
+                raise ValueError(f"{len(batch)} sequences gave {len(rows)} rows")
         except Exception as error:  # whatever a model raises, nobody waits for ever
             self._split(batch, error)
             return
@@ -255,14 +259,21 @@ def plan(lengths: SequenceOf[int], budget: int) -> list[list[int]]:
 
 
 def collate(sequences: SequenceOf[Sequence], pad_id: int) -> dict[str, Any]:
-    """Sequences to padded arrays (B, T): input_ids, attention_mask, token_type_ids or None."""
+    """Sequences to padded arrays (B, T), the fields of Batch."""
     longest = max(len(sequence) for sequence in sequences)
     input_ids = np.full((len(sequences), longest), pad_id, dtype=np.int64)
     attention_mask = np.zeros((len(sequences), longest), dtype=np.int64)
+    pooling_mask = np.zeros_like(attention_mask)
     segments = None if sequences[0].token_type_ids is None else np.zeros_like(input_ids)
     for row, sequence in enumerate(sequences):
         input_ids[row, : len(sequence)] = sequence.input_ids
         attention_mask[row, : len(sequence)] = 1
+        pooling_mask[row, sequence.unpooled : len(sequence)] = 1
         if segments is not None and sequence.token_type_ids is not None:
             segments[row, : len(sequence)] = sequence.token_type_ids
-    return {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": segments}
+    return {
+        "input_ids": input_ids,
+        "attention_mask": attention_mask,
+        "pooling_mask": pooling_mask,
+        "token_type_ids": segments,
+    }

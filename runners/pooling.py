@@ -54,6 +54,7 @@ def normalize(vectors: Floats) -> Floats:
 
 
 def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Logits to scores in 0..1, in float64 so that high scores do not tie: (N,) -> (N,)."""
+    """Logits to scores in 0..1, in float64 so that neither high nor low scores tie: (N,) -> (N,)."""
     wide = logits.astype(np.float64)
-    return np.asarray(np.where(wide >= 0, 1 / (1 + np.exp(-np.abs(wide))), 1 - 1 / (1 + np.exp(-np.abs(wide)))))
+    small = np.exp(-np.abs(wide))
+    return np.asarray(np.where(wide >= 0, 1, small) / (1 + small))

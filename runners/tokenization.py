@@ -29,6 +29,8 @@ class Sequence:
 
     input_ids: list[int]
     token_type_ids: list[int] | None = None
+    unpooled: int = 0
+    """Leading tokens that have no part in pooling (an instruction, for models that leave it out)."""
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -52,7 +54,41 @@ class Template:
     single: tuple[list[int], list[int]]
     pair: tuple[list[int], list[int], list[int]]
     second_segment: int
-    """Segment id of a pair's second text and of the special tokens after it; 0 where the model has one segment."""
+    """Segment id of a pair's second text and of the special tokens after it."""
+
+
+@dataclass(frozen=True)
+class Body:
+    """The words around an instruction, a query and a document."""
+
+    parts: tuple[str, str, str, str]
+
+    @classmethod
+    def parse(cls, text: str) -> Body:
+        """`...{instruction}...{query}...{document}...` to the four parts between."""
+        first, rest = text.split("{instruction}")
+        second, rest = rest.split("{query}")
+        third, fourth = rest.split("{document}")
+        return cls((first, second, third, fourth))
+
+    def fill(self, instruction: str, query: str, document: str) -> str:
+        """The whole text; braces in what a user sent mean nothing."""
+        first, second, third, fourth = self.parts
+        return f"{first}{instruction}{second}{query}{third}{document}{fourth}"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What varies between models in how a text becomes a sequence."""
+
+    max_tokens: int
+    token_type_ids: bool = False
+    appended: tuple[int, ...] = ()
+    """Ids that count as the text's own end: truncation may cut them off."""
+    mask_prompt: bool = False
+    """Leave the prompt's tokens out of pooling."""
+    body: Body | None = None
+    """For a model that is asked in words: how a pair becomes one text."""
 
 
 class PlainTokenizer(Protocol):
@@ -62,6 +98,10 @@ class PlainTokenizer(Protocol):
 
     def probe(self, first: str, second: str | None) -> list[int]:
         """Ids of one text or a pair, with special tokens."""
+        ...
+
+    def second_segment(self) -> int:
+        """Segment id of a pair's second text."""
         ...
 
 
@@ -82,6 +122,9 @@ class FastTokenizer:
     def probe(self, first: str, second: str | None) -> list[int]:
         return list(self._tokenizer.encode(first, second).ids)
 
+    def second_segment(self) -> int:
+        return int(self._tokenizer.encode("a", "a").type_ids[-1])
+
 
 class JapaneseTokenizer:
     """MeCab words, then WordPiece or characters. MeCab is not thread-safe: one lock around it."""
@@ -101,30 +144,43 @@ class JapaneseTokenizer:
         with self._lock:
             return list(self._tokenizer(first, second)["input_ids"])
 
+    def second_segment(self) -> int:
+        return 1  # BERT's; the tokenizer class of transformers 5 no longer says so (MODELS.md, section 1, point 2)
+
 
 class TextTokenizer:
     """Texts and pairs to sequences of at most `max_tokens` tokens."""
 
-    def __init__(self, plain: PlainTokenizer, *, max_tokens: int, token_type_ids: bool, closing: list[int]) -> None:
+    def __init__(self, plain: PlainTokenizer, template: Template, rules: Rules) -> None:
         self._plain = plain
-        self._segments = token_type_ids
-        self._template = read_template(plain, segments=token_type_ids, closing=closing)
-        self.max_tokens = max_tokens
+        self._template = template
+        self._rules = rules
+        self._segments = rules.token_type_ids
+        self.max_tokens = rules.max_tokens
 
-    def encode_texts(self, texts: SequenceOf[str]) -> tuple[list[Sequence], list[Truncation]]:
-        """One sequence a text, in order, and which texts were cut."""
+    def encode_texts(self, texts: SequenceOf[str], prompt: str = "") -> tuple[list[Sequence], list[Truncation]]:
+        """One sequence for `prompt` and each text, in order, and which texts were cut."""
         before, after = self._template.single
         room = self.max_tokens - len(before) - len(after)
+        unpooled = len(self._plain.encode([prompt])[0]) if prompt and self._rules.mask_prompt else 0
         sequences, truncations = [], []
-        for index, (ids, exact) in enumerate(self._ids(texts, room)):
+        for index, (plain_ids, exact) in enumerate(self._ids([prompt + text for text in texts], room)):
+            ids = [*plain_ids, *self._rules.appended]
             if len(ids) > room:
                 truncations.append(Truncation(index, len(ids) + self.max_tokens - room, self.max_tokens, exact))
             full = [*before, *ids[:room], *after]
-            sequences.append(Sequence(full, [0] * len(full) if self._segments else None))
+            sequences.append(Sequence(full, [0] * len(full) if self._segments else None, unpooled))
         return sequences, truncations
 
-    def encode_pairs(self, query: str, documents: SequenceOf[str]) -> tuple[list[Sequence], list[Truncation]]:
-        """One sequence a document, each behind the query, which is tokenised once; and which pairs were cut."""
+    def encode_pairs(
+        self, query: str, documents: SequenceOf[str], instruction: str = ""
+    ) -> tuple[list[Sequence], list[Truncation]]:
+        """One sequence a document, each behind the query, which is tokenised once; and which pairs were cut.
+
+        A model that is asked in words gets each pair as one text, with `instruction` in it.
+        """
+        if self._rules.body is not None:
+            return self.encode_texts([self._rules.body.fill(instruction, query, text) for text in documents])
         before, between, after = self._template.pair
         specials = len(before) + len(between) + len(after)
         room = self.max_tokens - specials
@@ -177,7 +233,7 @@ def longest_first(first: int, second: int, room: int) -> tuple[int, int]:
     return (short, long) if first <= second else (long, short)
 
 
-def read_template(plain: PlainTokenizer, *, segments: bool, closing: list[int]) -> Template:
+def read_template(plain: PlainTokenizer, *, closing: SequenceOf[int]) -> Template:
     """Find the special tokens by encoding a probe with and without them.
 
     `closing` are ids that the tokenizer's own template leaves out and that belong at the end.
@@ -188,7 +244,7 @@ def read_template(plain: PlainTokenizer, *, segments: bool, closing: list[int]) 
     both = plain.probe(word, word)
     first, rest = _around(both, ids)
     between, last = _around(rest, ids)
-    return Template((before, after + closing), (first, between, last + closing), int(segments))
+    return Template((before, [*after, *closing]), (first, between, [*last, *closing]), plain.second_segment())
 
 
 def _around(ids: list[int], inner: list[int]) -> tuple[list[int], list[int]]:
@@ -206,9 +262,18 @@ def load_tokenizer(folder: Path, spec: ModelSpec, facts: ModelFacts) -> TextToke
         plain = JapaneseTokenizer(folder)
     else:
         plain = FastTokenizer(folder / "tokenizer.json")
-    return TextTokenizer(
-        plain,
+    in_text = spec.tokenizer.append_eos == "text"
+    rules = Rules(
         max_tokens=facts.max_tokens,
         token_type_ids=facts.token_type_ids,
-        closing=list(facts.closing_ids),
+        appended=facts.closing_ids if in_text else (),
+        mask_prompt=facts.mask_prompt,
+        body=Body.parse(spec.scoring.body) if spec.scoring else None,
     )
+    if spec.scoring:
+        prefix, suffix = plain.encode([spec.scoring.prefix, spec.scoring.suffix])
+        template = Template((prefix, suffix), ([], [], []), 0)
+    else:
+        closing = () if in_text else facts.closing_ids
+        template = read_template(plain, closing=closing)
+    return TextTokenizer(plain, template, rules)

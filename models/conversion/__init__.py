@@ -10,12 +10,19 @@ from pathlib import Path
 
 from errors import ModelUnavailableError
 from models.catalog import ModelSpec
-from models.conversion import native, tokenizer
+from models.conversion import gte, jina_bert, jina_v2_flash, native, nv_embed, tokenizer
+from models.conversion.checkpoint import link_weights
 from models.conversion.inspect import inspect_checkpoint
 from models.facts import ModelFacts
-from models.files import digest, relative_files
+from models.files import digest, link, relative_files
 
-CONVERTERS: dict[str, Callable[[Path, Path, ModelSpec], None]] = {"native": native.convert}
+CONVERTERS: dict[str, Callable[[Path, Path, ModelSpec], None]] = {
+    "native": native.convert,
+    "jina_v2_flash": jina_v2_flash.convert,
+    "gte": gte.convert,
+    "jina_bert": jina_bert.convert,
+    "nv_embed": nv_embed.convert,
+}
 """ModelSpec.conversion -> function that writes config.json and the weights of `source` into `target`."""
 
 
@@ -29,4 +36,7 @@ def prepare(spec: ModelSpec, source: Path, target: Path, revision: str) -> Model
     converter(source, target, spec)
     tokenizer.convert(source, target, spec)
     facts = inspect_checkpoint(spec, source, target, revision)
+    for layer in facts.dense:
+        link(source / layer / "config.json", target / layer / "config.json")
+        link_weights(source / layer, target / layer)
     return facts.model_copy(update={"sha256": {name: digest(target / name) for name in relative_files(target)}})

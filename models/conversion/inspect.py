@@ -41,6 +41,7 @@ def inspect_checkpoint(spec: ModelSpec, source: Path, target: Path, revision: st
         max_tokens=_max_tokens(spec, source, config),
         dimensions=(_dense_width(source, dense) or _width(config)) if embedding else None,
         pooling=(_pooling(spec, source)) if embedding else None,
+        mask_prompt=embedding and _masks_prompt(spec, source),
         dense=dense,
         token_type_ids=_has_segments(config),
         pad_id=_pad_id(config),
@@ -101,6 +102,17 @@ def _pooling(spec: ModelSpec, source: Path) -> Pooling:
             f"{spec.repo}: 1_Pooling/config.json asks for a pooling that is not one of cls, mean, last token."
         )
     return chosen[0]
+
+
+def _masks_prompt(spec: ModelSpec, source: Path) -> bool:
+    """Whether the authors leave the prompt out of pooling.
+
+    Only NV-Embed's way of counting the prompt's tokens is served: sentence-transformers counts the start token too.
+    """
+    masks = read_json(source / "1_Pooling" / "config.json").get("include_prompt") is False
+    if masks and spec.conversion != "nv_embed":
+        raise ModelUnavailableError(f"{spec.repo}: pooling without the prompt (include_prompt: false) is not served.")
+    return spec.conversion == "nv_embed"
 
 
 def _dense_layers(source: Path, spec: ModelSpec) -> tuple[str, ...]:

@@ -30,6 +30,8 @@ def convert(source: Path, target: Path, spec: ModelSpec) -> None:
         link(source / FAST, target / FAST)
     else:
         _build_fast(source, target, spec)
+    if spec.tokenizer.lower_case:
+        _lower_case(target / FAST)
 
 
 def _build_fast(source: Path, target: Path, spec: ModelSpec) -> None:
@@ -47,6 +49,17 @@ def _build_fast(source: Path, target: Path, spec: ModelSpec) -> None:
             f"{spec.repo}: its tokenizer cannot be read ({error}). It may need: pip install sentencepiece protobuf."
         ) from error
     backend.save(str(target / FAST))
+
+
+def _lower_case(path: Path) -> None:
+    """Put lower-casing before the tokenizer's own normalisation, as sentence-transformers' do_lower_case does."""
+    from tokenizers import Tokenizer, normalizers
+
+    tokenizer = Tokenizer.from_file(str(path))
+    own = [tokenizer.normalizer] if tokenizer.normalizer else []
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *own])
+    path.unlink()  # it may be a hard link to the original
+    tokenizer.save(str(path))
 
 
 def closing_ids(source: Path, target: Path) -> tuple[int, ...]:

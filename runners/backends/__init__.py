@@ -18,6 +18,8 @@ class Batch:
 
     input_ids: Ids
     attention_mask: Ids
+    pooling_mask: Ids
+    """The attention mask without the tokens that have no part in pooling."""
     token_type_ids: Ids | None
 
 

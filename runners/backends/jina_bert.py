@@ -1,0 +1,154 @@
+"""JinaBERT as a cross-encoder: BERT without positions, with symmetric ALiBi and a gated feed-forward layer.
+
+After the modelling code beside jinaai/jina-reranker-v1-turbo-en ("jina-bert-implementation"): post-norm layers, an
+exact GELU on the first half of the gate, a tanh pooler on the first token. transformers has no such class.
+"""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import nn
+
+
+def alibi_slopes(heads: int) -> list[float]:
+    """Slope of each head's linear bias.
+
+    Powers of two as in the ALiBi paper (Press et al. 2022, section 3). For other counts the paper takes every
+    second slope of the next power of two; this model's own code halves those ("quick fix on large jump").
+    """
+    closest = 2 ** math.floor(math.log2(heads))
+    base = 2.0 ** (-8.0 / closest)
+    slopes = [base ** (index + 1) for index in range(closest)]
+    step = 2.0 ** (-4.0 / closest)
+    return slopes + [step ** (2 * index + 1) / 2 for index in range(heads - closest)]
+
+
+class Embeddings(nn.Module):
+    """Word and segment embeddings: (B, T) -> (B, T, H)."""
+
+    def __init__(self, config: SimpleNamespace) -> None:
+        super().__init__()
+        self.word_embeddings = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.hidden_size)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+    def forward(self, input_ids: torch.Tensor, token_type_ids: torch.Tensor) -> torch.Tensor:
+        """(B, T), (B, T) -> (B, T, H)."""
+        words = self.word_embeddings(input_ids) + self.token_type_embeddings(token_type_ids)
+        normed: torch.Tensor = self.LayerNorm(words)
+        return normed
+
+
+class Attention(nn.Module):
+    """Self-attention with an additive bias, and its residual."""
+
+    def __init__(self, config: SimpleNamespace) -> None:
+        super().__init__()
+        size = config.hidden_size
+        self.heads = config.num_attention_heads
+        self.self = nn.ModuleDict({part: nn.Linear(size, size) for part in ("query", "key", "value")})
+        self.output = nn.ModuleDict(
+            {"dense": nn.Linear(size, size), "LayerNorm": nn.LayerNorm(size, eps=config.layer_norm_eps)}
+        )
+
+    def forward(self, hidden: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        """(B, T, H), (B, heads, T, T) -> (B, T, H)."""
+        batch, length, size = hidden.shape
+        query, key, value = (
+            self.self[part](hidden).view(batch, length, self.heads, -1).transpose(1, 2)
+            for part in ("query", "key", "value")
+        )
+        context = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        merged = context.transpose(1, 2).reshape(batch, length, size)
+        normed: torch.Tensor = self.output["LayerNorm"](self.output["dense"](merged) + hidden)
+        return normed
+
+
+class FeedForward(nn.Module):
+    """GEGLU: the first half of the widened input gates the second."""
+
+    def __init__(self, config: SimpleNamespace) -> None:
+        super().__init__()
+        self.gated_layers = nn.Linear(config.hidden_size, 2 * config.intermediate_size, bias=False)
+        self.wo = nn.Linear(config.intermediate_size, config.hidden_size)
+        self.layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """(B, T, H) -> (B, T, H), residual included."""
+        gate, value = self.gated_layers(hidden).chunk(2, dim=-1)
+        normed: torch.Tensor = self.layernorm(self.wo(nn.functional.gelu(gate) * value) + hidden)
+        return normed
+
+
+class Layer(nn.Module):
+    """One encoder layer."""
+
+    def __init__(self, config: SimpleNamespace) -> None:
+        super().__init__()
+        self.attention = Attention(config)
+        self.mlp = FeedForward(config)
+
+    def forward(self, hidden: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        """(B, T, H) -> (B, T, H)."""
+        mixed: torch.Tensor = self.mlp(self.attention(hidden, bias))
+        return mixed
+
+
+class Encoder(nn.Module):
+    """The layers, under the checkpoint's name."""
+
+    def __init__(self, config: SimpleNamespace) -> None:
+        super().__init__()
+        self.layer = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
+
+
+class Pooler(nn.Module):
+    """The layer in front of the classifier, under the checkpoint's name."""
+
+    def __init__(self, config: SimpleNamespace) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+
+
+class Body(nn.Module):
+    """Everything below the classifier, under the checkpoint's names."""
+
+    def __init__(self, config: SimpleNamespace) -> None:
+        super().__init__()
+        self.embeddings = Embeddings(config)
+        self.encoder = Encoder(config)
+        self.pooler = Pooler(config)
+
+
+class JinaBertForSequenceClassification(nn.Module):
+    """The whole network; module names are those of the checkpoint."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        super().__init__()
+        settings = SimpleNamespace(**config)
+        self.bert = Body(settings)
+        self.classifier = nn.Linear(settings.hidden_size, 1)
+        self.slopes = alibi_slopes(settings.num_attention_heads)
+
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor
+    ) -> SimpleNamespace:
+        """(B, T) -> `logits` (B, 1)."""
+        hidden = self.bert.embeddings(input_ids, token_type_ids)
+        bias = self._bias(attention_mask, hidden.dtype)
+        for layer in self.bert.encoder.layer:
+            hidden = layer(hidden, bias)
+        pooled = torch.tanh(self.bert.pooler.dense(hidden[:, 0]))
+        return SimpleNamespace(logits=self.classifier(pooled))
+
+    def _bias(self, attention_mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        """-slope x distance for real keys, minus infinity for padding: (B, T) -> (B, heads, T, T)."""
+        positions = torch.arange(attention_mask.shape[1], device=attention_mask.device, dtype=torch.float32)
+        distance = (positions[None, :] - positions[:, None]).abs()
+        slopes = torch.tensor(self.slopes, device=attention_mask.device)[:, None, None]
+        hidden = attention_mask[:, None, None, :] == 0
+        return (-slopes * distance).to(dtype).masked_fill(hidden, torch.finfo(dtype).min)

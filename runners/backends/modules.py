@@ -1,0 +1,165 @@
+"""Build the torch module of a converted folder, and refuse one whose tensors do not fit."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+import transformers
+from safetensors.torch import load_file
+from torch import nn
+
+from errors import ModelUnavailableError
+from models.catalog import ModelSpec
+from models.conversion.checkpoint import tensors
+from models.facts import ModelFacts
+from runners.backends.jina_bert import JinaBertForSequenceClassification
+from runners.backends.nv_embed import NVEmbedModel
+
+transformers.logging.set_verbosity_error()  # what it reports at load is checked below, and refused
+transformers.logging.disable_progress_bar()
+
+OWN_MODULES: dict[str, Callable[[dict[str, Any]], nn.Module]] = {
+    "JinaBertForSequenceClassification": JinaBertForSequenceClassification,
+    "NVEmbedModel": NVEmbedModel,
+}
+"""Architecture -> module of ours, for checkpoints that no class of transformers reads."""
+
+_UNUSED = ("pooler.", "cls.", "lm_head.", "position_ids", "entity_predictions.", "entity_embeddings.")
+"""Parts of a checkpoint that have no say in an embedder's token vectors: their presence or absence is harmless."""
+
+
+def load_module(folder: Path, spec: ModelSpec, facts: ModelFacts, dtype: torch.dtype) -> nn.Module:
+    """The module of a converted folder; ModelUnavailableError where a tensor is missing, unexpected or mis-shaped."""
+    own = OWN_MODULES.get(facts.architecture)
+    try:
+        module = _own(folder, spec, own, dtype) if own else _native(folder, spec, dtype)
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        reason = str(error).strip().split("\n", 1)[0][:300]
+        raise ModelUnavailableError(f"{spec.repo} cannot be loaded: {reason}") from error
+    module.requires_grad_(False)
+    return module.eval()
+
+
+def load_dense(folder: Path, layers: Iterable[str], dtype: torch.dtype) -> nn.Sequential:
+    """sentence-transformers Dense layers behind the pooling: (B, H) -> (B, D)."""
+    modules: list[nn.Module] = []
+    for layer in layers:
+        config = json.loads((folder / layer / "config.json").read_text(encoding="utf-8"))
+        linear = nn.Linear(config["in_features"], config["out_features"], bias=config.get("bias", True))
+        state = load_file(folder / layer / "model.safetensors")
+        linear.load_state_dict({name.removeprefix("linear."): tensor for name, tensor in state.items()})
+        modules += [linear, _activation(str(config.get("activation_function", "torch.nn.modules.activation.Tanh")))]
+    return nn.Sequential(*modules).to(dtype).requires_grad_(False).eval()
+
+
+class YesNoHead(nn.Module):
+    """A causal language model that is asked a question: logit of `yes` minus logit of `no` at the last token."""
+
+    def __init__(self, model: Any, yes: int, no: int) -> None:
+        super().__init__()
+        self.body = model.model
+        rows = model.get_output_embeddings().weight
+        self.direction = nn.Parameter((rows[yes].float() - rows[no].float()), requires_grad=False)
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> SimpleNamespace:
+        """(B, T) -> `logits` (B, 1), the difference computed in float32."""
+        output = self.body(input_ids=input_ids, attention_mask=attention_mask, use_cache=False)
+        ends = attention_mask.sum(1) - 1
+        last = output.last_hidden_state[torch.arange(len(ends), device=ends.device), ends]
+        return SimpleNamespace(logits=(last.float() @ self.direction.float())[:, None])
+
+
+def _native(folder: Path, spec: ModelSpec, dtype: torch.dtype) -> nn.Module:
+    options: dict[str, Any] = {
+        "dtype": dtype,  # transformers 5 would take the file's, half precision even on a CPU
+        "trust_remote_code": False,
+        "use_safetensors": True,
+        "output_loading_info": True,
+    }
+    auto = transformers.AutoModel if spec.kind == "embedding" else transformers.AutoModelForSequenceClassification
+    if spec.scoring:
+        auto = transformers.AutoModelForCausalLM
+    elif spec.kind == "embedding" and _takes_pooling_flag(folder):
+        options["add_pooling_layer"] = False
+    model, info = auto.from_pretrained(folder, **options)
+    for what in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"):
+        names = [str(name[0] if isinstance(name, tuple) else name) for name in info.get(what) or ()]
+        harmless = spec.kind == "embedding" and what != "mismatched_keys"
+        _refuse(spec, what, [name for name in names if not (harmless and _unused(name))])
+    if spec.scoring:
+        return YesNoHead(model, *_token_ids(folder, spec.scoring.yes, spec.scoring.no))
+    module: nn.Module = model
+    return module
+
+
+def _own(folder: Path, spec: ModelSpec, build: Callable[[dict[str, Any]], nn.Module], dtype: torch.dtype) -> nn.Module:
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    with torch.device("meta"):
+        module = build(config)
+    expected = module.state_dict()
+    found = {name: tensor.to(dtype) for name, tensor in tensors(folder)}
+    _refuse(spec, "missing_keys", sorted(expected.keys() - found.keys()))
+    _refuse(spec, "unexpected_keys", sorted(found.keys() - expected.keys()))
+    _refuse(spec, "mismatched_keys", [name for name in found if found[name].shape != expected[name].shape])
+    module.load_state_dict(found, assign=True)
+    _materialize_buffers(module)
+    return module
+
+
+def _materialize_buffers(module: nn.Module) -> None:
+    """Compute the rotary frequencies, which no checkpoint stores and which lie on the meta device."""
+    for part in module.modules():
+        if any(buffer.is_meta for buffer in part.buffers(recurse=False)):
+            config = getattr(part, "config", None)
+            part.__init__(config)  # type: ignore[misc]  # computes its buffers anew, outside the meta device
+
+
+def _refuse(spec: ModelSpec, what: str, names: list[str]) -> None:
+    """A head or layer that the file does not fill would be random numbers: plausible answers, all wrong."""
+    names = [name for name in names if not name.endswith("position_ids")]
+    if names:
+        raise ModelUnavailableError(
+            f"{spec.repo} is refused: {len(names)} {what.replace('_', ' ')} ({', '.join(sorted(names)[:5])}). "
+            "The checkpoint does not fit its architecture, so its numbers would be wrong."
+        )
+
+
+def _unused(name: str) -> bool:
+    return any(part in f"{name}." for part in _UNUSED)
+
+
+def _takes_pooling_flag(folder: Path) -> bool:
+    """Whether the encoder class can leave out its pooler, which we never read."""
+    config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    model_class = transformers.AutoModel._model_mapping[type(config)]
+    return "add_pooling_layer" in inspect.signature(model_class.__init__).parameters
+
+
+def _token_ids(folder: Path, *tokens: str) -> list[int]:
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    ids = [found for token in tokens if (found := tokenizer.token_to_id(token)) is not None]
+    if len(ids) != len(tokens):
+        raise ModelUnavailableError(f"The tokenizer does not know {' and '.join(map(repr, tokens))} as single tokens.")
+    return ids
+
+
+_ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "torch.nn.modules.linear.Identity": nn.Identity,
+    "torch.nn.modules.activation.Tanh": nn.Tanh,
+    "torch.nn.modules.activation.GELU": nn.GELU,
+    "torch.nn.modules.activation.ReLU": nn.ReLU,
+}
+
+
+def _activation(name: str) -> nn.Module:
+    if name not in _ACTIVATIONS:
+        raise ModelUnavailableError(f"A Dense layer asks for the activation {name!r}, which is not served.")
+    return _ACTIVATIONS[name]()
