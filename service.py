@@ -53,6 +53,7 @@ class RerankEmbedding:
     def __init__(self) -> None:
         from runners.devices import detect
         from runners.loading import load_model
+        from runners.requirements import obstacle
 
         store = ModelStore()
         device = detect(settings, worker_index=bentoml.server_context.worker_index)
@@ -61,6 +62,7 @@ class RerankEmbedding:
             store,
             load=partial(load_model, device=device, settings=settings),
             import_model=import_in_child if settings.import_on_demand else None,
+            obstacle=partial(obstacle, device=device, settings=settings),
         )
         self.endpoints = Endpoints(self.pool, settings)
         routes.state.directory = Directory(self.pool, store, device, settings)

@@ -64,6 +64,13 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
         0, ge=0, description="Threads of one forward pass on a CPU. 0: the worker's share of cores."
     )
 
+    memory_fraction: float = Field(
+        0.9, gt=0, le=1, description="Share of the GPU's or the machine's memory that models may take."
+    )
+
+    cohere_api_key: SecretStr | None = Field(None, description="Key for the models that are forwarded to Cohere.")
+    cohere_base_url: str | None = Field(None, description="Cohere's API, or a private deployment of it.")
+
     max_inputs: int = Field(2048, gt=0, description="Texts in one embedding request.")
     max_documents: int = Field(1000, gt=0, description="Documents in one rerank request.")
     max_body_bytes: int = Field(64 * 2**20, gt=0, description="Size of a request body.")

@@ -1,7 +1,8 @@
 """The bentoml.Service subclass: one error shape for every status, our own deadline, our own OpenAPI document.
 
 The only place that reshapes what BentoML answers by itself. It also leaves out BentoML's TimeoutMiddleware, which
-keeps every finished request in memory until its timer ends (tests/unit/test_bento.py shows that it still does).
+keeps every finished request in memory until its timer ends (tests/integration/test_timeout_middleware.py shows that
+it still does).
 """
 
 from __future__ import annotations

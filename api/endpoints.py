@@ -10,9 +10,10 @@ from starlette.responses import Response
 from api.responses import embedding_bytes, rerank_bytes
 from api.schemas import EmbeddingRequest, RerankRequest
 from errors import InvalidRequestError, WrongModelKindError
+from models.prompts import choose_prompt, refuse_instruction
 from runners.embedding import EmbeddingRunner
-from runners.model_pool import ModelPool
-from runners.rerank import CosineReranker, Reranker
+from runners.model_pool import LoadedModel, ModelPool
+from runners.rerank import CosineReranker, Reranker, RerankRunner
 from settings import Settings
 
 _LARGE_ANSWER = 65_536
@@ -30,17 +31,27 @@ class Endpoints:
         """POST /v1/embeddings."""
         name = request.model or self._settings.embedding_model_name
         self._at_most(len(request.input), self._settings.max_inputs, "input", "MAX_INPUTS")
-        spec = self._pool.catalog.get(name)
+        spec, suffix = self._pool.catalog.resolve(name)
         if spec.kind != "embedding":
             raise WrongModelKindError(
                 f"{spec.name} is a reranker: it scores pairs and makes no vectors. GET /models lists the embedding "
                 "models.",
                 param="model",
             )
+        prompt = choose_prompt(
+            spec,
+            input_type=request.input_type,
+            prompt_name=request.prompt_name,
+            instruction=request.instruction,
+            suffix=suffix,
+        )
         async with self._pool.use(spec) as model:
             assert isinstance(model.runner, EmbeddingRunner)
             result = await model.runner.embed(
-                request.input, dimensions=request.dimensions, truncate_inputs=request.truncate is not False
+                request.input,
+                prompt=prompt,
+                dimensions=request.dimensions,
+                truncate_inputs=request.truncate is not False,
             )
         encoding_format = request.encoding_format or "float"
         if result.vectors.size < _LARGE_ANSWER:
@@ -56,18 +67,11 @@ class Endpoints:
         self._at_most(len(request.documents), self._settings.max_documents, "documents", "MAX_DOCUMENTS")
         if request.top_n is not None and request.top_n < 0:
             raise InvalidRequestError("top_n must be 0 or more; 0 and null mean all.", param="top_n")
-        spec = self._pool.catalog.get(name)
+        spec, _ = self._pool.catalog.resolve(name)
+        if request.instruction is not None and spec.kind == "reranker":
+            refuse_instruction(spec)
         async with self._pool.use(spec) as model:
-            reranker: Reranker
-            if isinstance(model.runner, EmbeddingRunner):
-                reranker = CosineReranker(
-                    model.runner,
-                    query_prompt=spec.prompt("query"),
-                    document_prompt=spec.prompt("document"),
-                )
-            else:
-                reranker = model.runner
-            result = await reranker.rerank(
+            result = await self._reranker(model, request).rerank(
                 request.query, request.documents, truncate_inputs=request.truncate is not False
             )
         body = rerank_bytes(
@@ -79,6 +83,19 @@ class Endpoints:
             processing_time_ms=(time.perf_counter() - started) * 1000,
         )
         return Response(body, media_type="application/json")
+
+    @staticmethod
+    def _reranker(model: LoadedModel, request: RerankRequest) -> Reranker:
+        """The model's own way to rank; an embedding model ranks by cosine."""
+        if isinstance(model.runner, RerankRunner) and request.instruction is not None:
+            return RerankRunner(model.runner.engine, request.instruction)
+        if not isinstance(model.runner, EmbeddingRunner):
+            return model.runner
+        return CosineReranker(
+            model.runner,
+            query_prompt=choose_prompt(model.spec, input_type="query", instruction=request.instruction),
+            document_prompt=choose_prompt(model.spec, input_type="document"),
+        )
 
     @staticmethod
     def _at_most(count: int, limit: int, field: str, variable: str) -> None:

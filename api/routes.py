@@ -80,7 +80,7 @@ class Directory:
                 "state": status.state,
                 "detail": status.detail or None,
                 "import_progress": status.progress,
-                "backend": model.engine.backend.name if model else None,
+                "backend": model.backend if model else None,
                 "max_tokens": facts.max_tokens if facts else spec.max_tokens,
                 "dimensions": facts.dimensions if facts else spec.dimensions,
                 "matryoshka_dimensions": spec.matryoshka,

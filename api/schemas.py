@@ -12,6 +12,7 @@ from errors import InvalidRequestError
 Text = Annotated[str, StringConstraints(strict=True, min_length=1)]
 
 _MAX_NAME = 200
+Instruction = Annotated[str, StringConstraints(strict=True, max_length=4000)]
 ModelName = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=_MAX_NAME)]
 
 
@@ -64,6 +65,13 @@ class EmbeddingRequest(Body):
         None, description="Cut the vectors to this many dimensions and scale them to length 1 again."
     )
     truncate: Flag | None = Field(None, description="false: refuse too long a text with 400 instead of cutting it.")
+    input_type: str | None = Field(
+        None, description="Side of a search, for models with prompts: query or document (search_query, passage, ...)."
+    )
+    prompt_name: str | None = Field(None, description="A prompt of the model by its name; GET /models lists them.")
+    instruction: Instruction | None = Field(
+        None, description="What is searched for, in words, for models whose prompt takes an instruction."
+    )
     user: str | None = Field(None, description="Accepted for OpenAI's clients; not used.")
 
 
@@ -75,6 +83,9 @@ class RerankRequest(Body):
     documents: list[Text] = Field(min_length=1, description="The texts to rank.")
     top_n: Count | None = Field(None, description="How many results to return; null or 0: all.")
     return_documents: Flag | None = Field(None, description="Whether each result holds its document. Default: false.")
+    instruction: Instruction | None = Field(
+        None, description="What counts as relevant, in words, for models that take an instruction."
+    )
     truncate: Flag | None = Field(None, description="false: refuse too long a pair with 400 instead of cutting it.")
 
 

@@ -95,9 +95,10 @@ class ModelSpec(BaseModel, frozen=True, extra="forbid"):
         """Every name that a request may use."""
         return (self.name, self.repo, *self.aliases)
 
-    def prompt(self, name: str) -> str:
-        """The text put before an input of that side, with the default instruction; empty where there is none."""
-        return self.prompts.get(name, "").replace("{instruction}", self.instruction or "")
+    @property
+    def forwarded(self) -> bool:
+        """Whether requests go to somebody else's API: there is nothing to import."""
+        return self.conversion == "cohere"
 
     @model_validator(mode="after")
     def _consistent(self) -> ModelSpec:
@@ -131,8 +132,18 @@ class Catalog:
     def __iter__(self) -> Iterator[ModelSpec]:
         return iter(self._specs)
 
+    def resolve(self, name: str) -> tuple[ModelSpec, Literal["query", "document"] | None]:
+        """The model that a request named, and the side of a search that a suffix of the name asks for."""
+        if name.strip().lower() not in self._by_name:
+            base, _, suffix = name.strip().rpartition(":")
+            if base and suffix.lower() == "query":
+                return self.get(base), "query"
+            if base and suffix.lower() == "document":
+                return self.get(base), "document"
+        return self.get(name), None
+
     def get(self, name: str) -> ModelSpec:
-        """The model that a request named, or ModelNotFoundError with the nearest names."""
+        """The model of that name without any suffix, or ModelNotFoundError with the nearest names."""
         spec = self._by_name.get(name.strip().lower())
         if spec is None:
             known = {candidate: found.name for candidate, found in self._by_name.items()}

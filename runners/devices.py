@@ -42,6 +42,21 @@ def detect(settings: Settings, *, worker_index: int = 1) -> Device:
     return Device(platform, f"cuda:{index}", asked or half, 1)
 
 
+def memory_bytes(device: Device) -> int:
+    """Memory of the device: the GPU's, or the machine's within the limit of its container."""
+    if device.platform != "cpu":
+        import torch
+
+        return int(torch.cuda.get_device_properties(device.torch_name).total_memory)
+    installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        with open("/sys/fs/cgroup/memory.max", encoding="ascii") as file:
+            limit = file.read().strip()
+    except OSError:
+        return installed
+    return min(installed, int(limit)) if limit.isdigit() else installed
+
+
 def cores_per_worker(workers: int) -> int:
     """Cores that this process may use, shared between the workers; at least one."""
     cores = len(os.sched_getaffinity(0))

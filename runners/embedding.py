@@ -45,7 +45,7 @@ class EmbeddingRunner:
         self._check(dimensions)
         unique = list(dict.fromkeys(texts))
         place = {text: index for index, text in enumerate(unique)}
-        encoded = await self.engine.encode_texts([prompt + text for text in unique])
+        encoded = await self.engine.encode_texts(unique, prompt)
         encoded.spread([place[text] for text in texts])
         if not truncate_inputs:
             encoded.refuse_truncation("input")

@@ -67,13 +67,13 @@ class Engine:
         """Tokens that wait."""
         return self._batcher.queued_tokens
 
-    async def encode_texts(self, texts: SequenceOf[str]) -> Encoded:
-        """One sequence a text."""
-        return await self._encode(lambda: self.tokenizer.encode_texts(texts))
+    async def encode_texts(self, texts: SequenceOf[str], prompt: str) -> Encoded:
+        """One sequence for the prompt and each text."""
+        return await self._encode(lambda: self.tokenizer.encode_texts(texts, prompt))
 
-    async def encode_pairs(self, query: str, documents: SequenceOf[str]) -> Encoded:
+    async def encode_pairs(self, query: str, documents: SequenceOf[str], instruction: str) -> Encoded:
         """One sequence a document, each behind the query."""
-        return await self._encode(lambda: self.tokenizer.encode_pairs(query, documents))
+        return await self._encode(lambda: self.tokenizer.encode_pairs(query, documents, instruction))
 
     async def run(self, sequences: SequenceOf[Sequence]) -> Rows:
         """N sequences -> N rows, in order."""

@@ -6,6 +6,7 @@ from models.catalog import ModelSpec
 from models.facts import ModelFacts
 from models.store import StoredModel
 from runners.backends import Backend
+from runners.backends.cohere import CohereReranker
 from runners.devices import Device
 from runners.embedding import EmbeddingRunner
 from runners.engine import Engine
@@ -15,8 +16,13 @@ from runners.tokenization import load_tokenizer
 from settings import Settings
 
 
-def load_model(spec: ModelSpec, stored: StoredModel, device: Device, settings: Settings) -> LoadedModel:
-    """Load a model and run it once, so that the first request does not pay for it. Blocks for seconds."""
+def load_model(spec: ModelSpec, stored: StoredModel | None, device: Device, settings: Settings) -> LoadedModel:
+    """Load a model and run it once, so that the first request does not pay for it. Blocks for seconds.
+
+    A model without a place in the store is a forwarded one.
+    """
+    if stored is None:
+        return LoadedModel(spec, CohereReranker(spec, settings), "forwarded to Cohere")
     backend = load_backend(spec, stored, device)
     engine = Engine(
         load_tokenizer(stored.folder, spec, stored.facts),
@@ -26,7 +32,7 @@ def load_model(spec: ModelSpec, stored: StoredModel, device: Device, settings: S
         max_queued_tokens=settings.max_queued_tokens,
     )
     engine.warm_up()
-    return LoadedModel(spec, stored, engine, _runner(engine, stored.facts))
+    return LoadedModel(spec, _runner(engine, spec, stored.facts), backend.name, stored, engine)
 
 
 def load_backend(spec: ModelSpec, stored: StoredModel, device: Device) -> Backend:
@@ -36,5 +42,7 @@ def load_backend(spec: ModelSpec, stored: StoredModel, device: Device) -> Backen
     return TorchBackend(stored.folder, spec, stored.facts, device)
 
 
-def _runner(engine: Engine, facts: ModelFacts) -> EmbeddingRunner | RerankRunner:
-    return RerankRunner(engine) if facts.dimensions is None else EmbeddingRunner(engine, facts.dimensions)
+def _runner(engine: Engine, spec: ModelSpec, facts: ModelFacts) -> EmbeddingRunner | RerankRunner:
+    if facts.dimensions is None:
+        return RerankRunner(engine, spec.instruction or "")
+    return EmbeddingRunner(engine, facts.dimensions)

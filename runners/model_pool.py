@@ -11,19 +11,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal
 
-from errors import ModelUnavailableError, ServiceError
+from errors import ModelUnavailableError, ServiceError, ShuttingDownError
 from models.catalog import Catalog, ModelSpec
 from models.store import ModelStore, StoredModel
 from runners.embedding import EmbeddingRunner
 from runners.engine import Engine
-from runners.rerank import RerankRunner
+from runners.rerank import Reranker
 
 logger = logging.getLogger("service.models")
 
 RETRY_FAILED_AFTER_S = 30
 """A failed import or load is not tried again sooner: requests in between get the same answer at once."""
 
-State = Literal["ready", "loading", "stored", "importing", "importable", "unavailable"]
+State = Literal["ready", "loading", "stored", "importing", "importable", "forwarded", "unavailable"]
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,21 @@ class LoadedModel:
     """A model in memory."""
 
     spec: ModelSpec
-    stored: StoredModel
-    engine: Engine
-    runner: EmbeddingRunner | RerankRunner
+    runner: EmbeddingRunner | Reranker
+    backend: str
+    """What runs it, for people: `torch float32 on cpu`."""
+    stored: StoredModel | None = None
+    engine: Engine | None = None
 
     @property
     def name(self) -> str:
         """The short name."""
         return self.spec.name
+
+    def close(self) -> None:
+        """Stop its threads and free its memory; blocks until the current batch is done."""
+        if self.engine is not None:
+            self.engine.close()
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,10 @@ class _Entry:
     in_use: int = field(default=0)
 
 
-Load = Callable[[ModelSpec, StoredModel], LoadedModel]
+Load = Callable[[ModelSpec, StoredModel | None], LoadedModel]
+"""Loads a stored model, or sets up one that is forwarded and has nothing in the store."""
+Obstacle = Callable[[ModelSpec], str | None]
+"""Why a model cannot be served on this machine, in one sentence; None where it can."""
 Import = Callable[[ModelSpec, Callable[[float], None]], Awaitable[None]]
 """Brings a model into the store; reports progress from 0 to 1; ModelUnavailableError where it can't."""
 
@@ -70,11 +80,14 @@ Import = Callable[[ModelSpec, Callable[[float], None]], Awaitable[None]]
 class ModelPool:
     """The models of one worker process."""
 
-    def __init__(self, catalog: Catalog, store: ModelStore, *, load: Load, import_model: Import | None) -> None:
+    def __init__(
+        self, catalog: Catalog, store: ModelStore, *, load: Load, import_model: Import | None, obstacle: Obstacle
+    ) -> None:
         self.catalog = catalog
         self._store = store
         self._load = load
         self._import = import_model
+        self._obstacle = obstacle
         self._entries: dict[str, _Entry] = {}
         self._loading = ThreadPoolExecutor(1, thread_name_prefix="loader")
 
@@ -98,6 +111,10 @@ class ModelPool:
             if entry.task.done():
                 return Status("ready")
             return Status("importing", progress=entry.progress) if entry.importing else Status("loading")
+        if (reason := self._obstacle(spec)) is not None:
+            return Status("unavailable", reason)
+        if spec.forwarded:
+            return Status("forwarded")
         if self._store.find(spec) is not None:
             return Status("stored")
         if entry.failure is not None:
@@ -119,24 +136,29 @@ class ModelPool:
         loaded = self.loaded()
         self._entries.clear()
         for model in loaded:
-            await asyncio.to_thread(model.engine.close)
+            await asyncio.to_thread(model.close)
         self._loading.shutdown(wait=False, cancel_futures=True)
 
     async def _ready(self, spec: ModelSpec, entry: _Entry) -> LoadedModel:
         if entry.task is None:
             if entry.failure is not None and time.monotonic() - entry.failed_at < RETRY_FAILED_AFTER_S:
-                raise entry.failure
+                raise entry.failure.with_traceback(None)  # else it gathers the frames of every request
             entry.task = asyncio.create_task(self._bring_up(spec, entry), name=f"load {spec.name}")
-        # shielded: the load goes on for the others when one waiter gives up
-        return await asyncio.shield(entry.task)
+        task = entry.task
+        try:
+            return await asyncio.shield(task)  # the load goes on for the others when one waiter gives up
+        except asyncio.CancelledError:
+            if not task.cancelled():
+                raise
+            raise ShuttingDownError("The service is going down. Try again.") from None
 
     async def _bring_up(self, spec: ModelSpec, entry: _Entry) -> LoadedModel:
         loop = asyncio.get_running_loop()
         started = time.monotonic()
         try:
-            stored = await asyncio.to_thread(self._store.find, spec)
-            if stored is None:
-                stored = await self._imported(spec, entry)
+            if (reason := self._obstacle(spec)) is not None:
+                raise ModelUnavailableError(f"{reason} {self._ready_names()}")
+            stored = None if spec.forwarded else await self._stored(spec, entry)
             model = await loop.run_in_executor(self._loading, self._load, spec, stored)
         except ServiceError as error:
             self._fail(spec, entry, error)
@@ -147,8 +169,11 @@ class ModelPool:
             assert entry.failure is not None
             raise entry.failure from error
         entry.failure = None
-        logger.info("loaded %s in %.1f s (%s)", spec.name, time.monotonic() - started, model.engine.backend.name)
+        logger.info("loaded %s in %.1f s (%s)", spec.name, time.monotonic() - started, model.backend)
         return model
+
+    async def _stored(self, spec: ModelSpec, entry: _Entry) -> StoredModel:
+        return await asyncio.to_thread(self._store.find, spec) or await self._imported(spec, entry)
 
     async def _imported(self, spec: ModelSpec, entry: _Entry) -> StoredModel:
         if self._import is None:

@@ -35,10 +35,11 @@ class Reranker(Protocol):
 
 
 class RerankRunner:
-    """One cross-encoder at work."""
+    """One cross-encoder at work; `instruction` is for a model that is asked in words."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, instruction: str = "") -> None:
         self.engine = engine
+        self._instruction = instruction
 
     async def rerank(self, query: str, documents: SequenceOf[str], *, truncate_inputs: bool = True) -> RerankResult:
         """Score each document against the query; equal documents are computed once.
@@ -47,7 +48,7 @@ class RerankRunner:
         """
         unique = list(dict.fromkeys(documents))
         place = {text: index for index, text in enumerate(unique)}
-        encoded = await self.engine.encode_pairs(query, unique)
+        encoded = await self.engine.encode_pairs(query, unique, self._instruction)
         encoded.spread([place[text] for text in documents])
         if not truncate_inputs:
             encoded.refuse_truncation("documents")

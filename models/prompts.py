@@ -1,0 +1,73 @@
+"""Which text goes before an input: asymmetric models were trained with a prefix on one side or both.
+
+OpenAI's API has no field for it, so there are three ways to say it, all optional: `input_type`, `prompt_name`, and
+a suffix of the model's name (`ruri-large:query`). Without any, a text is embedded as it is.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from errors import InvalidRequestError
+from models.catalog import ModelSpec
+
+Side = Literal["query", "document"]
+
+SIDES: dict[str, Side | None] = {
+    "query": "query",
+    "search_query": "query",
+    "document": "document",
+    "search_document": "document",
+    "passage": "document",
+    "classification": None,
+    "clustering": None,
+}
+"""input_type in the words of Cohere, Voyage and NIM -> side of a search; None: neither."""
+
+PLACEHOLDER = "{instruction}"
+
+
+def choose_prompt(
+    spec: ModelSpec,
+    *,
+    input_type: str | None = None,
+    prompt_name: str | None = None,
+    instruction: str | None = None,
+    suffix: Side | None = None,
+) -> str:
+    """The text to put before each input; empty where nothing asks for one.
+
+    `prompt_name` wins over `input_type`, which wins over the suffix of the model's name. A model without a prompt
+    for a side takes that side's texts as they are. InvalidRequestError names what is not known.
+    """
+    if prompt_name is not None:
+        if prompt_name not in spec.prompts:
+            known = ", ".join(spec.prompts) or "none"
+            raise InvalidRequestError(f"{spec.name} has no such prompt. Its prompts: {known}.", param="prompt_name")
+        return _fill(spec, spec.prompts[prompt_name], instruction)
+    side: str | None = suffix
+    if input_type is not None:
+        if input_type not in SIDES:
+            raise InvalidRequestError(f"input_type must be one of {', '.join(SIDES)}.", param="input_type")
+        side = SIDES[input_type] or input_type
+    if side is None and instruction is not None:
+        side = "query"  # an instruction says what is searched for
+    return _fill(spec, spec.prompts.get(side or "", ""), instruction)
+
+
+def refuse_instruction(spec: ModelSpec) -> None:
+    """InvalidRequestError for a reranker that is not asked in words."""
+    if spec.scoring is None:
+        raise _takes_none(spec)
+
+
+def _fill(spec: ModelSpec, prompt: str, instruction: str | None) -> str:
+    if instruction is not None and PLACEHOLDER not in prompt:
+        raise _takes_none(spec)
+    return prompt.replace(PLACEHOLDER, instruction or spec.instruction or "")
+
+
+def _takes_none(spec: ModelSpec) -> InvalidRequestError:
+    return InvalidRequestError(
+        f"{spec.name} takes no instruction here. GET /models shows each model's prompts.", param="instruction"
+    )

@@ -1,0 +1,91 @@
+"""Forward a rerank request to Cohere, or to a private deployment of it, with the official SDK."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as SequenceOf
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from errors import InvalidRequestError, ModelUnavailableError, OverloadedError, ServiceError, UpstreamError
+from models.catalog import ModelSpec
+from runners.rerank import RerankResult
+from settings import Settings
+
+if TYPE_CHECKING:
+    from cohere.core import ApiError
+
+_RETRIES = 2
+
+
+class CohereReranker:
+    """A reranker whose weights only Cohere has."""
+
+    def __init__(self, spec: ModelSpec, settings: Settings) -> None:
+        from cohere import AsyncClientV2
+
+        if settings.cohere_api_key is None:
+            raise ModelUnavailableError(f"{spec.repo} is forwarded to Cohere's API: set COHERE_API_KEY.")
+        self._model = spec.repo.split("/")[1]
+        self._client = AsyncClientV2(
+            settings.cohere_api_key.get_secret_value(),
+            base_url=settings.cohere_base_url,
+            client_name="rerank-embedding-service",
+            timeout=settings.request_timeout_s,
+        )
+
+    async def rerank(self, query: str, documents: SequenceOf[str], *, truncate_inputs: bool = True) -> RerankResult:
+        """Cohere's own scores, which lie in 0..1; `raw` repeats them, as Cohere gives no logits."""
+        if not truncate_inputs:
+            raise InvalidRequestError(
+                "This model is forwarded to Cohere, which cuts long documents without saying so; leave out truncate.",
+                param="truncate",
+            )
+        answer = await self._ask(query, documents)
+        scores = np.full(len(documents), np.nan)
+        for result in answer.results:
+            scores[result.index] = result.relevance_score
+        if not np.isfinite(scores).all():
+            raise UpstreamError("Cohere answered without a score for every document. Try again.")
+        return RerankResult(scores, scores, _input_tokens(answer), [])
+
+    async def _ask(self, query: str, documents: SequenceOf[str]) -> Any:
+        import httpx
+        from cohere.core import ApiError
+
+        try:
+            return await self._client.rerank(
+                model=self._model,
+                query=query,
+                documents=list(documents),
+                request_options={"max_retries": _RETRIES},
+            )
+        except ApiError as error:
+            raise _translate(error) from error
+        except httpx.TimeoutException as error:
+            raise UpstreamError("Cohere did not answer in time. Try again.", retry_after_s=5) from error
+        except httpx.HTTPError as error:
+            raise UpstreamError("Cohere cannot be reached. Check the network and COHERE_BASE_URL.") from error
+
+
+def _translate(error: ApiError) -> ServiceError:
+    """Cohere's refusal as one of ours, with Cohere's own words where they are about the request."""
+    status = error.status_code or 0
+    if status in (401, 403):
+        return ModelUnavailableError("Cohere refused the key of this service (COHERE_API_KEY).")
+    if status == 429:
+        return OverloadedError("Cohere's rate limit is reached. Try again later.", retry_after_s=_retry_after(error))
+    if 400 <= status < 500:
+        body = error.body if isinstance(error.body, dict) else {}
+        return InvalidRequestError(f"Cohere refused the request: {body.get('message', f'status {status}')}")
+    return UpstreamError(f"Cohere failed with status {status}. Try again.", retry_after_s=5)
+
+
+def _retry_after(error: ApiError) -> int:
+    value = (error.headers or {}).get("retry-after", "")
+    return int(value) if value.isdigit() else 5
+
+
+def _input_tokens(answer: Any) -> int:
+    tokens = getattr(getattr(answer, "meta", None), "tokens", None)
+    return int(getattr(tokens, "input_tokens", None) or 0)

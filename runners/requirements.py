@@ -1,0 +1,43 @@
+"""What a model needs of this machine, so that a request learns at once why it cannot be served."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from models.catalog import ModelSpec
+from runners.devices import Device, memory_bytes
+from settings import Settings
+
+WORKING_SHARE = 1.2
+"""Memory in use over the weights' own size, for activations and the allocator."""
+BYTES_PER_PARAMETER = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+
+def obstacle(spec: ModelSpec, device: Device, settings: Settings) -> str | None:
+    """One sentence that says why this machine cannot serve the model and what to do; None where it can try."""
+    if spec.forwarded:
+        if settings.cohere_api_key is None:
+            return f"{spec.repo} has no public weights and is forwarded to Cohere's API: set COHERE_API_KEY."
+        return None
+    missing = [name for name in spec.requires if importlib.util.find_spec(name) is None]
+    if missing:
+        packages = " ".join(name.replace("_", "-") for name in missing)
+        return f"{spec.name} needs Python packages that are not installed. Run: pip install {packages}"
+    needed = memory_needed(spec.parameters or 0, device.dtype)
+    budget = memory_budget(device, settings)
+    if needed > budget:
+        return (
+            f"{spec.name} needs about {needed / 1e9:.1f} GB in {device.dtype}; the budget on {device.torch_name} is "
+            f"{budget / 1e9:.1f} GB (MEMORY_FRACTION). Use a larger machine, or a smaller DTYPE."
+        )
+    return None
+
+
+def memory_needed(parameters: int, dtype: str) -> int:
+    """Bytes that a loaded model takes."""
+    return int(parameters * BYTES_PER_PARAMETER[dtype] * WORKING_SHARE)
+
+
+def memory_budget(device: Device, settings: Settings) -> int:
+    """Bytes that models may take on this device."""
+    return int(memory_bytes(device) * settings.memory_fraction)
