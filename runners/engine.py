@@ -54,7 +54,7 @@ class Engine:
         self.backend = backend
         self._pad_id = pad_id
         self._batcher = AdaptiveBatcher(
-            self._forward,
+            self.run_now,
             max_batch_tokens=max_batch_tokens,
             max_queued_tokens=max_queued_tokens,
             name=backend.name,
@@ -79,10 +79,13 @@ class Engine:
         """N sequences -> N rows, in order."""
         return await self._batcher.submit(sequences)
 
+    def run_now(self, sequences: SequenceOf[Sequence]) -> Rows:
+        """The same on the calling thread, in one pass, for warming up and for checks before requests arrive."""
+        return self.backend.forward(Batch(**collate(sequences, self._pad_id)))
+
     def warm_up(self) -> None:
-        """One short pass on the calling thread: engines compile and allocate on their first call."""
-        sequences, _ = self.tokenizer.encode_texts(["warm up"])
-        self._forward(sequences)
+        """One short pass: engines compile and allocate on their first call."""
+        self.run_now(self.tokenizer.encode_texts(["warm up"])[0])
 
     def close(self) -> None:
         """Stop the threads and free the memory; blocks until the current batch is done."""
@@ -94,6 +97,3 @@ class Engine:
         loop = asyncio.get_running_loop()
         sequences, truncations = await loop.run_in_executor(self._tokenizing, encode)
         return Encoded(sequences, truncations, sum(map(len, sequences)))
-
-    def _forward(self, sequences: list[Sequence]) -> Rows:
-        return self.backend.forward(Batch(**collate(sequences, self._pad_id)))

@@ -7,6 +7,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
@@ -67,12 +68,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _import(spec: ModelSpec, store: ModelStore, settings: Settings, options: argparse.Namespace) -> bool:
-    from runners.probe import probe
-
     report, finish = _json_progress() if options.json else _bar(spec)
     try:
         stored = import_model(
-            spec, store=store, settings=settings, check=probe, progress=report, from_dir=options.from_dir
+            spec,
+            store=store,
+            settings=settings,
+            check=partial(_check, settings=settings),
+            progress=report,
+            from_dir=options.from_dir,
         )
     except ModelUnavailableError as error:
         finish()
@@ -81,6 +85,12 @@ def _import(spec: ModelSpec, store: ModelStore, settings: Settings, options: arg
     finish()
     _say(_describe(stored), {"stored": stored.tag}, json_lines=options.json)
     return True
+
+
+def _check(spec: ModelSpec, stored: StoredModel, *, settings: Settings) -> None:
+    from runners.probe import probe
+
+    probe(spec, stored, settings)
 
 
 def _describe(stored: StoredModel) -> str:

@@ -1,0 +1,51 @@
+"""Golden numbers: other people's results for real weights, by which an import proves itself right."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, Field, model_validator
+
+GOLDENS_PATH = Path(__file__).with_name("goldens.yaml")
+
+
+class Golden(BaseModel, frozen=True, extra="forbid"):
+    """One check: what was compared, on which texts, and what somebody else's code answered."""
+
+    model: str = Field(description="Short name in the catalogue.")
+    what: Literal["rerank_scores", "rerank_logits", "query_cosines"]
+    query: str | None = None
+    documents: tuple[str, ...] = ()
+    pairs: tuple[tuple[str, str], ...] = Field((), description="Instead of query and documents.")
+    query_prompt: str = ""
+    document_prompt: str = ""
+    expected: tuple[float, ...]
+    tolerance: float = Field(gt=0, description="Largest absolute difference that passes.")
+    source: str = Field(description="Who computed the numbers, in which precision.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Golden:
+        if len(self.expected) != len(self.text_pairs()):
+            raise ValueError("expected must have one number for each document or pair")
+        return self
+
+    def text_pairs(self) -> list[tuple[str, str]]:
+        """(query, document) in the order of `expected`."""
+        if self.pairs:
+            return list(self.pairs)
+        return [(self.query or "", document) for document in self.documents]
+
+
+@cache
+def load_goldens() -> tuple[Golden, ...]:
+    """Every check beside the catalogue."""
+    content = yaml.safe_load(GOLDENS_PATH.read_text(encoding="utf-8"))
+    return tuple(Golden.model_validate(block) for block in content["checks"])
+
+
+def goldens_of(name: str) -> list[Golden]:
+    """The checks of one model; none where nobody published numbers."""
+    return [golden for golden in load_goldens() if golden.model == name]
