@@ -15,6 +15,7 @@ from tqdm import tqdm
 from errors import ModelNotFoundError, ModelUnavailableError
 from models.catalog import Catalog, CatalogError, ModelSpec, load_catalog
 from models.download import Progress
+from models.goldens import goldens_of
 from models.importer import import_model
 from models.store import ModelStore, StoredModel
 from settings import Settings, SettingsError, load_settings
@@ -90,7 +91,7 @@ def _import(spec: ModelSpec, store: ModelStore, settings: Settings, options: arg
 def _check(spec: ModelSpec, stored: StoredModel, *, settings: Settings) -> None:
     from runners.probe import probe
 
-    probe(spec, stored, settings)
+    probe(spec, stored, settings, goldens_of(spec.name))
 
 
 def _describe(stored: StoredModel) -> str:

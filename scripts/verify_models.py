@@ -38,8 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"not in the model store: {', '.join(missing)}. Run scripts/import_models.\n")
         return 1
     sys.stdout.write(_ROW.format("model", "compared", "difference", "tolerance", "verdict"))
-    # a list, not a generator: every model is checked, also after a failure
-    return 0 if all([_verify(spec, stored, device, settings) for spec, stored in found]) else 1
+    verdicts = [_verify(spec, stored, device, settings) for spec, stored in found]
+    return 0 if all(verdicts) else 1
 
 
 def _verify(spec: ModelSpec, stored: StoredModel, device: Device, settings: Settings) -> bool:
