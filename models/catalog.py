@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -170,11 +171,15 @@ def _read(path: Path) -> list[ModelSpec]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise CatalogError(f"{path}: cannot be read ({error.strerror}).") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise CatalogError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(content, dict) or set(content) != {"models"} or not isinstance(content["models"], list):
         raise CatalogError(f"{path}: expected one top-level key, 'models', that holds a list of blocks.")
-    return [_spec(path, number, block) for number, block in enumerate(content["models"], start=1)]
+    specs = [_spec(path, number, block) for number, block in enumerate(content["models"], start=1)]
+    for name, count in Counter(spec.name.lower() for spec in specs).items():
+        if count > 1:
+            raise CatalogError(f"{path}: {count} blocks are named {name!r}.")
+    return specs
 
 
 def _spec(path: Path, number: int, block: object) -> ModelSpec:

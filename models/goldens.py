@@ -22,12 +22,16 @@ class Golden(BaseModel, frozen=True, extra="forbid"):
     pairs: tuple[tuple[str, str], ...] = Field((), description="Instead of query and documents.")
     query_prompt: str = ""
     document_prompt: str = ""
-    expected: tuple[float, ...]
+    expected: tuple[float, ...] = Field(min_length=1)
     tolerance: float = Field(gt=0, description="Largest absolute difference that passes.")
     source: str = Field(description="Who computed the numbers, in which precision.")
 
     @model_validator(mode="after")
     def _consistent(self) -> Golden:
+        if self.pairs and (self.query is not None or self.documents):
+            raise ValueError("give either pairs, or query and documents")
+        if not self.pairs and self.query is None:
+            raise ValueError("documents need a query")
         if len(self.expected) != len(self.text_pairs()):
             raise ValueError("expected must have one number for each document or pair")
         return self

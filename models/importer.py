@@ -38,6 +38,8 @@ def import_model(
     ModelUnavailableError says what failed. Whatever happens, nothing half-made can be found in the store; a
     download that stopped goes on where it was at the next try.
     """
+    if spec.forwarded:
+        raise ModelUnavailableError(f"{spec.repo} is forwarded to Cohere's API: nothing to import, set COHERE_API_KEY.")
     store.work.mkdir(parents=True, exist_ok=True)
     with FileLock(store.work / f"{tag_name(spec.repo)}.lock"):
         present = store.find(spec)
@@ -77,11 +79,9 @@ def packaged_folder(spec: ModelSpec) -> Path | None:
 
 
 def _build(spec: ModelSpec, source: Snapshot, store: ModelStore, check: Check) -> StoredModel:
-    from models.conversion import prepare
-
     staging = store.staging(spec)
     try:
-        facts: ModelFacts = prepare(spec, source.folder, staging, source.revision)
+        facts = _prepare(spec, source, staging)
         check(spec, StoredModel("staging", staging, facts))
         labels = {"kind": spec.kind, "short-name": spec.name}
         return store.register(staging, facts, labels)
@@ -92,3 +92,16 @@ def _build(spec: ModelSpec, source: Snapshot, store: ModelStore, check: Check) -
         ) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _prepare(spec: ModelSpec, source: Snapshot, staging: Path) -> ModelFacts:
+    from models.conversion import prepare
+
+    try:
+        return prepare(spec, source.folder, staging, source.revision)
+    except (ModelUnavailableError, OSError):
+        raise
+    except Exception as error:  # a damaged file may fail in any library
+        raise ModelUnavailableError(
+            f"{spec.repo} is refused: its files cannot be read ({type(error).__name__}). Is the checkpoint damaged?"
+        ) from error

@@ -17,8 +17,6 @@ from pathlib import Path
 from bentoml import Tag
 from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.models.model import Model, ModelContext
-from bentoml.exceptions import BentoMLException
-from pydantic import ValidationError
 
 from models.catalog import ModelSpec
 from models.facts import FORMAT, ModelFacts
@@ -122,7 +120,7 @@ class ModelStore:
             try:
                 model = Model.from_path(path)
                 facts = ModelFacts.model_validate(model.info.metadata)
-            except (BentoMLException, ValidationError):
-                continue  # somebody else's model, or another format of ours
+            except Exception:  # noqa: S112  # a broken folder, somebody else's model, or another format of ours
+                continue
             if facts.format == FORMAT:
                 yield StoredModel(str(model.tag), path, facts)

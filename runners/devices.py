@@ -38,7 +38,7 @@ def detect(settings: Settings, *, worker_index: int = 1) -> Device:
         return Device("cpu", "cpu", asked or "float32", settings.cpu_threads or cores_per_worker(settings.workers))
     index = (worker_index - 1) % torch.cuda.device_count()
     platform: Platform = "rocm" if torch.version.hip else "cuda"
-    half: DType = "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
+    half: DType = "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
     return Device(platform, f"cuda:{index}", asked or half, 1)
 
 

@@ -22,7 +22,8 @@ def load_model(spec: ModelSpec, stored: StoredModel | None, device: Device, sett
     A model without a place in the store is a forwarded one.
     """
     if stored is None:
-        return LoadedModel(spec, CohereReranker(spec, settings), "forwarded to Cohere")
+        forwarded = CohereReranker(spec, settings)
+        return LoadedModel(spec, forwarded, "forwarded to Cohere", disconnect=forwarded.close)
     backend = load_backend(spec, stored, device)
     engine = Engine(
         load_tokenizer(stored.folder, spec, stored.facts),

@@ -36,6 +36,8 @@ class LoadedModel:
     """What runs it, for people: `torch float32 on cpu`."""
     stored: StoredModel | None = None
     engine: Engine | None = None
+    disconnect: Callable[[], Awaitable[None]] | None = None
+    """Closes the connections of a forwarded model."""
 
     @property
     def name(self) -> str:
@@ -137,6 +139,8 @@ class ModelPool:
         self._entries.clear()
         for model in loaded:
             await asyncio.to_thread(model.close)
+            if model.disconnect is not None:
+                await model.disconnect()
         self._loading.shutdown(wait=False, cancel_futures=True)
 
     async def _ready(self, spec: ModelSpec, entry: _Entry) -> LoadedModel:

@@ -36,7 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = load_settings()
         catalog = load_catalog(*[settings.extra_catalog] if settings.extra_catalog else [])
-        specs = list(catalog) if options.all else [catalog.get(name) for name in options.model]
+        everything = [spec for spec in catalog if not spec.forwarded]
+        specs = everything if options.all else [catalog.get(name) for name in options.model]
     except (SettingsError, CatalogError, ModelNotFoundError) as error:
         return _fail(str(error), json_lines=options.json, status=2)
     store = ModelStore()

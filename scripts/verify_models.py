@@ -56,8 +56,10 @@ def _verify(spec: ModelSpec, stored: StoredModel, device: Device, settings: Sett
         sys.stdout.write(_ROW.format(spec.name, "-", "-", "-", f"FAIL  {error.message}"))
         return False
     assert model.engine is not None
-    results = [compare(golden, model.engine) for golden in goldens]
-    model.close()
+    try:
+        results = [compare(golden, model.engine) for golden in goldens]
+    finally:
+        model.close()
     for result in results:
         verdict = "pass" if result.passed else f"FAIL  expected as {result.golden.source}"
         numbers = f"{result.difference:.2g}", f"{result.golden.tolerance:g}"

@@ -22,6 +22,11 @@ class Batch:
     """The attention mask without the tokens that have no part in pooling."""
     token_type_ids: Ids | None
 
+    def arrays(self) -> list[Ids]:
+        """The inputs in the order in which networks take them."""
+        inputs = [self.input_ids, self.attention_mask, self.pooling_mask]
+        return inputs if self.token_type_ids is None else [*inputs, self.token_type_ids]
+
 
 class Backend(Protocol):
     """A loaded model."""

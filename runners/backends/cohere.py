@@ -9,7 +9,7 @@ import numpy as np
 
 from errors import InvalidRequestError, ModelUnavailableError, OverloadedError, ServiceError, UpstreamError
 from models.catalog import ModelSpec
-from runners.rerank import RerankResult
+from runners.rerank import RerankResult, Scores
 from settings import Settings
 
 if TYPE_CHECKING:
@@ -42,12 +42,12 @@ class CohereReranker:
                 param="truncate",
             )
         answer = await self._ask(query, documents)
-        scores = np.full(len(documents), np.nan)
-        for result in answer.results:
-            scores[result.index] = result.relevance_score
-        if not np.isfinite(scores).all():
-            raise UpstreamError("Cohere answered without a score for every document. Try again.")
+        scores = _scores(answer, len(documents))
         return RerankResult(scores, scores, _input_tokens(answer), [])
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        await self._client.__aexit__(None, None, None)  # the SDK's only way to say it
 
     async def _ask(self, query: str, documents: SequenceOf[str]) -> Any:
         import httpx
@@ -61,29 +61,50 @@ class CohereReranker:
                 request_options={"max_retries": _RETRIES},
             )
         except ApiError as error:
-            raise _translate(error) from error
+            raise _translate(error, [query, *documents]) from error
         except httpx.TimeoutException as error:
             raise UpstreamError("Cohere did not answer in time. Try again.", retry_after_s=5) from error
         except httpx.HTTPError as error:
             raise UpstreamError("Cohere cannot be reached. Check the network and COHERE_BASE_URL.") from error
+        except (ValueError, httpx.InvalidURL) as error:  # a body or a base URL that cannot be read
+            raise UpstreamError("Cohere's answer cannot be read. Check COHERE_BASE_URL.") from error
 
 
-def _translate(error: ApiError) -> ServiceError:
+def _scores(answer: Any, count: int) -> Scores:
+    """One finite score for each document (N,): the SDK checks neither types nor counts."""
+    try:
+        found = {result.index: float(result.relevance_score) for result in answer.results}
+        scores = np.array([found[index] for index in range(count)], dtype=np.float64)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UpstreamError("Cohere answered without a score for every document. Try again.") from error
+    if not np.isfinite(scores).all():
+        raise UpstreamError("Cohere answered with a score that is no number. Try again.")
+    return scores
+
+
+def _translate(error: ApiError, texts: SequenceOf[str]) -> ServiceError:
     """Cohere's refusal as one of ours, with Cohere's own words where they are about the request."""
     status = error.status_code or 0
-    if status in (401, 403):
+    if status in (401, 403, 498):
         return ModelUnavailableError("Cohere refused the key of this service (COHERE_API_KEY).")
     if status == 429:
         return OverloadedError("Cohere's rate limit is reached. Try again later.", retry_after_s=_retry_after(error))
-    if 400 <= status < 500:
-        body = error.body if isinstance(error.body, dict) else {}
-        return InvalidRequestError(f"Cohere refused the request: {body.get('message', f'status {status}')}")
+    if status in (400, 413, 422):
+        return InvalidRequestError(f"Cohere refused the request: {_words(error, texts) or f'status {status}'}")
+    if status < 500:  # not about this request: no such route or model, no credit, or an answer that is no JSON
+        return UpstreamError(f"Cohere answered with status {status}. Check COHERE_BASE_URL and the account.")
     return UpstreamError(f"Cohere failed with status {status}. Try again.", retry_after_s=5)
+
+
+def _words(error: ApiError, texts: SequenceOf[str]) -> str:
+    """Cohere's own words, unless they quote what a user sent."""
+    words = error.body.get("message") if isinstance(error.body, dict) else None
+    return words if isinstance(words, str) and not any(text in words for text in texts) else ""
 
 
 def _retry_after(error: ApiError) -> int:
     value = (error.headers or {}).get("retry-after", "")
-    return int(value) if value.isdigit() else 5
+    return int(value) if value.isdecimal() else 5
 
 
 def _input_tokens(answer: Any) -> int:

@@ -113,8 +113,12 @@ class Pooler(nn.Module):
         super().__init__()
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
 
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """(B, T, H) -> (B, H), of the first token."""
+        return torch.tanh(self.dense(hidden[:, 0]))
 
-class Body(nn.Module):
+
+class JinaBertModel(nn.Module):
     """Everything below the classifier, under the checkpoint's names."""
 
     def __init__(self, config: SimpleNamespace) -> None:
@@ -122,6 +126,17 @@ class Body(nn.Module):
         self.embeddings = Embeddings(config)
         self.encoder = Encoder(config)
         self.pooler = Pooler(config)
+        self._slopes = alibi_slopes(config.num_attention_heads)
+
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor
+    ) -> SimpleNamespace:
+        """(B, T) -> `last_hidden_state` (B, T, H)."""
+        hidden = self.embeddings(input_ids, token_type_ids)
+        bias = alibi_bias(self._slopes, attention_mask, hidden.dtype)
+        for layer in self.encoder.layer:
+            hidden = layer(hidden, bias)
+        return SimpleNamespace(last_hidden_state=hidden)
 
 
 class JinaBertForSequenceClassification(nn.Module):
@@ -130,25 +145,14 @@ class JinaBertForSequenceClassification(nn.Module):
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__()
         settings = SimpleNamespace(**config)
-        self.bert = Body(settings)
+        self.bert = JinaBertModel(settings)
         self.classifier = nn.Linear(settings.hidden_size, 1)
-        self.slopes = alibi_slopes(settings.num_attention_heads)
 
-    def forward(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor
-    ) -> SimpleNamespace:
-        """(B, T) -> `logits` (B, 1)."""
-        hidden = self.bert.embeddings(input_ids, token_type_ids)
-        bias = self._bias(attention_mask, hidden.dtype)
-        for layer in self.bert.encoder.layer:
-            hidden = layer(hidden, bias)
-        pooled = torch.tanh(self.bert.pooler.dense(hidden[:, 0]))
-        return SimpleNamespace(logits=self.classifier(pooled))
 
-    def _bias(self, attention_mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-        """-slope x distance for real keys, minus infinity for padding: (B, T) -> (B, heads, T, T)."""
-        positions = torch.arange(attention_mask.shape[1], device=attention_mask.device, dtype=torch.float32)
-        distance = (positions[None, :] - positions[:, None]).abs()
-        slopes = torch.tensor(self.slopes, device=attention_mask.device)[:, None, None]
-        hidden = attention_mask[:, None, None, :] == 0
-        return (-slopes * distance).to(dtype).masked_fill(hidden, torch.finfo(dtype).min)
+def alibi_bias(slopes: list[float], attention_mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """-slope x distance for real keys, the lowest number for padding: (B, T) -> (B, heads, T, T)."""
+    positions = torch.arange(attention_mask.shape[1], device=attention_mask.device, dtype=torch.float32)
+    distance = (positions[None, :] - positions[:, None]).abs()
+    steepness = torch.tensor(slopes, device=attention_mask.device)[:, None, None]
+    hidden = attention_mask[:, None, None, :] == 0
+    return (-steepness * distance).to(dtype).masked_fill(hidden, torch.finfo(dtype).min)

@@ -1,4 +1,4 @@
-"""Build the torch module of a converted folder, and refuse one whose tensors do not fit."""
+"""Build the torch network of a converted folder, and refuse one whose tensors do not fit."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import inspect
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -19,6 +18,7 @@ from models.catalog import ModelSpec
 from models.conversion.checkpoint import tensors
 from models.facts import ModelFacts
 from runners.backends.jina_bert import JinaBertForSequenceClassification
+from runners.backends.network import Network, split_classifier, split_embedder, split_judge
 from runners.backends.nv_embed import NVEmbedModel
 
 transformers.logging.set_verbosity_error()  # what it reports at load is checked below, and refused
@@ -34,19 +34,33 @@ _UNUSED = ("pooler.", "cls.", "lm_head.", "position_ids", "entity_predictions.",
 """Parts of a checkpoint that have no say in an embedder's token vectors: their presence or absence is harmless."""
 
 
-def load_module(folder: Path, spec: ModelSpec, facts: ModelFacts, dtype: torch.dtype) -> nn.Module:
-    """The module of a converted folder; ModelUnavailableError where a tensor is missing, unexpected or mis-shaped."""
+def load_network(folder: Path, spec: ModelSpec, facts: ModelFacts, dtype: torch.dtype) -> Network:
+    """The network of a converted folder; ModelUnavailableError where a tensor is missing, unexpected or mis-shaped.
+
+    The body is of type `dtype`, the head always of float32.
+    """
     own = OWN_MODULES.get(facts.architecture)
+    # a classifier is read in float32, so that its head is not rounded on the way; it is small enough for that
+    read_as = torch.float32 if spec.kind == "reranker" and not spec.scoring else dtype
     try:
-        module = _own(folder, spec, own, dtype) if own else _native(folder, spec, dtype)
+        model = _own(folder, spec, own, read_as) if own else _native(folder, spec, read_as)
+        network = _split(model, folder, spec, facts)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         reason = str(error).strip().split("\n", 1)[0][:300]
         raise ModelUnavailableError(f"{spec.repo} cannot be loaded: {reason}") from error
-    module.requires_grad_(False)
-    return module.eval()
+    network.body.to(dtype)
+    return network.requires_grad_(False).eval()
 
 
-def load_dense(folder: Path, layers: Iterable[str], dtype: torch.dtype) -> nn.Sequential:
+def _split(model: nn.Module, folder: Path, spec: ModelSpec, facts: ModelFacts) -> Network:
+    if spec.kind == "embedding":
+        return split_embedder(model, load_dense(folder, facts.dense) if facts.dense else None, facts)
+    if spec.scoring:
+        return split_judge(model, facts, *_token_ids(folder, spec.scoring.yes, spec.scoring.no))
+    return split_classifier(model, facts)
+
+
+def load_dense(folder: Path, layers: Iterable[str]) -> nn.Sequential:
     """sentence-transformers Dense layers behind the pooling: (B, H) -> (B, D)."""
     modules: list[nn.Module] = []
     for layer in layers:
@@ -55,24 +69,7 @@ def load_dense(folder: Path, layers: Iterable[str], dtype: torch.dtype) -> nn.Se
         state = load_file(folder / layer / "model.safetensors")
         linear.load_state_dict({name.removeprefix("linear."): tensor for name, tensor in state.items()})
         modules += [linear, _activation(str(config.get("activation_function", "torch.nn.modules.activation.Tanh")))]
-    return nn.Sequential(*modules).to(dtype).requires_grad_(False).eval()
-
-
-class YesNoHead(nn.Module):
-    """A causal language model that is asked a question: logit of `yes` minus logit of `no` at the last token."""
-
-    def __init__(self, model: Any, yes: int, no: int) -> None:
-        super().__init__()
-        self.body = model.model
-        rows = model.get_output_embeddings().weight
-        self.direction = nn.Parameter((rows[yes].float() - rows[no].float()), requires_grad=False)
-
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> SimpleNamespace:
-        """(B, T) -> `logits` (B, 1), the difference computed in float32."""
-        output = self.body(input_ids=input_ids, attention_mask=attention_mask, use_cache=False)
-        ends = attention_mask.sum(1) - 1
-        last = output.last_hidden_state[torch.arange(len(ends), device=ends.device), ends]
-        return SimpleNamespace(logits=(last.float() @ self.direction.float())[:, None])
+    return nn.Sequential(*modules)
 
 
 def _native(folder: Path, spec: ModelSpec, dtype: torch.dtype) -> nn.Module:
@@ -92,8 +89,6 @@ def _native(folder: Path, spec: ModelSpec, dtype: torch.dtype) -> nn.Module:
         names = [str(name[0] if isinstance(name, tuple) else name) for name in info.get(what) or ()]
         harmless = spec.kind == "embedding" and what != "mismatched_keys"
         _refuse(spec, what, [name for name in names if not (harmless and _unused(name))])
-    if spec.scoring:
-        return YesNoHead(model, *_token_ids(folder, spec.scoring.yes, spec.scoring.no))
     module: nn.Module = model
     return module
 

@@ -1,0 +1,106 @@
+"""A model in two parts: a body that may run in half precision, and a small head that always runs in float32.
+
+The body ends in one row a text. Half precision in the head alone makes high scores tie, and costs nothing to avoid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from models.facts import ModelFacts
+from runners.pooling import POOLINGS
+
+Pool = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+class Body(nn.Module):
+    """An encoder and its pooling: (B, T) ids -> (B, H) in float32."""
+
+    def __init__(self, encoder: nn.Module, pool: Pool, *, segments: bool) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self._pool = pool
+        self._segments = segments
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        pooling_mask: torch.Tensor,
+        token_type_ids: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """(B, T) each -> (B, H)."""
+        inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+        if self._segments and token_type_ids is not None:
+            inputs["token_type_ids"] = token_type_ids
+        hidden = self.encoder(**inputs).last_hidden_state.float()
+        return self._pool(hidden, pooling_mask.float())
+
+
+class Network(nn.Module):
+    """Body and head: (B, T) ids -> (B, D) vectors or (B, 1) logits."""
+
+    def __init__(self, body: Body, head: nn.Module | None) -> None:
+        super().__init__()
+        self.body = body
+        self.head = None if head is None else head.float()
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        """The arguments of Body.forward, in order."""
+        rows: torch.Tensor = self.body(*inputs)
+        return rows if self.head is None else self.head(rows)
+
+
+class ClassificationHead(nn.Module):
+    """What stands between a classifier's encoder and its logits, for one pooled row: (B, H) -> (B, labels)."""
+
+    def __init__(self, *stages: nn.Module | Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self._stages = stages
+        self.parts = nn.ModuleList(stage for stage in stages if isinstance(stage, nn.Module))
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        """(B, H) -> (B, labels)."""
+        for stage in self._stages:
+            rows = stage(rows)
+        return rows
+
+
+def split_embedder(encoder: nn.Module, dense: nn.Module | None, facts: ModelFacts) -> Network:
+    """An encoder with the pooling of the model, and Dense layers behind it where there are some."""
+    assert facts.pooling is not None
+    return Network(Body(encoder, POOLINGS[facts.pooling], segments=facts.token_type_ids), dense)
+
+
+def split_classifier(model: Any, facts: ModelFacts) -> Network:
+    """A ...ForSequenceClassification of transformers, or one of ours, cut behind its encoder's pooled token."""
+    encoder = getattr(model, getattr(model, "base_model_prefix", "bert"))
+    pool = POOLINGS["cls"]
+    if hasattr(model.classifier, "out_proj"):  # the RoBERTa family: its head picks the first token itself
+        head = ClassificationHead(_as_sequence, model.classifier)
+    elif hasattr(model, "head"):  # ModernBERT
+        pool = POOLINGS[model.config.classifier_pooling]
+        head = ClassificationHead(model.head, model.classifier)
+    elif hasattr(model, "pooler"):  # DeBERTa
+        head = ClassificationHead(_as_sequence, model.pooler, model.classifier)
+    else:  # BERT, gte, JinaBERT: the pooler belongs to the encoder
+        pooler, encoder.pooler = encoder.pooler, None
+        head = ClassificationHead(_as_sequence, pooler, model.classifier)
+    return Network(Body(encoder, pool, segments=facts.token_type_ids), head)
+
+
+def split_judge(model: Any, facts: ModelFacts, yes: int, no: int) -> Network:
+    """A causal language model that is asked a question: logit of `yes` minus logit of `no` at the last token."""
+    rows = model.get_output_embeddings().weight.detach()
+    head = nn.Linear(rows.shape[1], 1, bias=False)
+    head.weight = nn.Parameter((rows[yes].float() - rows[no].float())[None])
+    return Network(Body(model.model, POOLINGS["last"], segments=facts.token_type_ids), head)
+
+
+def _as_sequence(rows: torch.Tensor) -> torch.Tensor:
+    """(B, H) -> (B, 1, H): heads that pick the first token find it."""
+    return rows[:, None]
