@@ -52,7 +52,7 @@ class RerankEmbedding:
 
     def __init__(self) -> None:
         from runners.devices import detect
-        from runners.loading import load_model
+        from runners.loading import load_model, needs_export
         from runners.requirements import obstacle
 
         store = ModelStore()
@@ -63,6 +63,7 @@ class RerankEmbedding:
             load=partial(load_model, device=device, settings=settings),
             import_model=import_in_child if settings.import_on_demand else None,
             obstacle=partial(obstacle, device=device, settings=settings),
+            incomplete=partial(needs_export, device=device, settings=settings),
         )
         self.endpoints = Endpoints(self.pool, settings)
         routes.state.directory = Directory(self.pool, store, device, settings)

@@ -57,8 +57,11 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     device: Literal["auto", "cuda", "cpu"] = Field(
         "auto", description="auto: a GPU (CUDA or ROCm) where there is one. ROCm devices are called cuda, as in torch."
     )
+    backend: Literal["auto", "openvino", "torch"] = Field(
+        "auto", description="Engine on a CPU: auto takes OpenVINO where the model converts. A GPU always runs torch."
+    )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="auto: half precision on a GPU, float32 on a CPU."
+        "auto", description="auto: half precision where the hardware has it and the numbers stay right."
     )
     cpu_threads: int = Field(
         0, ge=0, description="Threads of one forward pass on a CPU. 0: the worker's share of cores."

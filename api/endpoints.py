@@ -10,6 +10,7 @@ from starlette.responses import Response
 from api.responses import embedding_bytes, rerank_bytes
 from api.schemas import EmbeddingRequest, RerankRequest
 from errors import InvalidRequestError, WrongModelKindError
+from models.catalog import ModelSpec
 from models.prompts import choose_prompt, refuse_instruction
 from runners.embedding import EmbeddingRunner
 from runners.model_pool import LoadedModel, ModelPool
@@ -68,10 +69,9 @@ class Endpoints:
         if request.top_n is not None and request.top_n < 0:
             raise InvalidRequestError("top_n must be 0 or more; 0 and null mean all.", param="top_n")
         spec, _ = self._pool.catalog.resolve(name)
-        if request.instruction is not None and spec.kind == "reranker":
-            refuse_instruction(spec)
+        query_prompt = _query_prompt(spec, request.instruction)
         async with self._pool.use(spec) as model:
-            result = await self._reranker(model, request).rerank(
+            result = await _reranker(model, request.instruction, query_prompt).rerank(
                 request.query, request.documents, truncate_inputs=request.truncate is not False
             )
         body = rerank_bytes(
@@ -85,22 +85,31 @@ class Endpoints:
         return Response(body, media_type="application/json")
 
     @staticmethod
-    def _reranker(model: LoadedModel, request: RerankRequest) -> Reranker:
-        """The model's own way to rank; an embedding model ranks by cosine."""
-        if isinstance(model.runner, RerankRunner) and request.instruction is not None:
-            return RerankRunner(model.runner.engine, request.instruction)
-        if not isinstance(model.runner, EmbeddingRunner):
-            return model.runner
-        return CosineReranker(
-            model.runner,
-            query_prompt=choose_prompt(model.spec, input_type="query", instruction=request.instruction),
-            document_prompt=choose_prompt(model.spec, input_type="document"),
-        )
-
-    @staticmethod
     def _at_most(count: int, limit: int, field: str, variable: str) -> None:
         if count > limit:
             raise InvalidRequestError(
                 f"{field} has {count} items; one request takes at most {limit} ({variable}). Send several requests.",
                 param=field,
             )
+
+
+def _query_prompt(spec: ModelSpec, instruction: str | None) -> str:
+    """What stands before the query where an embedding model ranks; empty for rerankers.
+
+    InvalidRequestError where the instruction has no place.
+    """
+    if spec.kind == "embedding":
+        return choose_prompt(spec, input_type="query", instruction=instruction)
+    if instruction is not None:
+        refuse_instruction(spec)
+    return ""
+
+
+def _reranker(model: LoadedModel, instruction: str | None, query_prompt: str) -> Reranker:
+    """The model's own way to rank; an embedding model ranks by cosine."""
+    if isinstance(model.runner, RerankRunner) and instruction:
+        return RerankRunner(model.runner.engine, instruction)
+    if not isinstance(model.runner, EmbeddingRunner):
+        return model.runner
+    document_prompt = choose_prompt(model.spec, input_type="document")
+    return CosineReranker(model.runner, query_prompt=query_prompt, document_prompt=document_prompt)

@@ -28,6 +28,7 @@ async def import_in_child(spec: ModelSpec, report: Callable[[float], None]) -> N
         spec.name,
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
+        limit=2**24,  # a library may print long lines
     )
     assert process.stdout is not None
     reason = ""
@@ -38,7 +39,7 @@ async def import_in_child(spec: ModelSpec, report: Callable[[float], None]) -> N
                 report(float(str(event["progress"])))
             reason = str(event.get("error", reason))
         code = await process.wait()
-    except asyncio.CancelledError:
+    except BaseException:  # cancelled, or what it prints cannot be read
         if process.returncode is None:
             process.terminate()
         raise

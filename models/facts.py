@@ -6,6 +6,8 @@ from pydantic import BaseModel, Field
 
 from models.catalog import Pooling
 
+LOCAL = "local-"
+"""Prefix of the revision of a model that came from a folder."""
 FORMAT = 1
 """Version of the stored layout. A model stored under another number is imported anew."""
 
@@ -23,9 +25,15 @@ class ModelFacts(BaseModel, frozen=True, extra="forbid"):
     mask_prompt: bool = Field(False, description="Whether the prompt's tokens are left out of pooling.")
     dense: tuple[str, ...] = Field((), description="Folders of sentence-transformers Dense layers, in order.")
     token_type_ids: bool = Field(False, description="Whether the model reads segment ids.")
+    vocabulary: int = Field(description="Rows of the embedding table.")
     pad_id: int = Field(0, description="Token id that fills a batch on the right.")
     closing_ids: tuple[int, ...] = Field((), description="Ids that belong at the end and tokenizer.json leaves out.")
     parameters: int
     weight_dtype: str = Field(description="Data type of the stored tensors.")
     weight_bytes: int
     sha256: dict[str, str] = Field(description="File name -> digest of every stored file.")
+
+    @property
+    def local(self) -> bool:
+        """Whether the model came from a folder and not from the Hub."""
+        return self.revision.startswith(LOCAL)

@@ -7,6 +7,8 @@ import os
 import shutil
 from pathlib import Path
 
+from models.facts import LOCAL
+
 
 def link(source: Path, target: Path) -> None:
     """Hard-link a file, or copy it where the file systems differ."""
@@ -33,4 +35,4 @@ def content_revision(folder: Path) -> str:
     """A revision for a local folder: `local-` and a hash of its files' names and contents."""
     files = [name for name in relative_files(folder) if not name.startswith(".")]
     joined = "\n".join(f"{name} {digest(folder / name)}" for name in files)
-    return f"local-{hashlib.sha256(joined.encode()).hexdigest()[:40]}"
+    return f"{LOCAL}{hashlib.sha256(joined.encode()).hexdigest()[:40]}"

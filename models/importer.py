@@ -35,8 +35,8 @@ def import_model(
 ) -> StoredModel:
     """The stored model, imported now unless it is there already.
 
-    ModelUnavailableError says what failed. Whatever happens, nothing half-made can be found in the store; a
-    download that stopped goes on where it was at the next try.
+    ModelUnavailableError says what failed. Whatever happens, nothing half-made can be found in the store; files
+    that a stopped download had finished are not fetched again.
     """
     if spec.forwarded:
         raise ModelUnavailableError(f"{spec.repo} is forwarded to Cohere's API: nothing to import, set COHERE_API_KEY.")
@@ -45,6 +45,7 @@ def import_model(
         present = store.find(spec)
         if present is not None and from_dir is None:
             return present
+        store.clear_leftovers(spec)
         downloads = store.work / f"{tag_name(spec.repo)}.download"
         source = _source(spec, settings, downloads, progress, from_dir)
         stored = _build(spec, source, store, check)

@@ -24,6 +24,7 @@ from models.facts import FORMAT, ModelFacts
 MODEL_YAML = "model.yaml"
 _TAG_LIMIT = 63
 _VERSION_LENGTH = 12
+_STAGING_DIGITS = 8
 
 
 @dataclass(frozen=True)
@@ -58,12 +59,10 @@ class ModelStore:
         self.work = root / "imports"
 
     def find(self, spec: ModelSpec) -> StoredModel | None:
-        """The stored model: the pinned revision where it is there, else the newest."""
+        """The stored model: the newest of the pinned revision and of imported folders, else the newest at all."""
         found = list(self._versions(self.models / tag_name(spec.repo)))
-        pinned = [stored for stored in found if stored.facts.revision == spec.revision]
-        newest = sorted(found, key=lambda stored: (stored.folder / MODEL_YAML).stat().st_mtime)
-        candidates = pinned or newest
-        return candidates[-1] if candidates else None
+        meant = [stored for stored in found if stored.facts.revision == spec.revision or stored.facts.local]
+        return max(meant or found, key=lambda stored: (stored.folder / MODEL_YAML).stat().st_mtime, default=None)
 
     def list(self) -> list[StoredModel]:
         """Every model of ours in the store, by tag."""
@@ -72,7 +71,7 @@ class ModelStore:
 
     def staging(self, spec: ModelSpec) -> Path:
         """A new empty folder to build a model in; `register` moves it into the store."""
-        folder = self.work / f"{tag_name(spec.repo)}.{uuid.uuid4().hex[:8]}"
+        folder = self.work / f"{tag_name(spec.repo)}.{uuid.uuid4().hex[:_STAGING_DIGITS]}"
         folder.mkdir(parents=True)
         return folder
 
@@ -101,11 +100,19 @@ class ModelStore:
         return StoredModel(str(tag), target, facts)
 
     def remove(self, spec: ModelSpec) -> int:
-        """Delete every stored version; the number of versions that there were."""
+        """Delete every stored version of ours; the number of versions that there were."""
         folder = self.models / tag_name(spec.repo)
-        count = len(list(self._versions(folder)))
-        shutil.rmtree(folder, ignore_errors=True)
-        return count
+        found = list(self._versions(folder))
+        for stored in found:
+            shutil.rmtree(stored.folder, ignore_errors=True)
+        if not any(path.is_dir() for path in folder.glob("*")):
+            shutil.rmtree(folder, ignore_errors=True)
+        return len(found)
+
+    def clear_leftovers(self, spec: ModelSpec) -> None:
+        """Delete what killed imports of this model left half-built. Call it under the import's lock."""
+        for leftover in self.work.glob(f"{tag_name(spec.repo)}.{'[0-9a-f]' * _STAGING_DIGITS}"):
+            shutil.rmtree(leftover, ignore_errors=True)
 
     def _sweep(self) -> None:
         for leftover in self.work.glob("replaced.*"):

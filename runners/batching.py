@@ -241,15 +241,15 @@ def plan(lengths: SequenceOf[int], budget: int) -> list[list[int]]:
     `budget` padded tokens in a chunk (one input alone may exceed it). Dynamic programme over the sorted lengths.
     """
     order = sorted(range(len(lengths)), key=lengths.__getitem__)
-    sizes = [lengths[index] for index in order]
-    best: list[float] = [0.0] * (len(sizes) + 1)
+    sizes = [max(lengths[index], 1) for index in order]
+    counts = np.arange(len(sizes) + 1)
+    best = np.zeros(len(sizes) + 1, dtype=np.int64)
     starts = [0] * (len(sizes) + 1)
-    for end in range(1, len(sizes) + 1):
-        longest = sizes[end - 1]
+    for end, longest in enumerate(sizes, start=1):
         first = max(0, min(end - 1, end - budget // longest))
-        best[end], starts[end] = min(
-            (best[start] + longest * (end - start) + CALL_COST_TOKENS, start) for start in range(first, end)
-        )
+        costs = best[first:end] + longest * (end - counts[first:end])
+        cheapest = int(costs.argmin())
+        best[end], starts[end] = costs[cheapest] + CALL_COST_TOKENS, first + cheapest
     chunks: list[list[int]] = []
     end = len(sizes)
     while end:

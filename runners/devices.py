@@ -24,6 +24,8 @@ class Device:
     torch_name: str
     dtype: DType
     threads: int
+    asked_dtype: DType | None = None
+    """What DTYPE says; None for auto."""
 
 
 def detect(settings: Settings, *, worker_index: int = 1) -> Device:
@@ -35,11 +37,12 @@ def detect(settings: Settings, *, worker_index: int = 1) -> Device:
         raise DeviceError("DEVICE=cuda, but torch sees no GPU. Check the driver, or set DEVICE=cpu.")
     asked = None if settings.dtype == "auto" else settings.dtype
     if settings.device == "cpu" or not available:
-        return Device("cpu", "cpu", asked or "float32", settings.cpu_threads or cores_per_worker(settings.workers))
+        threads = settings.cpu_threads or cores_per_worker(settings.workers)
+        return Device("cpu", "cpu", asked or "float32", threads, asked)
     index = (worker_index - 1) % torch.cuda.device_count()
     platform: Platform = "rocm" if torch.version.hip else "cuda"
     half: DType = "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
-    return Device(platform, f"cuda:{index}", asked or half, 1)
+    return Device(platform, f"cuda:{index}", asked or half, 1, asked)
 
 
 def memory_bytes(device: Device) -> int:

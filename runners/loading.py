@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from errors import ModelUnavailableError
 from models.catalog import ModelSpec
 from models.facts import ModelFacts
 from models.store import StoredModel
@@ -11,6 +12,7 @@ from runners.devices import Device
 from runners.embedding import EmbeddingRunner
 from runners.engine import Engine
 from runners.model_pool import LoadedModel
+from runners.requirements import memory_budget, memory_needed
 from runners.rerank import RerankRunner
 from runners.tokenization import load_tokenizer
 from settings import Settings
@@ -24,7 +26,7 @@ def load_model(spec: ModelSpec, stored: StoredModel | None, device: Device, sett
     if stored is None:
         forwarded = CohereReranker(spec, settings)
         return LoadedModel(spec, forwarded, "forwarded to Cohere", disconnect=forwarded.close)
-    backend = load_backend(spec, stored, device)
+    backend = load_backend(spec, stored, device, settings)
     engine = Engine(
         load_tokenizer(stored.folder, spec, stored.facts),
         backend,
@@ -36,11 +38,37 @@ def load_model(spec: ModelSpec, stored: StoredModel | None, device: Device, sett
     return LoadedModel(spec, _runner(engine, spec, stored.facts), backend.name, stored, engine)
 
 
-def load_backend(spec: ModelSpec, stored: StoredModel, device: Device) -> Backend:
-    """The engine that suits the device."""
+def load_backend(spec: ModelSpec, stored: StoredModel, device: Device, settings: Settings) -> Backend:
+    """The engine that suits the device: OpenVINO on a CPU where the model was exported and passed, else torch."""
+    if wants_openvino(device, settings):
+        from runners.backends.openvino import OpenVINOBackend, choose_precision, export_folder, read_report
+
+        folder = export_folder(stored.folder)
+        report = read_report(folder)
+        precision = choose_precision(report, device.asked_dtype) if report else None
+        if precision is not None:
+            return OpenVINOBackend(folder, precision=precision, threads=device.threads)
+        if settings.backend == "openvino":
+            reason = report["f32"] if report else "it was not exported; run scripts/import_models again"
+            raise ModelUnavailableError(f"BACKEND=openvino cannot serve {spec.name}: {reason}.")
     from runners.backends.torch import TorchBackend
 
     return TorchBackend(stored.folder, spec, stored.facts, device)
+
+
+def wants_openvino(device: Device, settings: Settings) -> bool:
+    """Whether OpenVINO is the engine of choice here. float16 is torch's alone."""
+    return device.platform == "cpu" and settings.backend != "torch" and device.asked_dtype != "float16"
+
+
+def needs_export(stored: StoredModel, device: Device, settings: Settings) -> bool:
+    """Whether a stored model still has to be converted for the engine of choice."""
+    converting = 2 * memory_needed(stored.facts.parameters, "float32")  # torch's copy and OpenVINO's
+    if not wants_openvino(device, settings) or converting > memory_budget(device, settings):
+        return False
+    from runners.backends.openvino import export_folder, read_report
+
+    return read_report(export_folder(stored.folder)) is None
 
 
 def _runner(engine: Engine, spec: ModelSpec, facts: ModelFacts) -> EmbeddingRunner | RerankRunner:

@@ -73,6 +73,8 @@ class _Entry:
 
 Load = Callable[[ModelSpec, StoredModel | None], LoadedModel]
 """Loads a stored model, or sets up one that is forwarded and has nothing in the store."""
+Incomplete = Callable[[StoredModel], bool]
+"""Whether a stored model still has to be converted for this machine's engine: importing it again does so."""
 Obstacle = Callable[[ModelSpec], str | None]
 """Why a model cannot be served on this machine, in one sentence; None where it can."""
 Import = Callable[[ModelSpec, Callable[[float], None]], Awaitable[None]]
@@ -83,13 +85,21 @@ class ModelPool:
     """The models of one worker process."""
 
     def __init__(
-        self, catalog: Catalog, store: ModelStore, *, load: Load, import_model: Import | None, obstacle: Obstacle
+        self,
+        catalog: Catalog,
+        store: ModelStore,
+        *,
+        load: Load,
+        import_model: Import | None,
+        obstacle: Obstacle,
+        incomplete: Incomplete,
     ) -> None:
         self.catalog = catalog
         self._store = store
         self._load = load
         self._import = import_model
         self._obstacle = obstacle
+        self._incomplete = incomplete
         self._entries: dict[str, _Entry] = {}
         self._loading = ThreadPoolExecutor(1, thread_name_prefix="loader")
 
@@ -177,7 +187,10 @@ class ModelPool:
         return model
 
     async def _stored(self, spec: ModelSpec, entry: _Entry) -> StoredModel:
-        return await asyncio.to_thread(self._store.find, spec) or await self._imported(spec, entry)
+        found = await asyncio.to_thread(self._store.find, spec)
+        if found is None or (self._import is not None and self._incomplete(found)):
+            return await self._imported(spec, entry)
+        return found
 
     async def _imported(self, spec: ModelSpec, entry: _Entry) -> StoredModel:
         if self._import is None:

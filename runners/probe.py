@@ -46,7 +46,7 @@ def probe(
     Loading refuses missing, unexpected and mis-shaped tensors. Here: numbers that are not finite, more than one
     logit, and numbers that differ from the golden ones.
     """
-    model = load_model(spec, stored, _probe_device(stored, settings), settings)
+    model = load_model(spec, stored, _probe_device(stored, settings), settings.model_copy(update={"backend": "torch"}))
     assert model.engine is not None
     try:
         _refuse_strange_numbers(spec, model.engine)

@@ -42,13 +42,13 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(str(error), json_lines=options.json, status=2)
     store = ModelStore()
     if options.list:
-        return _list(catalog, store)
+        return _list(catalog, store, json_lines=options.json)
     if not specs:
         return _fail("name the models with --model NAME..., or use --all or --list", json_lines=options.json, status=2)
     if options.from_dir and len(specs) != 1:
         return _fail("--from-dir takes exactly one --model", json_lines=options.json, status=2)
     if options.remove:
-        return _remove(specs, store)
+        return _remove(specs, store, json_lines=options.json)
     failures = [spec for spec in specs if not _import(spec, store, settings, options)]
     return 1 if failures else 0
 
@@ -80,6 +80,7 @@ def _import(spec: ModelSpec, store: ModelStore, settings: Settings, options: arg
             progress=report,
             from_dir=options.from_dir,
         )
+        _export(spec, stored, settings)
     except ModelUnavailableError as error:
         finish()
         _fail(error.message, json_lines=options.json, status=1)
@@ -87,6 +88,17 @@ def _import(spec: ModelSpec, store: ModelStore, settings: Settings, options: arg
     finish()
     _say(_describe(stored), {"stored": stored.tag}, json_lines=options.json)
     return True
+
+
+def _export(spec: ModelSpec, stored: StoredModel, settings: Settings) -> None:
+    """Convert for the CPU engine, which takes seconds to minutes and belongs here rather than into a request."""
+    from runners.devices import detect
+    from runners.loading import needs_export
+
+    if needs_export(stored, detect(settings), settings):
+        from runners.backends.openvino_export import export
+
+        export(stored.folder, spec, stored.facts)
 
 
 def _check(spec: ModelSpec, stored: StoredModel, *, settings: Settings) -> None:
@@ -100,19 +112,26 @@ def _describe(stored: StoredModel) -> str:
     return f"{facts.repo}  ->  {stored.tag}  ({facts.weight_bytes / 1e6:.0f} MB {facts.weight_dtype})"
 
 
-def _list(catalog: Catalog, store: ModelStore) -> int:
+def _list(catalog: Catalog, store: ModelStore, *, json_lines: bool) -> int:
     for spec in catalog:
         stored = store.find(spec)
         size = f"{spec.download_bytes / 1e6:.0f} MB to download" if spec.download_bytes else "size unknown"
         state = f"stored as {stored.tag}" if stored else size
-        sys.stdout.write(f"{spec.name:32} {spec.kind:10} {spec.repo:55} {state}\n")
+        event: dict[str, object] = {
+            "name": spec.name,
+            "kind": spec.kind,
+            "repo": spec.repo,
+            "stored": stored.tag if stored else None,
+        }
+        _say(f"{spec.name:32} {spec.kind:10} {spec.repo:55} {state}", event, json_lines=json_lines)
     return 0
 
 
-def _remove(specs: list[ModelSpec], store: ModelStore) -> int:
+def _remove(specs: list[ModelSpec], store: ModelStore, *, json_lines: bool) -> int:
     for spec in specs:
         count = store.remove(spec)
-        sys.stdout.write(f"{spec.repo}: {count} version{'' if count == 1 else 's'} removed\n")
+        text = f"{spec.repo}: {count} version{'' if count == 1 else 's'} removed"
+        _say(text, {"name": spec.name, "removed": count}, json_lines=json_lines)
     return 0
 
 

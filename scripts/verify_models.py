@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from errors import ModelNotFoundError, ModelUnavailableError
 from models.catalog import CatalogError, ModelSpec, load_catalog
+from models.files import digest
 from models.goldens import goldens_of
 from models.store import ModelStore, StoredModel
 from runners.devices import Device, DeviceError, detect
@@ -46,6 +48,10 @@ def _verify(spec: ModelSpec, stored: StoredModel, device: Device, settings: Sett
     from runners.loading import load_model
     from runners.probe import compare
 
+    damaged = [name for name, expected in stored.facts.sha256.items() if not _intact(stored.folder / name, expected)]
+    if damaged:
+        sys.stdout.write(_ROW.format(spec.name, "sha256", "-", "-", f"FAIL  damaged or missing: {', '.join(damaged)}"))
+        return False
     goldens = goldens_of(spec.name)
     if not goldens:
         sys.stdout.write(_ROW.format(spec.name, "-", "-", "-", "no golden numbers are published"))
@@ -65,6 +71,10 @@ def _verify(spec: ModelSpec, stored: StoredModel, device: Device, settings: Sett
         numbers = f"{result.difference:.2g}", f"{result.golden.tolerance:g}"
         sys.stdout.write(_ROW.format(spec.name, result.golden.what, *numbers, verdict))
     return all(result.passed for result in results)
+
+
+def _intact(path: Path, expected: str) -> bool:
+    return path.is_file() and digest(path) == expected
 
 
 if __name__ == "__main__":

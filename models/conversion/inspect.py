@@ -44,6 +44,7 @@ def inspect_checkpoint(spec: ModelSpec, source: Path, target: Path, revision: st
         mask_prompt=embedding and _masks_prompt(spec, source),
         dense=dense,
         token_type_ids=_has_segments(config),
+        vocabulary=int(cast(int, config["vocab_size"])),
         pad_id=_pad_id(config),
         closing_ids=closing_ids(source, target) if spec.tokenizer.append_eos else (),
         parameters=parameters,

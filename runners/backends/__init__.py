@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+# OpenVINO's converter reports each conversion to its makers without asking; without this package it has no voice
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None makes the import fail
 
 Ids = NDArray[np.int64]
 Rows = NDArray[np.float32]

@@ -47,7 +47,7 @@ class CohereReranker:
 
     async def close(self) -> None:
         """Give the connections back."""
-        await self._client.__aexit__(None, None, None)  # the SDK's only way to say it
+        await self._client.__aexit__(None, None, None)  # type: ignore[no-untyped-call]  # its only way to close
 
     async def _ask(self, query: str, documents: SequenceOf[str]) -> Any:
         import httpx
@@ -66,7 +66,7 @@ class CohereReranker:
             raise UpstreamError("Cohere did not answer in time. Try again.", retry_after_s=5) from error
         except httpx.HTTPError as error:
             raise UpstreamError("Cohere cannot be reached. Check the network and COHERE_BASE_URL.") from error
-        except (ValueError, httpx.InvalidURL) as error:  # a body or a base URL that cannot be read
+        except (TypeError, ValueError, httpx.InvalidURL) as error:  # from the SDK, for a body or URL it cannot read
             raise UpstreamError("Cohere's answer cannot be read. Check COHERE_BASE_URL.") from error
 
 

@@ -34,16 +34,19 @@ _UNUSED = ("pooler.", "cls.", "lm_head.", "position_ids", "entity_predictions.",
 """Parts of a checkpoint that have no say in an embedder's token vectors: their presence or absence is harmless."""
 
 
-def load_network(folder: Path, spec: ModelSpec, facts: ModelFacts, dtype: torch.dtype) -> Network:
+def load_network(
+    folder: Path, spec: ModelSpec, facts: ModelFacts, dtype: torch.dtype, attention: str | None = None
+) -> Network:
     """The network of a converted folder; ModelUnavailableError where a tensor is missing, unexpected or mis-shaped.
 
-    The body is of type `dtype`, the head always of float32.
+    The body is of type `dtype`, the head always of float32. `attention` names a registered attention function, for
+    architectures that let it be chosen.
     """
     own = OWN_MODULES.get(facts.architecture)
     # a classifier is read in float32, so that its head is not rounded on the way; it is small enough for that
     read_as = torch.float32 if spec.kind == "reranker" and not spec.scoring else dtype
     try:
-        model = _own(folder, spec, own, read_as) if own else _native(folder, spec, read_as)
+        model = _own(folder, spec, own, read_as) if own else _native(folder, spec, read_as, attention)
         network = _split(model, folder, spec, facts)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         reason = str(error).strip().split("\n", 1)[0][:300]
@@ -72,13 +75,15 @@ def load_dense(folder: Path, layers: Iterable[str]) -> nn.Sequential:
     return nn.Sequential(*modules)
 
 
-def _native(folder: Path, spec: ModelSpec, dtype: torch.dtype) -> nn.Module:
+def _native(folder: Path, spec: ModelSpec, dtype: torch.dtype, attention: str | None) -> nn.Module:
     options: dict[str, Any] = {
         "dtype": dtype,  # transformers 5 would take the file's, half precision even on a CPU
         "trust_remote_code": False,
         "use_safetensors": True,
         "output_loading_info": True,
     }
+    if attention is not None and _model_class(folder)._supports_sdpa:
+        options["attn_implementation"] = attention
     auto = transformers.AutoModel if spec.kind == "embedding" else transformers.AutoModelForSequenceClassification
     if spec.scoring:
         auto = transformers.AutoModelForCausalLM
@@ -131,9 +136,12 @@ def _unused(name: str) -> bool:
 
 def _takes_pooling_flag(folder: Path) -> bool:
     """Whether the encoder class can leave out its pooler, which we never read."""
+    return "add_pooling_layer" in inspect.signature(_model_class(folder).__init__).parameters
+
+
+def _model_class(folder: Path) -> Any:
     config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    model_class = transformers.AutoModel._model_mapping[type(config)]
-    return "add_pooling_layer" in inspect.signature(model_class.__init__).parameters
+    return transformers.AutoModel._model_mapping[type(config)]
 
 
 def _token_ids(folder: Path, *tokens: str) -> list[int]:

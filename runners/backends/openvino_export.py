@@ -1,0 +1,137 @@
+"""Write a network as OpenVINO models beside its weights, and measure what the conversion costs in accuracy.
+
+Two files: `body.xml` (weights compressed to fp16, read memory-mapped) and, where there is one, `head.xml`, which
+always runs in float32. What was measured before choosing this: OPENVINO.md of the project's design notes.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino as ov
+import torch
+from transformers import AttentionInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+
+from models.catalog import ModelSpec
+from models.facts import ModelFacts
+from runners.backends import Batch, Rows
+from runners.backends.modules import load_network
+from runners.backends.network import Network
+from runners.backends.openvino import REPORT, Graphs, Report, export_folder, precisions, read_report
+
+logger = logging.getLogger("service.models")
+
+ATTENTION = "sdpa_no_empty_rows"
+MIN_COSINE = {"f32": 0.99999, "bf16": 0.999}
+MAX_LOGIT_SHARE = {"f32": 0.01, "bf16": 0.05}
+"""Largest difference of a logit, as a share of the spread of the probes' logits (at least 1)."""
+PROBE_TOKENS = (3, 17, 64, 200, 511, 1024)
+
+
+def export(folder: Path, spec: ModelSpec, facts: ModelFacts) -> Report:
+    """Write the files and the report of the accuracy gate, unless they are there already.
+
+    Whatever goes wrong is in the report, and torch serves the model then.
+    """
+    target = export_folder(folder)
+    present = read_report(target)
+    if present is not None:
+        return present
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as work:
+        report = _export(Path(work), folder, spec, facts)
+        (Path(work) / REPORT).write_text(json.dumps(report, indent=2), encoding="utf-8")
+        shutil.rmtree(target, ignore_errors=True)  # without a report it is a leftover
+        os.rename(work, target)  # all or nothing: a killed conversion leaves no report
+        Path(work).mkdir()  # for the context manager to remove
+    return report
+
+
+def _export(target: Path, folder: Path, spec: ModelSpec, facts: ModelFacts) -> Report:
+    register_attention()
+    network = load_network(folder, spec, facts, torch.float32, attention=ATTENTION)
+    probes = [probe_batch(facts, tokens) for tokens in PROBE_TOKENS if tokens <= facts.max_tokens]
+    try:
+        _convert(network, probes[0], target)
+    except Exception as error:  # the converter raises whatever it meets
+        logger.warning("OpenVINO cannot convert %s: %s", spec.repo, error)
+        return {"f32": f"OpenVINO cannot convert it ({type(error).__name__})"}
+    with torch.inference_mode():
+        expected = [network(*map(torch.from_numpy, probe.arrays())).numpy() for probe in probes]
+    del network
+    return {precision: _gate(target, precision, probes, expected, facts) for precision in precisions()}
+
+
+def register_attention() -> None:
+    """An attention whose mask lets every row see itself.
+
+    OpenVINO's attention answers NaN for a row without a key (padding under a sliding window), and the NaN spreads;
+    torch answers 0. A real token sees itself anyway, so its result does not change.
+    """
+    AttentionInterface.register(ATTENTION, sdpa_attention_forward)
+    AttentionMaskInterface.register(ATTENTION, _mask_with_diagonal)
+
+
+def _mask_with_diagonal(*args: Any, **options: Any) -> torch.Tensor | None:
+    options |= {"use_vmap": False, "allow_is_causal_skip": False, "allow_is_bidirectional_skip": False}
+    mask: torch.Tensor | None = sdpa_mask(*args, **options)
+    if mask is None or mask.shape[-1] != mask.shape[-2]:
+        return mask
+    return mask | torch.eye(mask.shape[-1], dtype=torch.bool, device=mask.device)
+
+
+def probe_batch(facts: ModelFacts, tokens: int) -> Batch:
+    """Three rows of random ids up to `tokens` long, two of them padded. Any ids will do: only engines are compared."""
+    random = np.random.default_rng(tokens)
+    ids = random.integers(10, facts.vocabulary, size=(3, tokens), dtype=np.int64)
+    mask = np.ones_like(ids)
+    for row, length in enumerate((tokens, max(3, tokens // 2), max(3, tokens // 3))):
+        ids[row, length:] = facts.pad_id
+        mask[row, length:] = 0
+    segments = np.zeros_like(ids) if facts.token_type_ids else None
+    return Batch(ids, mask, mask.copy(), segments)
+
+
+def _convert(network: Network, probe: Batch, target: Path) -> None:
+    inputs = tuple(map(torch.from_numpy, probe.arrays()))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the tracer warns of every Python branch
+        body = ov.convert_model(network.body, example_input=inputs)
+        ov.save_model(body, target / "body.xml", compress_to_fp16=True)
+        if network.head is not None:
+            with torch.inference_mode():
+                rows = network.body(*inputs)
+            head = ov.convert_model(network.head, example_input=(rows.clone(),))
+            ov.save_model(head, target / "head.xml", compress_to_fp16=False)
+
+
+def _gate(target: Path, precision: str, probes: list[Batch], expected: list[Rows], facts: ModelFacts) -> str | None:
+    """None where the converted network is as good as torch's; else what is wrong, for the report."""
+    graphs = Graphs(target, precision=precision, threads=0)
+    found = [graphs.infer(probe) for probe in probes]
+    if not all(np.isfinite(rows).all() for rows in found):
+        return "NaN or infinity"
+    measure: Callable[[Rows, Rows, str], str | None] = _logits_differ if facts.dimensions is None else _vectors_differ
+    return measure(np.concatenate(expected), np.concatenate(found), precision)
+
+
+def _vectors_differ(expected: Rows, found: Rows, precision: str) -> str | None:
+    lengths = np.linalg.norm(expected, axis=1) * np.linalg.norm(found, axis=1)
+    cosine = float(((expected * found).sum(axis=1) / lengths).min())
+    return None if cosine >= MIN_COSINE[precision] else f"smallest cosine {cosine:.6f}"
+
+
+def _logits_differ(expected: Rows, found: Rows, precision: str) -> str | None:
+    share = float(np.abs(expected - found).max() / max(1.0, float(expected.std())))
+    return None if share <= MAX_LOGIT_SHARE[precision] else f"logits differ by {share:.4f} of their spread"
