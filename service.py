@@ -27,6 +27,8 @@ from settings import Settings, load_settings
 
 logger = logging.getLogger("service")
 
+_HOUSEKEEPING_S = 5.0
+
 settings = load_settings()
 catalog = load_catalog(*[settings.extra_catalog] if settings.extra_catalog else [])
 for default in (settings.embedding_model_name, settings.reranker_model_name, *settings.preload_models):
@@ -53,7 +55,7 @@ class RerankEmbedding:
     def __init__(self) -> None:
         from runners.devices import detect
         from runners.loading import load_model, needs_export
-        from runners.requirements import obstacle
+        from runners.requirements import memory_budget, obstacle, stored_memory_needed
 
         store = ModelStore()
         device = detect(settings, worker_index=bentoml.server_context.worker_index)
@@ -64,22 +66,24 @@ class RerankEmbedding:
             import_model=import_in_child if settings.import_on_demand else None,
             obstacle=partial(obstacle, device=device, settings=settings),
             incomplete=partial(needs_export, device=device, settings=settings),
+            memory_needed=partial(stored_memory_needed, device=device),
+            memory_budget=memory_budget(device, settings),
         )
         self.endpoints = Endpoints(self.pool, settings)
         routes.state.directory = Directory(self.pool, store, device, settings)
         self._ready = False
-        self._preloading: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     @bentoml.on_startup
     async def start(self) -> None:
         """Load the models that were asked for, without keeping the health check waiting."""
-        self._preloading = asyncio.create_task(self._preload())
+        self._tasks = [asyncio.create_task(self._preload()), asyncio.create_task(self._keep_house())]
 
     @bentoml.on_shutdown
     async def stop(self) -> None:
         """Unload everything."""
-        if self._preloading is not None:
-            self._preloading.cancel()
+        for task in self._tasks:
+            task.cancel()
         await self.pool.close()
 
     @bentoml.api(route="/v1/embeddings", output_spec=JSONAnswer)
@@ -95,6 +99,9 @@ class RerankEmbedding:
     async def __is_ready__(self) -> bool:
         return self._ready
 
+    async def __is_alive__(self) -> bool:
+        return self.pool.alive
+
     async def _preload(self) -> None:
         for name in settings.preload_models:
             while not await self._loaded(name):  # noqa: ASYNC110  # nothing to wait on but time
@@ -108,7 +115,15 @@ class RerankEmbedding:
     async def _loaded(self, name: str) -> bool:
         """Load one model; a failure is in the log and in /models, and /readyz keeps answering 503."""
         try:
-            async with self.pool.use(catalog.get(name)):
-                return True
+            await self.pool.pin(catalog.get(name))
         except ServiceError:
             return False
+        return True
+
+    async def _keep_house(self) -> None:
+        """Notice passes that hang, and unload what nobody uses."""
+        while True:
+            await asyncio.sleep(_HOUSEKEEPING_S)
+            self.pool.abort_stalled(settings.request_timeout_s)
+            if settings.idle_unload_s:
+                await self.pool.unload_idle(settings.idle_unload_s)

@@ -71,13 +71,17 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
         0.9, gt=0, le=1, description="Share of the GPU's or the machine's memory that models may take."
     )
 
+    idle_unload_s: float = Field(0.0, ge=0, description="Unload a model that nobody used for so long. 0: never.")
+
     cohere_api_key: SecretStr | None = Field(None, description="Key for the models that are forwarded to Cohere.")
     cohere_base_url: str | None = Field(None, description="Cohere's API, or a private deployment of it.")
 
     max_inputs: int = Field(2048, gt=0, description="Texts in one embedding request.")
     max_documents: int = Field(1000, gt=0, description="Documents in one rerank request.")
     max_body_bytes: int = Field(64 * 2**20, gt=0, description="Size of a request body.")
-    max_batch_tokens: int = Field(2048, ge=16, description="Padded tokens in one forward pass.")
+    max_batch_tokens: int = Field(
+        16_384, ge=16, description="Most padded tokens in one forward pass; how many pay is measured at load."
+    )
     max_queued_tokens: int = Field(2_000_000, gt=0, description="Tokens waiting for one model before 429.")
     request_timeout_s: float = Field(300.0, gt=0, description="Deadline of a request, import and load included.")
 

@@ -10,25 +10,31 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from errors import OverloadedError, ShuttingDownError
+from errors import InternalError, OverloadedError, ServiceError, ShuttingDownError
+from runners.backends import OutOfMemoryError
+from runners.planning import CALL_COST_TOKENS, plan
 from runners.tokenization import Sequence
+
+logger = logging.getLogger("service.engine")
 
 Rows = NDArray[np.float32]
 Run = Callable[[list[Sequence]], Rows]
 """N sequences in, N rows out, in order."""
 
-CALL_COST_TOKENS = 32
-"""Fixed cost of one forward pass in tokens: between 16 and 64 the cuts are equally good (OPENVINO.md, section 4)."""
+MAX_RETRY_AFTER_S = 60
+_SPEED_MEMORY = 0.8
+"""Share of the old estimate that a new measurement of the speed leaves."""
 
 
 @dataclass(eq=False)
@@ -59,6 +65,10 @@ def _resolve(future: asyncio.Future[Rows], rows: Rows | None, error: BaseExcepti
     else:
         assert rows is not None
         future.set_result(rows)
+
+
+Batch = list[tuple[Job, int]]
+"""Inputs of one pass: whose they are, and which of the job's they are."""
 
 
 @dataclass
@@ -99,7 +109,11 @@ class AdaptiveBatcher:
 
     def __init__(self, run: Run, *, max_batch_tokens: int, max_queued_tokens: int, name: str) -> None:
         self._run = run
+        self._name = name
         self._budget = max_batch_tokens
+        self._tokens_per_s = 0.0
+        self._running: Batch = []
+        self._running_since: float | None = None
         self._max_queued_tokens = max_queued_tokens
         self._queue = Queue()
         self._queued_tokens = 0
@@ -112,6 +126,12 @@ class AdaptiveBatcher:
     def queued_tokens(self) -> int:
         """Tokens that were admitted and not computed yet."""
         return self._queued_tokens
+
+    @property
+    def stalled_s(self) -> float:
+        """How long the current pass has been running; 0 between passes."""
+        since = self._running_since
+        return 0.0 if since is None else time.monotonic() - since
 
     async def submit(self, sequences: SequenceOf[Sequence]) -> Rows:
         """N sequences -> N rows in the same order.
@@ -143,6 +163,16 @@ class AdaptiveBatcher:
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
+    def abort(self, error: ServiceError) -> None:
+        """Give every waiter `error`, also those whose pass hangs, and leave the thread to its fate."""
+        with self._condition:
+            self._closing = True
+            waiting = [*self._queue.jobs(), *dict.fromkeys(job for job, _ in self._running)]
+            self._queue = Queue()
+            self._condition.notify_all()
+        for job in waiting:
+            job.finish(error)
+
     def _admit(self, job: Job) -> None:
         with self._condition:
             if self._closing:
@@ -151,11 +181,17 @@ class AdaptiveBatcher:
                 raise OverloadedError(
                     f"{self._queued_tokens} tokens wait for this model and {job.tokens} more would exceed the limit "
                     f"of {self._max_queued_tokens} (MAX_QUEUED_TOKENS). Try again later.",
-                    retry_after_s=1,
+                    retry_after_s=self._retry_after_s(),
                 )
             self._queued_tokens += job.tokens
             self._queue.fresh.append(job)
             self._condition.notify()
+
+    def _retry_after_s(self) -> int:
+        """Seconds until about half of the queue is worked off."""
+        if not self._tokens_per_s:
+            return 1
+        return max(1, min(MAX_RETRY_AFTER_S, round(self._queued_tokens / self._tokens_per_s / 2)))
 
     def _abandon(self, job: Job) -> None:
         with self._condition:
@@ -172,10 +208,23 @@ class AdaptiveBatcher:
                     self._condition.wait()
                 if self._closing:
                     return
-                batch = self._take()
-            self._compute(batch)
+                batch = self._running = self._take()
+            self._running_since = time.monotonic()
+            try:
+                self._compute(batch)
+            except BaseException as error:  # the thread lives on, and nobody waits for ever
+                logger.exception("the batcher of %s failed", self._name)
+                self._give_up(batch, InternalError(f"Computing failed ({type(error).__name__}); the log says why."))
+            finally:
+                self._running, self._running_since = [], None
 
-    def _take(self) -> list[tuple[Job, int]]:
+    def _give_up(self, batch: Batch, error: Exception) -> None:
+        for job in dict.fromkeys(job for job, _ in batch):
+            if not job.abandoned:
+                self._abandon(job)
+                job.finish(error)
+
+    def _take(self) -> Batch:
         """The next batch: a chunk of the job whose turn it is, and chunks of others while that saves time."""
         job = self._queue.next_job()
         chunk = job.chunks.popleft()
@@ -203,7 +252,11 @@ class AdaptiveBatcher:
         apart = longest * count + own * len(chunk) + CALL_COST_TOKENS
         return merged if together <= min(self._budget, apart) else None
 
-    def _compute(self, batch: list[tuple[Job, int]]) -> None:
+    def _compute(self, batch: Batch) -> None:
+        batch = [(job, index) for job, index in batch if not job.abandoned]
+        if not batch:
+            return
+        started = time.perf_counter()
         try:
             rows = self._run([job.sequences[index] for job, index in batch])
             if len(rows) != len(batch):
@@ -211,6 +264,7 @@ class AdaptiveBatcher:
         except Exception as error:  # whatever a model raises, nobody waits for ever
             self._split(batch, error)
             return
+        self._measure(batch, time.perf_counter() - started)
         for (job, index), row in zip(batch, rows, strict=True):
             if job.abandoned:
                 continue
@@ -221,59 +275,23 @@ class AdaptiveBatcher:
             if not job.remaining:
                 job.finish()
 
-    def _split(self, batch: list[tuple[Job, int]], error: Exception) -> None:
+    def _split(self, batch: Batch, error: Exception) -> None:
         """Halve a failing batch until the input that fails is alone; only its request gets the error."""
+        if isinstance(error, OutOfMemoryError):
+            self._budget = max(1, min(self._budget, _padded_tokens(batch) // 2))
+            logger.warning("%s is out of memory; passes now take at most %d tokens", self._name, self._budget)
         if len(batch) > 1:
             middle = len(batch) // 2
             self._compute(batch[:middle])
             self._compute(batch[middle:])
             return
-        job = batch[0][0]
-        if not job.abandoned:
-            self._abandon(job)
-            job.finish(error)
+        self._give_up(batch, error)
+
+    def _measure(self, batch: Batch, seconds: float) -> None:
+        speed = _padded_tokens(batch) / max(seconds, 1e-6)
+        old = self._tokens_per_s or speed
+        self._tokens_per_s = _SPEED_MEMORY * old + (1 - _SPEED_MEMORY) * speed
 
 
-def plan(lengths: SequenceOf[int], budget: int) -> list[list[int]]:
-    """Cut inputs into chunks that are cheapest to run: indices of each chunk, short inputs first.
-
-    Sorted by length, the cuts minimise the sum over chunks of (longest x count + CALL_COST_TOKENS) with at most
-    `budget` padded tokens in a chunk (one input alone may exceed it). Dynamic programme over the sorted lengths.
-    """
-    order = sorted(range(len(lengths)), key=lengths.__getitem__)
-    sizes = [max(lengths[index], 1) for index in order]
-    counts = np.arange(len(sizes) + 1)
-    best = np.zeros(len(sizes) + 1, dtype=np.int64)
-    starts = [0] * (len(sizes) + 1)
-    for end, longest in enumerate(sizes, start=1):
-        first = max(0, min(end - 1, end - budget // longest))
-        costs = best[first:end] + longest * (end - counts[first:end])
-        cheapest = int(costs.argmin())
-        best[end], starts[end] = costs[cheapest] + CALL_COST_TOKENS, first + cheapest
-    chunks: list[list[int]] = []
-    end = len(sizes)
-    while end:
-        chunks.append(order[starts[end] : end])
-        end = starts[end]
-    return chunks[::-1]
-
-
-def collate(sequences: SequenceOf[Sequence], pad_id: int) -> dict[str, Any]:
-    """Sequences to padded arrays (B, T), the fields of Batch."""
-    longest = max(len(sequence) for sequence in sequences)
-    input_ids = np.full((len(sequences), longest), pad_id, dtype=np.int64)
-    attention_mask = np.zeros((len(sequences), longest), dtype=np.int64)
-    pooling_mask = np.zeros_like(attention_mask)
-    segments = None if sequences[0].token_type_ids is None else np.zeros_like(input_ids)
-    for row, sequence in enumerate(sequences):
-        input_ids[row, : len(sequence)] = sequence.input_ids
-        attention_mask[row, : len(sequence)] = 1
-        pooling_mask[row, sequence.unpooled : len(sequence)] = 1
-        if segments is not None and sequence.token_type_ids is not None:
-            segments[row, : len(sequence)] = sequence.token_type_ids
-    return {
-        "input_ids": input_ids,
-        "attention_mask": attention_mask,
-        "pooling_mask": pooling_mask,
-        "token_type_ids": segments,
-    }
+def _padded_tokens(batch: Batch) -> int:
+    return len(batch) * max(len(job.sequences[index]) for job, index in batch)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 from dataclasses import dataclass
 from typing import Literal
@@ -58,6 +60,12 @@ def memory_bytes(device: Device) -> int:
     except OSError:
         return installed
     return min(installed, int(limit)) if limit.isdigit() else installed
+
+
+def return_memory() -> None:
+    """Hand freed heap pages back to the system, which the C library keeps otherwise."""
+    with contextlib.suppress(OSError, AttributeError):  # not glibc
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def cores_per_worker(workers: int) -> int:

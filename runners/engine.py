@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from errors import InputTooLongError
+import numpy as np
+
+from errors import InputTooLongError, InternalError, ServiceError
 from runners.backends import Backend, Batch, Rows
-from runners.batching import AdaptiveBatcher, collate
+from runners.batching import AdaptiveBatcher
+from runners.planning import collate
 from runners.tokenization import Sequence, TextTokenizer, Truncation
+
+logger = logging.getLogger("service.engine")
 
 Encode = Callable[[], tuple[list[Sequence], list[Truncation]]]
 
@@ -48,16 +54,24 @@ class Engine:
     """A loaded model: text in, rows out, tokenised off the event loop and batched across requests."""
 
     def __init__(
-        self, tokenizer: TextTokenizer, backend: Backend, *, pad_id: int, max_batch_tokens: int, max_queued_tokens: int
+        self,
+        tokenizer: TextTokenizer,
+        backend: Backend,
+        *,
+        name: str,
+        pad_id: int,
+        max_batch_tokens: int,
+        max_queued_tokens: int,
     ) -> None:
         self.tokenizer = tokenizer
         self.backend = backend
+        self._name = name
         self._pad_id = pad_id
         self._batcher = AdaptiveBatcher(
             self.run_now,
             max_batch_tokens=max_batch_tokens,
             max_queued_tokens=max_queued_tokens,
-            name=backend.name,
+            name=name,
         )
         # One thread: the tokenizer is private to it, and the next batch is tokenised while one is computed.
         self._tokenizing = ThreadPoolExecutor(1, thread_name_prefix="tokenizer")
@@ -81,11 +95,24 @@ class Engine:
 
     def run_now(self, sequences: SequenceOf[Sequence]) -> Rows:
         """The same on the calling thread, in one pass, for warming up and for checks before requests arrive."""
-        return self.backend.forward(Batch(**collate(sequences, self._pad_id)))
+        batch = Batch(**collate(sequences, self._pad_id))
+        rows = self.backend.forward(batch)
+        if np.isfinite(rows).all():
+            return rows
+        logger.warning("%s answered with NaN or infinity; computing once more in float32", self._name)
+        rows = self.backend.forward_exact(batch)
+        if np.isfinite(rows).all():
+            return rows
+        raise InternalError(f"{self._name} answers this input with NaN or infinity, in float32 too.")
 
-    def warm_up(self) -> None:
-        """One short pass: engines compile and allocate on their first call."""
-        self.run_now(self.tokenizer.encode_texts(["warm up"])[0])
+    @property
+    def stalled_s(self) -> float:
+        """How long the current pass has been running."""
+        return self._batcher.stalled_s
+
+    def abort(self, error: ServiceError) -> None:
+        """Give every waiter `error` and leave a hanging pass to itself."""
+        self._batcher.abort(error)
 
     def close(self) -> None:
         """Stop the threads and free the memory; blocks until the current batch is done."""

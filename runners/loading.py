@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence as SequenceOf
+
 from errors import ModelUnavailableError
 from models.catalog import ModelSpec
 from models.facts import ModelFacts
 from models.store import StoredModel
-from runners.backends import Backend
+from runners.backends import Backend, Batch
 from runners.backends.cohere import CohereReranker
 from runners.devices import Device
 from runners.embedding import EmbeddingRunner
 from runners.engine import Engine
 from runners.model_pool import LoadedModel
-from runners.requirements import memory_budget, memory_needed
+from runners.planning import TRIAL_TOKENS, collate, learn_budget
+from runners.requirements import memory_budget, memory_needed, stored_memory_needed
 from runners.rerank import RerankRunner
-from runners.tokenization import load_tokenizer
+from runners.tokenization import Sequence, load_tokenizer
 from settings import Settings
 
 
@@ -30,12 +33,28 @@ def load_model(spec: ModelSpec, stored: StoredModel | None, device: Device, sett
     engine = Engine(
         load_tokenizer(stored.folder, spec, stored.facts),
         backend,
+        name=spec.name,
         pad_id=stored.facts.pad_id,
-        max_batch_tokens=settings.max_batch_tokens,
+        max_batch_tokens=_batch_tokens(backend, stored.facts, settings.max_batch_tokens),
         max_queued_tokens=settings.max_queued_tokens,
     )
-    engine.warm_up()
-    return LoadedModel(spec, _runner(engine, spec, stored.facts), backend.name, stored, engine)
+    taken = stored_memory_needed(spec, stored, device)
+    return LoadedModel(spec, _runner(engine, spec, stored.facts), backend.name, stored, engine, taken)
+
+
+def _batch_tokens(backend: Backend, facts: ModelFacts, most: int) -> int:
+    """Size of a pass, learned from the backend, which also warms it up: engines compile on their first call."""
+
+    def run(sequences: SequenceOf[Sequence]) -> None:
+        backend.forward(Batch(**collate(sequences, facts.pad_id)))
+
+    return learn_budget(run, trial_text(facts), most)
+
+
+def trial_text(facts: ModelFacts) -> Sequence:
+    """A text of ordinary length for measuring; which tokens it holds does not matter."""
+    ids = [5 + index % max(1, facts.vocabulary - 5) for index in range(min(TRIAL_TOKENS, facts.max_tokens))]
+    return Sequence(ids, [0] * len(ids) if facts.token_type_ids else None)
 
 
 def load_backend(spec: ModelSpec, stored: StoredModel, device: Device, settings: Settings) -> Backend:

@@ -8,12 +8,13 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
-from errors import ModelUnavailableError, ServiceError, ShuttingDownError
+from errors import InternalError, ModelUnavailableError, ServiceError, ShuttingDownError
 from models.catalog import Catalog, ModelSpec
 from models.store import ModelStore, StoredModel
+from runners.devices import return_memory
 from runners.embedding import EmbeddingRunner
 from runners.engine import Engine
 from runners.rerank import Reranker
@@ -22,6 +23,8 @@ logger = logging.getLogger("service.models")
 
 RETRY_FAILED_AFTER_S = 30
 """A failed import or load is not tried again sooner: requests in between get the same answer at once."""
+
+_FATAL_STALLS = 2
 
 State = Literal["ready", "loading", "stored", "importing", "importable", "forwarded", "unavailable"]
 
@@ -36,6 +39,8 @@ class LoadedModel:
     """What runs it, for people: `torch float32 on cpu`."""
     stored: StoredModel | None = None
     engine: Engine | None = None
+    memory_bytes: int = 0
+    """Bytes that it takes, as far as they can be known."""
     disconnect: Callable[[], Awaitable[None]] | None = None
     """Closes the connections of a forwarded model."""
 
@@ -68,9 +73,20 @@ class _Entry:
     progress: float | None = None
     failed_at: float = float("-inf")
     failure: ServiceError | None = None
-    in_use: int = field(default=0)
+    in_use: int = 0
+    last_used: float = 0.0
+    pinned: bool = False
+    stalls: int = 0
+
+    @property
+    def model(self) -> LoadedModel | None:
+        """The model, once it is in memory."""
+        done = self.task is not None and self.task.done() and not self.task.cancelled()
+        return self.task.result() if self.task is not None and done and self.task.exception() is None else None
 
 
+MemoryNeeded = Callable[[ModelSpec, StoredModel], int]
+"""Bytes that loading a model takes, before it is loaded."""
 Load = Callable[[ModelSpec, StoredModel | None], LoadedModel]
 """Loads a stored model, or sets up one that is forwarded and has nothing in the store."""
 Incomplete = Callable[[StoredModel], bool]
@@ -92,7 +108,9 @@ class ModelPool:
         load: Load,
         import_model: Import | None,
         obstacle: Obstacle,
-        incomplete: Incomplete,
+        incomplete: Incomplete = lambda _: False,
+        memory_needed: MemoryNeeded = lambda _, __: 0,
+        memory_budget: int = 0,
     ) -> None:
         self.catalog = catalog
         self._store = store
@@ -100,6 +118,10 @@ class ModelPool:
         self._import = import_model
         self._obstacle = obstacle
         self._incomplete = incomplete
+        self._memory_needed = memory_needed
+        self._memory_budget = memory_budget
+        self.alive = True
+        """False once a model hung again after it had been reloaded: only a new process helps."""
         self._entries: dict[str, _Entry] = {}
         self._loading = ThreadPoolExecutor(1, thread_name_prefix="loader")
 
@@ -115,6 +137,34 @@ class ModelPool:
             yield await self._ready(spec, entry)
         finally:
             entry.in_use -= 1
+            entry.last_used = time.monotonic()
+
+    async def pin(self, spec: ModelSpec) -> None:
+        """Load a model and keep it whatever else wants its memory."""
+        async with self.use(spec):
+            self._entries[spec.name].pinned = True
+
+    async def unload_idle(self, after_s: float) -> None:
+        """Unload what nobody has used for `after_s` seconds, apart from pinned models."""
+        for name, entry in self._evictable():
+            if time.monotonic() - entry.last_used >= after_s:
+                await self._unload(name, entry)
+
+    def abort_stalled(self, after_s: float) -> None:
+        """The watchdog: give up models whose pass has been running for `after_s` seconds.
+
+        Their waiters get an error, and the next request loads the model anew. A model that hangs again ends
+        `alive`.
+        """
+        for name, entry in self._entries.items():
+            model = entry.model
+            if model is None or model.engine is None or model.engine.stalled_s < after_s:
+                continue
+            entry.stalls += 1
+            entry.task = None
+            self.alive = self.alive and entry.stalls < _FATAL_STALLS
+            logger.error("%s has been computing for more than %.0f s and is given up", name, after_s)
+            model.engine.abort(InternalError(f"{name} stopped answering and is loaded anew. Try again."))
 
     def status(self, spec: ModelSpec) -> Status:
         """State of a model, without touching it. Reads the store, so call it off the event loop."""
@@ -137,8 +187,7 @@ class ModelPool:
 
     def loaded(self) -> list[LoadedModel]:
         """The models in memory."""
-        tasks = [entry.task for entry in self._entries.values() if entry.task is not None and entry.task.done()]
-        return [task.result() for task in tasks if not task.cancelled() and task.exception() is None]
+        return [model for entry in self._entries.values() if (model := entry.model) is not None]
 
     async def close(self) -> None:
         """Unload everything; whoever waits gets an error."""
@@ -173,6 +222,8 @@ class ModelPool:
             if (reason := self._obstacle(spec)) is not None:
                 raise ModelUnavailableError(f"{reason} {self._ready_names()}")
             stored = None if spec.forwarded else await self._stored(spec, entry)
+            if stored is not None:
+                await self._make_room(spec, self._memory_needed(spec, stored))
             model = await loop.run_in_executor(self._loading, self._load, spec, stored)
         except ServiceError as error:
             self._fail(spec, entry, error)
@@ -185,6 +236,35 @@ class ModelPool:
         entry.failure = None
         logger.info("loaded %s in %.1f s (%s)", spec.name, time.monotonic() - started, model.backend)
         return model
+
+    def _evictable(self) -> list[tuple[str, _Entry]]:
+        """Models in memory that nobody uses and nobody pinned, the longest unused first."""
+        free = [
+            (name, entry)
+            for name, entry in self._entries.items()
+            if entry.model is not None and not entry.in_use and not entry.pinned
+        ]
+        return sorted(free, key=lambda item: item[1].last_used)
+
+    async def _make_room(self, spec: ModelSpec, needed: int) -> None:
+        """Unload the longest unused models until `needed` bytes fit the budget."""
+        while self._memory_budget and sum(model.memory_bytes for model in self.loaded()) + needed > self._memory_budget:
+            evictable = self._evictable()
+            if not evictable:
+                raise ModelUnavailableError(
+                    f"{spec.name} needs about {needed / 1e9:.1f} GB, and the models in use leave less than that of the "
+                    f"{self._memory_budget / 1e9:.1f} GB budget (MEMORY_FRACTION). Try again later.",
+                    retry_after_s=5,
+                )
+            await self._unload(*evictable[0])
+
+    async def _unload(self, name: str, entry: _Entry) -> None:
+        model = entry.model
+        entry.task = None
+        if model is not None:
+            await asyncio.to_thread(model.close)
+            return_memory()
+            logger.info("unloaded %s", name)
 
     async def _stored(self, spec: ModelSpec, entry: _Entry) -> StoredModel:
         found = await asyncio.to_thread(self._store.find, spec)

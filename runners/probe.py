@@ -16,6 +16,7 @@ from models.store import StoredModel
 from runners.devices import Device, cores_per_worker
 from runners.engine import Engine
 from runners.loading import load_model
+from runners.planning import SMALLEST_BUDGET
 from runners.pooling import normalize, sigmoid
 from runners.requirements import memory_budget, memory_needed
 from settings import Settings
@@ -46,7 +47,9 @@ def probe(
     Loading refuses missing, unexpected and mis-shaped tensors. Here: numbers that are not finite, more than one
     logit, and numbers that differ from the golden ones.
     """
-    model = load_model(spec, stored, _probe_device(stored, settings), settings.model_copy(update={"backend": "torch"}))
+    # the reference engine, and no measuring of larger passes
+    plain = settings.model_copy(update={"backend": "torch", "max_batch_tokens": SMALLEST_BUDGET})
+    model = load_model(spec, stored, _probe_device(stored, settings), plain)
     assert model.engine is not None
     try:
         _refuse_strange_numbers(spec, model.engine)

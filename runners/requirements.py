@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 
 from models.catalog import ModelSpec
+from models.store import StoredModel
 from runners.devices import Device, memory_bytes
 from settings import Settings
 
@@ -36,6 +37,11 @@ def obstacle(spec: ModelSpec, device: Device, settings: Settings) -> str | None:
 def memory_needed(parameters: int, dtype: str) -> int:
     """Bytes that a loaded model takes."""
     return int(parameters * BYTES_PER_PARAMETER[dtype] * WORKING_SHARE)
+
+
+def stored_memory_needed(_spec: ModelSpec, stored: StoredModel, device: Device) -> int:
+    """Bytes that a stored model will take on this device."""
+    return memory_needed(stored.facts.parameters, device.dtype)
 
 
 def memory_budget(device: Device, settings: Settings) -> int:

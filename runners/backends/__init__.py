@@ -32,6 +32,10 @@ class Batch:
         return inputs if self.token_type_ids is None else [*inputs, self.token_type_ids]
 
 
+class OutOfMemoryError(RuntimeError):
+    """A pass did not fit the device's memory; a smaller one may."""
+
+
 class Backend(Protocol):
     """A loaded model."""
 
@@ -40,6 +44,10 @@ class Backend(Protocol):
 
     def forward(self, batch: Batch) -> Rows:
         """(B, T) ids -> (B, H) pooled vectors of an embedder, (B, 1) logits of a reranker, in float32."""
+        ...
+
+    def forward_exact(self, batch: Batch) -> Rows:
+        """The same in float32, for a batch whose rows were not finite; slow."""
         ...
 
     def close(self) -> None:

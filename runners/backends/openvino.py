@@ -85,12 +85,18 @@ class OpenVINOBackend:
 
     def __init__(self, folder: Path, *, precision: str, threads: int) -> None:
         self._graphs: Graphs | None = Graphs(folder, precision=precision, threads=threads)
+        self._folder = folder
+        self._threads = threads
         self.name = f"openvino {precision} on cpu"
 
     def forward(self, batch: Batch) -> Rows:
         """(B, T) ids -> (B, D) vectors or (B, 1) logits."""
         assert self._graphs is not None
         return self._graphs.infer(batch)
+
+    def forward_exact(self, batch: Batch) -> Rows:
+        """The same with graphs compiled for float32, for this one pass."""
+        return Graphs(self._folder, precision="f32", threads=self._threads).infer(batch)
 
     def close(self) -> None:
         """Drop the compiled graphs."""

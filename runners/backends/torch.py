@@ -9,7 +9,7 @@ import torch
 
 from models.catalog import ModelSpec
 from models.facts import ModelFacts
-from runners.backends import Batch, Ids, Rows
+from runners.backends import Batch, Ids, OutOfMemoryError, Rows
 from runners.backends.modules import load_network
 from runners.devices import Device
 
@@ -19,17 +19,31 @@ class TorchBackend:
 
     def __init__(self, folder: Path, spec: ModelSpec, facts: ModelFacts, device: Device) -> None:
         self._device = torch.device(device.torch_name)
-        self._network = load_network(folder, spec, facts, getattr(torch, device.dtype)).to(self._device)
+        self._dtype: torch.dtype = getattr(torch, device.dtype)
+        self._network = load_network(folder, spec, facts, self._dtype).to(self._device)
         self.name = f"torch {device.dtype} on {device.platform}"
         if device.platform == "cpu":
             torch.set_num_threads(device.threads)
 
     def forward(self, batch: Batch) -> Rows:
         """(B, T) ids -> (B, D) vectors or (B, 1) logits."""
-        with torch.inference_mode():
-            rows = self._network(*(self._tensor(array) for array in batch.arrays()))
-            result: Rows = rows.float().cpu().numpy()
+        try:
+            with torch.inference_mode():
+                rows = self._network(*(self._tensor(array) for array in batch.arrays()))
+                result: Rows = rows.float().cpu().numpy()
+        except torch.OutOfMemoryError as error:
+            torch.cuda.empty_cache()
+            raise OutOfMemoryError("the device is out of memory") from error
         return result
+
+    def forward_exact(self, batch: Batch) -> Rows:
+        """The same with the body in float32 for this one pass."""
+        body = self._network.body
+        body.float()
+        try:
+            return self.forward(batch)
+        finally:
+            body.to(self._dtype)
 
     def close(self) -> None:
         """Drop the network and return its memory to the device or the system."""

@@ -181,9 +181,7 @@ def test_layer_formulas_equal_torch() -> None:
     assert_allclose(formulas.gelu(query), functional.gelu(torch.tensor(query)).numpy(), atol=1e-12)
     assert_allclose(formulas.silu(query), functional.silu(torch.tensor(query)).numpy(), atol=1e-12)
     weight, bias = random.normal(size=(2, 8))
-    normed = functional.layer_norm(
-        torch.tensor(value), (8,), torch.tensor(weight), torch.tensor(bias), eps=1e-12
-    )
+    normed = functional.layer_norm(torch.tensor(value), (8,), torch.tensor(weight), torch.tensor(bias), eps=1e-12)
     tensors = {"norm.weight": weight, "norm.bias": bias}
     assert_allclose(formulas.layer_norm(value, tensors, "norm", 1e-12), normed.numpy(), atol=1e-12)
 
@@ -210,9 +208,9 @@ def test_latent_attention_equals_torch(tmp_path: Path) -> None:
         mixed, _ = attention(asked, key, value)
     after = functional.linear(mixed, tensors[f"{block}.0.fn.to_out.weight"]) + hidden
     net = f"{block}.1.fn.net"
-    plain, gate = functional.linear(
-        norm(after, "1.norm"), tensors[f"{net}.0.weight"], tensors[f"{net}.0.bias"]
-    ).chunk(2, dim=-1)
+    plain, gate = functional.linear(norm(after, "1.norm"), tensors[f"{net}.0.weight"], tensors[f"{net}.0.bias"]).chunk(
+        2, dim=-1
+    )
     grown = plain * functional.gelu(gate)
     expected = functional.linear(grown, tensors[f"{net}.2.weight"], tensors[f"{net}.2.bias"]) + after
     ours = nv_embed.latent_attention(reading.read_tensors(tmp_path), hidden.numpy(), heads=heads)

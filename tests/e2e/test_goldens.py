@@ -1,0 +1,115 @@
+"""Real weights against published numbers: a right checkpoint is stored and verified, a damaged one never arrives."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from bentoml._internal.configuration.containers import BentoMLContainer
+from safetensors.torch import load_file, save_file
+
+from models.catalog import load_catalog
+from models.goldens import goldens_of
+from models.importer import import_model
+from models.store import ModelStore
+from runners.probe import probe
+from scripts import import_models, verify_models
+from settings import load_settings
+
+MODEL = "all-minilm-l6-v2"
+SPEC = load_catalog().get(MODEL)
+EMBEDDINGS = "embeddings.word_embeddings.weight"
+ATTENTION = "encoder.layer.3.attention.self"
+
+Damage = Callable[[dict[str, torch.Tensor]], None]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[ModelStore]:
+    """An empty model store that the scripts use, too."""
+    BentoMLContainer.bentoml_home.set(str(tmp_path / "home"))
+    yield ModelStore()
+    BentoMLContainer.bentoml_home.reset()
+
+
+def test_real_weights_have_the_published_numbers(store: ModelStore) -> None:
+    results = []
+    import_model(
+        SPEC,
+        store=store,
+        settings=load_settings({}),
+        check=lambda spec, stored: results.extend(probe(spec, stored, load_settings({}), goldens_of(MODEL))),
+        progress=lambda _done, _total: None,
+    )
+    assert [result.golden for result in results] == goldens_of(MODEL)
+    assert all(result.passed for result in results)
+    assert max(result.difference for result in results) < 1e-4  # the published numbers have five places
+    assert store.find(SPEC) is not None
+
+
+def test_an_import_is_verified_and_says_so(store: ModelStore, capsys: pytest.CaptureFixture[str]) -> None:
+    assert import_models.main(["--model", MODEL]) == 0
+    capsys.readouterr()
+    assert verify_models.main([]) == 0
+    header, row = capsys.readouterr().out.splitlines()
+    assert header.split() == ["model", "compared", "difference", "tolerance", "verdict"]
+    name, compared, difference, tolerance, verdict = row.split()
+    assert (name, compared, tolerance, verdict) == (MODEL, "query_cosines", "0.006", "pass")
+    assert float(difference) < 1e-4
+
+
+def test_a_model_that_is_not_stored_cannot_be_verified(store: ModelStore, capsys: pytest.CaptureFixture[str]) -> None:
+    assert verify_models.main(["--model", MODEL]) == 1
+    assert MODEL in capsys.readouterr().err
+    assert verify_models.main(["--model", "all-minilm-l6-v3"]) == 2
+    assert "Did you mean all-minilm-l6-v2" in capsys.readouterr().err
+
+
+def swap_query_and_value(tensors: dict[str, torch.Tensor]) -> None:
+    for part in ("weight", "bias"):
+        query, value = f"{ATTENTION}.query.{part}", f"{ATTENTION}.value.{part}"
+        tensors[query], tensors[value] = tensors[value], tensors[query]
+
+
+def permute_some_words(tensors: dict[str, torch.Tensor]) -> None:
+    """One word in four takes the place of its neighbour; the others stay."""
+    order = torch.arange(len(tensors[EMBEDDINGS]))
+    order[2000:30000:4], order[2001:30000:4] = order[2001:30000:4].clone(), order[2000:30000:4].clone()
+    tensors[EMBEDDINGS] = tensors[EMBEDDINGS][order]
+
+
+def put_a_nan(tensors: dict[str, torch.Tensor]) -> None:
+    tensors["encoder.layer.5.output.dense.bias"][0] = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (swap_query_and_value, "query_cosines differ by"),
+        (permute_some_words, "query_cosines differ by"),
+        (put_a_nan, "NaN or infinity"),
+    ],
+)
+def test_damaged_weights_never_reach_the_store(
+    store: ModelStore,
+    weights: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    damage: Damage,
+    reason: str,
+) -> None:
+    folder = tmp_path / "damaged"
+    shutil.copytree(weights, folder)
+    tensors = load_file(folder / "model.safetensors")
+    damage(tensors)
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / "model.safetensors")
+    assert import_models.main(["--model", MODEL, "--from-dir", str(folder), "--json"]) == 1
+    *_, last = capsys.readouterr().out.splitlines()
+    message = json.loads(last)["error"]
+    assert message.startswith(f"{SPEC.repo} is refused: ")
+    assert reason in message
+    assert store.list() == []
+    assert store.find(SPEC) is None
+    assert [path.name for path in store.work.iterdir() if path.is_dir()] == []

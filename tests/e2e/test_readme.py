@@ -1,0 +1,267 @@
+"""README.md tells the truth: its commands run and print what it shows, its tables and messages are the code's own.
+
+A block of language `bash` is run as one script; a `text` block right behind it is its output. There `...` stands for
+anything within one JSON value, and a JSON answer may be broken into lines.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+import errors
+from models.catalog import load_catalog
+from scripts import render_readme
+from tests import tiny
+from tests.e2e.conftest import MODEL
+from tests.hub_server import HubServer
+from tests.serving import ROOT, Served, child_environment, copy_home, serve
+from tests.unit.sources import parse_file, source_files
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+NOT_RUN = {
+    "./start.sh": "makes an environment; its last line, `bentoml serve`, is what the fixture runs",
+    "source .venv/bin/activate": "the tests run in an environment already",
+    "bentoml serve": "the fixture runs it, on a free port",
+    "./scripts/test": "runs this test; CI runs it",
+    "scripts/test": "the same",
+    "scripts/test tests/unit -k batching": "the same, in part",
+    "scripts/check": "CI runs it",
+    "scripts/check --fix": "would rewrite the working tree",
+    "python -m scripts.render_readme": "would rewrite the README; test_tables runs it with --check",
+}
+"""Lines that are shown and not run here, and why."""
+
+ON_HUB = ("cl-nagoya/ruri-v3-30m", "hotchpotch/japanese-reranker-tiny-v2", "Qwen/Qwen3-Reranker-0.6B")
+"""Tiny models under the names that the README downloads. None of them has golden numbers, which would refuse them."""
+
+SOURCES = [
+    str(node.value)
+    if isinstance(node, ast.Constant)
+    else "".join(str(part.value) if isinstance(part, ast.Constant) else "..." for part in node.values)
+    for path in source_files()
+    for node in ast.walk(parse_file(path))
+    if isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
+] + [(ROOT / "scripts" / "detect_hardware").read_text(encoding="utf-8").replace("$root", "")]
+"""Every text in the code, with `...` for what is filled in."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Commands of the README, without those that are not run, and the output that it shows."""
+
+    line: int
+    script: str
+    shown: str | None
+
+
+def blocks() -> list[Block]:
+    """Every block of commands in which something is left to run."""
+    found = []
+    for match in re.finditer(r"^```bash\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", README, re.DOTALL | re.MULTILINE):
+        lines = [line for line in match[1].splitlines() if command(line) not in NOT_RUN]
+        if any(line.strip() and not line.startswith("export ") for line in lines):
+            found.append(Block(README.count("\n", 0, match.start()) + 1, "\n".join(lines), match[2]))
+    return found
+
+
+def command(line: str) -> str:
+    """A line without its comment."""
+    return re.sub(r"\s+# .*", "", line).strip()
+
+
+def section(title: str) -> str:
+    """The text below one heading."""
+    return README.split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0]
+
+
+def rows(text: str) -> list[list[str]]:
+    """Cells of the tables in a text, heads and rules left out."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    rules = {number for number, line in enumerate(lines) if line.startswith("| ---")}
+    heads = {number - 1 for number in rules}
+    kept = [line for number, line in enumerate(lines) if number not in rules | heads]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in kept]
+
+
+BLOCKS = blocks()
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Places that the README names -> places that stand for them here."""
+    data = tmp_path_factory.mktemp("data")
+    tiny.build("intfloat/e5-base", data / "my-model")
+    tiny.build("cl-nagoya/ruri-v3-70m", data / "cl-nagoya_ruri-v3-70m")
+    (own,) = re.findall(r"^```yaml\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    (data / "my-models.yaml").write_text(own, encoding="utf-8")
+    return {
+        "/data/my-model": str(data / "my-model"),
+        "/data/models": str(data),
+        "EXTRA_CATALOG=my-models.yaml": f"EXTRA_CATALOG={data / 'my-models.yaml'}",
+    }
+
+
+@pytest.fixture(scope="module")
+def environment(
+    folders: dict[str, str], imported: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, str]]:
+    """A model store with the embedded model, a Hub with tiny ones, and the README's own catalogue file."""
+    home = copy_home(imported, tmp_path_factory.mktemp("readme"))
+    with HubServer() as hub:
+        for repo in ON_HUB:
+            folder = tiny.build(repo, tmp_path_factory.mktemp("repository"))
+            hub.add(repo, folder, commit=load_catalog().get(repo).revision)
+        hub.add("my-org/my-model", Path(folders["/data/my-model"]))
+        catalogue = folders["EXTRA_CATALOG=my-models.yaml"].partition("=")[2]
+        settings = {"DEVICE": "cpu", "DTYPE": "float32", "EXTRA_CATALOG": catalogue}
+        yield child_environment(home, settings | hub.environment(home / "huggingface"))
+
+
+@pytest.fixture(scope="module")
+def readme_server(environment: dict[str, str]) -> Iterator[Served]:
+    """What `./start.sh` leaves running; its settings are those of `environment`."""
+    names = ("DEVICE", "DTYPE", "EXTRA_CATALOG", "HF_ENDPOINT", "HF_HOME", "HF_TOKEN", "NO_PROXY")
+    settings: dict[str, Any] = {name: environment[name] for name in names}
+    with serve(Path(environment["BENTOML_HOME"]), **settings) as server:
+        yield server
+
+
+def run(script: str, server: Served, environment: dict[str, str], folders: dict[str, str]) -> str:
+    """Standard output of commands that must succeed, run from the root as the README says."""
+    for name, value in (folders | {"localhost:7987": f"127.0.0.1:{server.port}"}).items():
+        script = script.replace(name, value)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    done = subprocess.run(
+        ["bash", "-euc", script],
+        cwd=ROOT,
+        env=environment | {"PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def shows(shown: str, printed: str) -> bool:
+    """Whether the README's output is what was printed: spaces between columns and tiny differences do not count."""
+    json = printed.startswith("{")
+    left, right = (re.sub(r"\b\d+(\.\d+)?e-\d+\b", "TINY", text.strip()) for text in (shown, printed))
+    left = "".join(line.strip() for line in left.splitlines()) if json else " ".join(left.split())
+    right = right if json else " ".join(right.split())
+    pattern = re.escape(left).replace(r"\[\.\.\.\]", r"\[[^]]*\]").replace(r"\.\.\.", '[^"]*')
+    return re.fullmatch(pattern, right) is not None
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: f"line {block.line}")
+def test_commands(block: Block, readme_server: Served, environment: dict[str, str], folders: dict[str, str]) -> None:
+    printed = run(block.script, readme_server, environment, folders)
+    if block.shown is None:
+        assert '{"error"' not in printed
+    else:
+        assert shows(block.shown, printed), f"README.md shows:\n{block.shown}\nbut this is printed:\n{printed}"
+
+
+def test_three_ways_to_ask_for_a_prompt(
+    readme_server: Served, environment: dict[str, str], folders: dict[str, str]
+) -> None:
+    (block,) = [block for block in BLOCKS if ":query" in block.script]
+    vectors = re.findall(r'"embedding":(\[[^]]+\])', run(block.script, readme_server, environment, folders))
+    assert len(vectors) == 3
+    assert len(set(vectors)) == 1
+    body = {"model": "ruri-v3-30m", "input": "瑠璃色とは"}
+    assert vectors[0] not in httpx.post(f"{readme_server.url}/v1/embeddings", json=body, timeout=60).text
+
+
+@pytest.mark.parametrize(
+    ("shown", "printed", "same"),
+    [
+        ('{"a":1,\n "b":[...]}', '{"a":1,"b":[1,2]}', True),
+        ('{"id":"...",\n "n":0.12...}', '{"id":"x y","n":0.1234}', True),
+        ('{"n":0.12...}', '{"n":0.1334}', False),
+        ('{"a":"..."}', '{"a":"x","b":"y"}', False),
+        ("a  4.2e-06 pass", "a   1e-07  pass\n", True),
+        ("a  pass", "a  FAIL", False),
+    ],
+)
+def test_the_comparison_itself(shown: str, printed: str, *, same: bool) -> None:
+    assert shows(shown, printed) == same
+
+
+def test_every_block_is_run_or_excepted_by_name() -> None:
+    languages = set(re.findall(r"^```(\w+)$", README, re.MULTILINE))
+    assert languages == {"bash", "text", "yaml"}
+    assert MODEL in BLOCKS[0].script
+    lines = {
+        command(line) for block in re.findall(r"^```bash\n(.*?)^```", README, re.S | re.M) for line in block.split("\n")
+    }
+    assert set(NOT_RUN) <= lines, "an exception that the README no longer needs"
+
+
+def test_tables() -> None:
+    assert render_readme.main(["--check"]) == 0
+
+
+def test_a_stale_table_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    stale = tmp_path / "README.md"
+    stale.write_text(README.replace("| `PORT` | `7987` |", "| `PORT` | `80` |"), encoding="utf-8")
+    monkeypatch.setattr(render_readme, "README", stale)
+    assert render_readme.main(["--check"]) == 1
+    assert render_readme.main([]) == 0
+    assert stale.read_text(encoding="utf-8") == README
+
+
+def test_the_smallest_block_of_a_model_is_three_lines() -> None:
+    (own,) = re.findall(r"^```yaml\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    assert own.startswith("models:\n")
+    assert len(own.splitlines()) == 4
+
+
+def test_errors_are_all_listed() -> None:
+    family = [
+        kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.ServiceError)
+    ]
+    assert {(status, code.strip("`")) for status, code, _ in rows(section("Errors"))} == {
+        (str(kind.status), kind.code) for kind in family
+    }
+
+
+def test_routes_are_all_listed(readme_server: Served) -> None:
+    documented = httpx.get(f"{readme_server.url}/docs.json", timeout=30).json()["paths"]
+    listed = set(re.findall(r"`(GET|POST) ([^`]+)`", section("What you get")))
+    expected = {(method.upper(), path) for path, methods in documented.items() for method in methods}
+    assert listed == expected | {("GET", "/"), ("GET", "/docs.json")}
+
+
+def test_choices_have_the_licence_of_the_catalogue() -> None:
+    catalog = load_catalog()
+    picks = re.findall(r"`([^`]+)` \(([^)]+)\)", section("Choosing a model").split("\n- ", 1)[0])
+    assert len(picks) == 12
+    for name, licence in picks:
+        assert (catalog.get(name).license, catalog.get(name).commercial) == (licence, True)
+
+
+@pytest.mark.parametrize("message", [re.findall(r"`(.+)`", row[0])[0] for row in rows(section("Troubleshooting"))])
+def test_messages_are_the_services_own(message: str) -> None:
+    pattern = re.compile(".*".join(re.escape(part) for part in message.split("...")), re.DOTALL)
+    assert any(pattern.search(text) for text in SOURCES), f"nothing in the code says: {message}"
+
+
+def test_rooms_exist() -> None:
+    named = re.findall(r"^ *(\S+(?:/|\.py)) ", section("Rooms"), re.MULTILINE)
+    places = (ROOT, ROOT / "runners", ROOT / "models")
+    assert len(named) > 10
+    assert not [name for name in named if not any((place / name).exists() for place in places)]

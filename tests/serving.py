@@ -1,0 +1,175 @@
+"""Serve the project: `bentoml serve` as a process of its own, or one ASGI app in a thread of this one."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import httpx
+import psutil
+import uvicorn
+
+from settings import Settings
+
+ROOT = Path(__file__).parent.parent
+DEAD_ENDPOINT = "http://127.0.0.1:9"
+_POLL_S = 0.05
+
+T = TypeVar("T")
+
+
+def until(found: Callable[[], T], *, timeout_s: float = 60, what: str = "an event") -> T:
+    """Poll until `found()` is true and return it; TimeoutError names what never came."""
+    deadline = time.monotonic() + timeout_s
+    while not (value := found()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what} did not come within {timeout_s:g} s")
+        time.sleep(_POLL_S)
+    return value
+
+
+def free_port() -> int:
+    """A TCP port that nothing listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def child_environment(home: Path, settings: dict[str, str]) -> dict[str, str]:
+    """This process's environment without the service's settings, then those that are given."""
+    ours = {name.upper() for name in Settings.model_fields} | {"PROMETHEUS_MULTIPROC_DIR"}
+    inherited = {name: value for name, value in os.environ.items() if name not in ours}
+    fixed = {
+        "BENTOML_HOME": str(home),
+        "BENTOML_DO_NOT_TRACK": "true",
+        "HF_ENDPOINT": DEAD_ENDPOINT,
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HOST": "127.0.0.1",
+    }
+    return inherited | fixed | settings
+
+
+def copy_home(source: Path, target: Path) -> Path:
+    """A BENTOML_HOME with the same models, by hard link: servers must not share one."""
+    target.mkdir(parents=True, exist_ok=True)
+    if (source / "models").is_dir():
+        shutil.copytree(source / "models", target / "models", copy_function=os.link)
+    return target
+
+
+@dataclass(frozen=True)
+class Served:
+    """A running `bentoml serve`: the supervisor, its workers, and what they wrote."""
+
+    url: str
+    port: int
+    log_path: Path
+    supervisor: psutil.Popen
+
+    @property
+    def log(self) -> str:
+        """What the server and its workers have written so far."""
+        return self.log_path.read_text(encoding="utf-8", errors="replace")
+
+    def workers(self) -> list[psutil.Process]:
+        """The worker processes, which have a process group of their own."""
+        return [child for child in self.supervisor.children() if "_bentoml_impl.worker.service" in child.cmdline()]
+
+    def terminate(self) -> None:
+        """What a container runtime does first: SIGTERM to the supervisor's group."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.supervisor.pid, signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def serve(home: Path, *, ready: str = "/readyz", timeout_s: float = 120, **settings: str) -> Iterator[Served]:
+    """`bentoml serve` in a process group of its own until the block ends; yields once `ready` answers 200.
+
+    `home` is its BENTOML_HOME. Settings are environment variables in capitals: `WORKERS="2"`.
+    """
+    port = free_port()
+    log_path = home / "serve.log"
+    environment = child_environment(home, {"PORT": str(port)} | settings)
+    with log_path.open("wb") as log:
+        supervisor = psutil.Popen(
+            [Path(sys.executable).with_name("bentoml"), "serve"],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    served = Served(f"http://127.0.0.1:{port}", port, log_path, supervisor)
+    try:
+        _wait_until_ready(served, ready, timeout_s)
+        yield served
+    finally:
+        _stop(served)
+
+
+def _wait_until_ready(served: Served, path: str, timeout_s: float) -> None:
+    def answers() -> bool:
+        if served.supervisor.poll() is not None:
+            raise RuntimeError(f"the server ended with status {served.supervisor.returncode}:\n{served.log}")
+        with contextlib.suppress(httpx.TransportError):
+            return httpx.get(served.url + path, timeout=5).status_code == 200
+        return False
+
+    try:
+        until(answers, timeout_s=timeout_s, what=f"200 from {path}")
+    except TimeoutError as error:
+        raise TimeoutError(f"{error}:\n{served.log}") from None
+
+
+def _stop(served: Served, grace_s: float = 15) -> None:
+    """End the supervisor's group; whatever of its children is left after `grace_s` is killed one by one."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        family = served.supervisor.children(recursive=True)
+        served.terminate()
+        _, alive = psutil.wait_procs([served.supervisor, *family], timeout=grace_s)
+        for process in alive:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+    served.supervisor.wait()
+
+
+@dataclass
+class InProcess:
+    """An ASGI app behind a real socket, in a thread: tests can reach into it and speak raw HTTP to it."""
+
+    app: Any
+    port: int = field(default_factory=free_port)
+
+    def __post_init__(self) -> None:
+        config = uvicorn.Config(
+            self.app, host="127.0.0.1", port=self.port, log_config=None, timeout_graceful_shutdown=10
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, name="in-process server", daemon=True)
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        until(lambda: self._server.started or not self._thread.is_alive(), what="the start of the app")
+        if not self._server.started:
+            raise RuntimeError("the app did not start; its log says why")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._server.should_exit = True
+        self._thread.join()

@@ -1,0 +1,125 @@
+"""Bytes to a request: whatever arrives is a request or a 400, and no answer repeats a user's words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
+
+from api.errors import error_response
+from api.schemas import EmbeddingRequest, RerankRequest, parse
+from errors import InvalidRequestError
+
+NOT_JSON = {
+    "nothing": b"",
+    "blank": b" ",
+    "not JSON": b"input=a",
+    "cut off": b'{"input": "a"',
+    "two values": b'{"input": "a"} {}',
+    "trailing comma": b'{"input": "a",}',
+    "single quotes": b"{'input': 'a'}",
+    "comment": b'{"input": "a"} // mine',
+    "NaN": b'{"input": "a", "dimensions": NaN}',
+    "Infinity": b'{"input": "a", "dimensions": Infinity}',
+    "minus Infinity": b'{"input": "a", "unknown": -Infinity}',
+    "NaN among ignored fields": b'{"input": "a", "unknown": [NaN]}',
+    "invalid UTF-8": b'{"input": "\xff\xfe"}',
+    "overlong UTF-8": b'{"input": "\xc0\xaf"}',
+    "surrogate in UTF-8": b'{"input": "\xed\xa0\x80"}',
+    "UTF-16": '{"input": "a"}'.encode("utf-16"),
+    "lone high surrogate": b'{"input": "\\ud800"}',
+    "lone low surrogate": b'{"input": "\\udc00"}',
+    "control character": b'{"input": "\x00"}',
+    "nested arrays": b'{"input": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "nested objects": b'{"unknown": ' + b'{"a":' * 100_000 + b"1" + b"}" * 100_000 + b"}",
+    "huge number": b'{"input": "a", "dimensions": ' + b"9" * 10_000 + b"}",
+}
+NO_OBJECT = [b"[]", b'["a"]', b'"a"', b"1", b"null", b"true"]
+
+
+@pytest.mark.parametrize("body", NOT_JSON.values(), ids=NOT_JSON)
+def test_broken_json_is_refused_with_a_reason(body: bytes) -> None:
+    with pytest.raises(InvalidRequestError, match=r"^The body is not valid JSON: .+ at line 1 column \d+\.$"):
+        parse(EmbeddingRequest, body)
+
+
+@pytest.mark.parametrize("body", NO_OBJECT)
+def test_a_body_is_an_object(body: bytes) -> None:
+    with pytest.raises(InvalidRequestError, match=r"^The body must be a JSON object\.$"):
+        parse(EmbeddingRequest, body)
+
+
+@pytest.mark.parametrize("value", ["1e400", "-1e400", "1e5", "1.0", "-" + "9" * 30])
+def test_strange_numbers_are_the_fields_fault(value: str) -> None:
+    with pytest.raises(ValidationError) as raised:
+        parse(EmbeddingRequest, b'{"input": "a", "dimensions": %b}' % value.encode())
+    answer = error_response(raised.value)
+    assert json.loads(bytes(answer.body))["error"]["param"] == "dimensions"
+    assert value.encode() not in bytes(answer.body)
+
+
+def test_a_number_of_any_length_is_a_number() -> None:
+    assert (
+        parse(RerankRequest, b'{"query": "q", "documents": ["a"], "top_n": %b}' % (b"9" * 4000)).top_n == 10**4000 - 1
+    )
+
+
+def test_every_script_arrives_as_it_was_sent() -> None:
+    texts = ["日本語", "🙂", "e\u0301", "\u202eright", "\\u0000", "a\nb", "\ufeff"]
+    escaped = json.dumps({"input": texts}).encode()
+    plain = json.dumps({"input": texts}, ensure_ascii=False).encode()
+    assert parse(EmbeddingRequest, escaped).input == parse(EmbeddingRequest, plain).input == texts
+
+
+def test_the_last_of_two_equal_keys_counts() -> None:
+    assert parse(EmbeddingRequest, b'{"input": "a", "input": "b"}').input == ["b"]
+
+
+FIELDS = sorted({*EmbeddingRequest.model_fields, *RerankRequest.model_fields, "unknown"})
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(min_size=9),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(min_size=9), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def strings(value: Any) -> Iterator[str]:
+    """Every string in a JSON value, keys included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for item in value:
+            yield from strings(item)
+    elif isinstance(value, dict):
+        yield from value
+        for item in value.values():
+            yield from strings(item)
+
+
+@pytest.mark.parametrize("schema", [EmbeddingRequest, RerankRequest])
+@given(content=st.dictionaries(st.sampled_from(FIELDS), VALUES))
+def test_any_json_is_a_request_or_a_400_without_the_users_words(
+    schema: type[BaseModel], content: dict[str, Any]
+) -> None:
+    try:
+        parse(schema, json.dumps(content).encode())
+    except (InvalidRequestError, ValidationError) as error:
+        response = error_response(error)
+        assert response.status_code == 400
+        message = json.loads(bytes(response.body))["error"]["message"]
+        sent = [text for value in content.values() for text in strings(value)]
+        assert not [text for text in sent if len(text) > 8 and text in message]
+
+
+@given(body=st.binary() | st.text().map(str.encode) | st.from_regex(rb"[\[\]{}\",:0-9a-z \\]*", fullmatch=True))
+def test_any_bytes_are_a_request_or_a_400(body: bytes) -> None:
+    try:
+        parse(EmbeddingRequest, body)
+    except (InvalidRequestError, ValidationError) as error:
+        response = error_response(error)
+        assert response.status_code == 400

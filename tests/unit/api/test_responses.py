@@ -1,0 +1,140 @@
+"""Results to bytes: numbers survive exactly, order and counts are right, nothing is there that nobody asked for."""
+
+from __future__ import annotations
+
+import base64
+import json
+import struct
+import uuid
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from api.responses import EncodingFormat, embedding_bytes, json_response, rerank_bytes
+from runners.embedding import EmbeddingResult
+from runners.rerank import RerankResult
+from runners.tokenization import Truncation
+
+VECTORS = arrays(
+    np.float32,
+    array_shapes(min_dims=2, max_dims=2, max_side=5),
+    elements=st.floats(-1, 1, width=32),
+)
+
+
+def embedding(
+    vectors: Any, encoding_format: EncodingFormat = "float", truncations: list[Truncation] | None = None
+) -> dict[str, Any]:
+    result = EmbeddingResult(np.asarray(vectors, dtype=np.float32), 7, truncations or [])
+    answer: dict[str, Any] = json.loads(embedding_bytes(result, model="as-said", encoding_format=encoding_format))
+    return answer
+
+
+def rerank(scores: list[float], **options: Any) -> dict[str, Any]:
+    documents = [f"document {index}" for index in range(len(scores))]
+    result = RerankResult(np.array(scores), np.array(scores), 11, options.pop("truncations", []))
+    given = {"top_n": None, "return_documents": False, "processing_time_ms": 1.23456} | options
+    answer: dict[str, Any] = json.loads(rerank_bytes(result, model="as-said", documents=documents, **given))
+    return answer
+
+
+def order(answer: dict[str, Any]) -> list[int]:
+    return [entry["index"] for entry in answer["results"]]
+
+
+def test_an_embedding_answer_is_openais() -> None:
+    assert embedding([[1, 0], [0, -0.5]]) == {
+        "object": "list",
+        "data": [
+            {"object": "embedding", "index": 0, "embedding": [1.0, 0.0]},
+            {"object": "embedding", "index": 1, "embedding": [0.0, -0.5]},
+        ],
+        "model": "as-said",
+        "usage": {"prompt_tokens": 7, "total_tokens": 7},
+    }
+
+
+@given(vectors=VECTORS)
+def test_float_numbers_read_back_as_the_same_float32(vectors: np.ndarray[Any, Any]) -> None:
+    data = embedding(vectors)["data"]
+    assert np.array_equal(np.array([entry["embedding"] for entry in data]).astype(np.float32), vectors)
+    assert [entry["index"] for entry in data] == list(range(len(vectors)))
+
+
+@given(vectors=VECTORS)
+def test_base64_is_little_endian_float32(vectors: np.ndarray[Any, Any]) -> None:
+    for entry, vector in zip(embedding(vectors, "base64")["data"], vectors, strict=True):
+        content = base64.b64decode(entry["embedding"], validate=True)
+        assert struct.unpack(f"<{len(vector)}f", content) == tuple(vector.tolist())
+
+
+@pytest.mark.parametrize("encoding_format", ["float", "base64"])
+def test_columns_cut_out_of_a_wider_matrix_are_written_as_they_are(encoding_format: EncodingFormat) -> None:
+    wide = np.arange(12, dtype=np.float32).reshape(3, 4)
+    assert not wide[:, :2].flags.c_contiguous
+    assert embedding(wide[:, :2], encoding_format) == embedding(wide[:, :2].copy(), encoding_format)
+
+
+def test_an_embedding_answer_warns_of_cut_texts_only() -> None:
+    warnings = embedding([[1]], truncations=[Truncation(3, 600, 512), Truncation(9, 800, 512, exact=False)])["warnings"]
+    assert warnings == [
+        "input.3 was cut from 600 tokens to the model's limit of 512.",
+        "input.9 was cut from more than 800 tokens to the model's limit of 512.",
+    ]
+
+
+def test_a_rerank_answer_has_every_promised_field() -> None:
+    answer = rerank([0.25, 0.75])
+    assert uuid.UUID(answer.pop("id")).version == 4
+    assert answer == {
+        "model": "as-said",
+        "results": [{"index": 1, "relevance_score": 0.75}, {"index": 0, "relevance_score": 0.25}],
+        "usage": {"prompt_tokens": 11, "total_tokens": 11},
+        "meta": {
+            "api_version": "v1",
+            "processing_time_ms": 1.235,
+            "total_documents": 2,
+            "returned_documents": 2,
+        },
+    }
+
+
+@given(scores=st.lists(st.sampled_from([0.0, 0.1, 0.5, 0.5000000001, 1.0]), min_size=1, max_size=30))
+def test_best_first_and_equal_scores_in_input_order(scores: list[float]) -> None:
+    assert order(rerank(scores)) == sorted(range(len(scores)), key=lambda index: (-scores[index], index))
+
+
+@pytest.mark.parametrize(("top_n", "count"), [(None, 3), (0, 3), (1, 1), (2, 2), (3, 3), (4, 3), (10**30, 3)])
+def test_top_n_is_how_many_come_back(top_n: int | None, count: int) -> None:
+    answer = rerank([0.1, 0.3, 0.2], top_n=top_n)
+    assert order(answer) == [1, 2, 0][:count]
+    assert (answer["meta"]["total_documents"], answer["meta"]["returned_documents"]) == (3, count)
+
+
+def test_documents_come_back_only_if_asked_for() -> None:
+    assert all("document" not in entry for entry in rerank([0.1, 0.2])["results"])
+    with_documents = rerank([0.1, 0.2], return_documents=True, top_n=1)["results"]
+    assert with_documents == [{"index": 1, "relevance_score": 0.2, "document": "document 1"}]
+
+
+def test_scores_keep_all_their_digits() -> None:
+    scores = [0.9999999979388463, 0.9999999992417439]  # sigmoid of 20 and 21 (WolframAlpha)
+    assert [entry["relevance_score"] for entry in rerank(scores)["results"]] == scores[::-1]
+
+
+def test_a_rerank_answer_warns_of_cut_pairs_and_a_cut_query() -> None:
+    warnings = rerank([0.1], truncations=[Truncation(0, 600, 512), Truncation(-1, 700, 512)])["meta"]["warnings"]
+    assert warnings == [
+        "documents.0 was cut from 600 tokens to the model's limit of 512.",
+        "query was cut from 700 tokens to the model's limit of 512.",
+    ]
+
+
+def test_plain_content_is_json() -> None:
+    response = json_response({"日本": None}, status=418)
+    assert (response.status_code, response.media_type) == (418, "application/json")
+    assert json.loads(bytes(response.body)) == {"日本": None}

@@ -1,0 +1,141 @@
+"""Stand-ins for what a unit test does not want to run."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from collections.abc import Sequence as SequenceOf
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.catalog import ModelSpec
+from models.facts import ModelFacts
+from runners.backends import Batch
+from runners.tokenization import Rules, Sequence, TextTokenizer, read_template
+
+PATIENCE_S = 20
+"""Longest wait for something that is bound to happen; a failing test ends then, a passing one never notices."""
+
+
+class GatedRun:
+    """A forward pass that waits to be let through: `started` counts passes that began, `batches` those that ran.
+
+    A row is (first id, length) of its sequence. A sequence whose first id is in `poison` makes its batch fail.
+    """
+
+    def __init__(self, *, gated: bool = False, poison: SequenceOf[int] = ()) -> None:
+        self.batches: list[list[list[int]]] = []
+        self.started = threading.Semaphore(0)
+        self._permits = threading.Semaphore(0)
+        self._gated = gated
+        self._poison = set(poison)
+
+    def __call__(self, sequences: list[Sequence]) -> NDArray[np.float32]:
+        self.started.release()
+        if self._gated and not self._permits.acquire(timeout=PATIENCE_S):
+            raise TimeoutError("the test never let this batch through")
+        ids = [sequence.input_ids for sequence in sequences]
+        self.batches.append(ids)
+        if any(first[0] in self._poison for first in ids):
+            raise ValueError("poisoned")
+        return np.array([[row[0], len(row)] for row in ids], dtype=np.float32)
+
+    def let(self, count: int = 1) -> None:
+        """Let so many batches through."""
+        self._permits.release(count)
+
+    def open(self) -> None:
+        """Let everything through from now on."""
+        self._gated = False
+        self._permits.release(10_000)
+
+    async def begun(self) -> None:
+        """Wait until one more batch has begun."""
+        assert await asyncio.to_thread(self.started.acquire, timeout=PATIENCE_S), "no batch began"
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Give way until the condition holds."""
+    end = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < end, "it never came to be"
+        await asyncio.sleep(0.001)
+
+
+class FakeBackend:
+    """A model of one layer: the vector of a text is (sum of ids, tokens, 1); the logit is the sum of ids / 100."""
+
+    name = "fake"
+
+    def __init__(self, *, reranker: bool = False) -> None:
+        self.closed = False
+        self.batches: list[Batch] = []
+        self._reranker = reranker
+
+    def forward(self, batch: Batch) -> NDArray[np.float32]:
+        self.batches.append(batch)
+        sums = (batch.input_ids * batch.pooling_mask).sum(1)
+        if self._reranker:
+            return (sums[:, None] / 100).astype(np.float32)
+        return np.stack([sums, batch.attention_mask.sum(1), np.ones_like(sums)], axis=1).astype(np.float32)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class LetterTokenizer:
+    """A letter is a token: a is 1, b is 2; 100 before, 101 between, 102 after."""
+
+    def encode(self, texts: SequenceOf[str]) -> list[list[int]]:
+        return [[ord(letter) - 96 for letter in text] for text in texts]
+
+    def probe(self, first: str, second: str | None) -> list[int]:
+        (ids,) = self.encode([first])
+        return [100, *ids, 102] if second is None else [100, *ids, 101, *self.encode([second])[0], 102]
+
+    def second_segment(self) -> int:
+        return 1
+
+
+def letters(max_tokens: int = 8, *, token_type_ids: bool = False, **rules: Any) -> TextTokenizer:
+    """A tokenizer of letters."""
+    plain = LetterTokenizer()
+    return TextTokenizer(
+        plain,
+        read_template(plain, closing=rules.pop("closing", ())),
+        Rules(max_tokens=max_tokens, token_type_ids=token_type_ids, **rules),
+    )
+
+
+def spec(**fields: Any) -> ModelSpec:
+    """A catalogue block with as little as possible in it."""
+    return ModelSpec.model_validate({"name": "tiny", "repo": "acme/Tiny", "kind": "embedding"} | fields)
+
+
+def facts(**fields: Any) -> ModelFacts:
+    """Facts of a model that was never imported."""
+    known: dict[str, Any] = {
+        "repo": "acme/Tiny",
+        "revision": "a" * 40,
+        "architecture": "BertModel",
+        "max_tokens": 8,
+        "vocabulary": 200,
+        "parameters": 10,
+        "weight_dtype": "F32",
+        "weight_bytes": 40,
+        "sha256": {},
+    }
+    return ModelFacts.model_validate(known | fields)
+
+
+def write_files(folder: Path, **files: str) -> Path:
+    """A folder with these text files; `config_json` is config.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / name.replace("_", ".")).write_text(content, encoding="utf-8")
+    return folder

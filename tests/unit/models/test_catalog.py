@@ -1,0 +1,162 @@
+"""The catalogue: a typo stops the start with its place, names are found, extra files add and replace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from errors import ModelNotFoundError
+from models.catalog import Catalog, CatalogError, load_catalog
+from tests.unit.fakes import spec
+
+BLOCK = {"name": "mine", "repo": "acme/Mine", "kind": "embedding"}
+
+
+def extra(tmp_path: Path, *blocks: dict[str, Any], name: str = "extra.yaml") -> Path:
+    path = tmp_path / name
+    path.write_text(yaml.safe_dump({"models": list(blocks)}), encoding="utf-8")
+    return path
+
+
+def test_the_shipped_catalogue_loads() -> None:
+    names = [found.name for found in load_catalog()]
+    assert {"bge-m3", "all-minilm-l6-v2", "jina-reranker-v2-multilingual"} <= set(names)
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("name", ["bge-m3", "BGE-M3", "BAAI/bge-m3", "baai/BGE-m3", " bge-m3 "])
+def test_names_are_found_whatever_their_case(name: str) -> None:
+    assert load_catalog().get(name).repo == "BAAI/bge-m3"
+
+
+def test_an_alias_is_a_name() -> None:
+    assert Catalog([spec(aliases=["Other-Name"])]).get("other-name").name == "tiny"
+
+
+@pytest.mark.parametrize(
+    ("asked", "offered"),
+    [("bge-m33", "bge-m3"), ("BAAI/bge-m", "bge-m3"), ("ruri_large", "ruri-large"), ("e5base", "e5-base")],
+)
+def test_an_unknown_name_offers_the_nearest(asked: str, offered: str) -> None:
+    with pytest.raises(ModelNotFoundError, match=rf"Did you mean .*\b{offered}\b") as raised:
+        load_catalog().get(asked)
+    assert raised.value.param == "model"
+    assert asked not in raised.value.message.split()
+
+
+@pytest.mark.parametrize("asked", ["", "?", "日本語の名前", "x" * 100_000])
+def test_a_name_that_is_like_no_other_offers_none(asked: str) -> None:
+    with pytest.raises(ModelNotFoundError, match=r"^There is no model of that name\. GET /models"):
+        load_catalog().get(asked)
+
+
+def test_an_extra_file_adds_and_replaces(tmp_path: Path) -> None:
+    catalog = load_catalog(extra(tmp_path, BLOCK, BLOCK | {"name": "BGE-M3", "repo": "BAAI/bge-m3", "note": "ours"}))
+    assert catalog.get("mine").group == "custom"
+    assert catalog.get("bge-m3").note == "ours"
+    assert len(list(catalog)) == len(list(load_catalog())) + 1
+
+
+def test_one_name_for_two_models_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CatalogError, match=r"'baai/bge-m3' means two models: BAAI/bge-m3 and BAAI/BGE-M3"):
+        load_catalog(extra(tmp_path, BLOCK | {"repo": "BAAI/BGE-M3"}))
+    with pytest.raises(CatalogError, match="'bge-m3' means two models"):
+        load_catalog(extra(tmp_path, BLOCK | {"aliases": ["bge-m3"]}))
+
+
+def test_two_blocks_of_one_name_in_one_file_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(CatalogError, match=r"extra\.yaml: .*mine"):
+        load_catalog(extra(tmp_path, BLOCK, BLOCK | {"name": "Mine", "repo": "acme/Other"}))
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({"poolng": "mean"}, "poolng"),
+        ({"kind": "embedder"}, "kind"),
+        ({"repo": "no-slash"}, "repo"),
+        ({"repo": "a/../b"}, "repo"),
+        ({"name": "../etc"}, "name"),
+        ({"revision": "main"}, "revision"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": "many"}, "max_tokens"),
+        ({"pooling": "max"}, "pooling"),
+        ({"tokenizer": {"lowercase": True}}, "tokenizer.lowercase"),
+        ({"scoring": {"prefix": ""}}, "scoring.body"),
+        ({"conversion": "magic"}, "conversion"),
+        ({"prompts": {"query": 1}}, "prompts.query"),
+        ({"languages": "ja"}, "languages"),
+    ],
+)
+def test_a_typo_names_the_file_the_block_and_the_key(tmp_path: Path, change: dict[str, Any], key: str) -> None:
+    path = extra(tmp_path, BLOCK | {"name": "fine", "repo": "acme/Fine"}, BLOCK | change)
+    title = change.get("name", "mine")
+    with pytest.raises(CatalogError) as raised:
+        load_catalog(path)
+    assert str(raised.value).startswith(f"{path}: block 2 ({title}), key '{key}': ")
+
+
+@pytest.mark.parametrize("key", ["name", "repo", "kind"])
+def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
+    with pytest.raises(CatalogError, match=f"block 1 .* key '{key}': Field required"):
+        load_catalog(extra(tmp_path, {name: value for name, value in BLOCK.items() if name != key}))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"kind": "reranker", "pooling": "cls"}, "a reranker has no pooling"),
+        ({"kind": "reranker", "dimensions": 8}, "a reranker has no pooling, dimensions"),
+        ({"matryoshka": [8]}, "matryoshka width 8 is not below dimensions None"),
+        ({"dimensions": 8, "matryoshka": [4, 8]}, "matryoshka width 8"),
+        ({"prompts": {"query": "{instruction}: "}}, "no instruction is given"),
+    ],
+)
+def test_keys_that_contradict_each_other_are_refused(tmp_path: Path, change: dict[str, Any], reason: str) -> None:
+    with pytest.raises(CatalogError, match=reason):
+        load_catalog(extra(tmp_path, BLOCK | change))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"[]", b"models: {}", b"models: []\nversion: 1", b"model: []", b"models: [", b"\xff\xfe\x00", b"models: [3]"],
+)
+def test_a_file_of_another_shape_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "extra.yaml"
+    path.write_bytes(content)
+    with pytest.raises(CatalogError, match=r"^.*extra\.yaml"):
+        load_catalog(path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CatalogError, match=r"absent\.yaml: cannot be read \(No such file"):
+        load_catalog(tmp_path / "absent.yaml")
+
+
+def test_yaml_cannot_run_code(tmp_path: Path) -> None:
+    path = tmp_path / "extra.yaml"
+    path.write_text("models: !!python/object/apply:os.getcwd []", encoding="utf-8")
+    with pytest.raises(CatalogError, match="not valid YAML"):
+        load_catalog(path)
+
+
+@pytest.mark.parametrize(
+    ("asked", "side"),
+    [("bge-m3", None), ("bge-m3:query", "query"), ("BAAI/bge-m3:Document", "document"), (" bge-m3:query ", "query")],
+)
+def test_a_suffix_of_the_name_is_a_side_of_the_search(asked: str, side: str | None) -> None:
+    found, suffix = load_catalog().resolve(asked)
+    assert (found.repo, suffix) == ("BAAI/bge-m3", side)
+
+
+@pytest.mark.parametrize("asked", ["bge-m3:passage", "bge-m3:", ":query", "absent:query"])
+def test_any_other_suffix_is_an_unknown_name(asked: str) -> None:
+    with pytest.raises(ModelNotFoundError):
+        load_catalog().resolve(asked)
+
+
+def test_a_name_with_such_an_ending_of_its_own_is_that_name() -> None:
+    assert Catalog([spec(aliases=["tiny:query"])]).resolve("tiny:query")[1] is None

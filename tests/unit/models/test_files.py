@@ -1,0 +1,56 @@
+"""Links and digests."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from models.files import content_revision, digest, link, relative_files
+from tests.unit.fakes import write_files
+
+
+def test_a_link_is_the_same_file(tmp_path: Path) -> None:
+    source = write_files(tmp_path / "source", a_txt="content") / "a.txt"
+    link(source, tmp_path / "new" / "folder" / "b.txt")
+    assert (tmp_path / "new" / "folder" / "b.txt").stat().st_ino == source.stat().st_ino
+
+
+def test_a_symbolic_link_is_followed(tmp_path: Path) -> None:
+    """A Hub cache holds links, and a hard link to a link would break with the cache."""
+    blob = write_files(tmp_path / "blobs", a_txt="content") / "a.txt"
+    (tmp_path / "snapshot.txt").symlink_to(blob)
+    link(tmp_path / "snapshot.txt", tmp_path / "b.txt")
+    assert not (tmp_path / "b.txt").is_symlink()
+    assert (tmp_path / "b.txt").stat().st_ino == blob.stat().st_ino
+
+
+def test_another_file_system_gets_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", refuse)
+    source = write_files(tmp_path / "source", a_txt="content") / "a.txt"
+    link(source, tmp_path / "b.txt")
+    assert (tmp_path / "b.txt").read_text() == "content"
+
+
+def test_a_digest_is_that_of_sha256sum(tmp_path: Path) -> None:
+    path = write_files(tmp_path, a_txt="content") / "a.txt"
+    said = subprocess.run(["sha256sum", path], capture_output=True, text=True, check=True).stdout.split()[0]
+    assert digest(path) == said
+
+
+def test_a_content_revision_follows_names_and_contents_only(tmp_path: Path) -> None:
+    first = write_files(tmp_path / "first", a_txt="content", b_txt="more")
+    second = write_files(tmp_path / "second", a_txt="content", b_txt="more")
+    (second / ".gitattributes").write_text("hidden files do not count")
+    assert relative_files(first) == ["a.txt", "b.txt"]
+    assert content_revision(first) == content_revision(second)
+    assert content_revision(first).startswith("local-")
+    (second / "b.txt").write_text("changed")
+    assert content_revision(first) != content_revision(second)
+    assert content_revision(write_files(tmp_path / "third", b_txt="content", a_txt="more")) != content_revision(first)

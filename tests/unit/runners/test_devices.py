@@ -1,0 +1,162 @@
+"""The device, the data type and the threads that a worker gets, on machines that this one is not."""
+
+from __future__ import annotations
+
+import builtins
+import io
+import os
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from runners.devices import Device, DeviceError, cores_per_worker, detect, memory_bytes
+from settings import Settings
+
+GiB = 2**30
+CPU = Device("cpu", "cpu", "float32", 2)
+
+Machine = Callable[..., None]
+
+
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """`gpus(2, bf16=False, hip="6.2")`: what torch sees."""
+
+    def see(count: int, *, bf16: bool = True, hip: str | None = None) -> None:
+        def is_bf16_supported(including_emulation: bool = True) -> bool:
+            return bf16 or including_emulation  # as torch: an old GPU emulates bfloat16, slowly
+
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", is_bf16_supported)
+        monkeypatch.setattr(torch.version, "hip", hip)
+
+    return see
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """`host(cores=8, pages=..., **{"cpu.max": "..."})`: its cores, its memory, and its control group's files."""
+    real = builtins.open
+
+    def set_up(*, cores: int = 8, memory: int = 16 * GiB, cpu: str | None = None, limit: str | None = None) -> None:
+        files = {"/sys/fs/cgroup/cpu.max": cpu, "/sys/fs/cgroup/memory.max": limit}
+        page = os.sysconf("SC_PAGE_SIZE")
+
+        def fake_open(path: Any, *arguments: Any, **options: Any) -> Any:
+            if path not in files:
+                return real(path, *arguments, **options)
+            content = files[path]
+            if content is None:
+                raise FileNotFoundError(path)
+            return io.StringIO(content)
+
+        monkeypatch.setattr(builtins, "open", fake_open)
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _process: set(range(cores)))
+        monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": page, "SC_PHYS_PAGES": memory // page}.__getitem__)
+
+    return set_up
+
+
+def test_without_a_gpu_it_is_the_cpu(gpus: Machine, host: Machine) -> None:
+    gpus(0)
+    host(cores=6)
+    assert detect(Settings()) == Device("cpu", "cpu", "float32", 6)
+
+
+def test_an_nvidia_gpu_is_cuda(gpus: Machine) -> None:
+    gpus(1)
+    assert detect(Settings()) == Device("cuda", "cuda:0", "bfloat16", 1)
+
+
+def test_an_amd_gpu_is_rocm_and_called_cuda_by_torch(gpus: Machine) -> None:
+    gpus(1, hip="6.2.41133")
+    assert detect(Settings()) == Device("rocm", "cuda:0", "bfloat16", 1)
+
+
+def test_a_gpu_can_be_left_alone(gpus: Machine) -> None:
+    gpus(1)
+    device = detect(Settings(device="cpu"))
+    assert (device.platform, device.torch_name, device.dtype) == ("cpu", "cpu", "float32")
+
+
+def test_a_gpu_that_is_asked_for_must_be_there(gpus: Machine) -> None:
+    gpus(0)
+    with pytest.raises(DeviceError, match=r"DEVICE=cuda.*no GPU.*DEVICE=cpu"):
+        detect(Settings(device="cuda"))
+
+
+def test_a_gpu_that_is_asked_for_is_taken(gpus: Machine) -> None:
+    gpus(1)
+    assert detect(Settings(device="cuda")).torch_name == "cuda:0"
+
+
+def test_workers_take_gpus_in_turn(gpus: Machine) -> None:
+    gpus(2)
+    settings = Settings(workers=5)
+    names = [detect(settings, worker_index=index).torch_name for index in range(1, 6)]
+    assert names == ["cuda:0", "cuda:1", "cuda:0", "cuda:1", "cuda:0"]
+
+
+def test_a_gpu_that_only_emulates_bfloat16_gets_float16(gpus: Machine) -> None:
+    gpus(1, bf16=False)
+    assert detect(Settings()).dtype == "float16"
+
+
+@pytest.mark.parametrize("count", [0, 1])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_the_data_type_can_be_chosen(gpus: Machine, count: int, dtype: str) -> None:
+    gpus(count)
+    assert detect(Settings.model_validate({"dtype": dtype})).dtype == dtype
+
+
+def test_the_threads_can_be_chosen(gpus: Machine) -> None:
+    gpus(0)
+    assert detect(Settings(cpu_threads=3, workers=4)).threads == 3
+
+
+@pytest.mark.parametrize(
+    ("cores", "cpu", "workers", "share"),
+    [
+        (8, None, 1, 8),
+        (8, None, 3, 2),
+        (8, None, 16, 1),
+        (8, "max 100000", 2, 4),
+        (8, "400000 100000", 1, 4),
+        (8, "150000 100000", 1, 2),
+        (8, "50000 100000", 1, 1),
+        (8, "1600000 100000", 1, 8),
+        (8, "400000 100000", 2, 2),
+        (8, "", 1, 8),
+        (8, "nonsense here now", 1, 8),
+    ],
+)
+def test_cores_are_shared_within_the_containers_limit(
+    host: Machine, cores: int, cpu: str | None, workers: int, share: int
+) -> None:
+    host(cores=cores, cpu=cpu)
+    assert cores_per_worker(workers) == share
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [(None, 16 * GiB), ("max\n", 16 * GiB), (f"{4 * GiB}\n", 4 * GiB), (f"{64 * GiB}", 16 * GiB), ("", 16 * GiB)],
+)
+def test_memory_of_a_cpu_is_the_machines_within_the_containers_limit(
+    host: Machine, limit: str | None, expected: int
+) -> None:
+    host(limit=limit)
+    assert memory_bytes(CPU) == expected
+
+
+@pytest.mark.parametrize("platform", ["cuda", "rocm"])
+def test_memory_of_a_gpu_is_its_own(monkeypatch: pytest.MonkeyPatch, host: Machine, platform: Any) -> None:
+    host(limit=str(GiB))
+    totals = {"cuda:0": 24 * GiB, "cuda:1": 80 * GiB}
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda name: SimpleNamespace(total_memory=totals[str(name)])
+    )
+    assert memory_bytes(Device(platform, "cuda:1", "float16", 1)) == 80 * GiB

@@ -1,0 +1,154 @@
+"""The two spines over a fake model: prompts, equal texts, counts, cuts and refusals."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from errors import InputTooLongError, InvalidRequestError
+from runners.embedding import EmbeddingRunner
+from runners.engine import Engine
+from runners.rerank import CosineReranker, RerankRunner
+from runners.tokenization import Truncation
+from tests.unit.fakes import FakeBackend, letters
+
+WIDTH = 3
+
+
+def engine(backend: FakeBackend) -> Engine:
+    return Engine(letters(8), backend, name="tiny", pad_id=7, max_batch_tokens=64, max_queued_tokens=1000)
+
+
+@pytest.fixture
+def embedder() -> Iterator[EmbeddingRunner]:
+    runner = EmbeddingRunner(engine(FakeBackend()), WIDTH)
+    yield runner
+    runner.engine.close()
+
+
+@pytest.fixture
+def reranker() -> Iterator[RerankRunner]:
+    runner = RerankRunner(engine(FakeBackend(reranker=True)))
+    yield runner
+    runner.engine.close()
+
+
+def expected(text: str, dimensions: int = WIDTH) -> list[float]:
+    """The unit vector that FakeBackend, [CLS] = 100 and [SEP] = 102 make of a text."""
+    vector = np.array([202 + sum(ord(letter) - 96 for letter in text), len(text) + 2, 1])[:dimensions]
+    return (vector / np.sqrt((vector**2).sum())).tolist()  # type: ignore[no-any-return]
+
+
+async def test_texts_to_unit_vectors_in_order(embedder: EmbeddingRunner) -> None:
+    texts = ["a", "abc", "zz", "abc", "a", "hello"]
+    result = await embedder.embed(texts)
+    np.testing.assert_allclose(result.vectors, [expected(text) for text in texts], rtol=1e-6)
+    assert result.prompt_tokens == sum(len(text) + 2 for text in texts)
+    assert result.truncations == []
+
+
+async def test_equal_texts_are_computed_once_and_counted_each(embedder: EmbeddingRunner) -> None:
+    result = await embedder.embed(["abc"] * 50)
+    backend = embedder.engine.backend
+    assert isinstance(backend, FakeBackend)
+    assert sum(len(batch.input_ids) for batch in backend.batches) == 1
+    assert (result.vectors.shape, result.prompt_tokens) == ((50, WIDTH), 250)
+
+
+async def test_a_prompt_stands_before_each_text(embedder: EmbeddingRunner) -> None:
+    prompted = await embedder.embed(["c", "d"], prompt="ab")
+    np.testing.assert_allclose(prompted.vectors, [expected("abc"), expected("abd")], rtol=1e-6)
+    assert prompted.prompt_tokens == 10
+
+
+async def test_fewer_dimensions_are_cut_first_and_normalised_then(embedder: EmbeddingRunner) -> None:
+    result = await embedder.embed(["abc"], dimensions=2)
+    np.testing.assert_allclose(result.vectors, [expected("abc", 2)], rtol=1e-6)
+
+
+@pytest.mark.parametrize("dimensions", [0, -1, WIDTH + 1, 10**9])
+async def test_dimensions_that_the_model_does_not_have(embedder: EmbeddingRunner, dimensions: int) -> None:
+    with pytest.raises(InvalidRequestError, match="between 1 and 3") as raised:
+        await embedder.embed(["a"], dimensions=dimensions)
+    assert raised.value.param == "dimensions"
+
+
+async def test_cut_texts_are_reported_at_every_place(embedder: EmbeddingRunner) -> None:
+    result = await embedder.embed(["a", "abcdefghij", "b", "abcdefghij"])
+    assert result.truncations == [Truncation(1, 12, 8), Truncation(3, 12, 8)]
+    np.testing.assert_allclose(result.vectors[1], expected("abcdef"), rtol=1e-6)
+    assert result.prompt_tokens == 3 + 8 + 3 + 8
+
+
+async def test_too_long_a_text_is_refused_where_cutting_is_forbidden(embedder: EmbeddingRunner) -> None:
+    with pytest.raises(InputTooLongError, match=r"^input\.2 has 12 tokens, .* the model takes 8\.") as raised:
+        await embedder.embed(["a", "b", "abcdefghij"], truncate_inputs=False)
+    assert raised.value.param == "input.2"
+    assert (await embedder.embed(["abcdef"], truncate_inputs=False)).prompt_tokens == 8
+
+
+async def test_a_forward_pass_sees_padding_with_the_models_own_id(embedder: EmbeddingRunner) -> None:
+    await embedder.embed(["a", "bcd"])
+    backend = embedder.engine.backend
+    assert isinstance(backend, FakeBackend)
+    (batch,) = backend.batches
+    assert batch.input_ids.tolist() == [[100, 1, 102, 7, 7], [100, 2, 3, 4, 102]]
+    assert batch.attention_mask.tolist() == [[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]]
+
+
+async def test_pairs_to_scores_in_document_order(reranker: RerankRunner) -> None:
+    documents = ["c", "a", "b", "a"]
+    result = await reranker.rerank("a", documents)
+    logits = [(100 + 1 + 101 + (ord(document) - 96) + 102) / 100 for document in documents]
+    np.testing.assert_allclose(result.raw, logits, rtol=1e-6)
+    np.testing.assert_allclose(result.scores, [1 / (1 + np.exp(-logit)) for logit in logits], rtol=1e-6)
+    assert result.scores.dtype == np.float64
+    assert result.prompt_tokens == 4 * 5
+
+
+async def test_too_long_a_pair_is_cut_or_refused(reranker: RerankRunner) -> None:
+    documents = ["a", "abcdefghij"]
+    result = await reranker.rerank("a", documents)
+    assert result.truncations == [Truncation(1, 14, 8)]
+    with pytest.raises(InputTooLongError, match=r"^documents\.1 has 14 tokens"):
+        await reranker.rerank("a", documents, truncate_inputs=False)
+
+
+async def test_cosine_of_an_embedder_as_score(embedder: EmbeddingRunner) -> None:
+    cosine = CosineReranker(embedder, query_prompt="q", document_prompt="")
+    documents = ["b", "abc"]
+    result = await cosine.rerank("a", documents)
+    query = np.array(expected("qa"))
+    cosines = [float(query @ np.array(expected(document))) for document in documents]
+    np.testing.assert_allclose(result.raw, cosines, rtol=1e-6)
+    np.testing.assert_allclose(result.scores, [(1 + value) / 2 for value in cosines], rtol=1e-6)
+    assert (result.scores <= 1).all()
+    assert result.prompt_tokens == 4 + 3 + 5
+
+
+async def test_cosine_reports_and_refuses_what_is_cut_on_either_side(embedder: EmbeddingRunner) -> None:
+    cosine = CosineReranker(embedder, query_prompt="", document_prompt="")
+    result = await cosine.rerank("abcdefghij", ["a", "abcdefghijk"])
+    assert sorted(result.truncations, key=lambda cut: cut.index) == [Truncation(-1, 12, 8), Truncation(1, 13, 8)]
+    with pytest.raises(InputTooLongError, match=r"^query has 12 tokens"):
+        await cosine.rerank("abcdefghij", ["a"], truncate_inputs=False)
+    with pytest.raises(InputTooLongError, match=r"^documents\.1 has 13 tokens"):
+        await cosine.rerank("a", ["a", "abcdefghijk"], truncate_inputs=False)
+
+
+async def test_requests_share_one_engine_without_mixing(embedder: EmbeddingRunner) -> None:
+    texts = [letter * count for letter in "abcdef" for count in range(1, 6)]
+    results = await asyncio.gather(*(embedder.embed([text]) for text in texts))
+    for text, result in zip(texts, results, strict=True):
+        np.testing.assert_allclose(result.vectors[0], expected(text), rtol=1e-6)
+
+
+async def test_close_frees_the_model() -> None:
+    backend = FakeBackend()
+    running = engine(backend)
+    assert running.queued_tokens == 0
+    running.close()
+    assert backend.closed

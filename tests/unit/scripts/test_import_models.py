@@ -1,0 +1,164 @@
+"""The command line over the import: exit statuses, what it prints for people and for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from errors import ModelUnavailableError
+from models.catalog import ModelSpec
+from models.store import ModelStore, StoredModel
+from scripts import import_models
+from tests.unit.fakes import facts
+
+Run = Callable[..., int]
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelStore:
+    made = ModelStore(tmp_path)
+    monkeypatch.setattr(import_models, "ModelStore", lambda: made)
+    return made
+
+
+class FakeImport:
+    """In place of `import_model`: reports half the bytes and stores an empty model, or fails."""
+
+    def __init__(self) -> None:
+        self.failures: dict[str, str] = {}
+        self.from_dirs: list[Path | None] = []
+
+    def __call__(self, spec: ModelSpec, *, store: ModelStore, progress: Any, from_dir: Any, **_: Any) -> StoredModel:
+        self.from_dirs.append(from_dir)
+        progress(50, 100)
+        if spec.name in self.failures:
+            raise ModelUnavailableError(self.failures[spec.name])
+        return store.register(store.staging(spec), facts(repo=spec.repo), {})
+
+
+@pytest.fixture
+def importing(store: ModelStore, monkeypatch: pytest.MonkeyPatch) -> FakeImport:
+    fake = FakeImport()
+    monkeypatch.setattr(import_models, "import_model", fake)
+    return fake
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_models_are_imported_one_after_the_other(
+    store: ModelStore, importing: FakeImport, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert import_models.main(["--model", "bge-m3", "intfloat/E5-base"]) == 0
+    output = capsys.readouterr().out.splitlines()
+    assert output == [
+        f"BAAI/bge-m3  ->  baai--bge-m3:{'a' * 12}  (0 MB F32)",
+        f"intfloat/e5-base  ->  intfloat--e5-base:{'a' * 12}  (0 MB F32)",
+    ]
+    assert [stored.facts.repo for stored in store.list()] == ["BAAI/bge-m3", "intfloat/e5-base"]
+
+
+def test_json_lines_for_programs(importing: FakeImport, capsys: pytest.CaptureFixture[str]) -> None:
+    importing.failures["e5-base"] = "The Hub is down."
+    assert import_models.main(["--json", "--model", "bge-m3", "e5-base"]) == 1
+    assert lines(capsys) == [
+        {"progress": 0.5},
+        {"stored": f"baai--bge-m3:{'a' * 12}"},
+        {"progress": 0.5},
+        {"error": "The Hub is down."},
+    ]
+
+
+def test_one_failure_does_not_stop_the_others(
+    store: ModelStore, importing: FakeImport, capsys: pytest.CaptureFixture[str]
+) -> None:
+    importing.failures["bge-m3"] = "The Hub is down."
+    assert import_models.main(["--model", "bge-m3", "e5-base"]) == 1
+    assert "The Hub is down." in capsys.readouterr().err
+    assert [stored.facts.repo for stored in store.list()] == ["intfloat/e5-base"]
+
+
+def test_a_folder_is_handed_on(importing: FakeImport) -> None:
+    assert import_models.main(["--model", "bge-m3", "--from-dir", "/data/bge"]) == 0
+    assert importing.from_dirs == [Path("/data/bge")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "bge-m33"], "Did you mean bge-m3"),
+        ([], "name the models with --model"),
+        (["--remove"], "name the models with --model"),
+        (["--from-dir", "/data", "--model", "bge-m3", "e5-base"], "--from-dir takes exactly one --model"),
+    ],
+)
+def test_a_wrong_command_ends_with_2(
+    importing: FakeImport, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert import_models.main(arguments) == 2
+    assert message in capsys.readouterr().err
+    assert import_models.main(["--json", *arguments]) == 2
+    (line,) = lines(capsys)
+    assert message in line["error"]
+    assert importing.from_dirs == []
+
+
+def test_an_unknown_option_ends_with_2(importing: FakeImport, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        import_models.main(["--modle", "bge-m3"])
+    assert raised.value.code == 2
+
+
+@pytest.mark.parametrize(("variable", "value"), [("PORT", "http"), ("EXTRA_CATALOG", "/nowhere/mine.yaml")])
+def test_wrong_settings_end_with_2(
+    importing: FakeImport,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    variable: str,
+    value: str,
+) -> None:
+    monkeypatch.setenv(variable, value)
+    assert import_models.main(["--list"]) == 2
+    assert capsys.readouterr().err.startswith(("PORT: ", "/nowhere/mine.yaml: "))
+
+
+def test_the_list_shows_what_is_stored_and_what_can_be(
+    importing: FakeImport, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import_models.main(["--model", "e5-base"])
+    capsys.readouterr()
+    assert import_models.main(["--list"]) == 0
+    listed = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert listed["e5-base"].endswith(f"stored as intfloat--e5-base:{'a' * 12}")
+    assert listed["bge-m3"].endswith("MB to download")
+
+
+def test_remove_deletes_and_counts(
+    store: ModelStore, importing: FakeImport, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import_models.main(["--model", "e5-base"])
+    capsys.readouterr()
+    assert import_models.main(["--remove", "--model", "e5-base", "bge-m3"]) == 0
+    assert capsys.readouterr().out == "intfloat/e5-base: 1 version removed\nBAAI/bge-m3: 0 versions removed\n"
+    assert store.list() == []
+
+
+def test_all_means_every_model_that_has_weights(store: ModelStore, importing: FakeImport) -> None:
+    assert import_models.main(["--all"]) == 0
+    repos = {spec.repo for spec in import_models.load_catalog() if not spec.forwarded}
+    assert {stored.facts.repo for stored in store.list()} == repos
+
+
+def test_a_real_import_from_the_installed_package(
+    store: ModelStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RERANKER_MODELS_DIR", "/nowhere")
+    assert import_models.main(["--json", "--model", "all-minilm-l6-v2"]) == 0
+    assert list(lines(capsys)[-1]) == ["stored"]
+    (stored,) = store.list()
+    assert stored.facts.dimensions == 384

@@ -1,0 +1,142 @@
+"""scripts/verify_models: a table of what was compared, and an exit status for CI. Nothing is loaded here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from errors import ModelUnavailableError
+from models.catalog import Catalog
+from models.goldens import Golden
+from models.store import ModelStore, StoredModel
+from runners import loading, probe
+from runners.probe import Comparison
+from scripts import verify_models
+from tests.unit.fakes import facts, spec
+
+GOOD, BAD, BROKEN, UNMEASURED, ABSENT = "good", "bad", "broken", "unmeasured", "absent"
+GOLDEN = Golden(
+    model=GOOD, what="rerank_logits", pairs=(("q", "d"),), expected=(1.0,), tolerance=0.02, source="the model card"
+)
+DIFFERENCES = {GOOD: 0.0123, BAD: 0.5}
+HEADER = ["model", "compared", "difference", "tolerance", "verdict"]
+
+
+class FakeStore(ModelStore):
+    """Has every model but one."""
+
+    def find(self, wanted: Any) -> StoredModel | None:
+        return None if wanted.name == ABSENT else StoredModel(f"{wanted.name}:1", Path("/nowhere"), facts())
+
+
+class FakeModel:
+    """A loaded model whose engine is its name."""
+
+    def __init__(self, name: str) -> None:
+        self.engine = SimpleNamespace(name=name)
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture(autouse=True)
+def loaded(monkeypatch: pytest.MonkeyPatch) -> list[FakeModel]:
+    """Every model that was loaded, in a house with four stored models and one that is not."""
+    models: list[FakeModel] = []
+
+    def load_model(wanted: Any, *_: Any) -> FakeModel:
+        if wanted.name == BROKEN:
+            raise ModelUnavailableError("acme/broken is refused: 2 tensors are missing.")
+        models.append(FakeModel(wanted.name))
+        return models[-1]
+
+    def compare(golden: Golden, engine: Any) -> Comparison:
+        return Comparison(golden, DIFFERENCES[engine.name])
+
+    names = (GOOD, BAD, BROKEN, UNMEASURED, ABSENT)
+    catalog = Catalog([spec(name=name, repo=f"acme/{name}", kind="reranker") for name in names])
+    monkeypatch.setattr(verify_models, "load_catalog", lambda *_: catalog)
+    monkeypatch.setattr(verify_models, "ModelStore", FakeStore)
+    monkeypatch.setattr(verify_models, "goldens_of", lambda name: [] if name == UNMEASURED else [GOLDEN])
+    monkeypatch.setattr(loading, "load_model", load_model)
+    monkeypatch.setattr(probe, "compare", compare)
+    return models
+
+
+def rows(capsys: pytest.CaptureFixture[str]) -> list[list[str]]:
+    """The table, with its verdict as one cell."""
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    header, *lines = [line.split(maxsplit=4) for line in captured.out.splitlines()]
+    assert header == HEADER
+    return lines
+
+
+def test_a_right_model_passes(loaded: list[FakeModel], capsys: pytest.CaptureFixture[str]) -> None:
+    assert verify_models.main(["--model", "acme/GOOD"]) == 0
+    assert rows(capsys) == [[GOOD, "rerank_logits", "0.012", "0.02", "pass"]]
+    assert [model.closed for model in loaded] == [True]
+
+
+def test_a_wrong_model_fails_and_the_table_goes_on(loaded: list[FakeModel], capsys: pytest.CaptureFixture[str]) -> None:
+    assert verify_models.main(["--model", BAD, GOOD]) == 1
+    assert rows(capsys) == [
+        [BAD, "rerank_logits", "0.5", "0.02", "FAIL  expected as the model card"],
+        [GOOD, "rerank_logits", "0.012", "0.02", "pass"],
+    ]
+    assert [model.closed for model in loaded] == [True, True]
+
+
+def test_a_model_that_does_not_load_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    assert verify_models.main(["--model", BROKEN, GOOD]) == 1
+    assert [row[-1].split()[0] for row in rows(capsys)] == ["FAIL", "pass"]
+
+
+def test_a_model_without_numbers_is_listed_and_not_loaded(
+    loaded: list[FakeModel], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert verify_models.main(["--model", UNMEASURED]) == 0
+    assert rows(capsys) == [[UNMEASURED, "-", "-", "-", "no golden numbers are published"]]
+    assert loaded == []
+
+
+def test_without_names_every_stored_model_is_verified(capsys: pytest.CaptureFixture[str]) -> None:
+    assert verify_models.main([]) == 1
+    assert [row[0] for row in rows(capsys)] == [GOOD, BAD, BROKEN, UNMEASURED]
+
+
+def test_a_named_model_that_is_not_stored_is_a_failure(
+    loaded: list[FakeModel], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert verify_models.main(["--model", GOOD, ABSENT]) == 1
+    captured = capsys.readouterr()
+    assert captured.err == "not in the model store: absent. Run scripts/import_models.\n"
+    assert captured.out == ""
+    assert loaded == []
+
+
+@pytest.mark.parametrize("names", [["goood"], [GOOD, "no/such"]])
+def test_a_wrong_name_is_a_wrong_command(names: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert verify_models.main(["--model", *names]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("There is no model of that name.")
+    assert captured.out == ""
+
+
+@pytest.mark.parametrize(("name", "value"), [("MEMORY_FRACTION", "2"), ("DTYPE", "int8"), ("DEVICE", "tpu")])
+def test_wrong_settings_are_a_wrong_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert verify_models.main(["--model", GOOD]) == 2
+    assert name in capsys.readouterr().err
+
+
+def test_an_unknown_option_is_a_wrong_command() -> None:
+    with pytest.raises(SystemExit) as raised:
+        verify_models.main(["--frobnicate"])
+    assert raised.value.code == 2

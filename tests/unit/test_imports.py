@@ -1,0 +1,98 @@
+"""The import rule of DESIGN.md: which room may know of what."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.unit.sources import ROOT, at_import_time, imported, parse_file, source_files
+
+FILES = source_files()
+HEAVY = ("torch", "transformers", "safetensors", "sentence_transformers", "tokenizers", "openvino")
+MAY_IMPORT_HEAVY = ("runners/backends", "models/conversion")
+MAY_IMPORT_BENTOML = ("service.py", "api/bento.py", "models/store.py")
+
+each_file = pytest.mark.parametrize("path", FILES, ids=str)
+
+
+def below(path: Path, places: tuple[str, ...]) -> bool:
+    return any(path.is_relative_to(place) for place in places)
+
+
+def packages(names: set[str]) -> set[str]:
+    return {name.split(".")[0] for name in names}
+
+
+def test_the_scan_sees_the_house() -> None:
+    assert {"service.py", "api/bento.py", "models/store.py", "runners/backends/torch.py"} <= set(map(str, FILES))
+    assert "torch" in packages(imported(at_import_time(parse_file(Path("runners/backends/torch.py")))))
+
+
+@each_file
+def test_only_backends_and_conversion_import_torch_at_module_level(path: Path) -> None:
+    if not below(path, MAY_IMPORT_HEAVY):
+        assert packages(imported(at_import_time(parse_file(path)))).isdisjoint(HEAVY)
+
+
+@each_file
+def test_modules_that_import_torch_are_not_imported_at_module_level(path: Path) -> None:
+    """Otherwise the rule above could be walked around through a module that may import torch."""
+    heavy = ("models.conversion", "runners.backends.torch")
+    if not below(path, MAY_IMPORT_HEAVY):
+        names = imported(at_import_time(parse_file(path)))
+        assert not [name for name in names if name.startswith(heavy)]
+
+
+@each_file
+def test_api_never_imports_torch_not_even_inside_a_function(path: Path) -> None:
+    if below(path, ("api",)):
+        assert packages(imported(ast.walk(parse_file(path)))).isdisjoint(HEAVY)
+
+
+@each_file
+def test_runners_know_no_http_and_models_run_nothing(path: Path) -> None:
+    names = packages(imported(ast.walk(parse_file(path))))
+    if below(path, ("runners",)):
+        assert names.isdisjoint({"api", "starlette", "service", "scripts"})
+    if below(path, ("models",)):
+        assert names.isdisjoint({"api", "runners", "starlette", "service", "scripts"})
+    if below(path, ("api",)):
+        assert names.isdisjoint({"service", "scripts"})
+
+
+@each_file
+def test_only_three_files_import_bentoml(path: Path) -> None:
+    if not below(path, MAY_IMPORT_BENTOML):
+        names = packages(imported(ast.walk(parse_file(path))))
+        assert not [name for name in names if name.startswith(("bentoml", "_bentoml"))]
+
+
+@each_file
+def test_only_settings_read_the_environment(path: Path) -> None:
+    if path != Path("settings.py"):
+        tree = parse_file(path)
+        read = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        assert (read | imported(ast.walk(tree))).isdisjoint(
+            {"environ", "environb", "getenv", "getenvb", "os.environ", "os.getenv"}
+        )
+
+
+def test_importing_the_service_imports_no_torch(tmp_path: Path) -> None:
+    """BentoML's supervisor imports it too, and would carry torch's memory for nothing."""
+    code = "import sys, service; print([name for name in sys.modules if name.split('.')[0] in sys.argv[1:]])"
+    environment = {
+        "PATH": os.environ["PATH"],
+        "BENTOML_HOME": str(tmp_path),
+        "BENTOML_DO_NOT_TRACK": "true",
+        "PROMETHEUS_MULTIPROC_DIR": str(tmp_path),
+    }
+    child = subprocess.run(
+        [sys.executable, "-c", code, *HEAVY], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert child.returncode == 0, child.stderr
+    assert child.stdout.strip() == "[]"

@@ -1,0 +1,135 @@
+"""Every option: what the environment says is what `load_settings` returns."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from settings import Settings, SettingsError, load_settings
+
+GIVEN: dict[str, tuple[str, object]] = {
+    "host": ("127.0.0.2", "127.0.0.2"),
+    "port": ("8080", 8080),
+    "workers": ("3", 3),
+    "reranker_model_name": ("bge-reranker-base", "bge-reranker-base"),
+    "embedding_model_name": ("e5-base", "e5-base"),
+    "preload_models": (" e5-base, bge-m3 ,", ("e5-base", "bge-m3")),
+    "extra_catalog": ("/etc/mine.yaml", Path("/etc/mine.yaml")),
+    "reranker_models_dir": ("/data", Path("/data")),
+    "import_on_demand": ("false", False),
+    "hf_endpoint": ("https://hf-mirror.com", "https://hf-mirror.com"),
+    "hf_token": ("hf_x", SecretStr("hf_x")),
+    "device": ("cpu", "cpu"),
+    "backend": ("torch", "torch"),
+    "dtype": ("bfloat16", "bfloat16"),
+    "cpu_threads": ("6", 6),
+    "memory_fraction": ("0.5", 0.5),
+    "idle_unload_s": ("600", 600.0),
+    "cohere_api_key": ("co_x", SecretStr("co_x")),
+    "cohere_base_url": ("https://cohere.example.com", "https://cohere.example.com"),
+    "max_inputs": ("10", 10),
+    "max_documents": ("20", 20),
+    "max_body_bytes": ("1000", 1000),
+    "max_batch_tokens": ("512", 512),
+    "max_queued_tokens": ("9000", 9000),
+    "request_timeout_s": ("2.5", 2.5),
+    "tracing": ("true", True),
+    "access_log": ("1", True),
+}
+
+WRONG = {
+    "host": ["no such host.invalid"],
+    "port": ["0", "65536", "http", "7987.5"],
+    "workers": ["0", "-1", "two"],
+    "import_on_demand": ["maybe"],
+    "device": ["gpu", "CUDA:0"],
+    "backend": ["onnx"],
+    "dtype": ["int8"],
+    "cpu_threads": ["-1"],
+    "memory_fraction": ["0", "1.1"],
+    "idle_unload_s": ["-1"],
+    "max_inputs": ["0"],
+    "max_documents": ["0"],
+    "max_body_bytes": ["0", "64MB"],
+    "max_batch_tokens": ["15"],
+    "max_queued_tokens": ["0"],
+    "request_timeout_s": ["0", "soon"],
+    "tracing": ["2"],
+    "access_log": ["perhaps"],
+}
+
+
+def test_this_file_knows_every_option() -> None:
+    assert set(GIVEN) == set(Settings.model_fields)
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_an_option_changes_the_settings_and_nothing_else(name: str) -> None:
+    text, value = GIVEN[name]
+    changed = load_settings({name.upper(): text})
+    default = load_settings({})
+    assert getattr(changed, name) == value != getattr(default, name)
+    assert changed == default.model_copy(update={name: value})
+
+
+@pytest.mark.parametrize("name", GIVEN)
+@pytest.mark.parametrize("empty", ["", "  "])
+def test_empty_means_the_default(name: str, empty: str) -> None:
+    assert load_settings({name.upper(): empty}) == load_settings({})
+
+
+@pytest.mark.parametrize(("name", "text"), [(name, text) for name, texts in WRONG.items() for text in texts])
+def test_a_wrong_value_names_the_variable(name: str, text: str) -> None:
+    with pytest.raises(SettingsError, match=rf"^{name.upper()}: .+\.$"):
+        load_settings({name.upper(): text})
+
+
+def test_the_defaults_are_those_of_the_specification() -> None:
+    default = load_settings({})
+    assert (default.host, default.port, default.workers) == ("0.0.0.0", 7987, 1)
+    assert default.reranker_model_name == "jinaai/jina-reranker-v2-base-multilingual"
+    assert default.embedding_model_name == "BAAI/bge-m3"
+    assert default.reranker_models_dir == Path("/app/models")
+    assert (default.max_inputs, default.max_documents) == (2048, 1000)
+
+
+def test_a_host_name_becomes_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lookup(host: str, *_: Any, **__: Any) -> list[Any]:
+        assert host == "my-host"
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.1.2.3", 0))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    assert load_settings({"HOST": "my-host"}).host == "10.1.2.3"
+
+
+def test_an_ipv6_address_is_an_address() -> None:
+    assert load_settings({"HOST": "::1"}).host == "::1"
+
+
+def test_other_variables_are_nobodys_business() -> None:
+    assert load_settings({"PATH": "/bin", "port": "1"}) == load_settings({})
+
+
+def test_the_environment_is_read_where_none_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "4321")
+    assert load_settings().port == 4321
+
+
+def test_settings_cannot_be_changed_and_know_no_other_options() -> None:
+    default = load_settings({})
+    with pytest.raises(ValidationError, match="frozen"):
+        default.port = 1  # type: ignore[misc]  # the point of the test
+    with pytest.raises(ValidationError, match="extra"):
+        Settings.model_validate({"prot": 1})
+
+
+def test_a_token_is_not_shown() -> None:
+    assert "secret" not in repr(load_settings({"HF_TOKEN": "hf_secret", "COHERE_API_KEY": "co_secret"}))
+
+
+def test_every_option_says_what_it_is() -> None:
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
