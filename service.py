@@ -22,6 +22,7 @@ from errors import ServiceError
 from models.catalog import load_catalog
 from models.child_import import import_in_child
 from models.store import ModelStore
+from runners.devices import require
 from runners.model_pool import RETRY_FAILED_AFTER_S, ModelPool
 from settings import Settings, load_settings
 
@@ -33,6 +34,7 @@ settings = load_settings()
 catalog = load_catalog(*[settings.extra_catalog] if settings.extra_catalog else [])
 for default in (settings.embedding_model_name, settings.reranker_model_name, *settings.preload_models):
     catalog.get(default)  # a wrong name stops the start, not the first request
+require(settings)
 routes = build_routes()
 
 

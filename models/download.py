@@ -47,6 +47,11 @@ Progress = Callable[[int, int], None]
 """Called with the bytes that are here and the bytes in all."""
 
 
+def local_path(spec: ModelSpec, settings: Settings) -> Path:
+    """The model's folder below RERANKER_MODELS_DIR: `<org>_<name>/`."""
+    return settings.reranker_models_dir / spec.repo.replace("/", "_")
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """A folder that holds one commit of a repository."""
@@ -112,7 +117,7 @@ def download(spec: ModelSpec, folder: Path, settings: Settings, progress: Progre
     except (OSError, ValueError, RuntimeError, httpx2.HTTPError) as error:
         raise ModelUnavailableError(
             f"Downloading {where} failed ({type(error).__name__}). Check the network, HF_ENDPOINT and the proxy "
-            f"variables, or put the files into {settings.reranker_models_dir}."
+            f"variables, or put the files into {local_path(spec, settings)}."
         ) from error
     _verify(spec, folder, {file.rfilename: file.lfs.sha256 for file in info.siblings or [] if file.lfs}, wanted)
     return Snapshot(folder, revision)

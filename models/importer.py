@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from errors import ModelUnavailableError
 from models.catalog import ModelSpec
-from models.download import Progress, Snapshot, download
+from models.download import Progress, Snapshot, download, local_path
 from models.facts import ModelFacts
 from models.files import content_revision
 from models.store import ModelStore, StoredModel, tag_name
@@ -56,18 +56,12 @@ def import_model(
 def _source(
     spec: ModelSpec, settings: Settings, downloads: Path, progress: Progress, from_dir: Path | None
 ) -> Snapshot:
-    for folder in (from_dir, local_folder(spec, settings), packaged_folder(spec)):
+    for folder in (from_dir, local_path(spec, settings), packaged_folder(spec)):
         if folder is not None and (folder / "config.json").is_file():
             return Snapshot(folder, content_revision(folder))
     if from_dir is not None:
         raise ModelUnavailableError(f"{from_dir} holds no config.json; is it a checkpoint's folder?")
     return download(spec, downloads, settings, progress)
-
-
-def local_folder(spec: ModelSpec, settings: Settings) -> Path | None:
-    """The model's folder below RERANKER_MODELS_DIR: `<org>_<name>/`."""
-    folder = settings.reranker_models_dir / spec.repo.replace("/", "_")
-    return folder if folder.is_dir() else None
 
 
 def packaged_folder(spec: ModelSpec) -> Path | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,6 +18,9 @@ Platform = Literal["cuda", "rocm", "cpu"]
 
 class DeviceError(RuntimeError):
     """The settings ask for hardware that is not there."""
+
+
+_NO_GPU = "DEVICE=cuda, but torch sees no GPU. Check the driver and the installed torch, or set DEVICE=cpu."
 
 
 @dataclass(frozen=True)
@@ -30,13 +35,26 @@ class Device:
     """What DTYPE says; None for auto."""
 
 
+def require(settings: Settings) -> None:
+    """DeviceError where DEVICE asks for a GPU and there is none; for the start, before any worker exists.
+
+    Asked of another process, as this one must not import torch.
+    """
+    if settings.device != "cuda":
+        return
+    question = "import sys, torch; sys.exit(0 if torch.cuda.is_available() else 3)"
+    answer = subprocess.run([sys.executable, "-c", question], check=False, capture_output=True)  # noqa: S603
+    if answer.returncode == 3:
+        raise DeviceError(_NO_GPU)
+
+
 def detect(settings: Settings, *, worker_index: int = 1) -> Device:
     """The device of one worker: workers of a host share its GPUs in turn. DeviceError where DEVICE cannot be had."""
     import torch
 
     available = torch.cuda.is_available()
     if settings.device == "cuda" and not available:
-        raise DeviceError("DEVICE=cuda, but torch sees no GPU. Check the driver, or set DEVICE=cpu.")
+        raise DeviceError(_NO_GPU)
     asked = None if settings.dtype == "auto" else settings.dtype
     if settings.device == "cpu" or not available:
         threads = settings.cpu_threads or cores_per_worker(settings.workers)

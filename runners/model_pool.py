@@ -300,4 +300,4 @@ class ModelPool:
 
     def _ready_names(self) -> str:
         names = sorted(model.name for model in self.loaded())
-        return f"Ready now: {', '.join(names)}." if names else "No model is ready now; GET /models lists them."
+        return f"Ready now: {', '.join(names)}." if names else "No other model is in memory now; GET /models lists all."

@@ -9,7 +9,7 @@ from typing import assert_never
 import numpy as np
 from numpy.typing import NDArray
 
-from errors import ModelUnavailableError
+from errors import InternalError, ModelUnavailableError
 from models.catalog import ModelSpec
 from models.goldens import Golden
 from models.store import StoredModel
@@ -98,9 +98,12 @@ def _refuse_strange_numbers(spec: ModelSpec, engine: Engine) -> None:
         sequences, _ = engine.tokenizer.encode_texts(PROBES)
     else:
         sequences, _ = engine.tokenizer.encode_pairs(PROBES[0], PROBES, spec.instruction or "")
-    rows = engine.run_now(sequences)
-    if not np.isfinite(rows).all():
-        raise ModelUnavailableError(f"{spec.repo} is refused: it answers a short text with NaN or infinity.")
+    try:
+        rows = engine.run_now(sequences)
+    except InternalError as error:  # what the engine raises for NaN
+        raise ModelUnavailableError(
+            f"{spec.repo} is refused: it answers a short text with NaN or infinity."
+        ) from error
     if spec.kind == "reranker" and rows.shape[1] != 1:
         raise ModelUnavailableError(f"{spec.repo} is refused: a reranker has one logit, this one has {rows.shape[1]}.")
 

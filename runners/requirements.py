@@ -29,7 +29,7 @@ def obstacle(spec: ModelSpec, device: Device, settings: Settings) -> str | None:
     if needed > budget:
         return (
             f"{spec.name} needs about {needed / 1e9:.1f} GB in {device.dtype}; the budget on {device.torch_name} is "
-            f"{budget / 1e9:.1f} GB (MEMORY_FRACTION). Use a larger machine, or a smaller DTYPE."
+            f"{budget / 1e9:.1f} GB (MEMORY_FRACTION). Use a larger machine or a smaller model."
         )
     return None
 

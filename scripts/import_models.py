@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import signal
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -116,6 +117,7 @@ def _list(catalog: Catalog, store: ModelStore, *, json_lines: bool) -> int:
     for spec in catalog:
         stored = store.find(spec)
         size = f"{spec.download_bytes / 1e6:.0f} MB to download" if spec.download_bytes else "size unknown"
+        size = "forwarded" if spec.forwarded else size
         state = f"stored as {stored.tag}" if stored else size
         event: dict[str, object] = {
             "name": spec.name,
@@ -173,4 +175,5 @@ def _write_json(event: dict[str, object]) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `... | head` ends quietly
     sys.exit(main())

@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     found = [(spec, stored) for spec in specs if (stored := store.find(spec)) is not None]
     missing = [spec.name for spec in specs if options.model and store.find(spec) is None]
     if missing:
-        sys.stderr.write(f"not in the model store: {', '.join(missing)}. Run scripts/import_models.\n")
+        sys.stderr.write(f"not in the model store: {', '.join(missing)}. scripts/import_models --list shows what is.\n")
         return 1
     sys.stdout.write(_ROW.format("model", "compared", "difference", "tolerance", "verdict"))
     verdicts = [_verify(spec, stored, device, settings) for spec, stored in found]

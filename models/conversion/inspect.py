@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from math import prod
 from pathlib import Path
@@ -23,6 +24,9 @@ _POOLING_FLAGS: dict[str, Pooling] = {
     "pooling_mode_mean_tokens": "mean",
     "pooling_mode_lasttoken": "last",
 }
+_LAYERS = ("Transformer", "Pooling", "Dense", "Normalize")
+"""Classes of sentence-transformers that modules.json may name; a class of the repository's own would be code."""
+_FOLDER = re.compile(r"\w[\w.-]*")
 _UNLIMITED = 1_000_000
 _DTYPE_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "U8": 1, "I8": 1, "BOOL": 1}
 
@@ -124,13 +128,16 @@ def _dense_layers(source: Path, spec: ModelSpec) -> tuple[str, ...]:
 
     dense: list[str] = []
     for module in cast(list[dict[str, Any]], json.loads(modules.read_text(encoding="utf-8"))):
-        kind = str(module["type"]).rsplit(".", 1)[-1]
-        if kind == "Dense":
-            dense.append(str(module["path"]))
-        elif kind not in ("Transformer", "Pooling", "Normalize"):
+        package, _, kind = str(module["type"]).rpartition(".")
+        path = str(module["path"])
+        if package.split(".")[0] != "sentence_transformers" or kind not in _LAYERS:
             raise ModelUnavailableError(
-                f"{spec.repo}: modules.json asks for a layer {kind!r}, which is not served here."
+                f"{spec.repo}: modules.json asks for a layer {module['type']!r}, which is not served here."
             )
+        if kind == "Dense":
+            if not _FOLDER.fullmatch(path):  # it is read from and written to
+                raise ModelUnavailableError(f"{spec.repo}: modules.json names {path!r}, which is no folder of its own.")
+            dense.append(path)
     return tuple(dense)
 
 

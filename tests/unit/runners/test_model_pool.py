@@ -275,7 +275,7 @@ async def test_what_this_machine_cannot_serve_is_not_even_imported(house: House)
     house.obstacle = "tiny needs more memory."
     pool = house.pool()
     assert pool.status(TINY) == Status("unavailable", "tiny needs more memory.")
-    with pytest.raises(ModelUnavailableError, match=r"^tiny needs more memory\. No model is ready"):
+    with pytest.raises(ModelUnavailableError, match=r"^tiny needs more memory\. No other model is in memory"):
         await name_of(pool)
     assert house.importer.imports == house.load.loads == []
 

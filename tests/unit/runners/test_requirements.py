@@ -39,7 +39,7 @@ def test_a_model_of_unknown_size_may_try() -> None:
 def test_too_little_memory_names_both_numbers_and_what_to_do() -> None:
     assert why(parameters=2_000_000_000) == (
         "tiny needs about 9.6 GB in float32; the budget on cpu is 9.0 GB (MEMORY_FRACTION). "
-        "Use a larger machine, or a smaller DTYPE."
+        "Use a larger machine or a smaller model."
     )
 
 
