@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
+from pathlib import Path
 from typing import Any, TypeVar
 
+from _bentoml_impl.server import app as app_module
 from _bentoml_impl.server.app import ServiceAppFactory
 from _bentoml_sdk.io_models import IORootModel
 from bentoml import Service
@@ -20,7 +23,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -37,6 +40,8 @@ UNKNOWN_PATH = "/unknown"
 """Metric label of every path that is no route: a scanner must not grow the label set."""
 
 CLIENT_CLOSED_REQUEST = 499
+
+_TAG_MANAGER = re.compile(r"<!-- Google Tag Manager.*?<!-- End Google Tag Manager[^>]*-->", re.DOTALL)
 
 
 class JSONAnswer(IORootModel[dict[str, Any]]):
@@ -75,6 +80,11 @@ class AppFactory(ServiceAppFactory):
             for middleware in kept
         ]
         return [*replaced, Middleware(CatchAllMiddleware)]
+
+    async def index_page(self, _: Request) -> Response:
+        """GET /: BentoML's documentation page without the tag manager that would report each reader to Google."""
+        page = (Path(app_module.__file__).parent / "main-openapi.html").read_text(encoding="utf-8")
+        return HTMLResponse(_TAG_MANAGER.sub("", page))
 
     async def openapi_spec_view(self, _: Request) -> Response:
         """GET /docs.json: every route, also those that BentoML does not know of."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from runners.backends import OutOfMemoryError
 from runners.tokenization import Sequence
 
 CALL_COST_TOKENS = 32
@@ -70,12 +71,15 @@ def collate(sequences: SequenceOf[Sequence], pad_id: int) -> dict[str, Any]:
 def learn_budget(run: Callable[[list[Sequence]], object], text: Sequence, most: int) -> int:
     """Padded tokens of a pass at which throughput stops growing on this device, at most `most`.
 
-    Measured on passes of doubling size, all of one text; ends early where a pass takes long already.
+    Measured on passes of doubling size, all of one text; ends early where a pass takes long or all memory already.
     """
     budget = min(SMALLEST_BUDGET, most)
     speed = _speed(run, text, budget)
     while budget * 2 <= most and budget / speed < LONGEST_TRIAL_S:
-        larger = _speed(run, text, budget * 2)
+        try:
+            larger = _speed(run, text, budget * 2)
+        except OutOfMemoryError:
+            break
         if speed >= KNEE * larger:
             break
         budget, speed = budget * 2, larger

@@ -101,9 +101,7 @@ def _refuse_strange_numbers(spec: ModelSpec, engine: Engine) -> None:
     try:
         rows = engine.run_now(sequences)
     except InternalError as error:  # what the engine raises for NaN
-        raise ModelUnavailableError(
-            f"{spec.repo} is refused: it answers a short text with NaN or infinity."
-        ) from error
+        raise ModelUnavailableError(f"{spec.repo} is refused: it answers a short text with NaN or infinity.") from error
     if spec.kind == "reranker" and rows.shape[1] != 1:
         raise ModelUnavailableError(f"{spec.repo} is refused: a reranker has one logit, this one has {rows.shape[1]}.")
 

@@ -105,9 +105,14 @@ class PlainTokenizer(Protocol):
         """Segment id of a pair's second text."""
         ...
 
+    odd_to_first: bool
+    """Which text of a pair keeps the odd token where both are cut: the first, or the longer one."""
+
 
 class FastTokenizer:
     """`tokenizer.json` through the tokenizers library; safe to call from several threads, as nothing is set."""
+
+    odd_to_first = False
 
     def __init__(self, path: Path) -> None:
         from tokenizers import Tokenizer
@@ -132,6 +137,8 @@ class FastTokenizer:
 
 class JapaneseTokenizer:
     """MeCab words, then WordPiece or characters. MeCab is not thread-safe: one lock around it."""
+
+    odd_to_first = True  # the rule of transformers' tokenizers in Python
 
     def __init__(self, folder: Path) -> None:
         from transformers import BertJapaneseTokenizer
@@ -191,7 +198,7 @@ class TextTokenizer:
         (query_ids, query_exact), *document_ids = self._ids([query, *documents], room)
         sequences, truncations = [], []
         for index, (ids, exact) in enumerate(document_ids):
-            first, second = longest_first(len(query_ids), len(ids), room)
+            first, second = longest_first(len(query_ids), len(ids), room, odd_to_first=self._plain.odd_to_first)
             tokens = len(query_ids) + len(ids)
             if first + second < tokens:
                 truncations.append(Truncation(index, tokens + specials, self.max_tokens, exact and query_exact))
@@ -223,16 +230,19 @@ class TextTokenizer:
         return self._plain.encode([text])[0], True
 
 
-def longest_first(first: int, second: int, room: int) -> tuple[int, int]:
+def longest_first(first: int, second: int, room: int, *, odd_to_first: bool = False) -> tuple[int, int]:
     """Tokens to keep of each text of a pair so that both fit: the longer one is cut first.
 
-    The rule of the tokenizers library (`TruncationStrategy::LongestFirst`), which the reference applies too.
+    The rule of the tokenizers library (`TruncationStrategy::LongestFirst`); with `odd_to_first` that of the
+    tokenizers in Python, which differs by one token where both texts are cut.
     """
     if first + second <= room:
         return first, second
     short, long = sorted((first, second))
     long = short if short > room else max(short, room - short)
     if short + long > room:
+        if odd_to_first:
+            return room - room // 2, room // 2
         short, long = room // 2, room // 2 + room % 2
     return (short, long) if first <= second else (long, short)
 

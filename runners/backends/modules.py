@@ -94,6 +94,7 @@ def _native(folder: Path, spec: ModelSpec, dtype: torch.dtype, attention: str | 
         names = [str(name[0] if isinstance(name, tuple) else name) for name in info.get(what) or ()]
         harmless = spec.kind == "embedding" and what != "mismatched_keys"
         _refuse(spec, what, [name for name in names if not (harmless and _unused(name))])
+    model.config.use_cache = False  # there is no next token: keys and values would be kept for nothing
     module: nn.Module = model
     return module
 

@@ -12,13 +12,14 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import openvino as ov
 import torch
+from torch import nn
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
@@ -61,6 +62,7 @@ def export(folder: Path, spec: ModelSpec, facts: ModelFacts) -> Report:
 def _export(target: Path, folder: Path, spec: ModelSpec, facts: ModelFacts) -> Report:
     register_attention()
     network = load_network(folder, spec, facts, torch.float32, attention=ATTENTION)
+    tabulate_positions(network.body, facts.max_tokens)
     probes = [probe_batch(facts, tokens) for tokens in PROBE_TOKENS if tokens <= facts.max_tokens]
     try:
         _convert(network, probes[0], target)
@@ -89,6 +91,38 @@ def _mask_with_diagonal(*args: Any, **options: Any) -> torch.Tensor | None:
     if mask is None or mask.shape[-1] != mask.shape[-2]:
         return mask
     return mask | torch.eye(mask.shape[-1], dtype=torch.bool, device=mask.device)
+
+
+class PositionTable(nn.Module):
+    """cos and sin of a rotary embedding for every position, from the module that it replaces.
+
+    Frequencies must not be stored in fp16, nor angles computed in bf16: the error grows with the position.
+    """
+
+    def __init__(self, rotary: nn.Module, layer_types: Iterable[str | None], positions: int) -> None:
+        super().__init__()
+        ids, dtype = torch.arange(positions)[None], torch.zeros(1)
+        for name in layer_types:
+            cos, sin = rotary(dtype, ids) if name is None else rotary(dtype, ids, name)
+            self.register_buffer(f"cos_{name}", cos[0])
+            self.register_buffer(f"sin_{name}", sin[0])
+
+    def forward(
+        self, hidden: torch.Tensor, position_ids: torch.Tensor, layer_type: str | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, T) -> (B, T, width of a head) twice."""
+        return self.get_buffer(f"cos_{layer_type}")[position_ids], self.get_buffer(f"sin_{layer_type}")[position_ids]
+
+
+def tabulate_positions(body: nn.Module, positions: int) -> None:
+    """Replace every rotary embedding by its table, apart from those that depend on the length of the text."""
+    for parent in list(body.modules()):
+        for name, module in list(parent.named_children()):
+            if not type(module).__name__.endswith("RotaryEmbedding"):
+                continue
+            kinds = module.rope_type if isinstance(module.rope_type, dict) else {None: module.rope_type}
+            if not {"dynamic", "longrope"} & set(kinds.values()):
+                setattr(parent, name, PositionTable(module, kinds, positions))
 
 
 def probe_batch(facts: ModelFacts, tokens: int) -> Batch:

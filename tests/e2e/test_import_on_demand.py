@@ -1,0 +1,129 @@
+"""A model that is not in the store: fetched once from the Hub while its requests wait, or refused with the reason."""
+
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from tests import tiny
+from tests.e2e.conftest import MODEL, SETTINGS
+from tests.errors import message_of, refused
+from tests.hub_server import HubServer
+from tests.serving import Served, copy_home, serve, until
+
+REPO, NAME = "example/tiny-embedder", "tiny-embedder"
+SECOND_REPO, SECOND_NAME = "example/tiny-reranker", "tiny-reranker"
+CATALOG = f"""
+models:
+  - name: {NAME}
+    repo: {REPO}
+    kind: embedding
+    max_tokens: 512
+  - name: {SECOND_NAME}
+    repo: {SECOND_REPO}
+    kind: reranker
+    max_tokens: 512
+"""
+"""Models of a user's own: the real names have golden numbers that tiny weights cannot give."""
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubServer]:
+    """A Hub with two tiny models in the layout of real repositories."""
+    with HubServer() as server:
+        for repo, original in ((REPO, "intfloat/multilingual-e5-small"), (SECOND_REPO, "BAAI/bge-reranker-base")):
+            server.add(repo, tiny.build(original, tmp_path_factory.mktemp("repository")))
+        yield server
+
+
+@pytest.fixture(scope="module")
+def online(hub: HubServer, imported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The service with that Hub; it wants a model at start whose download hangs until a test lets it go on."""
+    home = copy_home(imported, tmp_path_factory.mktemp("online"))
+    weights = hub.hang("model.safetensors", after_bytes=1000)
+    (home / "catalog.yaml").write_text(CATALOG, encoding="utf-8")
+    asked = {"PRELOAD_MODELS": f"{MODEL},{NAME}", "EXTRA_CATALOG": str(home / "catalog.yaml")}
+    settings = SETTINGS | asked | hub.environment(home / "huggingface")
+    with serve(home, ready="/livez", **settings) as server:
+        try:
+            assert weights.arrived.wait(60)
+            yield server
+        finally:
+            weights.released.set()
+
+
+def state(url: str, name: str) -> dict[str, Any]:
+    """What /models says of one model."""
+    models = httpx.get(f"{url}/models", timeout=30).json()["models"]
+    facts: dict[str, Any] = next(model for model in models if model["id"] == name)
+    return facts
+
+
+def embed(url: str, name: str) -> httpx.Response:
+    """One request that waits for its model."""
+    return httpx.post(f"{url}/v1/embeddings", json={"model": name, "input": f"for {name}"}, timeout=120)
+
+
+def test_one_download_for_all_who_wait(hub: HubServer, online: Served) -> None:
+    facts = until(lambda: (found := state(online.url, NAME))["import_progress"] and found, what="progress")
+    assert facts["state"] == "importing"
+    assert 0 < facts["import_progress"] < 1
+    not_ready = httpx.get(f"{online.url}/readyz")
+    assert not_ready.status_code == 503
+    message_of(not_ready.json())
+    assert embed(online.url, MODEL).status_code == 200  # other models are served meanwhile
+    with ThreadPoolExecutor(20) as pool:
+        waiting = [pool.submit(embed, online.url, NAME) for _ in range(20)]
+        until(lambda: in_progress(online.url) == 20, what="20 waiting requests")
+        assert not any(future.done() for future in waiting)
+        for fault in hub._faults:
+            fault.released.set()
+        answers = [future.result() for future in waiting]
+    assert {answer.status_code for answer in answers} == {200}, answers[0].text
+    vectors = np.asarray([answer.json()["data"][0]["embedding"] for answer in answers])
+    assert_allclose(vectors, np.broadcast_to(vectors[0], vectors.shape), atol=1e-5)
+    files = Counter(hub.downloads)
+    assert files["model.safetensors"] == files["config.json"] == files["tokenizer.json"] == 1
+    assert set(files.values()) == {1}
+    assert not [name for name in files if name.endswith((".onnx", ".xml", ".md", ".bin"))]
+    assert state(online.url, NAME)["state"] == "ready"
+    until(lambda: httpx.get(f"{online.url}/readyz").status_code == 200, what="readiness")
+
+
+def test_another_model_on_first_use(hub: HubServer, online: Served) -> None:
+    assert state(online.url, SECOND_NAME)["state"] == "importable"
+    body = {"model": SECOND_NAME, "query": "q", "documents": ["a", "b"]}
+    answer = httpx.post(f"{online.url}/v1/rerank", json=body, timeout=120)
+    assert answer.status_code == 200, answer.text
+    assert len(answer.json()["results"]) == 2
+
+
+def test_a_model_that_the_hub_does_not_have(online: Served) -> None:
+    message = refused(embed(online.url, "e5-large"), 503, "model_unavailable")
+    assert "intfloat/e5-large" in message
+    assert MODEL in message.rsplit("Ready now:", 1)[1]
+    assert state(online.url, "e5-large")["state"] == "unavailable"
+
+
+def test_a_hub_out_of_reach(served: Served) -> None:
+    response = embed(served.url, "e5-base")
+    message = refused(response, 503, "model_unavailable")
+    assert "HF_ENDPOINT" in message
+    assert f"Ready now: {MODEL}." in message
+    assert int(response.headers["retry-after"]) > 0
+    again = embed(served.url, "e5-base")  # at once, from memory
+    assert message_of(again.json(), "model_unavailable") == message
+    assert "Traceback" not in served.log
+
+
+def in_progress(url: str) -> float:
+    """Requests to /v1/embeddings that wait."""
+    lines = httpx.get(f"{url}/metrics").text.splitlines()
+    running = [line for line in lines if "in_progress" in line and 'endpoint="/v1/embeddings"' in line]
+    return sum(float(line.rsplit(" ", 1)[1]) for line in running)

@@ -1,0 +1,72 @@
+"""schemathesis over the service's own document: no server error, no undocumented status, answers as described.
+
+Without its pytest plugin, which does not know pytest 9.2: one test an operation, the same strategies.
+"""
+
+from typing import Any
+
+import hypothesis
+import pytest
+import schemathesis
+from schemathesis import Case, GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from tests.e2e.conftest import MODEL
+from tests.serving import Served
+
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+SETTINGS = hypothesis.settings(
+    max_examples=40,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(hypothesis.HealthCheck),
+)
+POSTS = ("/v1/embeddings", "/v1/rerank")
+GETS = ("/models", "/v1/models", "/v1/models/{name}", "/health", "/livez", "/readyz", "/metrics")
+
+
+@pytest.fixture(scope="module")
+def document(served: Served) -> Any:
+    """The document as the service serves it."""
+    return schemathesis.openapi.from_url(f"{served.url}/docs.json")
+
+
+def exercise(document: Any, path: str, mode: GenerationMode, *, model: str | None = None) -> None:
+    """Send what the document allows, or does not allow, and check each answer."""
+    operation = document[path]["POST" if path in POSTS else "GET"]
+
+    @SETTINGS
+    @hypothesis.given(case=operation.as_strategy(generation_mode=mode))
+    def check(case: Case) -> None:
+        if model is not None and isinstance(case.body, dict):
+            case.body["model"] = model
+        case.call_and_validate(checks=CHECKS)
+
+    check()
+
+
+def test_every_operation_is_exercised(document: Any) -> None:
+    assert {result.ok().path for result in document.get_all_operations()} == {*POSTS, *GETS}
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+@pytest.mark.parametrize("path", POSTS)
+def test_requests_with_a_model_that_exists(document: Any, path: str, mode: GenerationMode) -> None:
+    exercise(document, path, mode, model=MODEL)
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+@pytest.mark.parametrize("path", POSTS)
+def test_requests_with_any_model(document: Any, path: str, mode: GenerationMode) -> None:
+    exercise(document, path, mode)
+
+
+@pytest.mark.parametrize("path", GETS)
+def test_questions(document: Any, path: str) -> None:
+    exercise(document, path, GenerationMode.POSITIVE)

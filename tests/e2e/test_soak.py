@@ -1,0 +1,19 @@
+"""A short run of soak.py: under 64 connections nothing but answers. The full minute is for people."""
+
+import json
+import subprocess
+import sys
+
+from tests.e2e import soak
+from tests.serving import ROOT, Served
+
+
+def test_nothing_is_refused_under_load(served: Served) -> None:
+    (worker,) = served.workers()
+    options = ["--url", served.url, "--seconds", "10", "--pid", str(worker.pid)]
+    command = [sys.executable, "-m", "tests.e2e.soak", *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    report = json.loads(done.stdout)
+    assert soak.failures(report) == 0, report
+    assert report["requests"] > soak.CONNECTIONS
+    assert report["livez_polls"] > 100

@@ -1,0 +1,206 @@
+"""Somebody else's numbers for a checkpoint's original folder.
+
+sentence-transformers where it can read the folder, the float64 definitions of tests/references where only remote
+code of another time could, and the model card's own lines for the reranker that is asked in words.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+import transformers
+from numpy.testing import assert_allclose
+from sentence_transformers import CrossEncoder, SentenceTransformer
+
+from models.catalog import ModelSpec
+from tests.integration.architectures.workshop import QUERY, Floats, Model, served
+from tests.integration.reference import PROCESSOR_FIXES
+from tests.references import gte_new, jina_bert, jina_v2_flash, last_token, nv_embed, reading
+from tests.tiny import corpus
+
+ATOL = 1e-5
+CLEARLY = 0.01
+"""A thousand times the tolerance: what a missing fix must change at least."""
+TEXTS = [*corpus.ENGLISH[:4], *corpus.JAPANESE[1:5], "ＡＢＣ ｆｕｌｌ－ｗｉｄｔｈ １２３"]
+UNLIMITED = 1_000_000
+BATCH_ITEMS = 4
+"""Small batches of like lengths: less padding."""
+JUDGE = (
+    "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct "
+    'provided. Note that the answer can only be "yes" or "no".<|im_end|>\n<|im_start|>user\n'
+)
+ANSWER = "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
+TASK = "Given a web search query, retrieve relevant passages that answer the query"
+
+
+class Reference(Protocol):
+    """Whose numbers ours must equal."""
+
+    def tokens(self, text: str) -> int:
+        """Tokens of the text, or of the query and the text, special ones included, nothing cut."""
+        ...
+
+    def numbers(self, texts: Sequence[str], max_tokens: int, *, prompt: str = "", query: str = QUERY) -> Floats:
+        """Unit vectors (N, D), or logits (N,) of the texts as documents for the query."""
+        ...
+
+
+class Embedder:
+    """sentence-transformers' SentenceTransformer in float32, with the tokenizer fixes that MODELS.md names."""
+
+    def __init__(self, repo: str, folder: Path) -> None:
+        fixes = PROCESSOR_FIXES.get(repo)
+        self._model = SentenceTransformer(
+            str(folder), device="cpu", model_kwargs={"dtype": torch.float32}, processor_kwargs=fixes
+        )
+
+    def tokens(self, text: str) -> int:
+        self._model.max_seq_length = UNLIMITED
+        return int(self._model.preprocess([text])["attention_mask"].sum())
+
+    def numbers(self, texts: Sequence[str], max_tokens: int, *, prompt: str = "", query: str = QUERY) -> Floats:
+        self._model.max_seq_length = max_tokens
+        prompted = [prompt + text for text in texts]
+        return np.asarray(
+            self._model.encode(prompted, normalize_embeddings=True, batch_size=BATCH_ITEMS, show_progress_bar=False)
+        )
+
+
+class Reranker:
+    """sentence-transformers' CrossEncoder in float32; `fixed` false leaves the tokenizer as transformers 5 has it."""
+
+    def __init__(self, repo: str, folder: Path, *, fixed: bool = True) -> None:
+        self._model = CrossEncoder(
+            str(folder),
+            device="cpu",
+            model_kwargs={"dtype": torch.float32},
+            processor_kwargs=PROCESSOR_FIXES.get(repo) if fixed else None,
+        )
+
+    def tokens(self, text: str) -> int:
+        self._model.max_seq_length = UNLIMITED
+        return int(self._model.preprocess([(QUERY, text)])["attention_mask"].sum())
+
+    def numbers(self, texts: Sequence[str], max_tokens: int, *, prompt: str = "", query: str = QUERY) -> Floats:
+        self._model.max_seq_length = max_tokens
+        pairs = [(query, text) for text in texts]
+        return np.asarray(
+            self._model.predict(
+                pairs, activation_fn=torch.nn.Identity(), batch_size=BATCH_ITEMS, show_progress_bar=False
+            )
+        )
+
+
+class PublishedEmbedder:
+    """A float64 definition of tests/references, which puts the prompt before the text by itself."""
+
+    def __init__(self, repo: str, folder: Path) -> None:
+        self._definition = PUBLISHED_EMBEDDERS[repo]
+        self._folder = folder
+
+    def tokens(self, text: str) -> int:
+        plain = reading.plain_ids(reading.read_tokenizer(self._folder), text)
+        return len(plain) + 2  # both models open with <s> and close with </s>
+
+    def numbers(self, texts: Sequence[str], max_tokens: int, *, prompt: str = "", query: str = QUERY) -> Floats:
+        return self._definition(self._folder, list(texts), instruction=prompt, max_tokens=max_tokens)
+
+
+class PublishedReranker:
+    """A float64 definition of tests/references for RoBERTa's pair template."""
+
+    def __init__(self, repo: str, folder: Path) -> None:
+        self._definition = PUBLISHED_RERANKERS[repo]
+        self._folder = folder
+
+    def tokens(self, text: str) -> int:
+        tokenizer = reading.read_tokenizer(self._folder)
+        return len(reading.roberta_pair_ids(tokenizer, (QUERY, text), UNLIMITED))
+
+    def numbers(self, texts: Sequence[str], max_tokens: int, *, prompt: str = "", query: str = QUERY) -> Floats:
+        return self._definition(self._folder, [(query, text) for text in texts], max_tokens)
+
+
+class YesOrNo:
+    """The model card of Qwen3-Reranker: format_instruction, process_inputs and compute_logits, in float32."""
+
+    def __init__(self, folder: Path) -> None:
+        self._tokenizer = transformers.AutoTokenizer.from_pretrained(folder, padding_side="left")
+        self._model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+        self._prefix = self._tokenizer.encode(JUDGE, add_special_tokens=False)
+        self._suffix = self._tokenizer.encode(ANSWER, add_special_tokens=False)
+        self._answers = [self._tokenizer.convert_tokens_to_ids(word) for word in ("no", "yes")]
+
+    def tokens(self, text: str) -> int:
+        return len(self._ids(QUERY, text, UNLIMITED))
+
+    def numbers(self, texts: Sequence[str], max_tokens: int, *, prompt: str = "", query: str = QUERY) -> Floats:
+        chances = self.chances(texts, max_tokens, query=query)
+        return np.log(chances / (1 - chances))
+
+    @torch.no_grad()
+    def chances(self, texts: Sequence[str], max_tokens: int, *, query: str = QUERY) -> Floats:
+        """p(yes) among yes and no at the last token: (N,)."""
+        rows = [self._ids(query, text, max_tokens) for text in texts]
+        inputs = self._tokenizer.pad({"input_ids": rows}, padding=True, return_tensors="pt")
+        last = self._model(**inputs).logits[:, -1, self._answers].double()
+        return np.asarray(torch.nn.functional.log_softmax(last, dim=1)[:, 1].exp())
+
+    def _ids(self, query: str, text: str, max_tokens: int) -> list[int]:
+        body = f"<Instruct>: {TASK}\n<Query>: {query}\n<Document>: {text}"
+        room = max_tokens - len(self._prefix) - len(self._suffix)
+        return [*self._prefix, *self._tokenizer.encode(body, add_special_tokens=False)[:room], *self._suffix]
+
+
+PUBLISHED_EMBEDDERS = {
+    "nvidia/NV-Embed-v2": nv_embed.embeddings,
+    "intfloat/e5-mistral-7b-instruct": last_token.embeddings,
+}
+PUBLISHED_RERANKERS = {
+    "jinaai/jina-reranker-v2-base-multilingual": jina_v2_flash.logits,
+    "Alibaba-NLP/gte-multilingual-reranker-base": gte_new.logits,
+    "jinaai/jina-reranker-v1-turbo-en": jina_bert.logits,
+}
+
+
+def reference_for(spec: ModelSpec, folder: Path) -> Reference:
+    """The reference that can read this folder; what it warns of is its own affair."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if spec.scoring:
+            return YesOrNo(folder)
+        if spec.repo in PUBLISHED_EMBEDDERS:
+            return PublishedEmbedder(spec.repo, folder)
+        if spec.repo in PUBLISHED_RERANKERS:
+            return PublishedReranker(spec.repo, folder)
+        return Embedder(spec.repo, folder) if spec.kind == "embedding" else Reranker(spec.repo, folder)
+
+
+def text_of(reference: Reference, tokens: int) -> str:
+    """Different words, so that a cut at a wrong place is seen, that come to exactly so many tokens."""
+    pool = ["a", "the", "is", "of", "and", "in", "to", "planet", "red", "for", "with", "what", "that", "are", "its"]
+    alone = reference.tokens("a")
+    single = [word for word in pool if reference.tokens(f"a {word}") == alone + 1]
+    assert len(single) > 2
+    count = tokens - alone + 1
+    text = " ".join(["a", *(single[(index * index) % len(single)] for index in range(1, count))])
+    assert reference.tokens(text) == tokens
+    return text
+
+
+def apart(first: Floats, second: Floats) -> float:
+    """The largest difference."""
+    return float(np.abs(first - second).max())
+
+
+async def assert_right(model: Model, texts: Sequence[str] = TEXTS) -> Floats:
+    """The served numbers for these short texts, which must be the reference's."""
+    got = await served(model, texts)
+    expected = reference_for(model.spec, model.original).numbers(texts, min(512, model.stored.facts.max_tokens))
+    assert_allclose(got, expected, rtol=0, atol=ATOL * max(1.0, float(np.abs(expected).max())))
+    return got

@@ -1,0 +1,172 @@
+"""Every model of the catalogue: import, load and compute equal an independent reference to 1e-5 in float32.
+
+Logits are not confined to 1, so theirs is 1e-5 of the largest logit where that is greater than 1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from errors import InputTooLongError
+from models.prompts import choose_prompt
+from runners.embedding import EmbeddingResult, EmbeddingRunner
+from runners.model_pool import LoadedModel
+from runners.rerank import RerankResult
+from runners.tokenization import Truncation
+from tests import tiny
+from tests.integration.architectures.reference import Reference, YesOrNo, reference_for, text_of
+from tests.integration.architectures.workshop import CATALOG, QUERY, Floats, Model, Workshop, answer, numbers
+from tests.tiny import corpus
+
+ATOL = 1e-5
+LONG = 8192
+TRUE_LIMITS = {
+    "luke-japanese-base": 80,
+    "all-minilm-l6-v2": 256,
+    "all-mpnet-base-v2": 384,
+    "jina-reranker-v2-multilingual": 1024,
+    "embeddinggemma-300m": 2048,
+    "e5-mistral-7b": 4096,
+    **dict.fromkeys(("bge-m3", "japanese-bge-v2-m3", "bge-reranker-v2-m3", "snowflake-arctic-embed-l-v2.0"), LONG),
+    **dict.fromkeys(("gte-multilingual-reranker", "jina-reranker-turbo", "ruri-v3-reranker-310m"), LONG),
+    **dict.fromkeys((f"ruri-v3-{size}" for size in ("30m", "70m", "130m", "310m")), LONG),
+    **dict.fromkeys((f"japanese-reranker-{size}-v2" for size in ("tiny", "xsmall", "small", "base")), LONG),
+    **dict.fromkeys(("gte-modernbert-base", "gte-reranker-modernbert-base", "granite-embedding-english-r2"), LONG),
+    **dict.fromkeys((f"granite-embedding-{size}-multilingual-r2" for size in ("97m", "311m")), LONG),
+    **dict.fromkeys(("nv-embed-v2", "qwen3-embedding-0.6b", "qwen3-reranker-0.6b"), 32768),
+}
+"""Section 2 of MODELS.md; every other model takes 512 tokens."""
+AFFORDABLE_TOKENS = 1024
+LOWERED_TOKENS = 300
+"""Where the true limit costs too much. More than half of embeddinggemma's window and twice ModernBERT's."""
+NAMES = [spec.name for spec in CATALOG if not spec.forwarded]
+SHORT = [
+    "Mars is red.",
+    "火星は赤い惑星です。",
+    "ＡＢＣ ｆｕｌｌ－ｗｉｄｔｈ １２３ ①㈱ ｶﾀｶﾅ",
+    "a",
+    "The planet 火星 is ２２５ million km away, 遠い! 😀 naïve façade",
+    " ".join(corpus.ENGLISH[:4]) + "".join(corpus.JAPANESE[:3]),
+]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model in memory, its reference, texts of every length, and what both make of them."""
+
+    model: Model
+    loaded: LoadedModel
+    reference: Reference
+    limit: int
+    texts: list[str]
+    counts: list[int]
+    expected: Floats
+    result: EmbeddingResult | RerankResult
+
+
+def assert_equal(got: Floats, expected: Floats) -> None:
+    """Within 1e-5, of the largest number where it is greater than 1."""
+    assert np.isfinite(expected).all()
+    assert_allclose(got, expected, rtol=0, atol=ATOL * max(1.0, float(np.abs(expected).max())))
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def case(request: pytest.FixtureRequest, workshop: Workshop) -> Iterator[Case]:
+    """Each model after its real import, at its true limit where that is affordable."""
+    model = workshop.model(request.param)
+    limit = model.stored.facts.max_tokens
+    limit = limit if limit <= AFFORDABLE_TOKENS else LOWERED_TOKENS
+    reference = reference_for(model.spec, model.original)
+    lengths = (limit, limit + 1, limit + 10_000)
+    texts = [*SHORT, "".join(corpus.JAPANESE) * 8, *(text_of(reference, length) for length in lengths)]
+    counts = [reference.tokens(text) for text in texts]
+    with model.running(max_tokens=limit) as loaded:
+        result = asyncio.run(answer(loaded, texts))
+        yield Case(model, loaded, reference, limit, texts, counts, reference.numbers(texts, limit), result)
+
+
+def test_every_model_with_weights_has_a_tiny_checkpoint() -> None:
+    assert {CATALOG.get(name).repo for name in NAMES} <= tiny.BUILDERS.keys()
+
+
+def test_the_limit_is_the_true_one(case: Case) -> None:
+    assert case.model.stored.facts.max_tokens == TRUE_LIMITS.get(case.model.spec.name, 512)
+
+
+def test_numbers_equal_the_reference(case: Case) -> None:
+    assert_equal(numbers(case.result), case.expected)
+    if isinstance(case.result, RerankResult):
+        chances = 1 / (1 + np.exp(-case.expected.astype(np.float64)))
+        assert_allclose(case.result.scores, chances, rtol=0, atol=ATOL)
+
+
+def test_the_reference_tells_these_texts_apart(case: Case) -> None:
+    """Else equal numbers would prove nothing."""
+    whole = case.expected[:-2]  # the last two are the one before them, cut
+    for index in range(len(whole)):
+        others = np.delete(whole, index, axis=0)
+        assert np.abs(others - whole[index]).reshape(len(others), -1).max(axis=1).min() > 5 * ATOL
+
+
+def test_truncation_is_reported_with_the_references_counts(case: Case) -> None:
+    assert case.counts[-3:] == [case.limit, case.limit + 1, case.limit + 10_000]
+    assert case.result.truncations == [
+        Truncation(index, count, case.limit) for index, count in enumerate(case.counts) if count > case.limit
+    ]
+    assert case.result.prompt_tokens == sum(min(count, case.limit) for count in case.counts)
+
+
+async def test_a_text_beyond_the_limit_is_refused_where_truncation_is_forbidden(case: Case) -> None:
+    fitting, one_more, many_more = case.texts[-3:]
+    assert not (await answer(case.loaded, [fitting], truncate_inputs=False)).truncations
+    for text, count in ((one_more, case.limit + 1), (many_more, case.limit + 10_000)):
+        with pytest.raises(InputTooLongError, match=f" {count} tokens.* takes {case.limit}") as caught:
+            await answer(case.loaded, [fitting, text], truncate_inputs=False)
+        assert str(caught.value.param).endswith(".1")
+
+
+async def test_neighbours_and_order_do_not_matter(case: Case) -> None:
+    together = numbers(case.result)
+    assert_equal(numbers(await answer(case.loaded, case.texts[::-1]))[::-1], together)
+    for text, expected in zip(case.texts[::2], together[::2], strict=True):
+        assert_equal(numbers(await answer(case.loaded, [text]))[0], expected)
+
+
+async def test_what_stands_before_a_text(case: Case) -> None:
+    """An embedder's prompt; a reranker's query that is too long itself."""
+    runner = case.loaded.runner
+    await (_prompt(case, runner) if isinstance(runner, EmbeddingRunner) else _long_query(case))
+
+
+async def _prompt(case: Case, runner: EmbeddingRunner) -> None:
+    """NV-Embed leaves it out of the pooling, all others read it as text."""
+    prompt = choose_prompt(case.model.spec, input_type="query") or "query: "
+    texts = [text for text in case.texts if text != "a"]  # see references/nv_embed.py: nothing would be left of it
+    vectors = (await runner.embed(texts, prompt=prompt)).vectors
+    assert_equal(vectors, case.reference.numbers(texts, case.limit, prompt=prompt))
+    assert np.abs(vectors - (await runner.embed(texts)).vectors).max() > 1e-3
+
+
+async def _long_query(case: Case) -> None:
+    """So many tokens fit that both sides get the same: of an odd number, Python tokenizers cut another one."""
+    query = " ".join([QUERY, *corpus.ENGLISH, *corpus.JAPANESE]) * 2
+    texts = [*SHORT, case.texts[-3], case.texts[-1]]
+    limit = 201
+    with case.model.running(max_tokens=limit) as loaded:
+        result = await answer(loaded, texts, query=query)
+    assert_equal(numbers(result), case.reference.numbers(texts, limit, query=query))
+    assert [cut.index for cut in result.truncations] == list(range(len(texts)))
+
+
+async def test_yes_or_no_is_a_chance(workshop: Workshop) -> None:
+    model = workshop.model("qwen3-reranker-0.6b")
+    with model.running() as loaded:
+        result = await answer(loaded, SHORT)
+    assert isinstance(result, RerankResult)
+    assert_allclose(result.scores, YesOrNo(model.original).chances(SHORT, 8192), rtol=0, atol=ATOL)

@@ -1,0 +1,184 @@
+"""The silent failures of MODELS.md, sections 1 to 3: plausible numbers, no error, all wrong.
+
+Each test shows the right answer and that taking the fix away gives a clearly different one.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from numpy.testing import assert_allclose
+from torch import nn
+
+from errors import ModelUnavailableError
+from models.conversion import gte
+from runners.embedding import EmbeddingRunner
+from runners.model_pool import LoadedModel
+from runners.rerank import RerankRunner
+from tests.integration.architectures.reference import ATOL, CLEARLY, PUBLISHED_EMBEDDERS, TEXTS, apart, assert_right
+from tests.integration.architectures.workshop import DEVICE, QUERY, Workshop, answer, numbers, served
+from tests.references import jina_bert
+
+HALF = [
+    *("ruri-base", "mxbai-embed-large", "mxbai-rerank-large", "gte-multilingual-reranker", "gte-modernbert-base"),
+    *("jina-reranker-v2-multilingual", "jina-reranker-turbo", "nv-embed-v2", "e5-mistral-7b"),
+    *("qwen3-embedding-0.6b", "qwen3-reranker-0.6b"),
+]
+PICKLES = ["bge-m3", "bce-reranker-base_v1", "japanese-simcse-large", "luke-japanese-base"]
+CODE = ["jina-reranker-v2-multilingual", "jina-reranker-turbo", "nv-embed-v2"]
+
+
+def floating_types(loaded: LoadedModel) -> set[torch.dtype]:
+    """Of every parameter and buffer of the module that the backend holds."""
+    assert loaded.engine is not None
+    held = [part for part in vars(loaded.engine.backend).values() if isinstance(part, nn.Module)]
+    tensors = [tensor for module in held for tensor in (*module.parameters(), *module.buffers())]
+    return {tensor.dtype for tensor in tensors if tensor.is_floating_point()}
+
+
+# ------------------------------------------------------------------ weights
+
+
+@pytest.mark.parametrize("name", HALF)
+async def test_half_precision_files_are_computed_in_float32_on_a_cpu(name: str, workshop: Workshop) -> None:
+    """transformers 5 takes the file's type where none is given: section 1, point 4."""
+    model = workshop.model(name)
+    assert model.stored.facts.weight_dtype in ("F16", "BF16")
+    with model.running() as loaded:
+        assert floating_types(loaded) == {torch.float32}
+    right = await assert_right(model)
+    with model.running(replace(DEVICE, dtype="bfloat16")) as loaded:
+        assert torch.bfloat16 in floating_types(loaded)
+        assert apart(numbers(await answer(loaded, TEXTS)), right) > 10 * ATOL
+
+
+def test_without_a_dtype_transformers_loads_half_precision(workshop: Workshop) -> None:
+    """What the test above guards against; when this one fails, the guard may go."""
+    folder = workshop.model("gte-modernbert-base").stored.folder
+    bare = transformers.AutoModel.from_pretrained(folder)
+    assert {parameter.dtype for parameter in bare.parameters()} == {torch.float16}
+
+
+def test_jina_turbo_is_not_loaded_as_plain_bert(workshop: Workshop) -> None:
+    """It says `bert`: transformers fills the missing tensors with noise. Section 3.3."""
+    with pytest.raises(ModelUnavailableError, match=r"cannot be loaded|is refused|must be a classifier"):
+        workshop.model("jina-reranker-turbo", conversion="native")
+
+
+def test_jina_turbo_as_plain_bert_would_answer_noise(workshop: Workshop) -> None:
+    """Why the import refuses: two loads of the same file disagree with each other."""
+    original = workshop.original("jina-reranker-turbo")
+    ids = torch.tensor([[0, 9, 8, 7, 2]])
+    logits = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        loaded = transformers.BertForSequenceClassification.from_pretrained(original, num_labels=1).float().eval()
+        with torch.no_grad():
+            logits.append(float(loaded(input_ids=ids).logits[0, 0]))
+    assert abs(logits[0] - logits[1]) > 1e-3
+
+
+async def test_jina_turbo_halves_the_odd_slopes(workshop: Workshop) -> None:
+    """Twelve heads are no power of two: the authors' slopes are not those of the ALiBi paper."""
+    model = workshop.model("jina-reranker-turbo")
+    pairs = [(QUERY, text) for text in TEXTS]
+    right = await served(model, TEXTS)
+    assert_allclose(right, jina_bert.logits(model.original, pairs, 512), rtol=0, atol=ATOL)
+    assert apart(right, jina_bert.logits(model.original, pairs, 512, slopes="paper")) > CLEARLY
+
+
+async def test_gte_scales_its_rotary_frequencies_twice(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The larger base alone is the native class's default, and wrong: section 3.2."""
+    model = workshop.model("gte-multilingual-reranker")
+    right = await assert_right(model)
+    theta_alone = {"rope_type": "default", "rope_theta": 160_000.0}
+    monkeypatch.setattr(gte, "rope_parameters", lambda _config: theta_alone)
+    unfixed = workshop.model("gte-multilingual-reranker", note="theta alone")
+    assert json.loads((unfixed.stored.folder / "config.json").read_text())["rope_parameters"] == theta_alone
+    assert apart(await served(unfixed, TEXTS), right) > CLEARLY
+
+
+async def test_dense_layers_follow_the_pooling(workshop: Workshop) -> None:
+    """embeddinggemma without its two Dense layers still has vectors of the right width."""
+    model = workshop.model("embeddinggemma-300m")
+    assert model.stored.facts.dense == ("2_Dense", "3_Dense")
+    right = await assert_right(model)
+    unfixed = await served(model, TEXTS, dense=())
+    assert unfixed.shape == right.shape
+    assert apart(unfixed, right) > CLEARLY
+
+
+@pytest.mark.parametrize("name", ["bge-m3", "gte-modernbert-base", "e5-mistral-7b"])
+async def test_pooling_is_the_repositorys_own(name: str, workshop: Workshop) -> None:
+    model = workshop.model(name)
+    right = await assert_right(model)
+    assert apart(await served(model, TEXTS, pooling="mean"), right) > CLEARLY
+
+
+async def test_nv_embed_leaves_the_instruction_out_of_the_pooling(workshop: Workshop) -> None:
+    model = workshop.model("nv-embed-v2")
+    prompt = "Instruct: Given a question, retrieve passages that answer the question\nQuery: "
+    right = PUBLISHED_EMBEDDERS[model.spec.repo](model.original, TEXTS, instruction=prompt, max_tokens=512)
+    vectors = []
+    for mask_prompt in (True, False):
+        with model.running(mask_prompt=mask_prompt) as loaded:
+            assert isinstance(loaded.runner, EmbeddingRunner)
+            vectors.append((await loaded.runner.embed(TEXTS, prompt=prompt)).vectors)
+    assert_allclose(vectors[0], right, rtol=0, atol=ATOL)
+    assert apart(vectors[1], right) > CLEARLY
+
+
+async def test_nv_embed_reads_in_both_directions(workshop: Workshop) -> None:
+    """As the causal Mistral that its weights would also fit it gives other vectors."""
+    model = workshop.model("nv-embed-v2")
+    right = await assert_right(model)
+    causal = torch.triu(torch.full((1, 1, 512, 512), torch.finfo(torch.float32).min), diagonal=1)
+    forward = transformers.MistralModel.forward
+
+    def masked(self: Any, *, attention_mask: torch.Tensor, **inputs: Any) -> Any:
+        length = attention_mask.shape[-1]
+        return forward(self, attention_mask=attention_mask.minimum(causal[..., :length, :length]), **inputs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(transformers.MistralModel, "forward", masked)
+        assert apart(await served(model, TEXTS), right) > CLEARLY
+
+
+async def test_a_reranker_that_is_asked_in_words_gets_its_template(workshop: Workshop) -> None:
+    """The bare query and document give a score, too: section 4."""
+    model = workshop.model("qwen3-reranker-0.6b")
+    right = await assert_right(model)
+    assert model.spec.scoring is not None
+    bare = model.spec.scoring.model_copy(update={"prefix": "", "body": "{instruction}{query}{document}"})
+    unfixed = workshop.model("qwen3-reranker-0.6b", scoring=bare)
+    assert apart(await served(unfixed, TEXTS), right) > CLEARLY
+    with model.running() as loaded:
+        assert loaded.engine is not None
+        other = RerankRunner(loaded.engine, "Find the opposite")
+        assert apart((await other.rerank(QUERY, TEXTS)).raw, right) > CLEARLY
+
+
+# ------------------------------------------------------------------ files
+
+
+@pytest.mark.parametrize("name", [*PICKLES, *CODE])
+def test_only_safetensors_json_and_vocabularies_are_stored(name: str, workshop: Workshop) -> None:
+    model = workshop.model(name)
+    before = {path.suffix for path in model.original.iterdir()}
+    assert before & {".bin", ".py"}
+    stored = [path for path in model.stored.folder.rglob("*") if path.is_file()]
+    assert {path.suffix for path in stored} <= {".json", ".safetensors", ".txt", ".yaml"}
+    assert any(path.suffix == ".safetensors" for path in stored)
+    assert "auto_map" not in json.loads((model.stored.folder / "config.json").read_text())
+
+
+@pytest.mark.parametrize("name", PICKLES)
+async def test_pickled_tensors_become_the_same_safetensors(name: str, workshop: Workshop) -> None:
+    model = workshop.model(name)
+    assert not list(model.original.glob("*.safetensors"))
+    await assert_right(model)

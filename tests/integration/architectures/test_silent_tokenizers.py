@@ -1,0 +1,200 @@
+"""The silent failures of MODELS.md that lie in tokenizers: wrong ids, lost segments, limits two tokens too long.
+
+Each test shows the right ids or numbers, and that taking the fix away gives clearly different ones.
+"""
+
+from __future__ import annotations
+
+import random
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import sentencepiece
+import transformers
+from tokenizers import Tokenizer
+
+from models.catalog import Tokenizer as Rules
+from models.store import ModelStore
+from runners.tokenization import TextTokenizer, load_tokenizer
+from tests.integration.architectures.reference import ATOL, CLEARLY, TEXTS, Reranker, apart, assert_right
+from tests.integration.architectures.workshop import (
+    CATALOG,
+    QUERY,
+    Model,
+    Workshop,
+    answer,
+    import_folder,
+    numbers,
+    served,
+)
+from tests.tiny import corpus
+
+FULL_WIDTH = "ＡＢＣ ｆｕｌｌ－ｗｉｄｔｈ １２３"
+UNKNOWN_XLMR = 3
+TABLES_OF_514 = ["multilingual-e5-base", "bge-reranker-base", "luke-japanese-base", "all-mpnet-base-v2"]
+THREADS = 8
+
+
+def tokenizer_of(model: Model) -> TextTokenizer:
+    return load_tokenizer(model.stored.folder, model.spec, model.stored.facts)
+
+
+def ids(model: Model, text: str) -> list[int]:
+    """What the model reads for one text."""
+    sequences, _ = tokenizer_of(model).encode_texts([text])
+    return sequences[0].input_ids
+
+
+def as_it_comes(model: Model) -> Reranker:
+    """The CrossEncoder that this stack gives without any fix."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return Reranker(model.spec.repo, model.original, fixed=False)
+
+
+@pytest.mark.parametrize("name", ["japanese-reranker-large", "japanese-reranker-base"])
+async def test_japanese_bert_knows_where_the_document_begins(name: str, workshop: Workshop) -> None:
+    """BertJapaneseTokenizer of transformers 5 emits no token_type_ids: section 1, point 2."""
+    model = workshop.model(name)
+    right = await assert_right(model)
+    (sequence,), _ = tokenizer_of(model).encode_pairs("火星", ["赤い惑星"])
+    assert sequence.token_type_ids == sorted(sequence.token_type_ids or [])
+    assert set(sequence.token_type_ids or []) == {0, 1}
+    unfixed = await served(model, TEXTS, token_type_ids=False)
+    assert apart(unfixed, right) > CLEARLY
+    assert apart(unfixed, as_it_comes(model).numbers(TEXTS, 512)) < ATOL  # every token in segment 0
+
+
+@pytest.mark.parametrize("name", ["luke-japanese-base", "glucose-ja-v2"])
+async def test_mluke_ids_are_those_it_was_trained_with(name: str, workshop: Workshop) -> None:
+    """Sentencepiece's ids are one too small, since `<s>`, `<pad>`, `</s>`, `<unk>` come first: section 1, point 2."""
+    model = workshop.model(name)
+    pieces = sentencepiece.SentencePieceProcessor(model_file=str(model.original / "sentencepiece.bpe.model"))
+    for text in (*corpus.JAPANESE[:4], FULL_WIDTH.lower(), "planet"):
+        raw = pieces.encode(text)
+        assert ids(model, text) == [0, *(piece + 1 if piece else UNKNOWN_XLMR for piece in raw), 2]
+    assert UNKNOWN_XLMR not in ids(model, FULL_WIDTH)  # NFKC folds it into known letters
+    right = await assert_right(model)
+    bare = transformers.AutoTokenizer.from_pretrained(model.original)
+    assert bare("planet")["input_ids"] != ids(model, "planet")
+    lower_case = model.spec.tokenizer.lower_case
+    unfixed = workshop.model(name, tokenizer=Rules(backend="auto", lower_case=lower_case))
+    assert apart(await served(unfixed, TEXTS), right) > CLEARLY
+
+
+async def test_luke_reads_lower_case(workshop: Workshop) -> None:
+    """`do_lower_case` stands in sentence_bert_config.json, which no tokenizer class reads."""
+    model = workshop.model("luke-japanese-base")
+    await assert_right(model)
+    mixed, lower = await served(model, ["The PLANET Mars", "the planet mars"])
+    assert apart(mixed, lower) < ATOL
+    unfixed = workshop.model("luke-japanese-base", tokenizer=Rules(backend="xlm-roberta"))
+    mixed, lower = await served(unfixed, ["The PLANET Mars", "the planet mars"])
+    assert apart(mixed, lower) > CLEARLY
+
+
+async def test_deberta_folds_full_width_letters(workshop: Workshop) -> None:
+    """tokenizer.json holds the NFKC table; the class of transformers 5 builds a tokenizer without it."""
+    model = workshop.model("mxbai-rerank-large")
+    await assert_right(model)
+    folded, plain = await served(model, [FULL_WIDTH, "ABC full-width 123"])
+    assert abs(folded - plain) < ATOL
+    unfixed = as_it_comes(model).numbers([FULL_WIDTH, "ABC full-width 123"], 512)
+    assert abs(unfixed[0] - unfixed[1]) > CLEARLY
+
+
+async def test_e5_mistral_closes_a_text_with_its_end_token(workshop: Workshop) -> None:
+    """tokenizer.json omits `</s>`, and the last token is the one that is read: section 2.2."""
+    model = workshop.model("e5-mistral-7b")
+    right = await assert_right(model)
+    assert ids(model, "Mars")[0] == 1
+    assert ids(model, "Mars")[-1] == 2
+    assert Tokenizer.from_file(str(model.original / "tokenizer.json")).encode("Mars").ids[-1] != 2
+    unfixed = workshop.model("e5-mistral-7b", tokenizer=Rules())
+    assert apart(await served(unfixed, TEXTS), right) > CLEARLY
+
+
+async def test_nv_embed_loses_its_end_token_to_a_cut(workshop: Workshop) -> None:
+    """Its authors append `</s>` as characters, before truncation."""
+    model = workshop.model("nv-embed-v2")
+    assert ids(model, "Mars")[-1] == 2
+    (cut,), (truncation,) = tokenizer_of(model).encode_texts(["planet " * 40_000])
+    assert len(cut) == truncation.kept == model.stored.facts.max_tokens
+    assert cut.input_ids[-1] != 2
+
+
+async def test_minilm_is_not_cut_where_its_tokenizer_file_says(workshop: Workshop) -> None:
+    """tokenizer.json was saved with truncation and padding at 128 tokens; the model takes 256."""
+    model = workshop.model("all-minilm-l6-v2")
+    stored = Tokenizer.from_file(str(model.stored.folder / "tokenizer.json"))
+    assert stored.truncation["max_length"] == 128
+    text = " ".join(corpus.ENGLISH[:12])
+    assert 128 < len(ids(model, text)) <= 256
+    assert len(stored.encode(text).ids) == len(stored.encode("a").ids) == 128
+    await assert_right(model, [text, "a"])
+
+
+@pytest.mark.parametrize(
+    "name", ["multilingual-e5-base", "bge-reranker-base", "luke-japanese-base", "all-mpnet-base-v2"]
+)
+async def test_a_position_table_has_two_rows_that_no_text_reaches(
+    name: str, workshop: Workshop, tmp_path: Path
+) -> None:
+    """A table of 514 takes 512 tokens, also where neither catalogue nor repository says so: section 2.1."""
+    folder = workshop.copy(name, tmp_path / "copy")
+    config = transformers.AutoConfig.from_pretrained(folder)
+    assert config.max_position_embeddings == 514
+    (folder / "sentence_bert_config.json").unlink(missing_ok=True)
+    tokenizer_config = (folder / "tokenizer_config.json").read_text()
+    (folder / "tokenizer_config.json").write_text(tokenizer_config.replace(" 512", " 1000000000000000019884624838656"))
+    for limit in (None, 514, 8192):
+        spec = CATALOG.get(name).model_copy(update={"max_tokens": limit})
+        model = Model(spec, folder, import_folder(spec, folder, ModelStore(tmp_path / f"store-{limit}")))
+        assert model.stored.facts.max_tokens == 512
+    text = "planet " * 2000
+    with model.running() as loaded:
+        assert (await answer(loaded, [text])).truncations[0].kept == 512
+    with (
+        pytest.raises(Exception, match=r"index|range|expanded size|size of tensor"),
+        model.running(max_tokens=514) as loaded,
+    ):
+        numbers(await answer(loaded, [text]))
+
+
+@pytest.mark.parametrize("name", ["bge-m3", "jina-reranker-turbo", "japanese-reranker-base", "e5-mistral-7b"])
+def test_threads_share_a_tokenizer_without_cutting_each_others_texts(name: str, workshop: Workshop) -> None:
+    """Eight threads, texts and pairs of every length, some of them cut: section 1, point 3."""
+    model = workshop.model(name)
+    tokenizer = load_tokenizer(
+        model.stored.folder, model.spec, model.stored.facts.model_copy(update={"max_tokens": 60})
+    )
+    texts = [" ".join(corpus.ENGLISH[:count]) + corpus.JAPANESE[count] for count in range(9)]
+    alone = {text: tokenizer.encode_texts([text])[0][0] for text in texts}
+    paired = {text: tokenizer.encode_pairs(QUERY, [text])[0][0] for text in texts}
+    assert len({len(sequence) for sequence in alone.values()}) > 2
+
+    def encode(seed: int) -> None:
+        order = random.Random(seed).sample(texts * 4, k=len(texts) * 4)
+        assert tokenizer.encode_texts(order)[0] == [alone[text] for text in order]
+        assert tokenizer.encode_pairs(QUERY, order)[0] == [paired[text] for text in order]
+        for text in order[:8]:
+            assert tokenizer.encode_texts([text])[0] == [alone[text]]
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(encode, range(THREADS)))
+
+
+def test_a_length_given_to_transformers_stays_with_everybodys_tokenizer(workshop: Workshop) -> None:
+    """What the test above guards against, without the luck of a race; ours keeps no length in what it shares."""
+    model = workshop.model("bge-m3")
+    text = "planet " * 100
+    shared = transformers.AutoTokenizer.from_pretrained(model.original)
+    shared(text, truncation=True, max_length=8)
+    assert shared.backend_tokenizer.truncation["max_length"] == 8
+    assert len(shared.backend_tokenizer.encode(text).ids) == 8
+    tokenizer = tokenizer_of(model)
+    for limit, kept in ((8, 8), (200, 102), (8, 8)):
+        tokenizer.max_tokens = limit
+        assert len(tokenizer.encode_texts([text])[0][0]) == kept

@@ -1,0 +1,113 @@
+"""Tiny checkpoints in Hub layout, brought into a store of their own by the real import, probe included."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.catalog import ModelSpec, load_catalog
+from models.importer import import_model
+from models.store import ModelStore, StoredModel
+from runners.devices import Device
+from runners.embedding import EmbeddingResult, EmbeddingRunner
+from runners.loading import load_model
+from runners.model_pool import LoadedModel
+from runners.probe import probe
+from runners.rerank import RerankResult
+from settings import Settings
+from tests import tiny
+
+Floats = NDArray[np.floating[Any]]
+
+CATALOG = load_catalog()
+DEVICE = Device("cpu", "cpu", "float32", threads=1)
+SETTINGS = Settings(backend="torch")
+QUERY = "What is the red planet? 火星"
+"""What every document of these tests is scored against."""
+
+
+def _check(spec: ModelSpec, stored: StoredModel) -> None:
+    probe(spec, stored, SETTINGS)
+
+
+def _silent(_done: int, _total: int) -> None:
+    """Nobody watches the progress."""
+
+
+def import_folder(spec: ModelSpec, folder: Path, store: ModelStore) -> StoredModel:
+    """The real import of a folder; the numbers are probed, goldens do not apply to random weights."""
+    return import_model(spec, store=store, settings=SETTINGS, check=_check, progress=_silent, from_dir=folder)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A checkpoint as the Hub has it, and what our import made of it."""
+
+    spec: ModelSpec
+    original: Path
+    stored: StoredModel
+
+    @contextmanager
+    def running(self, device: Device = DEVICE, **facts: Any) -> Iterator[LoadedModel]:
+        """The model in memory, with some facts changed."""
+        stored = replace(self.stored, facts=self.stored.facts.model_copy(update=facts))
+        loaded = load_model(self.spec, stored, device, SETTINGS)
+        try:
+            yield loaded
+        finally:
+            loaded.close()
+
+
+class Workshop:
+    """Builds a checkpoint once a session, imports it once for each way of importing it."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._models: dict[str, Model] = {}
+
+    def original(self, name: str) -> Path:
+        """The folder of a checkpoint; not to be written to."""
+        repo = CATALOG.get(name).repo
+        folder = self._root / "original" / repo.replace("/", "_")
+        return folder if folder.is_dir() else tiny.build(repo, folder)
+
+    def copy(self, name: str, target: Path) -> Path:
+        """A copy to be spoilt."""
+        return shutil.copytree(self.original(name), target)
+
+    def model(self, name: str, **changes: Any) -> Model:
+        """The imported model; `changes` are of its block in the catalogue."""
+        key = f"{name} {changes}"
+        if key not in self._models:
+            spec = CATALOG.get(name).model_copy(update=changes)
+            store = ModelStore(self._root / "stores" / str(len(self._models)))
+            stored = import_folder(spec, self.original(name), store)
+            self._models[key] = Model(spec, self.original(name), stored)
+        return self._models[key]
+
+
+async def answer(
+    model: LoadedModel, texts: Sequence[str], *, query: str = QUERY, truncate_inputs: bool = True
+) -> EmbeddingResult | RerankResult:
+    """What the model's runner makes of the texts, or of each text as a document for the query."""
+    if isinstance(model.runner, EmbeddingRunner):
+        return await model.runner.embed(texts, truncate_inputs=truncate_inputs)
+    return await model.runner.rerank(query, texts, truncate_inputs=truncate_inputs)
+
+
+def numbers(result: EmbeddingResult | RerankResult) -> Floats:
+    """Unit vectors (N, D) of an embedder, logits (N,) of a reranker."""
+    return result.vectors if isinstance(result, EmbeddingResult) else result.raw
+
+
+async def served(model: Model, texts: Sequence[str], **facts: Any) -> Floats:
+    """Load, compute, close: the numbers for these texts."""
+    with model.running(**facts) as loaded:
+        return numbers(await answer(loaded, texts))

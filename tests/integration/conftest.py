@@ -1,0 +1,160 @@
+"""The real app in this process, over tiny models imported with the real probe."""
+
+import contextlib
+import gc
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol
+
+import httpx
+import prometheus_client
+import pytest
+from bentoml._internal.configuration.containers import BentoMLContainer
+
+from models.catalog import load_catalog
+from models.importer import import_model
+from models.store import ModelStore
+from runners.model_pool import LoadedModel
+from runners.probe import probe
+from settings import load_settings
+from tests import tiny
+from tests.serving import ROOT, InProcess
+
+DEFAULT_EMBEDDER = "BAAI/bge-m3"
+DEFAULT_RERANKER = "BAAI/bge-reranker-v2-m3"
+
+Checkpoint = Callable[[str], Path]
+"""Full name -> the original folder of a tiny model that is in the store, too."""
+
+
+class RunApp(Protocol):
+    """Runs the app with settings of its own: `run_app(MAX_BODY_BYTES="100")`."""
+
+    def __call__(self, **settings: str) -> AbstractContextManager["App"]: ...
+
+
+@dataclass(frozen=True)
+class App:
+    """The running app: a client for it, and the service module that it was made from."""
+
+    client: httpx.Client
+    server: InProcess
+    module: ModuleType
+
+    def loaded(self, name: str) -> LoadedModel:
+        """A model in memory; StopIteration where it is not."""
+        return next(model for model in self.module.routes.state.directory._pool.loaded() if model.name == name)
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """RERANKER_MODELS_DIR: `<org>_<name>/` folders."""
+    return tmp_path_factory.mktemp("checkpoints")
+
+
+@pytest.fixture(scope="session")
+def checkpoint(checkpoints: Path) -> Checkpoint:
+    """Builds a tiny model and imports it, once."""
+    catalog, store, done = load_catalog(), ModelStore(), dict[str, Path]()
+    settings = load_settings({"RERANKER_MODELS_DIR": str(checkpoints), "DEVICE": "cpu", "DTYPE": "float32"})
+
+    def build_and_import(full_name: str) -> Path:
+        if full_name not in done:
+            folder = tiny.build(full_name, checkpoints / full_name.replace("/", "_"))
+            spec = catalog.get(full_name)
+            # without goldens: they are numbers of the real weights
+            check = partial(probe, settings=settings)
+            import_model(spec, store=store, settings=settings, check=check, progress=lambda _done, _total: None)
+            done[full_name] = folder
+        return done[full_name]
+
+    return build_and_import
+
+
+@contextlib.contextmanager
+def running(folder: Path, **settings: str) -> Iterator[App]:
+    """The app of a freshly imported service.py, on a socket, with its own metrics registry."""
+    defaults = {
+        "EMBEDDING_MODEL_NAME": DEFAULT_EMBEDDER,
+        "RERANKER_MODEL_NAME": DEFAULT_RERANKER,
+        "RERANKER_MODELS_DIR": str(folder),
+        "IMPORT_ON_DEMAND": "false",
+        "DEVICE": "cpu",
+        "DTYPE": "float32",
+    }
+    thresholds = gc.get_threshold()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (defaults | settings).items():
+            patch.setenv(name, value)
+        patch.setattr(BentoMLContainer.metrics_client.get(), "_registry", prometheus_client.CollectorRegistry())
+        patch.setattr(BentoMLContainer.metrics_client.get(), "_pid", os.getpid())
+        module = _fresh_service(patch)
+        try:
+            server = InProcess(module.RerankEmbedding.to_asgi())
+            with server, httpx.Client(base_url=server.url, timeout=60) as client:
+                yield App(client, server, module)
+        finally:
+            gc.unfreeze()
+            gc.set_threshold(*thresholds)
+
+
+def _fresh_service(patch: pytest.MonkeyPatch) -> ModuleType:
+    """service.py reads its settings when it is imported."""
+    spec = importlib.util.spec_from_file_location("service", ROOT / "service.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    patch.setitem(sys.modules, "service", module)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def app(checkpoint: Checkpoint, checkpoints: Path) -> Iterator[App]:
+    """The app with ordinary settings and both default models in the store, for a whole file of tests."""
+    checkpoint(DEFAULT_EMBEDDER)
+    checkpoint(DEFAULT_RERANKER)
+    with running(checkpoints) as running_app:
+        yield running_app
+
+
+@pytest.fixture
+def api(app: App) -> httpx.Client:
+    """A client of `app`."""
+    return app.client
+
+
+@pytest.fixture
+def run_app(checkpoint: Checkpoint, checkpoints: Path) -> RunApp:
+    """For apps with special settings; not beside `app`, since BentoML keeps one service a process."""
+    checkpoint(DEFAULT_EMBEDDER)
+    checkpoint(DEFAULT_RERANKER)
+
+    def run(**settings: str) -> AbstractContextManager[App]:
+        return running(checkpoints, **settings)
+
+    return run
+
+
+def embed(client: httpx.Client, texts: list[str], **fields: Any) -> dict[str, Any]:
+    """The answer of /v1/embeddings, which must be 200."""
+    return ok(client.post("/v1/embeddings", json={"input": texts, **fields}))
+
+
+def rerank(client: httpx.Client, query: str, documents: list[str], **fields: Any) -> dict[str, Any]:
+    """The answer of /v1/rerank, which must be 200."""
+    return ok(client.post("/v1/rerank", json={"query": query, "documents": documents, **fields}))
+
+
+def ok(response: httpx.Response) -> dict[str, Any]:
+    """The body of a 200."""
+    assert response.status_code == 200, response.text
+    body: dict[str, Any] = response.json()
+    return body

@@ -1,0 +1,99 @@
+"""sentence-transformers on the original folder, in float32 on the CPU: whose numbers ours must equal."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sentence_transformers import CrossEncoder, SentenceTransformer
+
+from tests.tiny import bert_japanese, corpus, deberta, luke
+
+Floats = NDArray[np.float32]
+
+_SEGMENTS = {"model_input_names": ["input_ids", "token_type_ids", "attention_mask"]}
+_XLM_ROBERTA = {"tokenizer_type": "xlm-roberta"}
+_AS_STORED = {"tokenizer_type": "modernbert"}  # the class that takes tokenizer.json as it is
+PROCESSOR_FIXES: dict[str, dict[str, Any]] = {
+    **dict.fromkeys(bert_japanese.BUILDERS, _SEGMENTS),
+    **dict.fromkeys(luke.BUILDERS, _XLM_ROBERTA),
+    **dict.fromkeys(deberta.BUILDERS, _AS_STORED),
+}
+"""What transformers 5 needs to read these tokenizers as they were trained (MODELS.md, section 1)."""
+
+CODE = "def sort(items):\n    return sorted(items, key=lambda item: (-len(item), item))  # 並べ替え\n"
+TEXTS = [
+    *corpus.ENGLISH[:6],
+    *corpus.JAPANESE[:6],
+    "a",
+    " ",
+    "   \n\t ",
+    "😀🎉👨‍👩‍👧 emoji und Ümläute naïve façade",
+    CODE,
+    "Привет мир. مرحبا بالعالم. שלום עולם. 你好,世界。안녕하세요",
+    "\u0000 control \u200b zero width \ufeff characters",
+    " ".join(corpus.ENGLISH[6:16]),
+]
+"""Mixed length and script; none beyond 512 tokens."""
+LONG = (" ".join(corpus.ENGLISH) + "".join(corpus.JAPANESE) + " ") * 2
+"""Beyond every limit of 512 tokens and less."""
+
+
+class ReferenceEmbedder:
+    """One SentenceTransformer."""
+
+    def __init__(self, full_name: str, folder: Path, max_tokens: int) -> None:
+        fix = PROCESSOR_FIXES.get(full_name)
+        self._model = SentenceTransformer(
+            str(folder), device="cpu", model_kwargs={"dtype": torch.float32}, processor_kwargs=fix
+        )
+        self._model.max_seq_length = max_tokens
+
+    def encode(self, texts: list[str]) -> Floats:
+        """Unit vectors (N, D)."""
+        return np.asarray(self._model.encode(texts, normalize_embeddings=True, show_progress_bar=False))
+
+    def count(self, texts: list[str]) -> int:
+        """Tokens that the model reads, special ones included."""
+        return sum(int(self._model.tokenize([text])["attention_mask"].sum()) for text in texts)
+
+
+class ReferenceReranker:
+    """One CrossEncoder."""
+
+    def __init__(self, full_name: str, folder: Path, max_tokens: int) -> None:
+        fix = PROCESSOR_FIXES.get(full_name)
+        self._max_tokens = max_tokens
+        self._model = CrossEncoder(
+            str(folder),
+            device="cpu",
+            model_kwargs={"dtype": torch.float32, "attn_implementation": "eager"},
+            processor_kwargs=fix,
+        )
+        self._model.max_seq_length = max_tokens
+
+    def predict(self, query: str, documents: list[str]) -> Floats:
+        """Scores in 0..1, (N,)."""
+        pairs = [(query, document) for document in documents]
+        scores = self._model.predict(pairs, activation_fn=torch.nn.Sigmoid(), show_progress_bar=False)
+        return np.asarray(scores)
+
+    def count(self, query: str, documents: list[str]) -> int:
+        """Tokens of all pairs, special ones included."""
+        encode = self._model.tokenizer
+        limit = self._max_tokens
+        return sum(len(encode(query, text, truncation=True, max_length=limit)["input_ids"]) for text in documents)
+
+
+@cache
+def embedder(full_name: str, folder: Path, max_tokens: int) -> ReferenceEmbedder:
+    """Loaded once: the models are tiny."""
+    return ReferenceEmbedder(full_name, folder, max_tokens)
+
+
+@cache
+def reranker(full_name: str, folder: Path, max_tokens: int) -> ReferenceReranker:
+    """Loaded once: the models are tiny."""
+    return ReferenceReranker(full_name, folder, max_tokens)

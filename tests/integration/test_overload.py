@@ -1,0 +1,191 @@
+"""What happens at the limits, and when something fails: 408, 413, 429, 500, 503, 504, and callers that leave."""
+
+import logging
+import socket
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from runners.backends import Batch, Rows
+from runners.backends.torch import TorchBackend
+from tests.errors import message_of, refused
+from tests.integration.conftest import App, Checkpoint, RunApp, embed, ok
+from tests.serving import until
+
+MARKER = "zebra-and-quagga"
+
+
+class Gate:
+    """Stands before every forward pass: counts the rows, and holds the passes while it is closed."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.rows = 0
+        self.arrived = threading.Event()
+        self.open = threading.Event()
+        forward = TorchBackend.forward
+
+        def gated(backend: TorchBackend, batch: Batch) -> Rows:
+            self.arrived.set()
+            self.open.wait()
+            self.rows += len(batch.input_ids)
+            return forward(backend, batch)
+
+        patch.setattr(TorchBackend, "forward", gated)
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
+    """Open at first, so that models load; open again at the end, so that threads can end."""
+    gate = Gate(monkeypatch)
+    gate.open.set()
+    yield gate
+    gate.open.set()
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    """Clients that wait at the same time."""
+    with ThreadPoolExecutor(8) as executor:
+        yield executor
+
+
+def close(gate: Gate, app: App) -> None:
+    """Load the default model, then hold its passes."""
+    embed(app.client, ["warm"])
+    gate.arrived.clear()
+    gate.rows = 0
+    gate.open.clear()
+
+
+def test_a_body_that_is_announced_too_large(run_app: RunApp) -> None:
+    with run_app(MAX_BODY_BYTES="1000") as app:
+        message = refused(app.client.post("/v1/embeddings", json={"input": "x" * 1000}), 413, "body_too_large")
+        assert "1000" in message
+        ok(app.client.post("/v1/embeddings", json={"input": "x" * 900}))
+
+
+def test_a_body_that_grows_too_large(run_app: RunApp) -> None:
+    def chunks() -> Iterator[bytes]:
+        yield b'{"input": "'
+        for _ in range(20):
+            yield b"x" * 100
+
+    with run_app(MAX_BODY_BYTES="1000") as app:
+        response = app.client.post("/v1/rerank", content=chunks())
+        assert "transfer-encoding" in response.request.headers
+        refused(response, 413, "body_too_large")
+
+
+def test_a_body_that_does_not_arrive(run_app: RunApp) -> None:
+    with run_app(REQUEST_TIMEOUT_S="0.3") as app, socket.create_connection(("127.0.0.1", app.server.port)) as slow:
+        slow.sendall(b'POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n{"input"')
+        slow.settimeout(20)
+        answer = slow.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b'"code":"request_timeout"' in answer
+
+
+def test_a_full_queue(run_app: RunApp, gate: Gate, pool: ThreadPoolExecutor) -> None:
+    with run_app(MAX_QUEUED_TOKENS="20") as app:
+        close(gate, app)
+        computed = pool.submit(embed, app.client, ["computed"])
+        assert gate.arrived.wait(20)
+        queued = pool.submit(embed, app.client, ["queued"])
+        until(lambda: app.loaded("bge-m3").engine.queued_tokens, what="a queued request")
+        response = app.client.post("/v1/embeddings", json={"input": "one too many " * 5})
+        message = refused(response, 429, "rate_limit_exceeded")
+        assert "MAX_QUEUED_TOKENS" in message
+        assert int(response.headers["retry-after"]) >= 1
+        gate.open.set()
+        assert len(computed.result()["data"]) == len(queued.result()["data"]) == 1
+        embed(app.client, ["after that there is room again " * 5])  # a lone request may exceed the limit
+
+
+def test_the_deadline(run_app: RunApp, gate: Gate) -> None:
+    with run_app(REQUEST_TIMEOUT_S="1") as app:
+        close(gate, app)
+        message = refused(app.client.post("/v1/embeddings", json={"input": "slow"}), 504, "deadline_exceeded")
+        assert "REQUEST_TIMEOUT_S" in message
+        gate.open.set()
+        embed(app.client, ["quick"])
+
+
+def test_an_unexpected_failure_tells_nothing(
+    run_app: RunApp, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with run_app() as app:
+        embed(app.client, ["warm"])
+        with monkeypatch.context() as patch:
+
+            def fail(backend: TorchBackend, batch: Batch) -> Rows:
+                raise RuntimeError(f"cannot compute {MARKER}")
+
+            patch.setattr(TorchBackend, "forward", fail)
+            with caplog.at_level(logging.INFO):
+                response = app.client.post("/v1/embeddings", json={"input": MARKER})
+        refused(response, 500, "internal_error")
+        assert MARKER not in response.text
+        assert "RuntimeError" not in response.text
+        assert "RuntimeError" in caplog.text  # the traceback is for the operator ...
+        assert MARKER not in caplog.text  # ... the text is the user's
+        embed(app.client, ["well again"])
+
+
+def test_a_failing_text_fails_alone(run_app: RunApp, gate: Gate, pool: ThreadPoolExecutor) -> None:
+    """Several requests share a batch; only the one whose row cannot be computed gets the error."""
+    with run_app() as app:
+        close(gate, app)
+        forward = TorchBackend.forward
+
+        def picky(backend: TorchBackend, batch: Batch) -> Rows:
+            if (batch.attention_mask.sum(1) == 9).any():
+                raise RuntimeError
+            return forward(backend, batch)
+
+        with pytest.MonkeyPatch.context() as patch:
+            held = pool.submit(embed, app.client, ["holds the worker"])
+            assert gate.arrived.wait(20)
+            patch.setattr(TorchBackend, "forward", picky)
+            good = [pool.submit(embed, app.client, ["1 " * count]) for count in (4, 5, 6)]
+            bad = pool.submit(app.client.post, "/v1/embeddings", json={"input": "1 " * 7})
+            until(lambda: app.loaded("bge-m3").engine.queued_tokens == 6 + 7 + 8 + 9, what="four queued requests")
+            gate.open.set()
+            refused(bad.result(), 500, "internal_error")
+            assert [entry.result()["usage"]["prompt_tokens"] for entry in good] == [6, 7, 8]
+            held.result()
+
+
+def test_work_of_a_caller_that_left_is_dropped(run_app: RunApp, gate: Gate) -> None:
+    with run_app(MAX_BATCH_TOKENS="64") as app:
+        close(gate, app)
+        with pytest.raises(httpx.ReadTimeout):
+            app.client.post("/v1/embeddings", json={"input": [f"text {n}" for n in range(200)]}, timeout=1)
+        until(lambda: not app.loaded("bge-m3").engine.queued_tokens, what="an empty queue")
+        gate.open.set()
+        embed(app.client, ["next"])
+        assert gate.rows < 100
+
+
+def test_not_in_the_store_and_not_to_be_imported(run_app: RunApp) -> None:
+    with run_app() as app:
+        embed(app.client, ["warm"])
+        response = app.client.post("/v1/embeddings", json={"input": "a", "model": "e5-large"})
+        message = refused(response, 503, "model_unavailable")
+        assert "scripts/import_models --model e5-large" in message
+        assert "Ready now: bge-m3." in message
+
+
+def test_readiness_waits_for_the_models_asked_for(run_app: RunApp, checkpoint: Checkpoint) -> None:
+    with run_app(PRELOAD_MODELS="bge-m3, bge-reranker-v2-m3") as app:
+        until(lambda: app.client.get("/readyz").status_code == 200, what="readiness")
+        assert ok(app.client.get("/health"))["models_loaded"] == ["bge-m3", "bge-reranker-v2-m3"]
+    with run_app(PRELOAD_MODELS="e5-large") as app:
+        unavailable = until(lambda: app.client.get("/models").json(), what="the list")["models"]
+        assert next(model for model in unavailable if model["id"] == "e5-large")["state"] == "unavailable"
+        response = app.client.get("/readyz")
+        assert response.status_code == 503
+        message_of(response.json())
+        assert app.client.get("/livez").status_code == 200

@@ -1,0 +1,142 @@
+"""Requests that are wrong: the status, one body for all of them, and the field's name."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.errors import refused
+from tests.integration.conftest import embed, ok
+
+EMBEDDINGS, RERANK = "/v1/embeddings", "/v1/rerank"
+
+WRONG_FIELDS: list[tuple[str, dict[str, Any], str]] = [
+    (EMBEDDINGS, {}, "input"),
+    (EMBEDDINGS, {"input": None}, "input"),
+    (EMBEDDINGS, {"input": ""}, "input.0"),
+    (EMBEDDINGS, {"input": []}, "input"),
+    (EMBEDDINGS, {"input": ["a", ""]}, "input.1"),
+    (EMBEDDINGS, {"input": ["a", 1]}, "input.1"),
+    (EMBEDDINGS, {"input": ["a", None]}, "input.1"),
+    (EMBEDDINGS, {"input": {"text": "a"}}, "input"),
+    (EMBEDDINGS, {"input": 5}, "input"),
+    (EMBEDDINGS, {"input": True}, "input"),
+    (EMBEDDINGS, {"input": ["a"] * 2049}, "input"),
+    (EMBEDDINGS, {"input": "a", "model": 7}, "model"),
+    (EMBEDDINGS, {"input": "a", "model": ""}, "model"),
+    (EMBEDDINGS, {"input": "a", "model": "x" * 300}, "model"),
+    (EMBEDDINGS, {"input": "a", "encoding_format": "int8"}, "encoding_format"),
+    (EMBEDDINGS, {"input": "a", "encoding_format": 1}, "encoding_format"),
+    (EMBEDDINGS, {"input": "a", "dimensions": "8"}, "dimensions"),
+    (EMBEDDINGS, {"input": "a", "dimensions": 8.5}, "dimensions"),
+    (EMBEDDINGS, {"input": "a", "dimensions": 0}, "dimensions"),
+    (EMBEDDINGS, {"input": "a", "dimensions": True}, "dimensions"),
+    (EMBEDDINGS, {"input": "a", "dimensions": 10**30}, "dimensions"),
+    (EMBEDDINGS, {"input": "a", "truncate": 1}, "truncate"),
+    (EMBEDDINGS, {"input": "a", "user": 1}, "user"),
+    (RERANK, {"documents": ["d"]}, "query"),
+    (RERANK, {"query": "", "documents": ["d"]}, "query"),
+    (RERANK, {"query": ["q"], "documents": ["d"]}, "query"),
+    (RERANK, {"query": "q"}, "documents"),
+    (RERANK, {"query": "q", "documents": "d"}, "documents"),
+    (RERANK, {"query": "q", "documents": []}, "documents"),
+    (RERANK, {"query": "q", "documents": ["d", ""]}, "documents.1"),
+    (RERANK, {"query": "q", "documents": [3]}, "documents.0"),
+    (RERANK, {"query": "q", "documents": ["d"] * 1001}, "documents"),
+    (RERANK, {"query": "q", "documents": ["d"], "top_n": "2"}, "top_n"),
+    (RERANK, {"query": "q", "documents": ["d"], "top_n": 1.5}, "top_n"),
+    (RERANK, {"query": "q", "documents": ["d"], "top_n": -1}, "top_n"),
+    (RERANK, {"query": "q", "documents": ["d"], "return_documents": "perhaps"}, "return_documents"),
+    (RERANK, {"query": "q", "documents": ["d"], "return_documents": 1}, "return_documents"),
+]
+
+BROKEN_JSON = {
+    "nothing": b"",
+    "cut": b'{"input": "a',
+    "trailing": b'{"input": "a"} {}',
+    "single quotes": b"{'input': 'a'}",
+    "NaN": b'{"input": "a", "dimensions": NaN}',
+    "Infinity": b'{"input": "a", "dimensions": -Infinity}',
+    "invalid UTF-8": b'{"input": "\xff\xfe"}',
+    "lone surrogate": b'{"input": "\\ud800"}',
+    "deep": b'{"input": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "control character": b'{"input": "a\x01b"}',
+    "form": b"input=a&model=bge-m3",
+}
+NOT_AN_OBJECT = [b"[]", b'"text"', b"5", b"null", b"true"]
+
+
+@pytest.mark.parametrize(("path", "body", "param"), WRONG_FIELDS)
+def test_a_wrong_field_is_named(api: httpx.Client, path: str, body: dict[str, Any], param: str) -> None:
+    message = refused(api.post(path, json=body), 400, "invalid_value", param)
+    assert param.split(".")[0] in message
+
+
+@pytest.mark.parametrize("path", [EMBEDDINGS, RERANK])
+@pytest.mark.parametrize("body", BROKEN_JSON.values(), ids=BROKEN_JSON)
+def test_broken_json(api: httpx.Client, path: str, body: bytes) -> None:
+    assert "JSON" in refused(api.post(path, content=body), 400, "invalid_value")
+
+
+@pytest.mark.parametrize("path", [EMBEDDINGS, RERANK])
+@pytest.mark.parametrize("body", NOT_AN_OBJECT)
+def test_json_that_is_no_object(api: httpx.Client, path: str, body: bytes) -> None:
+    assert "object" in refused(api.post(path, content=body), 400, "invalid_value")
+
+
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "application/vnd.bentoml+pickle", "multipart/form-data; boundary=x", ""]
+)
+def test_the_content_type_does_not_matter(api: httpx.Client, kind: str) -> None:
+    """Whatever a client calls it, the body is read as JSON and never unpickled."""
+    body = ok(api.post(EMBEDDINGS, content=b'{"input": "a"}', headers={"Content-Type": kind}))
+    assert body == embed(api, ["a"])
+
+
+@pytest.mark.parametrize(
+    ("path", "field"), [(EMBEDDINGS, {"input": "a"}), (RERANK, {"query": "q", "documents": ["d"]})]
+)
+def test_an_unknown_model_gets_the_nearest_names(api: httpx.Client, path: str, field: dict[str, Any]) -> None:
+    message = refused(api.post(path, json={**field, "model": "bge-m33"}), 404, "model_not_found", "model")
+    assert "bge-m3" in message
+    assert "bge-m33" not in message
+    nothing_near = refused(api.post(path, json={**field, "model": "qqqqqqqq"}), 404, "model_not_found", "model")
+    assert "/models" in nothing_near
+
+
+def test_an_unknown_model_of_the_list(api: httpx.Client) -> None:
+    refused(api.get("/v1/models/nobody/nothing"), 404, "model_not_found", "model")
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/v1", "/v1/embedding", "/v1/embeddings/x", "/models/bge-m3", "/%00"])
+def test_an_unknown_route(api: httpx.Client, path: str) -> None:
+    refused(api.get(path), 404, "route_not_found")
+    refused(api.post(path, json={}), 404, "route_not_found")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", EMBEDDINGS, {"POST"}),
+        ("PUT", EMBEDDINGS, {"POST"}),
+        ("DELETE", RERANK, {"POST"}),
+        ("PATCH", RERANK, {"POST"}),
+        ("POST", "/models", {"GET", "HEAD"}),
+        ("POST", "/v1/models", {"GET", "HEAD"}),
+        ("DELETE", "/v1/models/bge-m3", {"GET", "HEAD"}),
+        ("POST", "/health", {"GET", "HEAD"}),
+        ("POST", "/livez", {"GET", "HEAD"}),
+        ("POST", "/docs.json", {"GET", "HEAD"}),
+        ("POST", "/", {"GET", "HEAD"}),
+    ],
+)
+def test_a_wrong_method_says_which_are_right(api: httpx.Client, method: str, path: str, allowed: set[str]) -> None:
+    response = api.request(method, path)
+    refused(response, 405, "method_not_allowed")
+    assert set(response.headers["allow"].split(", ")) == allowed
+
+
+def test_the_most_that_is_allowed(api: httpx.Client) -> None:
+    assert len(embed(api, ["a"] * 2048)["data"]) == 2048
+    many = ok(api.post(RERANK, json={"query": "q", "documents": ["d"] * 1000}))
+    assert many["meta"]["returned_documents"] == 1000

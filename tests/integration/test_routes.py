@@ -1,0 +1,86 @@
+"""The GET routes: what the service says about itself."""
+
+import httpx
+import pytest
+
+from tests.integration.conftest import DEFAULT_EMBEDDER, DEFAULT_RERANKER, App, embed, ok, rerank
+
+
+def test_health(api: httpx.Client) -> None:
+    embed(api, ["something to load the model for"])
+    health = ok(api.get("/health"))
+    assert health["status"] == "healthy"
+    assert health["platform"] == "cpu"
+    assert "bge-m3" in health["models_loaded"]
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/healthz"])
+def test_probes_are_plain(api: httpx.Client, path: str) -> None:
+    response = api.get(path)
+    assert response.status_code == 200
+    assert response.headers["content-type"].startswith("text/plain")
+
+
+def test_models_tell_facts_and_state(api: httpx.Client) -> None:
+    embed(api, ["something to load the model for"])
+    listing = ok(api.get("/models"))
+    assert listing["default_embedding_model"] == DEFAULT_EMBEDDER
+    assert listing["default_reranker_model"] == DEFAULT_RERANKER
+    models = {model["id"]: model for model in listing["models"]}
+    ready = models["bge-m3"]
+    assert ready["state"] == "ready"
+    assert ready["backend"] == "torch float32 on cpu"
+    assert ready["full_name"] == DEFAULT_EMBEDDER
+    assert ready["dimensions"] == len(embed(api, ["a"])["data"][0]["embedding"])
+    assert ready["max_tokens"] == 8192
+    assert ready["stored_bytes"] > 0
+    assert ready["tasks"] == ["embedding", "rerank (cosine)"]
+    assert models["bge-reranker-v2-m3"]["tasks"] == ["rerank"]
+    absent = models["e5-large"]
+    assert absent["state"] == "unavailable"
+    assert "IMPORT_ON_DEMAND" in absent["detail"]
+
+
+def test_a_stored_model_says_so_until_it_is_used(app: App) -> None:
+    with pytest.raises(StopIteration):
+        app.loaded("bge-reranker-v2-m3")
+    states = {model["id"]: model["state"] for model in ok(app.client.get("/models"))["models"]}
+    assert states["bge-reranker-v2-m3"] == "stored"
+    rerank(app.client, "q", ["d"])
+    states = {model["id"]: model["state"] for model in ok(app.client.get("/models"))["models"]}
+    assert states["bge-reranker-v2-m3"] == "ready"
+
+
+def test_openai_models(api: httpx.Client) -> None:
+    listing = ok(api.get("/v1/models"))
+    assert listing["object"] == "list"
+    assert len(listing["data"]) == len(ok(api.get("/models"))["models"])
+    for model in listing["data"]:
+        assert set(model) == {"id", "object", "created", "owned_by"}
+        assert model["object"] == "model"
+
+
+@pytest.mark.parametrize("name", ["bge-m3", "BAAI/bge-m3", "baai/BGE-M3", "BAAI%2Fbge-m3"])
+def test_one_openai_model(api: httpx.Client, name: str) -> None:
+    model = ok(api.get(f"/v1/models/{name}"))
+    assert model == {"id": "bge-m3", "object": "model", "created": 0, "owned_by": "BAAI"}
+
+
+def test_docs(api: httpx.Client) -> None:
+    document = ok(api.get("/docs.json"))
+    assert document["openapi"].startswith("3.")
+    assert {"/v1/embeddings", "/v1/rerank", "/models", "/health"} <= set(document["paths"])
+    page = api.get("/")
+    assert page.status_code == 200
+    assert page.headers["content-type"].startswith("text/html")
+
+
+def test_metrics_label_paths_without_bound_growth(api: httpx.Client) -> None:
+    for path in ("/.env", "/wp-login.php", "/v1/nothing", "/models/bge-m3/x"):
+        assert api.get(path).status_code == 404
+    api.get("/v1/models/BAAI/bge-m3")
+    metrics = api.get("/metrics").text
+    assert 'endpoint="/unknown"' in metrics
+    assert 'endpoint="/v1/models/{name}"' in metrics
+    for scanned in (".env", "wp-login", "/v1/nothing", "BAAI"):
+        assert scanned not in metrics

@@ -1,0 +1,38 @@
+"""BentoML's TimeoutMiddleware still keeps what it should let go, and our app is without it."""
+
+import asyncio
+
+from bentoml._internal.server.http.traffic import TimeoutMiddleware
+
+from tests.integration.conftest import RunApp
+
+
+async def test_bentomls_timeout_middleware_keeps_the_timer_of_a_finished_request() -> None:
+    """Why api/bento.py leaves it out. When this fails, BentoML has mended it: keep theirs and delete ours."""
+    loop = asyncio.get_running_loop()
+    timers: list[asyncio.TimerHandle] = []
+    call_later = loop.call_later
+
+    def recording(delay: float, callback: object, *arguments: object) -> asyncio.TimerHandle:
+        timers.append(call_later(delay, callback, *arguments))  # type: ignore[arg-type]  # passed through as it is
+        return timers[-1]
+
+    async def app(scope: object, receive: object, send: object) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})  # type: ignore[operator]
+        await send({"type": "http.response.body", "body": b""})  # type: ignore[operator]
+
+    async def nothing(_message: object = None) -> None: ...
+
+    loop.call_later = recording  # type: ignore[method-assign,assignment]
+    await TimeoutMiddleware(app, timeout=300)({"type": "http"}, nothing, nothing)
+    (timer,) = timers
+    assert not timer.cancelled()
+    assert timer.when() - loop.time() > 200
+    timer.cancel()
+
+
+def test_our_app_is_without_it(run_app: RunApp) -> None:
+    with run_app() as app:
+        kinds = [middleware.cls for middleware in app.server.app.user_middleware]
+        assert kinds
+        assert TimeoutMiddleware not in kinds
