@@ -19,6 +19,8 @@ from runners.tokenization import Sequence, TextTokenizer, Truncation
 
 logger = logging.getLogger("service.engine")
 
+_INLINE_CHARACTERS = 500
+
 Encode = Callable[[], tuple[list[Sequence], list[Truncation]]]
 
 
@@ -73,7 +75,7 @@ class Engine:
             max_queued_tokens=max_queued_tokens,
             name=name,
         )
-        # One thread: the tokenizer is private to it, and the next batch is tokenised while one is computed.
+        # The next batch is tokenised while one is computed; one thread, so that requests keep their order.
         self._tokenizing = ThreadPoolExecutor(1, thread_name_prefix="tokenizer")
 
     @property
@@ -83,11 +85,13 @@ class Engine:
 
     async def encode_texts(self, texts: SequenceOf[str], prompt: str) -> Encoded:
         """One sequence for the prompt and each text."""
-        return await self._encode(lambda: self.tokenizer.encode_texts(texts, prompt))
+        size = len(prompt) * len(texts) + sum(map(len, texts))
+        return await self._encode(lambda: self.tokenizer.encode_texts(texts, prompt), size)
 
     async def encode_pairs(self, query: str, documents: SequenceOf[str], instruction: str) -> Encoded:
         """One sequence a document, each behind the query."""
-        return await self._encode(lambda: self.tokenizer.encode_pairs(query, documents, instruction))
+        size = len(query) + sum(map(len, documents))
+        return await self._encode(lambda: self.tokenizer.encode_pairs(query, documents, instruction), size)
 
     async def run(self, sequences: SequenceOf[Sequence]) -> Rows:
         """N sequences -> N rows, in order."""
@@ -120,7 +124,9 @@ class Engine:
         self._tokenizing.shutdown(wait=True, cancel_futures=True)
         self.backend.close()
 
-    async def _encode(self, encode: Encode) -> Encoded:
-        loop = asyncio.get_running_loop()
-        sequences, truncations = await loop.run_in_executor(self._tokenizing, encode)
+    async def _encode(self, encode: Encode, characters: int) -> Encoded:
+        if characters <= _INLINE_CHARACTERS and self.tokenizer.thread_safe:
+            sequences, truncations = encode()  # takes less time than waking another thread
+        else:
+            sequences, truncations = await asyncio.get_running_loop().run_in_executor(self._tokenizing, encode)
         return Encoded(sequences, truncations, sum(map(len, sequences)))

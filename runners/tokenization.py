@@ -105,6 +105,7 @@ class PlainTokenizer(Protocol):
         """Segment id of a pair's second text."""
         ...
 
+    thread_safe: bool
     odd_to_first: bool
     """Which text of a pair keeps the odd token where both are cut: the first, or the longer one."""
 
@@ -112,6 +113,7 @@ class PlainTokenizer(Protocol):
 class FastTokenizer:
     """`tokenizer.json` through the tokenizers library; safe to call from several threads, as nothing is set."""
 
+    thread_safe = True
     odd_to_first = False
 
     def __init__(self, path: Path) -> None:
@@ -138,6 +140,7 @@ class FastTokenizer:
 class JapaneseTokenizer:
     """MeCab words, then WordPiece or characters. MeCab is not thread-safe: one lock around it."""
 
+    thread_safe = False
     odd_to_first = True  # the rule of transformers' tokenizers in Python
 
     def __init__(self, folder: Path) -> None:
@@ -168,6 +171,7 @@ class TextTokenizer:
         self._rules = rules
         self._segments = rules.token_type_ids
         self.max_tokens = rules.max_tokens
+        self.thread_safe = plain.thread_safe
 
     def encode_texts(self, texts: SequenceOf[str], prompt: str = "") -> tuple[list[Sequence], list[Truncation]]:
         """One sequence for `prompt` and each text, in order, and which texts were cut."""

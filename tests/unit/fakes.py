@@ -98,6 +98,7 @@ class LetterTokenizer:
         (ids,) = self.encode([first])
         return [100, *ids, 102] if second is None else [100, *ids, 101, *self.encode([second])[0], 102]
 
+    thread_safe = True
     odd_to_first = False
 
     def second_segment(self) -> int:

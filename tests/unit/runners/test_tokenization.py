@@ -179,6 +179,7 @@ def test_a_template_that_changes_the_text_is_refused() -> None:
         def probe(self, first: str, second: str | None) -> list[int]:
             return [2, 3]
 
+        thread_safe = True
         odd_to_first = False
 
         def second_segment(self) -> int:
