@@ -22,7 +22,7 @@ from errors import ServiceError
 from models.catalog import load_catalog
 from models.child_import import import_in_child
 from models.store import ModelStore
-from runners.devices import require
+from runners.devices import require, resource_hint
 from runners.model_pool import RETRY_FAILED_AFTER_S, ModelPool
 from settings import Settings, load_settings
 
@@ -42,6 +42,7 @@ def options(settings: Settings) -> dict[str, Any]:
     """What BentoML has to know before it starts a worker."""
     return {
         "workers": settings.workers,
+        "resources": resource_hint(settings),
         "http": {"host": settings.host, "port": settings.port},
         "traffic": {"timeout": settings.request_timeout_s},
         "logging": {"access": {"enabled": settings.access_log}},
@@ -71,6 +72,7 @@ class RerankEmbedding:
             memory_needed=partial(stored_memory_needed, device=device),
             memory_budget=memory_budget(device, settings),
         )
+        self.store = store
         self.endpoints = Endpoints(self.pool, settings)
         routes.state.directory = Directory(self.pool, store, device, settings)
         self._ready = False
@@ -79,7 +81,8 @@ class RerankEmbedding:
     @bentoml.on_startup
     async def start(self) -> None:
         """Load the models that were asked for, without keeping the health check waiting."""
-        self._tasks = [asyncio.create_task(self._preload()), asyncio.create_task(self._keep_house())]
+        chores = (self._preload(), self._import_packaged(), self._keep_house())
+        self._tasks = [asyncio.create_task(chore) for chore in chores]
 
     @bentoml.on_shutdown
     async def stop(self) -> None:
@@ -121,6 +124,15 @@ class RerankEmbedding:
         except ServiceError:
             return False
         return True
+
+    async def _import_packaged(self) -> None:
+        """Bring the models that installed packages carry into the store, so that a first request need not wait."""
+        for spec in catalog:
+            if settings.import_on_demand and spec.package and await asyncio.to_thread(self.store.find, spec) is None:
+                try:
+                    await import_in_child(spec, lambda _: None)
+                except ServiceError as error:
+                    logger.warning("%s could not be imported: %s", spec.name, error.message)
 
     async def _keep_house(self) -> None:
         """Notice passes that hang, and unload what nobody uses."""

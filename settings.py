@@ -57,6 +57,7 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     device: Literal["auto", "cuda", "cpu"] = Field(
         "auto", description="auto: a GPU (CUDA or ROCm) where there is one. ROCm devices are called cuda, as in torch."
     )
+    cuda_visible_devices: str | None = Field(None, description="GPUs that may be used, as CUDA reads it; -1: none.")
     backend: Literal["auto", "openvino", "torch"] = Field(
         "auto", description="Engine on a CPU: auto takes OpenVINO where the model converts. A GPU always runs torch."
     )

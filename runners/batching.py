@@ -209,14 +209,13 @@ class AdaptiveBatcher:
                 if self._closing:
                     return
                 batch = self._running = self._take()
-            self._running_since = time.monotonic()
             try:
                 self._compute(batch)
             except BaseException as error:  # the thread lives on, and nobody waits for ever
                 logger.exception("the batcher of %s failed", self._name)
                 self._give_up(batch, InternalError(f"Computing failed ({type(error).__name__}); the log says why."))
             finally:
-                self._running, self._running_since = [], None
+                self._running = []
 
     def _give_up(self, batch: Batch, error: Exception) -> None:
         for job in dict.fromkeys(job for job, _ in batch):
@@ -258,7 +257,7 @@ class AdaptiveBatcher:
             return
         started = time.perf_counter()
         try:
-            rows = self._run([job.sequences[index] for job, index in batch])
+            rows = self._pass([job.sequences[index] for job, index in batch])
             if len(rows) != len(batch):
                 raise ValueError(f"{len(batch)} sequences gave {len(rows)} rows")
         except Exception as error:  # whatever a model raises, nobody waits for ever
@@ -274,6 +273,13 @@ class AdaptiveBatcher:
             job.remaining -= 1
             if not job.remaining:
                 job.finish()
+
+    def _pass(self, sequences: list[Sequence]) -> Rows:
+        self._running_since = time.monotonic()
+        try:
+            return self._run(sequences)
+        finally:
+            self._running_since = None
 
     def _split(self, batch: Batch, error: Exception) -> None:
         """Halve a failing batch until the input that fails is alone; only its request gets the error."""

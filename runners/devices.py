@@ -65,6 +65,26 @@ def detect(settings: Settings, *, worker_index: int = 1) -> Device:
     return Device(platform, f"cuda:{index}", asked or half, 1, asked)
 
 
+def resource_hint(settings: Settings) -> dict[str, float]:
+    """What BentoML should set aside for the service: every NVIDIA GPU that it can see, else the CPU's cores.
+
+    BentoML counts GPUs through NVML and hands the workers CUDA_VISIBLE_DEVICES; it knows nothing of AMD's, so on
+    ROCm there is nothing to ask for and torch finds them by itself.
+    """
+    gpus = 0 if settings.device == "cpu" or settings.cuda_visible_devices == "-1" else _nvidia_gpus()
+    return {"gpu": float(gpus)} if gpus else {"cpu": float(cores_per_worker(1))}
+
+
+def _nvidia_gpus() -> int:
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        return int(pynvml.nvmlDeviceGetCount())
+    except pynvml.NVMLError:
+        return 0
+
+
 def memory_bytes(device: Device) -> int:
     """Memory of the device: the GPU's, or the machine's within the limit of its container."""
     if device.platform != "cpu":

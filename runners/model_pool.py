@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -85,6 +86,10 @@ class _Entry:
         return self.task.result() if self.task is not None and done and self.task.exception() is None else None
 
 
+class _NoRoomError(ModelUnavailableError):
+    """Everything that is in memory is in use."""
+
+
 MemoryNeeded = Callable[[ModelSpec, StoredModel], int]
 """Bytes that loading a model takes, before it is loaded."""
 Load = Callable[[ModelSpec, StoredModel | None], LoadedModel]
@@ -124,6 +129,7 @@ class ModelPool:
         """False once a model hung again after it had been reloaded: only a new process helps."""
         self._entries: dict[str, _Entry] = {}
         self._loading = ThreadPoolExecutor(1, thread_name_prefix="loader")
+        self._one_load = asyncio.Lock()
 
     @contextlib.asynccontextmanager
     async def use(self, spec: ModelSpec) -> AsyncIterator[LoadedModel]:
@@ -147,7 +153,8 @@ class ModelPool:
     async def unload_idle(self, after_s: float) -> None:
         """Unload what nobody has used for `after_s` seconds, apart from pinned models."""
         for name, entry in self._evictable():
-            if time.monotonic() - entry.last_used >= after_s:
+            # Closing the one before may have taken a while: look again
+            if self._is_evictable(entry) and time.monotonic() - entry.last_used >= after_s:
                 await self._unload(name, entry)
 
     def abort_stalled(self, after_s: float) -> None:
@@ -165,6 +172,8 @@ class ModelPool:
             self.alive = self.alive and entry.stalls < _FATAL_STALLS
             logger.error("%s has been computing for more than %.0f s and is given up", name, after_s)
             model.engine.abort(InternalError(f"{name} stopped answering and is loaded anew. Try again."))
+            # waits for the pass, which may come back one day, and gives the memory back then
+            threading.Thread(target=model.close, name=f"close {name}", daemon=True).start()
 
     def status(self, spec: ModelSpec) -> Status:
         """State of a model, without touching it. Reads the store, so call it off the event loop."""
@@ -222,9 +231,13 @@ class ModelPool:
             if (reason := self._obstacle(spec)) is not None:
                 raise ModelUnavailableError(f"{reason} {self._ready_names()}")
             stored = None if spec.forwarded else await self._stored(spec, entry)
-            if stored is not None:
-                await self._make_room(spec, self._memory_needed(spec, stored))
-            model = await loop.run_in_executor(self._loading, self._load, spec, stored)
+            async with self._one_load:  # else two loads count on the same room
+                if stored is not None:
+                    await self._make_room(spec, self._memory_needed(spec, stored))
+                model = await loop.run_in_executor(self._loading, self._load, spec, stored)
+        except _NoRoomError:
+            entry.task = None  # nothing to remember: there may be room at any time
+            raise
         except ServiceError as error:
             self._fail(spec, entry, error)
             raise
@@ -239,19 +252,22 @@ class ModelPool:
 
     def _evictable(self) -> list[tuple[str, _Entry]]:
         """Models in memory that nobody uses and nobody pinned, the longest unused first."""
-        free = [
-            (name, entry)
-            for name, entry in self._entries.items()
-            if entry.model is not None and not entry.in_use and not entry.pinned
-        ]
+        free = [(name, entry) for name, entry in self._entries.items() if self._is_evictable(entry)]
         return sorted(free, key=lambda item: item[1].last_used)
+
+    @staticmethod
+    def _is_evictable(entry: _Entry) -> bool:
+        """Whether a model may go. One that computes for waiters that left would keep whoever closes it waiting."""
+        model = entry.model
+        busy = model is not None and model.engine is not None and model.engine.stalled_s > 0
+        return model is not None and not (busy or entry.in_use or entry.pinned)
 
     async def _make_room(self, spec: ModelSpec, needed: int) -> None:
         """Unload the longest unused models until `needed` bytes fit the budget."""
         while self._memory_budget and sum(model.memory_bytes for model in self.loaded()) + needed > self._memory_budget:
             evictable = self._evictable()
             if not evictable:
-                raise ModelUnavailableError(
+                raise _NoRoomError(
                     f"{spec.name} needs about {needed / 1e9:.1f} GB, and the models in use leave less than that of the "
                     f"{self._memory_budget / 1e9:.1f} GB budget (MEMORY_FRACTION). Try again later.",
                     retry_after_s=5,
@@ -262,7 +278,10 @@ class ModelPool:
         model = entry.model
         entry.task = None
         if model is not None:
-            await asyncio.to_thread(model.close)
+            try:
+                await asyncio.to_thread(model.close)
+            except Exception:  # what a driver raises must not stop the housekeeping
+                logger.exception("closing %s failed", name)
             return_memory()
             logger.info("unloaded %s", name)
 

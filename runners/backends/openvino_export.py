@@ -62,15 +62,15 @@ def export(folder: Path, spec: ModelSpec, facts: ModelFacts) -> Report:
 def _export(target: Path, folder: Path, spec: ModelSpec, facts: ModelFacts) -> Report:
     register_attention()
     network = load_network(folder, spec, facts, torch.float32, attention=ATTENTION)
-    tabulate_positions(network.body, facts.max_tokens)
     probes = [probe_batch(facts, tokens) for tokens in PROBE_TOKENS if tokens <= facts.max_tokens]
+    with torch.inference_mode():
+        expected = [network(*map(torch.from_numpy, probe.arrays())).numpy() for probe in probes]
+    tabulate_positions(network.body, facts.max_tokens)
     try:
         _convert(network, probes[0], target)
     except Exception as error:  # the converter raises whatever it meets
         logger.warning("OpenVINO cannot convert %s: %s", spec.repo, error)
         return {"f32": f"OpenVINO cannot convert it ({type(error).__name__})"}
-    with torch.inference_mode():
-        expected = [network(*map(torch.from_numpy, probe.arrays())).numpy() for probe in probes]
     del network
     return {precision: _gate(target, precision, probes, expected, facts) for precision in precisions()}
 

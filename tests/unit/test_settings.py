@@ -24,6 +24,7 @@ GIVEN: dict[str, tuple[str, object]] = {
     "hf_endpoint": ("https://hf-mirror.com", "https://hf-mirror.com"),
     "hf_token": ("hf_x", SecretStr("hf_x")),
     "device": ("cpu", "cpu"),
+    "cuda_visible_devices": ("0,1", "0,1"),
     "backend": ("torch", "torch"),
     "dtype": ("bfloat16", "bfloat16"),
     "cpu_threads": ("6", 6),

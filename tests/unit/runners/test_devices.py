@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from runners.devices import Device, DeviceError, cores_per_worker, detect, memory_bytes
-from settings import Settings
+from runners.devices import Device, DeviceError, cores_per_worker, detect, memory_bytes, resource_hint
+from settings import Settings, load_settings
 
 GiB = 2**30
 CPU = Device("cpu", "cpu", "float32", 2)
@@ -160,3 +160,19 @@ def test_memory_of_a_gpu_is_its_own(monkeypatch: pytest.MonkeyPatch, host: Machi
         torch.cuda, "get_device_properties", lambda name: SimpleNamespace(total_memory=totals[str(name)])
     )
     assert memory_bytes(Device(platform, "cuda:1", "float16", 1)) == 80 * GiB
+
+
+@pytest.mark.parametrize(
+    ("gpus", "environ", "hint"),
+    [
+        (2, {}, {"gpu": 2.0}),
+        (2, {"CUDA_VISIBLE_DEVICES": "-1"}, {"cpu": float(cores_per_worker(1))}),
+        (2, {"DEVICE": "cpu"}, {"cpu": float(cores_per_worker(1))}),
+        (0, {}, {"cpu": float(cores_per_worker(1))}),
+    ],
+)
+def test_the_resource_hint_follows_the_hardware(
+    monkeypatch: pytest.MonkeyPatch, gpus: int, environ: dict[str, str], hint: dict[str, float]
+) -> None:
+    monkeypatch.setattr("runners.devices._nvidia_gpus", lambda: gpus)
+    assert resource_hint(load_settings(environ)) == hint
