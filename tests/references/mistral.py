@@ -11,9 +11,7 @@ from .formulas import attention, inverse_frequencies, linear, rms_norm, rotate, 
 from .reading import Array, Tensors
 
 
-def last_states(
-    tensors: Tensors, config: dict[str, Any], ids: list[int], *, prefix: str, causal: bool
-) -> Array:
+def last_states(tensors: Tensors, config: dict[str, Any], ids: list[int], *, prefix: str, causal: bool) -> Array:
     """Every token after the last layer and the final norm: (T, H).
 
     A causal layer sees itself and the `sliding_window - 1` tokens before it; one that is not sees all.

@@ -91,9 +91,7 @@ def _shapes(config: dict[str, Any]) -> Shapes:
         shapes |= linear_shapes(f"{name}.mlp.gated_layers", hidden, 2 * inner, bias=False)
         shapes |= linear_shapes(f"{name}.mlp.wo", inner, hidden)
         shapes |= norm_shapes(f"{name}.mlp.layernorm", hidden)
-    return (
-        shapes | linear_shapes("bert.pooler.dense", hidden, hidden) | linear_shapes("classifier", hidden, 1)
-    )
+    return shapes | linear_shapes("bert.pooler.dense", hidden, hidden) | linear_shapes("classifier", hidden, 1)
 
 
 def build(folder: Path, seed: int) -> None:
@@ -104,9 +102,7 @@ def build(folder: Path, seed: int) -> None:
     gains = {"query.weight": 2.0, "key.weight": 2.0, "output.dense.weight": 2.0, "wo.weight": 3.0}
     tensors = draw(NAME, seed, _shapes(config), gains)
     save(folder, tensors, torch.bfloat16)
-    save(
-        folder, spread(tensors, "classifier", reference.logits(folder, sample_pairs(), 8192)), torch.bfloat16
-    )
+    save(folder, spread(tensors, "classifier", reference.logits(folder, sample_pairs(), 8192)), torch.bfloat16)
     write_code(folder, ["configuration_bert", "modeling_bert"])
     write_extras(folder, NAME, [f"onnx/{name}.onnx" for name in ("model", "model_fp16", "model_quantized")])
 

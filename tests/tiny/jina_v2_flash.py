@@ -171,11 +171,7 @@ def _shapes(config: dict[str, Any]) -> Shapes:
         shapes |= linear_shapes(f"{name}.mlp.fc1", hidden, inner)
         shapes |= linear_shapes(f"{name}.mlp.fc2", inner, hidden)
         shapes |= norm_shapes(f"{name}.norm2", hidden)
-    return (
-        shapes
-        | linear_shapes("classifier.dense", hidden, hidden)
-        | linear_shapes("classifier.out_proj", hidden, 1)
-    )
+    return shapes | linear_shapes("classifier.dense", hidden, hidden) | linear_shapes("classifier.out_proj", hidden, 1)
 
 
 def build(folder: Path, seed: int) -> None:

@@ -54,9 +54,7 @@ def _latent_shapes(config: dict[str, Any]) -> Shapes:
     shapes |= linear_shapes(f"{block}.0.fn.to_q", width, inner, bias=False)
     shapes |= linear_shapes(f"{block}.0.fn.to_kv", config["hidden_dim"], 2 * inner, bias=False)
     shapes |= linear_shapes(f"{block}.0.fn.to_out", inner, width, bias=False)
-    shapes |= norm_shapes(f"{block}.0.norm", width) | norm_shapes(
-        f"{block}.0.norm_context", config["hidden_dim"]
-    )
+    shapes |= norm_shapes(f"{block}.0.norm", width) | norm_shapes(f"{block}.0.norm_context", config["hidden_dim"])
     shapes |= linear_shapes(f"{block}.1.fn.net.0", width, 8 * width)
     shapes |= linear_shapes(f"{block}.1.fn.net.2", 4 * width, width)
     return shapes | norm_shapes(f"{block}.1.norm", width)
