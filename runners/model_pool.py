@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from errors import InternalError, ModelUnavailableError, ServiceError, ShuttingDownError
@@ -25,6 +25,9 @@ logger = logging.getLogger("service.models")
 RETRY_FAILED_AFTER_S = 30
 """A failed import or load is not tried again sooner: requests in between get the same answer at once."""
 
+DRAIN_PATIENCE_S = 30.0
+"""How long a model that is needed elsewhere may go on with the requests that it has."""
+_POLL_S = 0.02
 _FATAL_STALLS = 2
 
 State = Literal["ready", "loading", "stored", "importing", "importable", "forwarded", "unavailable"]
@@ -78,6 +81,9 @@ class _Entry:
     last_used: float = 0.0
     pinned: bool = False
     stalls: int = 0
+    leaving: asyncio.Event | None = None
+    """While the model makes room for another one: new requests wait until it is gone, then load it anew."""
+    idle: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def model(self) -> LoadedModel | None:
@@ -138,12 +144,17 @@ class ModelPool:
         ModelUnavailableError says why it cannot be had and which models are ready.
         """
         entry = self._entries.setdefault(spec.name, _Entry())
+        while entry.leaving is not None:
+            await entry.leaving.wait()
         entry.in_use += 1
+        entry.idle.clear()
         try:
             yield await self._ready(spec, entry)
         finally:
             entry.in_use -= 1
             entry.last_used = time.monotonic()
+            if not entry.in_use:
+                entry.idle.set()
 
     async def pin(self, spec: ModelSpec) -> None:
         """Load a model and keep it whatever else wants its memory."""
@@ -266,13 +277,37 @@ class ModelPool:
         """Unload the longest unused models until `needed` bytes fit the budget."""
         while self._memory_budget and sum(model.memory_bytes for model in self.loaded()) + needed > self._memory_budget:
             evictable = self._evictable()
-            if not evictable:
+            if evictable:
+                await self._unload(*evictable[0])
+            elif not await self._drain_one():
                 raise _NoRoomError(
                     f"{spec.name} needs about {needed / 1e9:.1f} GB, and the models in use leave less than that of the "
                     f"{self._memory_budget / 1e9:.1f} GB budget (MEMORY_FRACTION). Try again later.",
                     retry_after_s=5,
                 )
-            await self._unload(*evictable[0])
+
+    async def _drain_one(self) -> bool:
+        """Let the longest unused model finish what it is doing, take no new requests, and go.
+
+        False where only pinned models are left, or the model's requests take longer than DRAIN_PATIENCE_S.
+        """
+        used = [item for item in self._entries.items() if item[1].model is not None and not item[1].pinned]
+        if not used:
+            return False
+        name, entry = min(used, key=lambda item: item[1].last_used)
+        entry.leaving = asyncio.Event()
+        try:
+            async with asyncio.timeout(DRAIN_PATIENCE_S):
+                await entry.idle.wait()
+                while not self._is_evictable(entry):  # noqa: ASYNC110  # a pass for waiters that left
+                    await asyncio.sleep(_POLL_S)
+            await self._unload(name, entry)
+        except TimeoutError:
+            return False
+        finally:
+            entry.leaving.set()
+            entry.leaving = None
+        return True
 
     async def _unload(self, name: str, entry: _Entry) -> None:
         model = entry.model

@@ -132,7 +132,7 @@ def _dense_layers(source: Path, spec: ModelSpec) -> tuple[str, ...]:
         path = str(module["path"])
         if package.split(".")[0] != "sentence_transformers" or kind not in _LAYERS:
             raise ModelUnavailableError(
-                f"{spec.repo}: modules.json asks for a layer {module['type']!r}, which is not served here."
+                f"{spec.repo}: modules.json asks for a layer {kind!r} of {package!r}, which is not served here."
             )
         if kind == "Dense":
             if not _FOLDER.fullmatch(path):  # it is read from and written to

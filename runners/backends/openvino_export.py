@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import openvino as ov
 import torch
+from filelock import FileLock
 from torch import nn
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
@@ -46,10 +47,14 @@ def export(folder: Path, spec: ModelSpec, facts: ModelFacts) -> Report:
     Whatever goes wrong is in the report, and torch serves the model then.
     """
     target = export_folder(folder)
-    present = read_report(target)
-    if present is not None:
-        return present
     target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(target.parent / ".lock"):  # of several workers, one converts
+        return read_report(target) or _write(target, folder, spec, facts)
+
+
+def _write(target: Path, folder: Path, spec: ModelSpec, facts: ModelFacts) -> Report:
+    for leftover in target.parent.glob("tmp*"):  # of a conversion that was killed
+        shutil.rmtree(leftover, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as work:
         report = _export(Path(work), folder, spec, facts)
         (Path(work) / REPORT).write_text(json.dumps(report, indent=2), encoding="utf-8")
@@ -108,7 +113,7 @@ class PositionTable(nn.Module):
             self.register_buffer(f"sin_{name}", sin[0])
 
     def forward(
-        self, hidden: torch.Tensor, position_ids: torch.Tensor, layer_type: str | None = None
+        self, _hidden: torch.Tensor, position_ids: torch.Tensor, layer_type: str | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """(B, T) -> (B, T, width of a head) twice."""
         return self.get_buffer(f"cos_{layer_type}")[position_ids], self.get_buffer(f"sin_{layer_type}")[position_ids]

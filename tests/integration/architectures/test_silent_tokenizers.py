@@ -129,6 +129,7 @@ async def test_minilm_is_not_cut_where_its_tokenizer_file_says(workshop: Worksho
     """tokenizer.json was saved with truncation and padding at 128 tokens; the model takes 256."""
     model = workshop.model("all-minilm-l6-v2")
     stored = Tokenizer.from_file(str(model.stored.folder / "tokenizer.json"))
+    assert stored.truncation is not None
     assert stored.truncation["max_length"] == 128
     text = " ".join(corpus.ENGLISH[:12])
     assert 128 < len(ids(model, text)) <= 256

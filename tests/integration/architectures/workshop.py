@@ -28,7 +28,7 @@ Floats = NDArray[np.floating[Any]]
 
 CATALOG = load_catalog()
 DEVICE = Device("cpu", "cpu", "float32", threads=1)
-SETTINGS = Settings(backend="torch")
+SETTINGS = Settings(backend="torch", max_batch_tokens=512)
 QUERY = "What is the red planet? 火星"
 """What every document of these tests is scored against."""
 

@@ -1,0 +1,243 @@
+"""The OpenVINO engine: which architectures convert, that they compute what torch computes, and when torch serves."""
+
+from __future__ import annotations
+
+import gc
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from errors import ModelUnavailableError
+from models.store import StoredModel
+from runners.backends import Backend, Batch, Rows, openvino_export
+from runners.backends.openvino import REPORT, OpenVINOBackend, Report, export_folder, read_report
+from runners.backends.openvino_export import export
+from runners.backends.torch import TorchBackend
+from runners.devices import Device
+from runners.loading import load_backend, needs_export
+from runners.planning import collate
+from runners.tokenization import Sequence
+from settings import Settings
+from tests.integration.architectures.workshop import Model, Workshop
+
+DEVICE = Device("cpu", "cpu", "float32", threads=1, asked_dtype="float32")
+AUTO, TORCH, OPENVINO = (Settings(backend=name) for name in ("auto", "torch", "openvino"))
+EMBEDDERS = [
+    "multilingual-e5-small",  # BERT
+    "ruri-v3-30m",  # ModernBERT, sliding window
+    "all-mpnet-base-v2",
+    "luke-japanese-base",
+    "qwen3-embedding-0.6b",
+    "embeddinggemma-300m",  # sliding window both ways, Dense layers as head
+    "e5-mistral-7b",  # sliding window, causal
+    "nv-embed-v2",
+]
+RERANKERS = [
+    "bge-reranker-v2-m3",  # XLM-RoBERTa
+    "japanese-reranker-tiny-v2",  # ModernBERT
+    "mxbai-rerank-large",  # DeBERTa
+    "gte-multilingual-reranker",
+    "jina-reranker-v2-multilingual",
+    "jina-reranker-turbo",  # ALiBi
+    "qwen3-reranker-0.6b",
+]
+PLAIN = EMBEDDERS[0]
+LONG = 1500
+"""Beyond the longest probe of the gate: errors of positions grow with the position."""
+
+Exported = Callable[[str], tuple[Model, Report]]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def frozen_libraries() -> Iterator[None]:
+    """Closing a model collects garbage: without torch and transformers to walk through, that is ten times faster."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """A tiny model after its real import and its conversion, once a session, and the report of the gate."""
+    workshop = Workshop(tmp_path_factory.mktemp("openvino"))
+
+    def get(name: str) -> tuple[Model, Report]:
+        model = workshop.model(name)
+        return model, export(model.stored.folder, model.spec, model.stored.facts)
+
+    return get
+
+
+@pytest.fixture
+def fresh(exported: Exported, tmp_path: Path) -> Model:
+    """A stored model that was not converted yet."""
+    model, _ = exported(PLAIN)
+    folder = shutil.copytree(model.stored.folder, tmp_path / "fresh", ignore=shutil.ignore_patterns("openvino"))
+    return replace(model, stored=replace(model.stored, folder=folder))
+
+
+def load(model: Model, settings: Settings = AUTO) -> Backend:
+    return load_backend(model.spec, model.stored, DEVICE, settings)
+
+
+def batch_of(stored: StoredModel, *lengths: int) -> Batch:
+    """Random ids of these lengths, padded to the longest."""
+    facts, random = stored.facts, np.random.default_rng(sum(lengths))
+    sequences = [
+        Sequence(ids, [0] * len(ids) if facts.token_type_ids else None)
+        for ids in (random.integers(10, facts.vocabulary, size=length).tolist() for length in lengths)
+    ]
+    return Batch(**collate(sequences, facts.pad_id))
+
+
+def batches(stored: StoredModel) -> list[Batch]:
+    """From three tokens to the limit, alone and with neighbours of other lengths."""
+    limit = min(stored.facts.max_tokens, LONG)
+    lengths = sorted({min(length, limit) for length in (3, 17, 70, 513, limit)})
+    mixed = [batch_of(stored, *lengths[:-1]), batch_of(stored, limit, 3)]
+    return [batch_of(stored, length) for length in lengths] + mixed
+
+
+def assert_same(found: Rows, expected: Rows) -> None:
+    """Vectors by their cosine; single logits by their difference, which the scale of the weights multiplies."""
+    assert np.isfinite(found).all()
+    assert found.shape == expected.shape
+    assert found.dtype == np.float32
+    if expected.shape[1] == 1:
+        assert np.abs(found - expected).max() <= 0.01 * max(1.0, float(expected.std()))
+        return
+    lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(expected, axis=1)
+    assert ((found * expected).sum(axis=1) / lengths).min() > 0.9999
+
+
+@pytest.mark.parametrize("name", EMBEDDERS + RERANKERS)
+def test_numbers_are_torchs_at_every_length_padded_or_not(exported: Exported, name: str) -> None:
+    model, report = exported(name)
+    assert report["f32"] is None, report
+    found, expected = load(model), load(model, TORCH)
+    assert (found.name, expected.name) == ("openvino f32 on cpu", "torch float32 on cpu")
+    for batch in batches(model.stored):
+        assert_same(found.forward(batch), expected.forward(batch))
+    exact = batch_of(model.stored, 17, 3)
+    assert_same(found.forward_exact(exact), expected.forward_exact(exact))
+    found.close()
+    expected.close()
+
+
+def test_several_threads_get_their_own_rows(exported: Exported) -> None:
+    model, _ = exported(PLAIN)
+    backend = load(model)
+    inputs = [batch_of(model.stored, *[1 + number % 60, 5, 40][: 1 + number % 3]) for number in range(120)]
+    alone = [backend.forward(batch) for batch in inputs]
+    with ThreadPoolExecutor(6) as pool:
+        together = list(pool.map(backend.forward, inputs * 2))
+    for found, expected in zip(together, alone * 2, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+    backend.close()
+
+
+def test_rows_stay_after_the_next_call(exported: Exported) -> None:
+    model, _ = exported(PLAIN)
+    backend = load(model)
+    rows = backend.forward(batch_of(model.stored, 7))
+    kept = rows.copy()
+    backend.forward(batch_of(model.stored, 9))
+    np.testing.assert_array_equal(rows, kept)
+
+
+def test_torch_serves_what_was_not_converted(fresh: Model) -> None:
+    assert needs_export(fresh.stored, DEVICE, AUTO)
+    assert isinstance(load(fresh), TorchBackend)
+    with pytest.raises(ModelUnavailableError, match=r"BACKEND=openvino .*it was not exported; run scripts/import"):
+        load(fresh, OPENVINO)
+
+
+def test_where_torch_is_asked_for_openvino_is_not_touched(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, _ = exported(PLAIN)
+    for module in ("openvino", "runners.backends.openvino", "runners.backends.openvino_export"):
+        monkeypatch.setitem(sys.modules, module, None)  # an import of it fails now
+    assert isinstance(load(model, TORCH), TorchBackend)
+    assert not needs_export(model.stored, DEVICE, TORCH)
+    with pytest.raises(ImportError):
+        load(model)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "value", "reason", "name"),
+    [
+        ("MIN_COSINE", {"f32": 2.0, "bf16": 2.0}, "smallest cosine", PLAIN),
+        ("MAX_LOGIT_SHARE", {"f32": -1.0, "bf16": -1.0}, "logits differ by 0.0", "japanese-reranker-tiny-v2"),
+    ],
+)
+def test_what_does_not_pass_the_gate_is_served_by_torch_and_not_tried_again(
+    exported: Exported,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    threshold: str,
+    value: dict[str, float],
+    reason: str,
+    name: str,
+) -> None:
+    original, _ = exported(name)
+    folder = shutil.copytree(original.stored.folder, tmp_path / name, ignore=shutil.ignore_patterns("openvino"))
+    model = replace(original, stored=replace(original.stored, folder=folder))
+    with monkeypatch.context() as patch:
+        patch.setattr(openvino_export, threshold, value)
+        report = export(folder, model.spec, model.stored.facts)
+    assert str(report["f32"]).startswith(reason)
+    monkeypatch.delattr(openvino_export, "_convert")
+    assert export(folder, model.spec, model.stored.facts) == report
+    assert not needs_export(model.stored, DEVICE, AUTO)
+    assert isinstance(load(model), TorchBackend)
+    with pytest.raises(ModelUnavailableError, match=reason):
+        load(model, OPENVINO)
+
+
+def test_what_cannot_be_converted_says_so_and_is_served_by_torch(fresh: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_args: object, **_options: object) -> None:
+        raise RuntimeError("no such operator")
+
+    monkeypatch.setattr(openvino_export.ov, "convert_model", fail)
+    assert export(fresh.stored.folder, fresh.spec, fresh.stored.facts) == {
+        "f32": "OpenVINO cannot convert it (RuntimeError)"
+    }
+    assert isinstance(load(fresh), TorchBackend)
+    assert not needs_export(fresh.stored, DEVICE, AUTO)
+
+
+def test_a_conversion_that_is_killed_leaves_nothing(fresh: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Killed(BaseException):
+        """SIGTERM in the last moment."""
+
+    def die(*_args: object) -> None:
+        raise Killed
+
+    target = export_folder(fresh.stored.folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(openvino_export.os, "rename", die)
+        with pytest.raises(Killed):
+            export(fresh.stored.folder, fresh.spec, fresh.stored.facts)
+    assert read_report(target) is None
+    assert not [path for path in target.parent.iterdir() if path.is_dir()]
+    assert needs_export(fresh.stored, DEVICE, AUTO)
+    (target.parent / "tmpkilled").mkdir()  # what SIGKILL leaves
+    target.mkdir()
+    (target / "body.xml").write_text("half of it", encoding="utf-8")
+    with ThreadPoolExecutor(2) as pool:  # two workers at once: one converts, the other one finds the result
+        reports = list(pool.map(lambda _: export(fresh.stored.folder, fresh.spec, fresh.stored.facts), range(2)))
+    assert reports == [{**reports[0], "f32": None}] * 2
+    assert [path.name for path in target.parent.iterdir() if path.is_dir()] == [target.name]
+    assert (target / REPORT).is_file()
+    assert isinstance(load(fresh), OpenVINOBackend)
+
+
+def test_openvino_reports_to_nobody(exported: Exported) -> None:
+    exported(PLAIN)
+    assert sys.modules["openvino_telemetry"] is None

@@ -1,0 +1,268 @@
+"""A memory budget: the longest unused model makes room, one in use never does, and whoever waits is answered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from errors import ModelUnavailableError
+from runners import model_pool
+from runners.model_pool import RETRY_FAILED_AFTER_S, Status
+from tests.unit.fakes import PATIENCE_S, until
+from tests.unit.runners.shelf import SPECS, Shelf
+
+A, B, C, D, *_ = SPECS
+GetShelf = Callable[[int], Shelf]
+
+
+@pytest.fixture
+async def shelf() -> AsyncIterator[GetShelf]:
+    """A pool with room for so many models, closed at the end."""
+    made: list[Shelf] = []
+
+    def get(room: int) -> Shelf:
+        made.append(Shelf(room))
+        return made[-1]
+
+    yield get
+    for one in made:
+        one.release()
+        await asyncio.wait_for(one.pool.close(), PATIENCE_S)
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody here finishes while another one waits for the room, except where a test says so."""
+    monkeypatch.setattr(model_pool, "DRAIN_PATIENCE_S", 0.05)
+
+
+class Clock:
+    """The pool's time."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(model_pool, "time", SimpleNamespace(monotonic=lambda: self.now))
+
+
+async def test_the_longest_unused_model_makes_room(shelf: GetShelf) -> None:
+    two = shelf(2)
+    for number, wanted in enumerate([A, B, A, C, A, D]):
+        await two.ask(number, wanted)
+    assert two.order == ["+model-0", "+model-1", "-model-1", "+model-2", "-model-2", "+model-3"]
+    assert two.names == ["model-0", "model-3"]
+    assert two.pool.status(B) == Status("stored")
+    assert two.most == 2
+
+
+async def test_a_model_in_use_finishes_goes_and_comes_back(shelf: GetShelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever needs the room waits for the requests in progress, and new requests wait behind it."""
+    monkeypatch.setattr(model_pool, "DRAIN_PATIENCE_S", PATIENCE_S)
+    one = shelf(1)
+    async with one.pool.use(A):
+        other = asyncio.create_task(one.ask(1, B))
+        await until(lambda: one.pool._entries[A.name].leaving is not None)
+        late = asyncio.create_task(one.ask(2, A))
+        await asyncio.sleep(0)
+        assert not other.done()
+        assert not late.done()
+    await asyncio.wait_for(asyncio.gather(other, late), PATIENCE_S)
+    assert one.order == ["+model-0", "-model-0", "+model-1", "-model-1", "+model-0"]
+    assert one.most == 1
+
+
+async def test_without_a_budget_nothing_is_unloaded(shelf: GetShelf) -> None:
+    endless = shelf(0)
+    for number, wanted in enumerate(SPECS):
+        await endless.ask(number, wanted)
+    assert len(endless.names) == len(SPECS)
+    assert not endless.closes
+
+
+async def test_a_model_in_use_is_never_taken(shelf: GetShelf) -> None:
+    two = shelf(2)
+    async with two.pool.use(A):  # the longest unused but for being in use
+        for number, wanted in enumerate([B, C, B, D]):
+            await two.ask(number, wanted)
+            assert not two.closes["model-0"]
+        await two.ask(9, A)
+
+
+async def test_a_model_that_computes_for_nobody_is_in_use_too(shelf: GetShelf) -> None:
+    """Its waiter left. Closing it would wait for the pass, which may hang."""
+    one = shelf(1)
+    await one.ask(1, A)
+    one.backends["model-0"].hang()
+    leaving = asyncio.create_task(one.ask(2, A))
+    await one.backends["model-0"].hanging()
+    leaving.cancel()
+    await asyncio.gather(leaving, return_exceptions=True)
+    with pytest.raises(ModelUnavailableError):
+        await asyncio.wait_for(one.ask(3, B), PATIENCE_S)
+    await asyncio.wait_for(one.pool.unload_idle(0), PATIENCE_S)
+    assert one.names == ["model-0"]
+    one.release()
+    await until(lambda: not one.pool.loaded()[0].engine.stalled_s)  # type: ignore[union-attr]
+    await one.ask(4, B)
+    assert one.names == ["model-1"]
+
+
+async def test_pinned_models_stay(shelf: GetShelf) -> None:
+    two = shelf(2)
+    await two.pool.pin(A)
+    for number, wanted in enumerate([B, C, D, B]):
+        await two.ask(number, wanted)
+    await two.pool.unload_idle(0)
+    assert two.names == ["model-0"]
+    assert not two.closes["model-0"]
+
+
+async def test_all_in_use_is_a_503_with_the_numbers_and_passes_at_once(shelf: GetShelf) -> None:
+    two = shelf(2)
+    async with two.pool.use(A), two.pool.use(B):
+        results = await asyncio.gather(*(two.ask(number, C) for number in range(300)), return_exceptions=True)
+        assert all(isinstance(result, ModelUnavailableError) for result in results)
+        refusal = results[0]
+        assert isinstance(refusal, ModelUnavailableError)
+        assert (refusal.status, refusal.retry_after_s) == (503, 5)
+        assert str(refusal).startswith("model-2 needs about 0.0 GB")
+        assert "0.0 GB budget (MEMORY_FRACTION)" in str(refusal)
+        assert not two.loads["model-2"]
+        await two.ask(1, A)
+    await two.ask(2, C)  # the refusal is not remembered: there is room now
+    assert two.names == ["model-0", "model-2"]
+
+
+async def test_two_loads_at_once_do_not_take_the_same_room(shelf: GetShelf) -> None:
+    two = shelf(2)
+    await two.ask(0, A)
+    two.gate.clear()
+    asking = [asyncio.create_task(two.ask(number, wanted)) for number, wanted in enumerate([B, C, D])]
+    await until(lambda: bool(two.loads["model-1"]))
+    two.gate.set()
+    results = await asyncio.gather(*asking, return_exceptions=True)
+    assert not [result for result in results if isinstance(result, Exception)]
+    assert two.most == 2
+
+
+async def test_unload_idle(shelf: GetShelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    all_of_them = shelf(6)
+    await all_of_them.pool.pin(C)
+    await all_of_them.ask(1, A)
+    clock.now += 8
+    await all_of_them.ask(2, B)
+    clock.now += 5
+    await all_of_them.pool.unload_idle(10)
+    assert all_of_them.names == ["model-1", "model-2"]
+    async with all_of_them.pool.use(B):
+        clock.now += 100
+        await all_of_them.pool.unload_idle(10)
+        assert all_of_them.names == ["model-1", "model-2"]
+    await all_of_them.pool.unload_idle(10)  # unused since just now
+    clock.now += 10
+    await all_of_them.pool.unload_idle(10)
+    assert all_of_them.names == ["model-2"]
+    assert all_of_them.pool.status(A) == Status("stored")
+    await all_of_them.ask(3, A)
+    assert all_of_them.loads["model-0"] == 2
+
+
+async def test_a_model_that_is_asked_for_while_others_are_unloaded_stays(
+    shelf: GetShelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closing the first takes a while: the second was unused when it began and is in use when its turn comes."""
+    six = shelf(6)
+    for number, wanted in enumerate([A, B]):
+        await six.ask(number, wanted)
+    async with six.pool.use(B):
+        pass
+    closing = six.pool._unload
+
+    async def slowly(name: str, entry: model_pool._Entry) -> None:
+        await six.pool._ready(B, six.pool._entries["model-1"])
+        six.pool._entries["model-1"].in_use += 1
+        await closing(name, entry)
+
+    monkeypatch.setattr(six.pool, "_unload", slowly)
+    await six.pool.unload_idle(0)
+    assert six.names == ["model-1"]
+    six.pool._entries["model-1"].in_use -= 1
+
+
+async def test_a_load_that_fails_half_way(shelf: GetShelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    two = shelf(2)
+    await two.ask(0, A)
+    two.failure = MemoryError("half of the tensors are here")
+    two.gate.clear()
+    asking = [asyncio.create_task(two.ask(number, B)) for number in range(300)]
+    await until(lambda: bool(two.loads["model-1"]))
+    await two.ask(1, A)  # another model is not kept waiting
+    two.gate.set()
+    results = await asyncio.gather(*asking, return_exceptions=True)
+    assert Counter(map(str, results)) == {"model-1 could not be loaded (MemoryError).": 300}
+    two.failure = None
+    await two.ask(2, C)
+    assert two.names == ["model-0", "model-2"]  # what failed takes no room
+    clock.now += RETRY_FAILED_AFTER_S
+    await two.ask(3, B)
+
+
+async def test_a_model_that_cannot_be_closed_does_not_stop_the_housekeeping(shelf: GetShelf) -> None:
+    six = shelf(6)
+    for number, wanted in enumerate([A, B]):
+        await six.ask(number, wanted)
+    backend = six.backends["model-0"]
+    backend.close_failure = RuntimeError("driver gone")  # type: ignore[attr-defined]
+    await six.pool.unload_idle(0)
+    assert six.names == []
+    await six.ask(3, A)
+
+
+async def ask_until_answered(shelf: Shelf, number: int, refusals: Counter[str]) -> list[float]:
+    """What a client does that heeds 503 and Retry-After."""
+    wanted = SPECS[number % len(SPECS)]
+    while True:
+        try:
+            return await shelf.ask(number, wanted)
+        except ModelUnavailableError as error:
+            refusals[wanted.name] += 1
+            await asyncio.sleep(0.001 * (error.retry_after_s or 0))  # a refusal without it would be asked in vain
+
+
+async def test_eviction_under_load(shelf: GetShelf) -> None:
+    two = shelf(2)
+    refusals: Counter[str] = Counter()
+    numbers = np.random.default_rng(0).permutation(600).tolist()
+    answers = await asyncio.wait_for(
+        asyncio.gather(*(ask_until_answered(two, number, refusals) for number in numbers)), 2 * PATIENCE_S
+    )
+    assert [answer[0] for answer in answers] == numbers
+    assert two.most == 2
+    assert set(two.loads) == {wanted.name for wanted in SPECS}
+    await two.pool.close()
+    assert two.closes == two.loads
+    assert {backend.closed for backend in two.backends.values()} == {1}
+
+
+async def test_eviction_under_load_that_never_pauses(shelf: GetShelf) -> None:
+    """Twelve clients ask for models at random, with pauses so short that a model is free only at times."""
+    two = shelf(2)
+    refusals: Counter[str] = Counter()
+
+    async def client(seed: int) -> int:
+        random = np.random.default_rng(seed)
+        for _ in range(40):
+            await ask_until_answered(two, int(random.integers(6000)), refusals)
+            await asyncio.sleep(0.0005)
+        return 40
+
+    assert sum(await asyncio.wait_for(asyncio.gather(*map(client, range(12))), 2 * PATIENCE_S)) == 480
+    assert two.most == 2
+    await two.pool.close()
+    assert two.closes == two.loads
