@@ -28,6 +28,7 @@ RETRY_FAILED_AFTER_S = 30
 DRAIN_PATIENCE_S = 30.0
 """How long a model that is needed elsewhere may go on with the requests that it has."""
 _POLL_S = 0.02
+_NO_ROOM_RETRY_S = 5
 _FATAL_STALLS = 2
 
 State = Literal["ready", "loading", "stored", "importing", "importable", "forwarded", "unavailable"]
@@ -92,8 +93,8 @@ class _Entry:
         return self.task.result() if self.task is not None and done and self.task.exception() is None else None
 
 
-class _NoRoomError(ModelUnavailableError):
-    """Everything that is in memory is in use."""
+class _NoRoom(Exception):  # noqa: N818  # not a failure: there may be room at any time
+    """Everything that is in memory is in use; the words are for the client."""
 
 
 MemoryNeeded = Callable[[ModelSpec, StoredModel], int]
@@ -246,9 +247,9 @@ class ModelPool:
                 if stored is not None:
                     await self._make_room(spec, self._memory_needed(spec, stored))
                 model = await loop.run_in_executor(self._loading, self._load, spec, stored)
-        except _NoRoomError:
-            entry.task = None  # nothing to remember: there may be room at any time
-            raise
+        except _NoRoom as full:
+            entry.task = None
+            raise ModelUnavailableError(str(full), retry_after_s=_NO_ROOM_RETRY_S) from None
         except ServiceError as error:
             self._fail(spec, entry, error)
             raise
@@ -280,10 +281,9 @@ class ModelPool:
             if evictable:
                 await self._unload(*evictable[0])
             elif not await self._drain_one():
-                raise _NoRoomError(
+                raise _NoRoom(
                     f"{spec.name} needs about {needed / 1e9:.1f} GB, and the models in use leave less than that of the "
-                    f"{self._memory_budget / 1e9:.1f} GB budget (MEMORY_FRACTION). Try again later.",
-                    retry_after_s=5,
+                    f"{self._memory_budget / 1e9:.1f} GB budget (MEMORY_FRACTION). Try again later."
                 )
 
     async def _drain_one(self) -> bool:
@@ -299,7 +299,7 @@ class ModelPool:
         try:
             async with asyncio.timeout(DRAIN_PATIENCE_S):
                 await entry.idle.wait()
-                while not self._is_evictable(entry):  # noqa: ASYNC110  # a pass for waiters that left
+                while entry.model is not None and not self._is_evictable(entry):  # noqa: ASYNC110  # waiters left
                     await asyncio.sleep(_POLL_S)
             await self._unload(name, entry)
         except TimeoutError:

@@ -44,7 +44,8 @@ PROBE_TOKENS = (3, 17, 64, 200, 511, 1024)
 def export(folder: Path, spec: ModelSpec, facts: ModelFacts) -> Report:
     """Write the files and the report of the accuracy gate, unless they are there already.
 
-    Whatever goes wrong is in the report, and torch serves the model then.
+    Whatever is wrong with the model is in the report, and torch serves it then. OSError where nothing can be written:
+    that says nothing about the model, and leaves no report.
     """
     target = export_folder(folder)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -73,6 +74,8 @@ def _export(target: Path, folder: Path, spec: ModelSpec, facts: ModelFacts) -> R
     tabulate_positions(network.body, facts.max_tokens)
     try:
         _convert(network, probes[0], target)
+    except OSError:
+        raise
     except Exception as error:  # the converter raises whatever it meets
         logger.warning("OpenVINO cannot convert %s: %s", spec.repo, error)
         return {"f32": f"OpenVINO cannot convert it ({type(error).__name__})"}
@@ -147,12 +150,19 @@ def _convert(network: Network, probe: Batch, target: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracer warns of every Python branch
         body = ov.convert_model(network.body, example_input=inputs)
-        ov.save_model(body, target / "body.xml", compress_to_fp16=True)
+        _save(body, target / "body.xml", fp16=True)
         if network.head is not None:
             with torch.inference_mode():
                 rows = network.body(*inputs)
             head = ov.convert_model(network.head, example_input=(rows.clone(),))
-            ov.save_model(head, target / "head.xml", compress_to_fp16=False)
+            _save(head, target / "head.xml", fp16=False)
+
+
+def _save(model: Any, path: Path, *, fp16: bool) -> None:
+    try:
+        ov.save_model(model, path, compress_to_fp16=fp16)
+    except RuntimeError as error:  # OpenVINO's own words for a full disk
+        raise OSError(f"{path} could not be written; is the disk full?") from error
 
 
 def _gate(target: Path, precision: str, probes: list[Batch], expected: list[Rows], facts: ModelFacts) -> str | None:

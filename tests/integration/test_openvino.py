@@ -23,6 +23,7 @@ from runners.devices import Device
 from runners.loading import load_backend, needs_export
 from runners.planning import collate
 from runners.tokenization import Sequence
+from scripts import import_models
 from settings import Settings
 from tests.integration.architectures.workshop import Model, Workshop
 
@@ -235,6 +236,24 @@ def test_a_conversion_that_is_killed_leaves_nothing(fresh: Model, monkeypatch: p
     assert reports == [{**reports[0], "f32": None}] * 2
     assert [path.name for path in target.parent.iterdir() if path.is_dir()] == [target.name]
     assert (target / REPORT).is_file()
+    assert isinstance(load(fresh), OpenVINOBackend)
+
+
+def test_a_full_disk_says_nothing_about_the_model(
+    fresh: Model, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_args: object, **_options: object) -> None:
+        raise RuntimeError("basic_ios::clear: iostream error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(openvino_export.ov, "save_model", fail)
+        with pytest.raises(OSError, match="is the disk full"):
+            export(fresh.stored.folder, fresh.spec, fresh.stored.facts)
+        import_models._export(fresh.spec, fresh.stored, Settings(device="cpu"))  # the import itself went well
+    assert "was not converted for OpenVINO" in caplog.text
+    assert isinstance(load(fresh), TorchBackend)
+    assert needs_export(fresh.stored, DEVICE, AUTO)
+    import_models._export(fresh.spec, fresh.stored, Settings(device="cpu"))
     assert isinstance(load(fresh), OpenVINOBackend)
 
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from errors import InternalError, ShuttingDownError
-from runners import batching
+from runners import batching, model_pool
 from runners.model_pool import Status
 from tests.unit.fakes import PATIENCE_S, until
 from tests.unit.runners.faulty import FaultyBackend
@@ -115,6 +115,21 @@ async def test_waiters_that_left_do_not_hide_a_hang(shelf: Shelf, monkeypatch: p
     assert shelf.names == []
     await shelf.ask(1, A)
     backend.release()
+
+
+async def test_a_model_that_hangs_while_another_waits_for_its_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_pool, "DRAIN_PATIENCE_S", 2 * PATIENCE_S)  # longer than the test would wait
+    clock, one = Clock(monkeypatch), Shelf(1)
+    backend, tasks = await hang(one)
+    other = asyncio.create_task(one.ask(2, B))
+    await until(lambda: one.pool._entries[A.name].leaving is not None)
+    clock.now += LIMIT_S
+    one.pool.abort_stalled(LIMIT_S)
+    assert (await told(tasks)).total() == REQUESTS
+    await asyncio.wait_for(other, PATIENCE_S)
+    await one.ask(3, A)
+    backend.release()
+    await one.pool.close()
 
 
 async def test_nothing_to_give_up(shelf: Shelf) -> None:
