@@ -60,6 +60,7 @@ class RerankEmbedding:
         from runners.loading import load_model, needs_export
         from runners.requirements import memory_budget, obstacle, stored_memory_needed
 
+        logger.setLevel(logging.INFO)  # BentoML shows warnings only
         store = ModelStore()
         device = detect(settings, worker_index=bentoml.server_context.worker_index)
         self.pool = ModelPool(
@@ -138,6 +139,9 @@ class RerankEmbedding:
         """Notice passes that hang, and unload what nobody uses."""
         while True:
             await asyncio.sleep(_HOUSEKEEPING_S)
-            self.pool.abort_stalled(settings.request_timeout_s)
-            if settings.idle_unload_s:
-                await self.pool.unload_idle(settings.idle_unload_s)
+            try:
+                self.pool.abort_stalled(settings.request_timeout_s)
+                if settings.idle_unload_s:
+                    await self.pool.unload_idle(settings.idle_unload_s)
+            except Exception:  # the next round tries again
+                logger.exception("housekeeping failed")

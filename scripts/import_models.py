@@ -21,6 +21,8 @@ from models.importer import import_model
 from models.store import ModelStore, StoredModel
 from settings import Settings, SettingsError, load_settings
 
+logger = logging.getLogger("service.models")
+
 EXAMPLES = """examples:
   scripts/import_models --model bge-m3 jina-reranker-v2-multilingual
   scripts/import_models --model ruri-large --from-dir /data/ruri-large
@@ -99,7 +101,10 @@ def _export(spec: ModelSpec, stored: StoredModel, settings: Settings) -> None:
     if needs_export(stored, detect(settings), settings):
         from runners.backends.openvino_export import export
 
-        export(stored.folder, spec, stored.facts)
+        try:
+            export(stored.folder, spec, stored.facts)
+        except OSError as error:  # torch serves the model, and the next import tries again
+            logger.warning("%s was not converted for OpenVINO: %s", spec.name, error)
 
 
 def _check(spec: ModelSpec, stored: StoredModel, *, settings: Settings) -> None:

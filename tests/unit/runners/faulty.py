@@ -90,3 +90,21 @@ class FaultyBackend:
         rows = np.stack([batch.input_ids[:, 0], tokens, np.ones_like(tokens)], axis=1).astype(np.float32)
         rows[np.isin(batch.input_ids[:, 0], list(nan))] = self.strange
         return rows
+
+
+class Tearing(FaultyBackend):
+    """Everything goes wrong at random, from a seed."""
+
+    def forward(self, batch: Batch) -> Rows:
+        random = np.random.default_rng(len(self.sizes_tokens))
+        kind = random.integers(6)
+        if kind == 0:
+            raise OutOfMemoryError
+        if kind == 1:
+            raise SystemExit
+        if kind == 2:
+            raise ValueError
+        rows = super().forward(batch)
+        if kind == 3:
+            rows[0] = np.nan
+        return rows[:-1] if kind == 4 else rows

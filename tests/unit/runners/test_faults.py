@@ -14,11 +14,11 @@ import pytest
 
 from errors import InternalError, OverloadedError, ServiceError, ShuttingDownError
 from runners import batching
-from runners.backends import Batch, OutOfMemoryError, Rows
+from runners.backends import OutOfMemoryError
 from runners.engine import Engine
 from runners.tokenization import Sequence as Tokens
 from tests.unit.fakes import PATIENCE_S, letters, until
-from tests.unit.runners.faulty import FaultyBackend, answer_of, text
+from tests.unit.runners.faulty import FaultyBackend, Tearing, answer_of, text
 
 REQUESTS = 400
 BUDGET = 64
@@ -286,24 +286,6 @@ async def test_close_while_hundreds_wait(engine: Engine, backend: FaultyBackend)
     assert backend.closed == 1
     with pytest.raises(ShuttingDownError):
         await engine.run([text(1)])
-
-
-class Tearing(FaultyBackend):
-    """Everything goes wrong at random, from a seed."""
-
-    def forward(self, batch: Batch) -> Rows:
-        random = np.random.default_rng(len(self.sizes_tokens))
-        kind = random.integers(6)
-        if kind == 0:
-            raise OutOfMemoryError
-        if kind == 1:
-            raise SystemExit
-        if kind == 2:
-            raise ValueError
-        rows = super().forward(batch)
-        if kind == 3:
-            rows[0] = np.nan
-        return rows[:-1] if kind == 4 else rows
 
 
 async def test_everything_goes_wrong_at_once() -> None:

