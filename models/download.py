@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
+import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from errors import ModelUnavailableError
@@ -80,8 +80,9 @@ def needed_files(names: list[str]) -> list[str]:
 def download(spec: ModelSpec, folder: Path, settings: Settings, progress: Progress) -> Snapshot:
     """Fetch into `folder`, going on where an earlier try stopped; ModelUnavailableError says what failed."""
     import httpx2
-    from huggingface_hub import HfApi, hf_hub_download
+    from huggingface_hub import HfApi, hf_hub_url
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+    from huggingface_hub.utils import build_hf_headers
 
     token = settings.hf_token.get_secret_value() if settings.hf_token else None
     where = f"{spec.repo} from {settings.hf_endpoint}"
@@ -93,14 +94,12 @@ def download(spec: ModelSpec, folder: Path, settings: Settings, progress: Progre
         wanted = needed_files(list(sizes))
         revision = info.sha or "unknown"
         total = sum(sizes[name] for name in wanted)
-        fetch = partial(
-            hf_hub_download,
-            spec.repo,
-            revision=revision,
-            local_dir=folder,
-            endpoint=settings.hf_endpoint,
-            token=token,
-        )
+        folder = folder / revision[:12]  # files of another commit must not be taken for this one's
+
+        def fetch(name: str) -> None:
+            url = hf_hub_url(spec.repo, name, revision=revision, endpoint=settings.hf_endpoint)
+            _fetch(url, folder / name, sizes[name], build_hf_headers(token=token))
+
         with _watched(folder, total, progress), ThreadPoolExecutor(_PARALLEL_FILES) as threads:
             list(threads.map(fetch, wanted))
     except GatedRepoError:
@@ -121,6 +120,24 @@ def download(spec: ModelSpec, folder: Path, settings: Settings, progress: Progre
         ) from error
     _verify(spec, folder, {file.rfilename: file.lfs.sha256 for file in info.siblings or [] if file.lfs}, wanted)
     return Snapshot(folder, revision)
+
+
+def _fetch(url: str, target: Path, size: int, headers: dict[str, str]) -> None:
+    """Fetch one file, going on inside it where an earlier try stopped.
+
+    hf_hub_download would delete the part that is here when it gives up: a day's work on a slow line.
+    """
+    from huggingface_hub.file_download import http_get
+
+    if target.is_file() and target.stat().st_size == size:
+        return
+    partial = target.with_name(f"{target.name}.partial")
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    partial.touch()
+    with partial.open("r+b") as file:
+        present = file.seek(0, os.SEEK_END)
+        http_get(url, file, resume_size=present, headers=headers, expected_size=size)
+    os.replace(partial, target)
 
 
 def _verify(spec: ModelSpec, folder: Path, digests: dict[str, str], wanted: list[str]) -> None:

@@ -35,8 +35,8 @@ def import_model(
 ) -> StoredModel:
     """The stored model, imported now unless it is there already.
 
-    ModelUnavailableError says what failed. Whatever happens, nothing half-made can be found in the store; files
-    that a stopped download had finished are not fetched again.
+    ModelUnavailableError says what failed. Whatever happens, nothing half-made can be found in the store; a
+    download that stopped goes on where it was at the next try.
     """
     if spec.forwarded:
         raise ModelUnavailableError(f"{spec.repo} is forwarded to Cohere's API: nothing to import, set COHERE_API_KEY.")
