@@ -13,7 +13,8 @@ from errors import InvalidRequestError, WrongModelKindError
 from models.catalog import ModelSpec
 from models.prompts import choose_prompt, refuse_instruction
 from runners.embedding import EmbeddingRunner
-from runners.model_pool import LoadedModel, ModelPool
+from runners.loaded_model import LoadedModel
+from runners.model_pool import ModelPool
 from runners.rerank import CosineReranker, Reranker, RerankRunner
 from settings import Settings
 

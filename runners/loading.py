@@ -13,7 +13,7 @@ from runners.backends.cohere import CohereReranker
 from runners.devices import Device
 from runners.embedding import EmbeddingRunner
 from runners.engine import Engine
-from runners.model_pool import LoadedModel
+from runners.loaded_model import LoadedModel
 from runners.planning import TRIAL_TOKENS, collate, learn_budget
 from runners.requirements import memory_budget, memory_needed, stored_memory_needed
 from runners.rerank import RerankRunner

@@ -10,15 +10,12 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Literal
 
 from errors import InternalError, ModelUnavailableError, ServiceError, ShuttingDownError
 from models.catalog import Catalog, ModelSpec
 from models.store import ModelStore, StoredModel
 from runners.devices import return_memory
-from runners.embedding import EmbeddingRunner
-from runners.engine import Engine
-from runners.rerank import Reranker
+from runners.loaded_model import LoadedModel, Status
 
 logger = logging.getLogger("service.models")
 
@@ -30,43 +27,6 @@ DRAIN_PATIENCE_S = 30.0
 _POLL_S = 0.02
 _NO_ROOM_RETRY_S = 5
 _FATAL_STALLS = 2
-
-State = Literal["ready", "loading", "stored", "importing", "importable", "forwarded", "unavailable"]
-
-
-@dataclass(frozen=True)
-class LoadedModel:
-    """A model in memory."""
-
-    spec: ModelSpec
-    runner: EmbeddingRunner | Reranker
-    backend: str
-    """What runs it, for people: `torch float32 on cpu`."""
-    stored: StoredModel | None = None
-    engine: Engine | None = None
-    memory_bytes: int = 0
-    """Bytes that it takes, as far as they can be known."""
-    disconnect: Callable[[], Awaitable[None]] | None = None
-    """Closes the connections of a forwarded model."""
-
-    @property
-    def name(self) -> str:
-        """The short name."""
-        return self.spec.name
-
-    def close(self) -> None:
-        """Stop its threads and free its memory; blocks until the current batch is done."""
-        if self.engine is not None:
-            self.engine.close()
-
-
-@dataclass(frozen=True)
-class Status:
-    """What /models says of a model's state."""
-
-    state: State
-    detail: str = ""
-    progress: float | None = None
 
 
 @dataclass

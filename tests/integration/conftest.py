@@ -21,7 +21,7 @@ from bentoml._internal.configuration.containers import BentoMLContainer
 from models.catalog import load_catalog
 from models.importer import import_model
 from models.store import ModelStore
-from runners.model_pool import LoadedModel
+from runners.loaded_model import LoadedModel
 from runners.probe import probe
 from settings import load_settings
 from tests import tiny

@@ -16,7 +16,7 @@ from numpy.testing import assert_allclose
 from errors import InputTooLongError
 from models.prompts import choose_prompt
 from runners.embedding import EmbeddingResult, EmbeddingRunner
-from runners.model_pool import LoadedModel
+from runners.loaded_model import LoadedModel
 from runners.pooling import normalize
 from runners.rerank import RerankResult
 from runners.tokenization import Truncation

@@ -18,7 +18,7 @@ from torch import nn
 from errors import ModelUnavailableError
 from models.conversion import gte
 from runners.embedding import EmbeddingRunner
-from runners.model_pool import LoadedModel
+from runners.loaded_model import LoadedModel
 from runners.rerank import RerankRunner
 from tests.integration.architectures.reference import ATOL, CLEARLY, PUBLISHED_EMBEDDERS, TEXTS, apart, assert_right
 from tests.integration.architectures.workshop import DEVICE, QUERY, Workshop, answer, numbers, served

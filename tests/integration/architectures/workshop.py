@@ -17,8 +17,8 @@ from models.importer import import_model
 from models.store import ModelStore, StoredModel
 from runners.devices import Device
 from runners.embedding import EmbeddingResult, EmbeddingRunner
+from runners.loaded_model import LoadedModel
 from runners.loading import load_model
-from runners.model_pool import LoadedModel
 from runners.probe import probe
 from runners.rerank import RerankResult
 from settings import Settings

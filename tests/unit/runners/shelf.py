@@ -11,7 +11,8 @@ from models.catalog import Catalog, ModelSpec
 from models.store import StoredModel
 from runners.embedding import EmbeddingRunner
 from runners.engine import Engine
-from runners.model_pool import LoadedModel, ModelPool
+from runners.loaded_model import LoadedModel
+from runners.model_pool import ModelPool
 from tests.unit.fakes import PATIENCE_S, facts, letters, spec
 from tests.unit.runners.faulty import FaultyBackend, answer_of, text
 

@@ -12,7 +12,8 @@ import pytest
 
 from errors import ModelUnavailableError
 from runners import model_pool
-from runners.model_pool import RETRY_FAILED_AFTER_S, Status
+from runners.loaded_model import Status
+from runners.model_pool import RETRY_FAILED_AFTER_S
 from tests.unit.fakes import PATIENCE_S, until
 from tests.unit.runners.shelf import SPECS, Shelf
 

@@ -18,7 +18,8 @@ from models.store import StoredModel
 from runners import model_pool
 from runners.embedding import EmbeddingRunner
 from runners.engine import Engine
-from runners.model_pool import RETRY_FAILED_AFTER_S, LoadedModel, ModelPool, Status
+from runners.loaded_model import LoadedModel, Status
+from runners.model_pool import RETRY_FAILED_AFTER_S, ModelPool
 from tests.unit.fakes import PATIENCE_S, FakeBackend, facts, letters, spec, until
 
 TINY, OTHER = spec(), spec(name="other", repo="acme/Other")

@@ -11,7 +11,7 @@ import pytest
 
 from errors import InternalError, ShuttingDownError
 from runners import batching, model_pool
-from runners.model_pool import Status
+from runners.loaded_model import Status
 from tests.unit.fakes import PATIENCE_S, until
 from tests.unit.runners.faulty import FaultyBackend
 from tests.unit.runners.shelf import SPECS, Shelf
