@@ -90,6 +90,7 @@ class RerankEmbedding:
         """Unload everything."""
         for task in self._tasks:
             task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.pool.close()
 
     @bentoml.api(route="/v1/embeddings", output_spec=JSONAnswer)

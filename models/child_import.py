@@ -42,6 +42,7 @@ async def import_in_child(spec: ModelSpec, report: Callable[[float], None]) -> N
     except BaseException:  # cancelled, or what it prints cannot be read
         if process.returncode is None:
             process.terminate()
+            await process.wait()  # a child that nobody waits for stays as a zombie
         raise
     if code != 0:
         raise ModelUnavailableError(

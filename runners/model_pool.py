@@ -172,9 +172,10 @@ class ModelPool:
 
     async def close(self) -> None:
         """Unload everything; whoever waits gets an error."""
-        for entry in self._entries.values():
-            if entry.task is not None and not entry.task.done():
-                entry.task.cancel()
+        loading = [entry.task for entry in self._entries.values() if entry.task is not None and not entry.task.done()]
+        for task in loading:
+            task.cancel()
+        await asyncio.gather(*loading, return_exceptions=True)
         loaded = self.loaded()
         self._entries.clear()
         for model in loaded:
