@@ -66,7 +66,7 @@ def load_backend(spec: ModelSpec, stored: StoredModel, device: Device, settings:
         report = read_report(folder)
         precision = choose_precision(report, device.asked_dtype) if report else None
         if precision is not None:
-            return OpenVINOBackend(folder, precision=precision, threads=device.threads)
+            return OpenVINOBackend(folder, stored.facts, precision=precision, threads=device.threads)
         if settings.backend == "openvino":
             reason = report["f32"] if report else "it was not exported; run scripts/import_models again"
             raise ModelUnavailableError(f"BACKEND=openvino cannot serve {spec.name}: {reason}.")
