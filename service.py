@@ -31,7 +31,7 @@ logger = logging.getLogger("service")
 _HOUSEKEEPING_S = 5.0
 
 settings = load_settings()
-catalog = load_catalog(*[settings.extra_catalog] if settings.extra_catalog else [])
+catalog = load_catalog(settings.extra_catalog)
 for default in (settings.embedding_model_name, settings.reranker_model_name, *settings.preload_models):
     catalog.get(default)  # a wrong name stops the start, not the first request
 require(settings)

@@ -157,10 +157,10 @@ class Catalog:
         return spec
 
 
-def load_catalog(*extra: Path) -> Catalog:
+def load_catalog(*extra: Path | None) -> Catalog:
     """The built-in catalogue and any extra files; a later block replaces an earlier one of the same name."""
     specs: dict[str, ModelSpec] = {}
-    for path in (CATALOG_PATH, *extra):
+    for path in filter(None, (CATALOG_PATH, *extra)):
         for spec in _read(path):
             specs[spec.name.lower()] = spec
     return Catalog(list(specs.values()))

@@ -19,16 +19,14 @@ from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from errors import InternalError, OverloadedError, ServiceError, ShuttingDownError
-from runners.backends import OutOfMemoryError
+from runners.backends import OutOfMemoryError, Rows
 from runners.planning import CALL_COST_TOKENS, plan
 from runners.tokenization import Sequence
 
 logger = logging.getLogger("service.engine")
 
-Rows = NDArray[np.float32]
 Run = Callable[[list[Sequence]], Rows]
 """N sequences in, N rows out, in order."""
 

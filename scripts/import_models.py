@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     try:
         settings = load_settings()
-        catalog = load_catalog(*[settings.extra_catalog] if settings.extra_catalog else [])
+        catalog = load_catalog(settings.extra_catalog)
         everything = [spec for spec in catalog if not spec.forwarded]
         specs = everything if options.all else [catalog.get(name) for name in options.model]
     except (SettingsError, CatalogError, ModelNotFoundError) as error:
