@@ -24,6 +24,16 @@ _INLINE_CHARACTERS = 500
 Encode = Callable[[], tuple[list[Sequence], list[Truncation]]]
 
 
+def too_long(name: str, cut: Truncation) -> InputTooLongError:
+    """The refusal of an input that does not fit, by the name of its field."""
+    count = f"{cut.tokens}" if cut.exact else f"more than {cut.tokens}"
+    return InputTooLongError(
+        f"{name} has {count} tokens, special tokens included; the model takes {cut.kept}. "
+        "Shorten it, or send truncate: true to have its end cut off.",
+        param=name,
+    )
+
+
 @dataclass
 class Encoded:
     """Tokenised inputs of one request."""
@@ -44,12 +54,7 @@ class Encoded:
     def refuse_truncation(self, field: str) -> None:
         """InputTooLongError that names the first input that does not fit."""
         for cut in self.truncations[:1]:
-            count = f"{cut.tokens}" if cut.exact else f"more than {cut.tokens}"
-            raise InputTooLongError(
-                f"{field}.{cut.index} has {count} tokens, special tokens included; the model takes {cut.kept}. "
-                "Shorten it, or send truncate: true to have its end cut off.",
-                param=f"{field}.{cut.index}",
-            )
+            raise too_long(f"{field}.{cut.index}", cut)
 
 
 class Engine:

@@ -9,9 +9,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from errors import InputTooLongError
 from runners.embedding import EmbeddingRunner
-from runners.engine import Engine
+from runners.engine import Engine, too_long
 from runners.pooling import sigmoid
 from runners.tokenization import Truncation
 
@@ -72,12 +71,7 @@ class CosineReranker:
         found = await self._runner.embed(documents, prompt=self._document_prompt)
         cut = found.truncations + [replace(cut, index=-1) for cut in asked.truncations]
         if cut and not truncate_inputs:
-            name = "query" if cut[0].index < 0 else f"documents.{cut[0].index}"
-            raise InputTooLongError(
-                f"{name} has {cut[0].tokens} tokens, special tokens included; the model takes {cut[0].kept}. "
-                "Shorten it, or send truncate: true to have its end cut off.",
-                param=name,
-            )
+            raise too_long("query" if cut[0].index < 0 else f"documents.{cut[0].index}", cut[0])
         cosines = found.vectors.astype(np.float64) @ asked.vectors[0].astype(np.float64)
         tokens = asked.prompt_tokens + found.prompt_tokens
         return RerankResult(np.clip((1 + cosines) / 2, 0, 1), cosines, tokens, cut)
