@@ -105,7 +105,9 @@ def test_sigterm_under_load(imported: Path, tmp_path: Path) -> None:
         assert server.supervisor.returncode == 0
         assert ended.total() == sent >= 200
         assert set(ended) <= {200, 503, "refused", "closed"}, ended
-        assert ended["closed"] <= CLIENTS  # those whose connection was accepted and not read any more
+        # Closed unanswered: a connection that the worker had accepted and not read, and then one that still waited in
+        # the supervisor's listening socket, for each client at most; after that every connection is refused.
+        assert ended["closed"] <= 2 * CLIENTS
         assert "Traceback" not in server.log, server.log
 
 
