@@ -4,6 +4,7 @@ ServiceError
 ├── InvalidRequestError 400      the request is wrong; `param` names the field
 │   ├── WrongModelKindError      a reranker asked for vectors
 │   └── InputTooLongError        more tokens than fit, and `truncate` is false
+├── AuthenticationError 401      no API key, or one that is not known
 ├── RouteNotFoundError 404       no such path
 ├── ModelNotFoundError 404       no such model; the message offers the nearest names
 ├── MethodNotAllowedError 405
@@ -54,6 +55,12 @@ class InputTooLongError(InvalidRequestError):
     """400: more tokens than the model takes, and the request forbids truncation."""
 
     code = "input_too_long"
+
+
+class AuthenticationError(ServiceError):
+    """401: the request shows no API key, or one that is not known."""
+
+    status, type, code = 401, "invalid_request_error", "invalid_api_key"
 
 
 class RouteNotFoundError(ServiceError):

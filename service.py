@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import ipaddress
 import logging
 from functools import partial
 from typing import Any
@@ -35,7 +36,8 @@ catalog = load_catalog(settings.extra_catalog)
 for default in (settings.embedding_model_name, settings.reranker_model_name, *settings.preload_models):
     catalog.get(default)  # a wrong name stops the start, not the first request
 require(settings)
-routes = build_routes()
+routes = build_routes(settings)
+open_to_all = not settings.keys and ipaddress.ip_address(settings.host).is_unspecified
 
 
 def options(settings: Settings) -> dict[str, Any]:
@@ -74,7 +76,7 @@ class RerankEmbedding:
             memory_budget=memory_budget(device, settings),
         )
         self.store = store
-        self.endpoints = Endpoints(self.pool, settings)
+        self.endpoints = routes.state.endpoints = Endpoints(self.pool, settings)
         routes.state.directory = Directory(self.pool, store, device, settings)
         self._ready = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -82,6 +84,8 @@ class RerankEmbedding:
     @bentoml.on_startup
     async def start(self) -> None:
         """Load the models that were asked for, without keeping the health check waiting."""
+        if open_to_all:
+            logger.warning("listening on all interfaces without API keys: set API_KEYS, or HOST=127.0.0.1")
         chores = (self._preload(), self._import_packaged(), self._keep_house())
         self._tasks = [asyncio.create_task(chore) for chore in chores]
 
@@ -101,7 +105,7 @@ class RerankEmbedding:
     @bentoml.api(route="/v1/rerank", output_spec=JSONAnswer)
     async def rerank(self, request: RerankRequest, /) -> Response:
         """Documents by their relevance to a query, best first."""
-        return await self.endpoints.rerank(request)
+        return await self.endpoints.rerank(request, RerankEmbedding.context.request.headers)
 
     async def __is_ready__(self) -> bool:
         return self._ready

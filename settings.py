@@ -10,6 +10,7 @@ import ipaddress
 import os
 import socket
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -26,6 +27,7 @@ def _split(value: object) -> object:
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Keys = Annotated[tuple[SecretStr, ...], BeforeValidator(_split)]
 
 
 class Settings(BaseModel, frozen=True, extra="forbid"):
@@ -74,6 +76,17 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
 
     idle_unload_s: float = Field(0.0, ge=0, description="Unload a model that nobody used for so long. 0: never.")
 
+    api_keys: Keys = Field(
+        (), description="Keys of which every request must show one (Authorization: Bearer, or x-api-key). None: open."
+    )
+    api_keys_file: Path | None = Field(
+        None, description="A file with further keys, one a line; # starts a comment. Read at start."
+    )
+    metrics_open: bool = Field(True, description="Whether /metrics needs no key.")
+    cors_origins: Names = Field(
+        (), description="Origins whose pages may call the service from a browser, as https://example.org; *: all."
+    )
+
     cohere_api_key: SecretStr | None = Field(None, description="Key for the models that are forwarded to Cohere.")
     cohere_base_url: str | None = Field(None, description="Cohere's API, or a private deployment of it.")
 
@@ -89,6 +102,14 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     tracing: bool = Field(False, description="OpenTelemetry spans for every request.")
     access_log: bool = Field(False, description="BentoML's line for every request.")
 
+    @cached_property
+    def keys(self) -> tuple[str, ...]:
+        """Every API key, from both settings; SettingsError where the file cannot be read or holds none."""
+        keys = [key.get_secret_value() for key in self.api_keys]
+        if self.api_keys_file is not None:
+            keys += _read_keys(self.api_keys_file)
+        return tuple(dict.fromkeys(keys))
+
     @field_validator("host")
     @classmethod
     def _ip_address(cls, host: str) -> str:
@@ -99,6 +120,17 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
                 return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
             except OSError:
                 raise ValueError("is neither an IP address nor a name that resolves to one") from None
+
+
+def _read_keys(path: Path) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"API_KEYS_FILE: {path} cannot be read ({type(error).__name__}).") from None
+    keys = [key for line in lines if (key := line.partition("#")[0].strip())]
+    if not keys:
+        raise SettingsError(f"API_KEYS_FILE: {path} holds no key. Write one a line, or leave the variable out.")
+    return keys
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:

@@ -1,4 +1,4 @@
-"""The bentoml.Service subclass: one error shape for every status, our own deadline, our own OpenAPI document.
+"""The bentoml.Service subclass: one error shape for every status, our own deadline and OpenAPI document.
 
 The only place that reshapes what BentoML answers by itself. It also leaves out BentoML's TimeoutMiddleware, which
 keeps every finished request in memory until its timer ends (tests/integration/test_timeout_middleware.py shows that
@@ -7,8 +7,6 @@ it still does).
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import re
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,24 +20,26 @@ from bentoml._internal.server.http.traffic import TimeoutMiddleware
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import ClientDisconnect, Request
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.errors import CatchAllMiddleware, answer_exception, error_response
+from api.calls import answer
+from api.errors import CatchAllMiddleware, answer_exception
+from api.keys import ApiKeyMiddleware
 from api.openapi import build_document
 from api.responses import json_response
 from api.schemas import parse
-from errors import BodyTooLargeError, DeadlineError, RequestIncompleteError
 from settings import load_settings
 
 T = TypeVar("T")
 
+_PREFLIGHT_AGE_S = 600
+
 UNKNOWN_PATH = "/unknown"
 """Metric label of every path that is no route: a scanner must not grow the label set."""
-
-CLIENT_CLOSED_REQUEST = 499
 
 _TAG_MANAGER = re.compile(r"<!-- Google Tag Manager.*?<!-- End Google Tag Manager[^>]*-->", re.DOTALL)
 
@@ -79,7 +79,26 @@ class AppFactory(ServiceAppFactory):
             else middleware
             for middleware in kept
         ]
-        return [*replaced, Middleware(CatchAllMiddleware)]
+        return [*self._cors(), *replaced, *self._keys(), Middleware(CatchAllMiddleware)]
+
+    def _cors(self) -> list[Middleware]:
+        """Outermost, so that a page can read refusals, too, and a preflight needs no key."""
+        if not self._limits.cors_origins:
+            return []
+        options: dict[str, Any] = {
+            "allow_origins": self._limits.cors_origins,
+            "allow_methods": ["GET", "POST"],
+            "allow_headers": ["*"],  # answered with those that the browser asks for, Authorization included
+            "expose_headers": ["Retry-After"],
+            "max_age": _PREFLIGHT_AGE_S,
+        }
+        return [Middleware(CORSMiddleware, **options)]
+
+    def _keys(self) -> list[Middleware]:
+        """Within the metrics, so that refusals are counted."""
+        if not self._limits.keys:
+            return []
+        return [Middleware(ApiKeyMiddleware, keys=self._limits.keys, metrics_open=self._limits.metrics_open)]
 
     async def index_page(self, _: Request) -> Response:
         """GET /: BentoML's documentation page without the tag manager that would report each reader to Google."""
@@ -91,65 +110,16 @@ class AppFactory(ServiceAppFactory):
         return json_response(build_document(self._limits))
 
     async def api_endpoint_wrapper(self, name: str, request: Request) -> Response:
-        """A request to one of the two APIs: an answer, or an error of ours; 504 once the deadline has passed."""
-        try:
-            response = await self._until_disconnect(name, request)
-        except ClientDisconnect:
-            response = Response(status_code=CLIENT_CLOSED_REQUEST)  # nobody reads it; the access log does
-        except Exception as error:
-            response = error_response(error)
+        """A request to one of the two APIs."""
+        method = self.service.apis[name]
+
+        async def handle(body: bytes) -> Response:
+            response: Response = await getattr(self._service_instance, name).local(parse(method.input_spec, body))
+            return response
+
+        response = await answer(request, handle, self._limits)
         self._add_response_headers(response)
         return response
-
-    async def _until_disconnect(self, name: str, request: Request) -> Response:
-        """Run the request; give up once the client has gone, so that nothing is computed for nobody."""
-        limit = self._limits.request_timeout_s
-        try:
-            async with asyncio.timeout(limit):
-                body = await read_body(request, self._limits.max_body_bytes)
-        except TimeoutError:
-            raise RequestIncompleteError(f"The request body did not arrive within {limit:g} s.") from None
-        method = self.service.apis[name]
-        work = asyncio.ensure_future(getattr(self._service_instance, name).local(parse(method.input_spec, body)))
-        gone = asyncio.ensure_future(_disconnected(request))
-        try:
-            await asyncio.wait({work, gone}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
-            if work.done():
-                response: Response = work.result()
-                return response
-            if gone.done():
-                raise ClientDisconnect
-            raise DeadlineError(
-                f"No answer within {limit:g} s (REQUEST_TIMEOUT_S). Send fewer or shorter texts, or try again later."
-            )
-        finally:
-            gone.cancel()
-            if not work.done():
-                work.cancel()
-                with contextlib.suppress(BaseException):
-                    await asyncio.wait({work})
-
-
-async def read_body(request: Request, limit: int) -> bytes:
-    """The request's body; BodyTooLargeError as soon as more than `limit` bytes are announced or have arrived."""
-    message = f"The request body exceeds {limit} bytes (MAX_BODY_BYTES). Send fewer or shorter texts at once."
-    announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > limit:
-        raise BodyTooLargeError(message)
-    parts: list[bytes] = []
-    size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > limit:
-            raise BodyTooLargeError(message)
-        parts.append(part)
-    return b"".join(parts)
-
-
-async def _disconnected(request: Request) -> None:
-    """Return when the client closes its connection."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 class BoundedMetricsMiddleware(RunnerTrafficMetricsMiddleware):

@@ -1,25 +1,69 @@
-"""What each POST route does: a checked body in, bytes out."""
+"""What every route does, whichever service's words it is asked in: an ask in, a result out."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from starlette.responses import Response
 
-from api.responses import embedding_bytes, rerank_bytes
-from api.schemas import EmbeddingRequest, RerankRequest
+from api.asks import EmbeddingAsk, RerankAsk
+from api.responses import (
+    embedding_bytes,
+    json_response,
+    ranked,
+    rerank_bytes,
+    truncation_warnings,
+    usage,
+    vectors_response,
+)
+from api.schemas import EmbeddingRequest, RerankRequest, TokenizeRequest
 from errors import InvalidRequestError, WrongModelKindError
 from models.catalog import ModelSpec
 from models.prompts import choose_prompt, refuse_instruction
-from runners.embedding import EmbeddingRunner
+from runners.embedding import EmbeddingResult, EmbeddingRunner
 from runners.loaded_model import LoadedModel
 from runners.model_pool import ModelPool
-from runners.rerank import CosineReranker, Reranker, RerankRunner
+from runners.plain_tokenizers import Token
+from runners.rerank import CosineReranker, Reranker, RerankResult, RerankRunner
 from settings import Settings
 
-_LARGE_ANSWER = 65_536
-"""Numbers in an answer from which its bytes are made off the event loop."""
+_MANY_IDS = 2_000
+"""Token ids in a request from which they are decoded off the event loop."""
+
+_COHERE_SDK = ("x-fern-sdk-name", "cohere")
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Vectors, the model's name as the request said it, and what the client should know."""
+
+    result: EmbeddingResult
+    model: str
+    warnings: list[str]
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """Scores, the best results as (index, score), and what the client should know."""
+
+    result: RerankResult
+    order: list[tuple[int, float]]
+    model: str
+    warnings: list[str]
+
+
+@dataclass(frozen=True)
+class Tokenized:
+    """Tokens of each text, their number, and what the model takes."""
+
+    model: str
+    counts: list[int]
+    tokens: list[list[Token]]
+    special_tokens: int
+    max_tokens: int
 
 
 class Endpoints:
@@ -31,8 +75,67 @@ class Endpoints:
 
     async def embeddings(self, request: EmbeddingRequest) -> Response:
         """POST /v1/embeddings."""
-        name = request.model or self._settings.embedding_model_name
-        self._at_most(len(request.input), self._settings.max_inputs, "input", "MAX_INPUTS")
+        many = sum(len(each) for each in request.input if isinstance(each, list)) > _MANY_IDS
+        ask = await asyncio.to_thread(request.ask) if many else request.ask()
+        output_type = request.output_type
+        embedded = await self.embed(ask)
+        return await vectors_response(
+            embedded.result,
+            lambda: embedding_bytes(
+                embedded.result,
+                model=embedded.model,
+                encoding=request.encoding,
+                output_type=output_type,
+                warnings=embedded.warnings,
+            ),
+        )
+
+    async def rerank(self, request: RerankRequest, headers: Mapping[str, str]) -> Response:
+        """POST /v1/rerank."""
+        started = time.perf_counter()
+        answer = await self.rank(request.ask())
+        documents: list[object] | None = None
+        if request.return_documents:
+            name, value = _COHERE_SDK
+            as_objects = headers.get(name, "").lower() == value  # its client reads nothing else
+            documents = [{"text": each} if as_objects and isinstance(each, str) else each for each in request.documents]
+        body = rerank_bytes(
+            answer.result,
+            answer.order,
+            model=answer.model,
+            documents=documents,
+            processing_time_ms=(time.perf_counter() - started) * 1000,
+            warnings=answer.warnings,
+            as_data=request.from_voyage,
+        )
+        return Response(body, media_type="application/json")
+
+    async def tokenize(self, request: TokenizeRequest) -> Response:
+        """POST /v1/tokenize."""
+        texts = [each for each in request.input if isinstance(each, str)]
+        if len(texts) < len(request.input):
+            raise InvalidRequestError("input must be a text or a list of texts here.", param="input")
+        found = await self.count(
+            request.model, texts, field="input", input_type=request.input_type, prompt_name=request.prompt_name
+        )
+        return json_response(
+            {
+                "object": "list",
+                "model": found.model,
+                "data": [
+                    {"object": "token_count", "index": index, "tokens": count, "fits": count <= found.max_tokens}
+                    for index, count in enumerate(found.counts)
+                ],
+                "max_tokens": found.max_tokens,
+                "special_tokens": found.special_tokens,
+                "usage": usage(sum(found.counts)),
+            }
+        )
+
+    async def embed(self, ask: EmbeddingAsk) -> Embedded:
+        """Inputs to vectors."""
+        name = ask.model or self._settings.embedding_model_name
+        self._at_most(len(ask.inputs), self._settings.max_inputs, ask.field, "MAX_INPUTS")
         spec, suffix = self._pool.catalog.resolve(name)
         if spec.kind != "embedding":
             raise WrongModelKindError(
@@ -42,48 +145,75 @@ class Endpoints:
             )
         prompt = choose_prompt(
             spec,
-            input_type=request.input_type,
-            prompt_name=request.prompt_name,
-            instruction=request.instruction,
+            input_type=ask.input_type,
+            prompt_name=ask.prompt_name,
+            instruction=ask.instruction,
             suffix=suffix,
         )
         async with self._pool.use(spec) as model:
             assert isinstance(model.runner, EmbeddingRunner)
             result = await model.runner.embed(
-                request.input,
+                ask.inputs,
                 prompt=prompt,
-                dimensions=request.dimensions,
-                truncate_inputs=request.truncate is not False,
+                dimensions=ask.dimensions,
+                truncate=ask.truncate,
+                normalized=ask.normalized,
+                field=ask.field,
             )
-        encoding_format = request.encoding_format or "float"
-        if result.vectors.size < _LARGE_ANSWER:
-            body = embedding_bytes(result, model=name, encoding_format=encoding_format)
-        else:
-            body = await asyncio.to_thread(embedding_bytes, result, model=name, encoding_format=encoding_format)
-        return Response(body, media_type="application/json")
+            whole = model.runner.dimensions
+        warnings = truncation_warnings(result.truncations, ask.field)
+        return Embedded(result, name, [*_width_warnings(spec, ask.dimensions, whole), *warnings])
 
-    async def rerank(self, request: RerankRequest) -> Response:
-        """POST /v1/rerank."""
-        started = time.perf_counter()
-        name = request.model or self._settings.reranker_model_name
-        self._at_most(len(request.documents), self._settings.max_documents, "documents", "MAX_DOCUMENTS")
-        if request.top_n is not None and request.top_n < 0:
+    async def rank(self, ask: RerankAsk) -> Ranked:
+        """A query and documents to scores."""
+        name = ask.model or self._settings.reranker_model_name
+        self._at_most(len(ask.documents), self._settings.max_documents, ask.field, "MAX_DOCUMENTS")
+        if ask.top_n is not None and ask.top_n < 0:
             raise InvalidRequestError("top_n must be 0 or more; 0 and null mean all.", param="top_n")
         spec, _ = self._pool.catalog.resolve(name)
-        query_prompt = _query_prompt(spec, request.instruction)
+        query_prompt = _query_prompt(spec, ask.instruction)
         async with self._pool.use(spec) as model:
-            result = await _reranker(model, request.instruction, query_prompt).rerank(
-                request.query, request.documents, truncate_inputs=request.truncate is not False
+            result = await _reranker(model, ask.instruction, query_prompt).rerank(
+                ask.query,
+                ask.documents,
+                truncate=ask.truncate,
+                max_document_tokens=ask.max_document_tokens,
+                field=ask.field,
             )
-        body = rerank_bytes(
-            result,
-            model=name,
-            documents=request.documents,
-            top_n=request.top_n,
-            return_documents=bool(request.return_documents),
-            processing_time_ms=(time.perf_counter() - started) * 1000,
-        )
-        return Response(body, media_type="application/json")
+        order = ranked(result, top_n=ask.top_n, raw_scores=ask.raw_scores)
+        return Ranked(result, order, name, truncation_warnings(result.truncations, ask.field))
+
+    async def count(
+        self,
+        model: str | None,
+        texts: list[str],
+        *,
+        field: str,
+        input_type: str | None = None,
+        prompt_name: str | None = None,
+        spell: bool = False,
+        special: bool = True,
+    ) -> Tokenized:
+        """How many tokens each text has for a model; with `spell` also which ones."""
+        name = model or self._settings.embedding_model_name
+        self._at_most(len(texts), self._settings.max_inputs, field, "MAX_INPUTS")
+        spec, suffix = self._pool.catalog.resolve(name)
+        prompt = choose_prompt(spec, input_type=input_type, prompt_name=prompt_name, suffix=suffix)
+        async with self._pool.use(spec) as loaded:
+            if loaded.engine is None:
+                raise WrongModelKindError(
+                    f"{spec.name} is forwarded; its tokenizer is not here. Name another model.", param="model"
+                )
+            tokenizer = loaded.engine.tokenizer
+            return await loaded.engine.off_the_loop(
+                lambda: Tokenized(
+                    model=name,
+                    counts=tokenizer.count(texts, prompt),
+                    tokens=[tokenizer.tokens(text, prompt, special=special) for text in texts] if spell else [],
+                    special_tokens=tokenizer.special_tokens,
+                    max_tokens=tokenizer.max_tokens,
+                )
+            )
 
     @staticmethod
     def _at_most(count: int, limit: int, field: str, variable: str) -> None:
@@ -92,6 +222,19 @@ class Endpoints:
                 f"{field} has {count} items; one request takes at most {limit} ({variable}). Send several requests.",
                 param=field,
             )
+
+
+def _width_warnings(spec: ModelSpec, dimensions: int | None, whole: int) -> list[str]:
+    """What cutting vectors costs where the model was not trained for it."""
+    if dimensions is None or dimensions == whole or dimensions in spec.matryoshka:
+        return []
+    trained = ", ".join(map(str, spec.matryoshka))
+    if trained:
+        return [f"dimensions {dimensions} is not one that {spec.name} was trained for: {trained}, {whole}."]
+    return [
+        f"{spec.name} was not trained to be cut short (Matryoshka): expect worse results with {dimensions} of its "
+        f"{whole} dimensions."
+    ]
 
 
 def _query_prompt(spec: ModelSpec, instruction: str | None) -> str:

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.fields import UNION_TAGS
 from errors import (
     BodyTooLargeError,
     InternalError,
@@ -62,7 +63,7 @@ def _without_text(error: Exception) -> BaseException:
 def invalid_request(error: ValidationError) -> InvalidRequestError:
     """The first problem of a request body: which field, and what it takes. Never the user's own text."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    path = ".".join(str(part) for part in first["loc"]) or None
+    path = ".".join(str(part) for part in first["loc"] if part not in UNION_TAGS) or None
     message = first["msg"].removeprefix("Value error, ").rstrip(".")
     return InvalidRequestError(f"{path}: {message}." if path else f"{message}.", param=path)
 

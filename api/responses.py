@@ -2,93 +2,111 @@
 
 from __future__ import annotations
 
-import base64
+import asyncio
 import uuid
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
 from starlette.responses import Response
 
+from api.encodings import Encoding, OutputType, encode, quantize
 from runners.embedding import EmbeddingResult
 from runners.rerank import RerankResult
 from runners.tokenization import Truncation
 
-EncodingFormat = Literal["float", "base64"]
+_LARGE_ANSWER = 65_536
+"""Numbers in an answer from which its bytes are made off the event loop."""
+
+JSON = "application/json"
 
 
 def json_response(content: object, status: int = 200) -> Response:
     """Any plain content as JSON."""
-    return Response(orjson.dumps(content), status_code=status, media_type="application/json")
+    return Response(orjson.dumps(content), status_code=status, media_type=JSON)
 
 
-def embedding_bytes(result: EmbeddingResult, *, model: str, encoding_format: EncodingFormat) -> bytes:
+async def vectors_response(result: EmbeddingResult, make: Callable[[], bytes]) -> Response:
+    """An answer with vectors, whose bytes `make` writes; a large one is written beside the event loop."""
+    body = make() if result.vectors.size < _LARGE_ANSWER else await asyncio.to_thread(make)
+    return Response(body, media_type=JSON)
+
+
+def usage(tokens: int) -> dict[str, int]:
+    """OpenAI's count; nothing is generated, so that all tokens are the prompt's."""
+    return {"prompt_tokens": tokens, "total_tokens": tokens}
+
+
+def embedding_bytes(
+    result: EmbeddingResult,
+    *,
+    model: str,
+    encoding: Encoding = "float",
+    output_type: OutputType = "float",
+    warnings: Sequence[str] = (),
+) -> bytes:
     """The body of an answer to /v1/embeddings. Rows are written one by one, so that a long list shares the GIL."""
-    encode = _base64 if encoding_format == "base64" else _floats
     rows = b",".join(
-        b'{"object":"embedding","index":%d,"embedding":%b}' % (index, encode(vector))
-        for index, vector in enumerate(result.vectors)
+        b'{"object":"embedding","index":%d,"embedding":%b}' % (index, encode(vector, encoding))
+        for index, vector in enumerate(quantize(result.vectors, output_type))
     )
-    tail: dict[str, Any] = {
-        "model": model,
-        "usage": {"prompt_tokens": result.prompt_tokens, "total_tokens": result.prompt_tokens},
-    }
-    if result.truncations:
-        tail["warnings"] = truncation_warnings(result.truncations, "input")
+    tail: dict[str, Any] = {"model": model, "usage": usage(result.prompt_tokens)}
+    if warnings:
+        tail["warnings"] = list(warnings)
     return b'{"object":"list","data":[%b],%b' % (rows, orjson.dumps(tail)[1:])
 
 
-def _floats(vector: NDArray[np.float32]) -> bytes:
-    return orjson.dumps(np.ascontiguousarray(vector), option=orjson.OPT_SERIALIZE_NUMPY)
-
-
-def _base64(vector: NDArray[np.float32]) -> bytes:
-    """Little-endian float32, as OpenAI's SDKs decode it."""
-    return b'"%b"' % base64.b64encode(vector.astype("<f4", copy=False).tobytes())
+def ranked(result: RerankResult, *, top_n: int | None, raw_scores: bool = False) -> list[tuple[int, float]]:
+    """Index and score, best first; equal scores in input order; `top_n` None or 0: all."""
+    scores = result.raw if raw_scores else result.scores
+    order = np.argsort(-scores, kind="stable")[: top_n or None]
+    return [(int(index), float(scores[index])) for index in order]
 
 
 def rerank_bytes(
     result: RerankResult,
+    order: Sequence[tuple[int, float]],
     *,
     model: str,
-    documents: Sequence[str],
-    top_n: int | None,
-    return_documents: bool,
+    documents: Sequence[object] | None,
     processing_time_ms: float,
+    warnings: Sequence[str] = (),
+    as_data: bool = False,
 ) -> bytes:
-    """The body of an answer to /v1/rerank: best first, equal scores in input order, `document` only if asked for."""
-    order = np.argsort(-result.scores, kind="stable")[: top_n or None]
-    results: list[dict[str, Any]] = [
-        {"index": int(index), "relevance_score": float(result.scores[index])} for index in order
-    ]
-    if return_documents:
+    """The body of an answer to /v1/rerank: `document` only where `documents` are given.
+
+    `as_data`: the results under Voyage's name, too.
+    """
+    results: list[dict[str, Any]] = [{"index": index, "relevance_score": score} for index, score in order]
+    if documents is not None:
         for entry in results:
             entry["document"] = documents[entry["index"]]
     meta: dict[str, Any] = {
         "api_version": "v1",
         "processing_time_ms": round(processing_time_ms, 3),
-        "total_documents": len(documents),
+        "total_documents": len(result.scores),
         "returned_documents": len(results),
     }
-    if result.truncations:
-        meta["warnings"] = truncation_warnings(result.truncations, "documents")
-    return orjson.dumps(
-        {
-            "id": str(uuid.uuid4()),
-            "model": model,
-            "results": results,
-            "usage": {"prompt_tokens": result.prompt_tokens, "total_tokens": result.prompt_tokens},
-            "meta": meta,
-        }
-    )
+    if warnings:
+        meta["warnings"] = list(warnings)
+    body = {
+        "id": str(uuid.uuid4()),
+        "model": model,
+        "results": results,
+        "usage": usage(result.prompt_tokens),
+        "meta": meta,
+    }
+    return orjson.dumps(body | {"object": "list", "data": results} if as_data else body)
+
+
+_LIMITS = {"model": "the model's limit", "request": "the request's max_tokens_per_doc"}
 
 
 def truncation_warnings(truncations: Sequence[Truncation], field: str) -> list[str]:
     """One sentence for each input that was cut: its index and both counts."""
     return [
         f"{f'{field}.{cut.index}' if cut.index >= 0 else 'query'} was cut from "
-        f"{'' if cut.exact else 'more than '}{cut.tokens} tokens to the model's limit of {cut.kept}."
+        f"{'' if cut.exact else 'more than '}{cut.tokens} tokens to {_LIMITS[cut.by]} of {cut.kept}."
         for cut in truncations
     ]

@@ -1,4 +1,4 @@
-"""The GET routes, as one small Starlette app that is mounted in the Bento."""
+"""The GET routes and the POST routes that BentoML does not know of, as one small Starlette app mounted in the Bento."""
 
 from __future__ import annotations
 
@@ -13,13 +13,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from api.calls import answer
+from api.endpoints import Endpoints
 from api.errors import CatchAllMiddleware, answer_exception
+from api.posts import POSTS, Post
 from api.responses import json_response
 from models.catalog import ModelSpec
 from models.store import ModelStore
 from runners.devices import Device
 from runners.model_pool import ModelPool
 from settings import Settings
+
+VERSION = "1"
 
 
 class Directory:
@@ -46,6 +51,10 @@ class Directory:
         """GET /models: every model with its facts and its state."""
         return json_response(await asyncio.to_thread(self._listing))
 
+    async def info(self, _: Request) -> Response:
+        """GET /info: the default embedding model in text-embeddings-inference's words."""
+        return json_response(await asyncio.to_thread(self._info))
+
     async def openai_models(self, _: Request) -> Response:
         """GET /v1/models, as OpenAI answers it."""
         data = [openai_model(spec) for spec in self._pool.catalog]
@@ -54,6 +63,23 @@ class Directory:
     async def openai_model(self, request: Request) -> Response:
         """GET /v1/models/{id}; the id may hold a slash."""
         return json_response(openai_model(self._pool.catalog.get(request.path_params["name"])))
+
+    def _info(self) -> dict[str, Any]:
+        settings = self._settings
+        spec = self._pool.catalog.get(settings.embedding_model_name)
+        stored = self._store.find(spec)
+        facts = stored.facts if stored else None
+        return {
+            "model_id": spec.repo,
+            "model_sha": facts.revision if facts else spec.revision,
+            "model_dtype": settings.dtype,
+            "model_type": {"embedding": {"pooling": facts.pooling if facts else spec.pooling}},
+            "max_input_length": facts.max_tokens if facts else spec.max_tokens,
+            "max_batch_tokens": settings.max_batch_tokens,
+            "max_client_batch_size": settings.max_inputs,
+            "auto_truncate": True,
+            "version": VERSION,
+        }
 
     def _listing(self) -> dict[str, Any]:
         return {
@@ -105,22 +131,31 @@ def openai_model(spec: ModelSpec) -> dict[str, Any]:
     return {"id": spec.name, "object": "model", "created": 0, "owned_by": spec.repo.split("/")[0]}
 
 
-def build_routes() -> Starlette:
-    """The app to mount; the service sets `app.state.directory` before the first request."""
+def build_routes(settings: Settings) -> Starlette:
+    """The app to mount; the service sets `app.state.directory` and `app.state.endpoints` before the first request."""
 
-    def call(name: str) -> Any:
+    def get(name: str) -> Any:
         async def endpoint(request: Request) -> Response:
             response: Response = await getattr(request.app.state.directory, name)(request)
             return response
 
         return endpoint
 
+    def post(route: Post) -> Any:
+        async def endpoint(request: Request) -> Response:
+            endpoints: Endpoints = request.app.state.endpoints
+            return await answer(request, lambda body: route.answer(endpoints, body, request.headers), settings)
+
+        return endpoint
+
     return Starlette(
         routes=[
-            Route("/health", call("health"), methods=["GET"]),
-            Route("/models", call("models"), methods=["GET"]),
-            Route("/v1/models", call("openai_models"), methods=["GET"]),
-            Route("/v1/models/{name:path}", call("openai_model"), methods=["GET"]),
+            Route("/health", get("health"), methods=["GET"]),
+            Route("/models", get("models"), methods=["GET"]),
+            Route("/info", get("info"), methods=["GET"]),
+            Route("/v1/models", get("openai_models"), methods=["GET"]),
+            Route("/v1/models/{name:path}", get("openai_model"), methods=["GET"]),
+            *(Route(route.path, post(route), methods=["POST"]) for route in POSTS),
         ],
         middleware=[Middleware(CatchAllMiddleware)],
         exception_handlers={HTTPException: answer_exception},

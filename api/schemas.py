@@ -1,102 +1,169 @@
-"""Request bodies. Unknown fields are ignored, known ones of the wrong type are refused with the field's name."""
+"""Request bodies of our own routes. Unknown fields are ignored, known ones of the wrong type are refused by name."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
-from pydantic_core import PydanticCustomError, from_json
+from pydantic import BaseModel, Field
+from pydantic_core import from_json
 
+from api.asks import EmbeddingAsk, RerankAsk, TokenEncoding
+from api.encodings import Encoding, OutputType
+from api.fields import (
+    Body,
+    Count,
+    Document,
+    Flag,
+    Inputs,
+    Instruction,
+    ModelName,
+    Positive,
+    TextOrObject,
+    Truncation,
+    document_texts,
+    either,
+)
+from api.token_ids import decode
 from errors import InvalidRequestError
 
-Text = Annotated[str, StringConstraints(strict=True, min_length=1)]
+B = TypeVar("B", bound=BaseModel)
 
-_MAX_NAME = 200
-Instruction = Annotated[str, StringConstraints(strict=True, max_length=4000)]
-ModelName = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=_MAX_NAME)]
-
-
-def _as_list(value: object) -> object:
-    """One text is a list of one."""
-    if isinstance(value, str):
-        return [value]
-    if isinstance(value, list):
-        return value
-    raise PydanticCustomError("texts", "must be a string or a list of strings")
-
-
-def _as_bool(value: object) -> object:
-    """Some clients send "true"."""
-    return {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
-
-
-Texts = Annotated[
-    list[Text],
-    BeforeValidator(_as_list),
-    Field(min_length=1),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string", "minLength": 1},
-                {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1},
-            ]
-        }
-    ),
-]
-Flag = Annotated[bool, BeforeValidator(_as_bool), Field(strict=True), WithJsonSchema({"type": "boolean"})]
-Count = Annotated[int, Field(strict=True)]
-
-
-class Body(BaseModel):
-    """Base of every request body."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
+INPUT_TYPE = "Side of a search, for models with prompts: query or document (search_query, passage, ...)."
 
 
 class EmbeddingRequest(Body):
-    """POST /v1/embeddings, as OpenAI defines it."""
+    """POST /v1/embeddings, as OpenAI, Jina and Voyage define it."""
 
     model: ModelName | None = Field(None, description="Short name or full name of an embedding model.")
-    input: Texts = Field(description="A text, or a list of texts.")
-    encoding_format: Literal["float", "base64"] | None = Field(
-        None, description="base64: little-endian float32. Default: float."
+    input: Inputs = Field(
+        description="A text or a list of texts, also as objects with the key text; or one or several arrays of token "
+        "ids, see token_encoding."
     )
-    dimensions: Annotated[int, Field(strict=True, ge=1)] | None = Field(
+    token_encoding: TokenEncoding | None = Field(
+        None,
+        description="What token ids are ids of: cl100k_base (the default, as OpenAI's clients send it) is decoded to "
+        "text first; model is the model's own vocabulary, without special tokens.",
+    )
+    encoding_format: Encoding | None = Field(
+        None, description="base64: the numbers' bytes, little-endian. Default: float, a list of numbers."
+    )
+    output_dtype: OutputType | None = Field(
+        None,
+        description="Voyage's name for the type of the numbers. int8 and uint8: scaled so that each vector's largest "
+        "absolute value fits. binary and ubinary: one bit a dimension, eight in a number. Default: float.",
+    )
+    embedding_type: OutputType | Literal["base64"] | None = Field(None, description="Jina's name for the same.")
+    dimensions: Positive | None = Field(
         None, description="Cut the vectors to this many dimensions and scale them to length 1 again."
     )
-    truncate: Flag | None = Field(None, description="false: refuse too long a text with 400 instead of cutting it.")
-    input_type: str | None = Field(
-        None, description="Side of a search, for models with prompts: query or document (search_query, passage, ...)."
+    output_dimension: Positive | None = Field(None, description="Voyage's name for dimensions.")
+    truncate: Truncation | None = Field(
+        None, description="false or NONE: refuse too long a text with 400. START: cut its start off. Default: its end."
     )
+    truncation: Truncation | None = Field(None, description="Voyage's name for truncate.")
+    normalized: Flag | None = Field(None, description="false: vectors as the model makes them. Default: of length 1.")
+    input_type: str | None = Field(None, description=INPUT_TYPE)
+    task: str | None = Field(None, description="Jina's name for input_type: retrieval.query, retrieval.passage, ...")
     prompt_name: str | None = Field(None, description="A prompt of the model by its name; GET /models lists them.")
     instruction: Instruction | None = Field(
         None, description="What is searched for, in words, for models whose prompt takes an instruction."
     )
     user: str | None = Field(None, description="Accepted for OpenAI's clients; not used.")
 
+    def ask(self) -> EmbeddingAsk:
+        """The same in our own words; decodes token ids, which takes a while for many."""
+        return EmbeddingAsk(
+            model=self.model,
+            inputs=read_inputs(self.input, self.token_encoding or "cl100k_base"),
+            field="input",
+            input_type=either(self.input_type, self.task, "input_type and task"),
+            prompt_name=self.prompt_name,
+            instruction=self.instruction,
+            dimensions=either(self.dimensions, self.output_dimension, "dimensions and output_dimension"),
+            truncate=either(self.truncate, self.truncation, "truncate and truncation") or "end",
+            normalized=self.normalized is not False,
+        )
+
+    @property
+    def encoding(self) -> Encoding:
+        """How the numbers are written."""
+        return self.encoding_format or ("base64" if self.embedding_type == "base64" else "float")
+
+    @property
+    def output_type(self) -> OutputType:
+        """What the numbers are."""
+        jina = self.embedding_type if self.embedding_type != "base64" else None
+        return either(self.output_dtype, jina, "output_dtype and embedding_type") or "float"
+
 
 class RerankRequest(Body):
-    """POST /v1/rerank, as Cohere and Jina define it."""
+    """POST /v1/rerank, as Cohere, Jina and Voyage define it."""
 
     model: ModelName | None = Field(None, description="Short name or full name of a reranker or embedding model.")
-    query: Text = Field(description="What the documents are ranked by.")
-    documents: list[Text] = Field(min_length=1, description="The texts to rank.")
+    query: TextOrObject = Field(description="What the documents are ranked by.")
+    documents: list[Document] = Field(min_length=1, description="The texts to rank, or objects with the key text.")
+    rank_fields: list[str] | None = Field(
+        None, description="Keys of the documents' objects that are read, in this order. Default: text."
+    )
     top_n: Count | None = Field(None, description="How many results to return; null or 0: all.")
+    top_k: Count | None = Field(None, description="Voyage's name for top_n; the results are then also under data.")
     return_documents: Flag | None = Field(None, description="Whether each result holds its document. Default: false.")
+    max_tokens_per_doc: Positive | None = Field(None, description="Read only so many tokens of each document.")
+    raw_scores: Flag | None = Field(None, description="Whether scores are the model's own numbers instead of 0 to 1.")
     instruction: Instruction | None = Field(
         None, description="What counts as relevant, in words, for models that take an instruction."
     )
-    truncate: Flag | None = Field(None, description="false: refuse too long a pair with 400 instead of cutting it.")
+    truncate: Truncation | None = Field(
+        None, description="false or NONE: refuse too long a pair with 400. START: cut its start off. Default: its end."
+    )
+    truncation: Truncation | None = Field(
+        None, description="Voyage's name for truncate; the results are then also under data."
+    )
+
+    def ask(self) -> RerankAsk:
+        """The same in our own words."""
+        return RerankAsk(
+            model=self.model,
+            query=self.query,
+            documents=document_texts(self.documents, self.rank_fields),
+            field="documents",
+            instruction=self.instruction,
+            truncate=either(self.truncate, self.truncation, "truncate and truncation") or "end",
+            max_document_tokens=self.max_tokens_per_doc,
+            top_n=either(self.top_n, self.top_k, "top_n and top_k"),
+            raw_scores=bool(self.raw_scores),
+        )
+
+    @property
+    def from_voyage(self) -> bool:
+        """Whether a field says that Voyage's client reads the answer, which it looks for under `data`."""
+        return not self.model_fields_set.isdisjoint({"top_k", "truncation"})
 
 
-B = TypeVar("B", bound=BaseModel)
+class TokenizeRequest(Body):
+    """POST /v1/tokenize: how many tokens texts have, so that a caller can plan its chunks."""
+
+    model: ModelName | None = Field(None, description="Any model that is not forwarded; default: the embedding model.")
+    input: Inputs = Field(description="A text or a list of texts.")
+    input_type: str | None = Field(None, description=INPUT_TYPE)
+    prompt_name: str | None = Field(None, description="A prompt of the model that counts, too.")
+
+
+def read_inputs(inputs: list[str] | list[list[int]], encoding: TokenEncoding) -> list[str] | list[tuple[int, ...]]:
+    """What is embedded: texts as they are, ids decoded, or ids for the model itself."""
+    arrays = [each for each in inputs if isinstance(each, list)]
+    if not arrays:
+        return [each for each in inputs if isinstance(each, str)]
+    return decode(arrays) if encoding == "cl100k_base" else [tuple(each) for each in arrays]
 
 
 def parse(schema: type[B], body: bytes) -> B:
-    """Bytes of a request to a checked body; ValidationError or InvalidRequestError where they are wrong.
+    """Bytes of a request to a checked body; ValidationError or InvalidRequestError where they are wrong."""
+    return schema.model_validate(read_json(body))
 
-    Parsed by pydantic's own JSON parser, which refuses NaN, Infinity, invalid UTF-8 and deep nesting.
-    """
+
+def read_json(body: bytes) -> dict[str, Any]:
+    """The object in a body, by pydantic's own parser, which refuses NaN, Infinity, invalid UTF-8 and deep nesting."""
     try:
         content: Any = from_json(body, allow_inf_nan=False)
     except ValueError as error:
@@ -104,4 +171,4 @@ def parse(schema: type[B], body: bytes) -> B:
         raise InvalidRequestError(f"The body is not valid JSON: {error}.") from None
     if not isinstance(content, dict):
         raise InvalidRequestError("The body must be a JSON object.")
-    return schema.model_validate(content)
+    return content

@@ -21,8 +21,14 @@ SIDES: dict[str, Side | None] = {
     "passage": "document",
     "classification": None,
     "clustering": None,
+    "retrieval.query": "query",
+    "retrieval.passage": "document",
+    "code.query": "query",
+    "code.passage": "document",
+    "text-matching": None,
+    "separation": None,
 }
-"""input_type in the words of Cohere, Voyage and NIM -> side of a search; None: neither."""
+"""input_type in the words of Cohere, Voyage, NIM and Jina -> side of a search; None: neither."""
 
 PLACEHOLDER = "{instruction}"
 

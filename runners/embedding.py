@@ -8,14 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from errors import InvalidRequestError
-from runners.engine import Engine
-from runners.pooling import Floats, normalize, truncate
-from runners.tokenization import Truncation
+from runners.engine import Encoded, Engine
+from runners.pooling import Floats, keep, normalize
+from runners.tokenization import Truncate, Truncation
+
+Input = str | tuple[int, ...]
+"""A text, or its token ids in the model's own vocabulary; a request holds one kind."""
 
 
 @dataclass(frozen=True)
 class EmbeddingResult:
-    """Unit vectors (N, D) in the order of the texts, what was counted and what was cut."""
+    """Vectors (N, D) in the order of the inputs, what was counted and what was cut."""
 
     vectors: Floats
     prompt_tokens: int
@@ -31,28 +34,38 @@ class EmbeddingRunner:
 
     async def embed(
         self,
-        texts: SequenceOf[str],
+        inputs: SequenceOf[Input],
         *,
         prompt: str = "",
         dimensions: int | None = None,
-        truncate_inputs: bool = True,
+        truncate: Truncate = "end",
+        normalized: bool = True,
+        field: str = "input",
     ) -> EmbeddingResult:
-        """Texts in, unit vectors (N, D) out, in the same order.
+        """Inputs in, vectors (N, D) out, in the same order; of length 1, or with `normalized` false as they come.
 
-        InvalidRequestError where `dimensions` exceeds the model's; InputTooLongError where a text is too long and
-        `truncate_inputs` is false.
+        InvalidRequestError where `dimensions` exceeds the model's or a token id is unknown; InputTooLongError, which
+        names the input by `field` and its index, where one is too long and `truncate` says refuse.
         """
         self._check(dimensions)
-        unique = list(dict.fromkeys(texts))
-        place = {text: index for index, text in enumerate(unique)}
-        encoded = await self.engine.encode_texts(unique, prompt)
-        encoded.spread([place[text] for text in texts])
-        if not truncate_inputs:
-            encoded.refuse_truncation("input")
-        pooled = await self.engine.run(encoded.sequences)  # (U, H), one row for each different text
-        vectors = normalize(truncate(pooled, dimensions))
-        order = np.fromiter((place[text] for text in texts), dtype=np.intp, count=len(texts))
+        unique = list(dict.fromkeys(inputs))
+        place = {each: index for index, each in enumerate(unique)}
+        encoded = await self._encode(unique, prompt, truncate)
+        encoded.spread([place[each] for each in inputs])
+        if truncate == "refuse":
+            encoded.refuse_truncation(field)
+        pooled = await self.engine.run(encoded.sequences)  # (U, H), one row for each different input
+        vectors = keep(pooled, dimensions)
+        if normalized:
+            vectors = normalize(vectors)
+        order = np.fromiter((place[each] for each in inputs), dtype=np.intp, count=len(inputs))
         return EmbeddingResult(vectors[order], encoded.tokens, encoded.truncations)
+
+    async def _encode(self, inputs: SequenceOf[Input], prompt: str, truncate: Truncate) -> Encoded:
+        texts = [each for each in inputs if isinstance(each, str)]
+        if len(texts) == len(inputs):
+            return await self.engine.encode_texts(texts, prompt, truncate)
+        return await self.engine.encode_ids([each for each in inputs if isinstance(each, tuple)], prompt, truncate)
 
     def _check(self, dimensions: int | None) -> None:
         if dimensions is not None and not 1 <= dimensions <= self.dimensions:

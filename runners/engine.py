@@ -8,6 +8,7 @@ from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,12 +16,13 @@ from errors import InputTooLongError, InternalError, ServiceError
 from runners.backends import Backend, Batch, Rows
 from runners.batching import AdaptiveBatcher
 from runners.planning import collate
-from runners.tokenization import Sequence, TextTokenizer, Truncation
+from runners.tokenization import Sequence, TextTokenizer, Truncate, Truncation
 
 logger = logging.getLogger("service.engine")
 
 _INLINE_CHARACTERS = 500
 
+T = TypeVar("T")
 Encode = Callable[[], tuple[list[Sequence], list[Truncation]]]
 
 
@@ -52,9 +54,10 @@ class Encoded:
         self.truncations = [replace(cut[place], index=index) for index, place in enumerate(places) if place in cut]
 
     def refuse_truncation(self, field: str) -> None:
-        """InputTooLongError that names the first input that does not fit."""
-        for cut in self.truncations[:1]:
-            raise too_long(f"{field}.{cut.index}", cut)
+        """InputTooLongError that names the first input that does not fit the model."""
+        for cut in self.truncations:
+            if cut.by == "model":
+                raise too_long(f"{field}.{cut.index}", cut)
 
 
 class Engine:
@@ -88,15 +91,32 @@ class Engine:
         """Tokens that wait."""
         return self._batcher.queued_tokens
 
-    async def encode_texts(self, texts: SequenceOf[str], prompt: str) -> Encoded:
+    async def encode_texts(self, texts: SequenceOf[str], prompt: str, truncate: Truncate = "end") -> Encoded:
         """One sequence for the prompt and each text."""
         size = len(prompt) * len(texts) + sum(map(len, texts))
-        return await self._encode(lambda: self.tokenizer.encode_texts(texts, prompt), size)
+        return await self._encode(lambda: self.tokenizer.encode_texts(texts, prompt, truncate), size)
 
-    async def encode_pairs(self, query: str, documents: SequenceOf[str], instruction: str) -> Encoded:
+    async def encode_ids(self, inputs: SequenceOf[SequenceOf[int]], prompt: str, truncate: Truncate) -> Encoded:
+        """The same for inputs that are tokenised already, with this model's vocabulary."""
+        size = len(prompt) + sum(map(len, inputs))
+        return await self._encode(lambda: self.tokenizer.encode_ids(inputs, prompt, truncate), size)
+
+    async def encode_pairs(
+        self, query: str, documents: SequenceOf[str], instruction: str, truncate: Truncate = "end"
+    ) -> Encoded:
         """One sequence a document, each behind the query."""
         size = len(query) + sum(map(len, documents))
-        return await self._encode(lambda: self.tokenizer.encode_pairs(query, documents, instruction), size)
+        return await self._encode(lambda: self.tokenizer.encode_pairs(query, documents, instruction, truncate), size)
+
+    async def shorten(self, texts: SequenceOf[str], tokens: int | None) -> tuple[SequenceOf[str], list[Truncation]]:
+        """The first `tokens` tokens of each text, and which were cut; None: the texts as they are."""
+        if tokens is None:
+            return texts, []
+        return await self.off_the_loop(lambda: self.tokenizer.shorten(texts, tokens))
+
+    async def off_the_loop(self, work: Callable[[], T]) -> T:
+        """Run something that tokenises on the tokenizing thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._tokenizing, work)
 
     async def run(self, sequences: SequenceOf[Sequence]) -> Rows:
         """N sequences -> N rows, in order."""
@@ -133,5 +153,5 @@ class Engine:
         if characters <= _INLINE_CHARACTERS and self.tokenizer.thread_safe:
             sequences, truncations = encode()  # takes less time than waking another thread
         else:
-            sequences, truncations = await asyncio.get_running_loop().run_in_executor(self._tokenizing, encode)
+            sequences, truncations = await self.off_the_loop(encode)
         return Encoded(sequences, truncations, sum(map(len, sequences)))

@@ -42,7 +42,7 @@ POOLINGS: dict[str, Callable[[Array, Array], Array]] = {"cls": cls_pool, "mean":
 """Name in the catalogue -> function."""
 
 
-def truncate(vectors: Floats, dimensions: int | None) -> Floats:
+def keep(vectors: Floats, dimensions: int | None) -> Floats:
     """Keep the first `dimensions` columns: (N, H) -> (N, D)."""
     return vectors if dimensions is None else vectors[:, :dimensions]
 

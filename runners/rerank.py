@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from runners.embedding import EmbeddingRunner
 from runners.engine import Engine, too_long
 from runners.pooling import sigmoid
-from runners.tokenization import Truncation
+from runners.tokenization import Truncate, Truncation
 
 Scores = NDArray[np.float64]
 
@@ -30,7 +30,21 @@ class RerankResult:
 class Reranker(Protocol):
     """Whatever can score documents: a cross-encoder, an embedder by cosine, a forwarded provider."""
 
-    async def rerank(self, query: str, documents: SequenceOf[str], *, truncate_inputs: bool = True) -> RerankResult: ...
+    async def rerank(
+        self,
+        query: str,
+        documents: SequenceOf[str],
+        *,
+        truncate: Truncate = "end",
+        max_document_tokens: int | None = None,
+        field: str = "documents",
+    ) -> RerankResult:
+        """A score for each document, of which at most `max_document_tokens` tokens are read.
+
+        InputTooLongError, which names the document by `field` and its index, where an input is too long for the
+        model and `truncate` says refuse.
+        """
+        ...
 
 
 class RerankRunner:
@@ -40,17 +54,24 @@ class RerankRunner:
         self.engine = engine
         self._instruction = instruction
 
-    async def rerank(self, query: str, documents: SequenceOf[str], *, truncate_inputs: bool = True) -> RerankResult:
-        """Score each document against the query; equal documents are computed once.
-
-        InputTooLongError where a pair is too long and `truncate_inputs` is false.
-        """
+    async def rerank(
+        self,
+        query: str,
+        documents: SequenceOf[str],
+        *,
+        truncate: Truncate = "end",
+        max_document_tokens: int | None = None,
+        field: str = "documents",
+    ) -> RerankResult:
+        """Score each document against the query; equal documents are computed once."""
         unique = list(dict.fromkeys(documents))
         place = {text: index for index, text in enumerate(unique)}
-        encoded = await self.engine.encode_pairs(query, unique, self._instruction)
+        texts, shortened = await self.engine.shorten(unique, max_document_tokens)
+        encoded = await self.engine.encode_pairs(query, texts, self._instruction, truncate)
+        encoded.truncations = [*shortened, *encoded.truncations]
         encoded.spread([place[text] for text in documents])
-        if not truncate_inputs:
-            encoded.refuse_truncation("documents")
+        if truncate == "refuse":
+            encoded.refuse_truncation(field)
         logits = (await self.engine.run(encoded.sequences))[:, 0]  # (U,)
         order = np.fromiter((place[text] for text in documents), dtype=np.intp, count=len(documents))
         raw = logits[order]
@@ -65,13 +86,24 @@ class CosineReranker:
         self._query_prompt = query_prompt
         self._document_prompt = document_prompt
 
-    async def rerank(self, query: str, documents: SequenceOf[str], *, truncate_inputs: bool = True) -> RerankResult:
+    async def rerank(
+        self,
+        query: str,
+        documents: SequenceOf[str],
+        *,
+        truncate: Truncate = "end",
+        max_document_tokens: int | None = None,
+        field: str = "documents",
+    ) -> RerankResult:
         """Score each document by its vector's cosine to the query's."""
-        asked = await self._runner.embed([query], prompt=self._query_prompt)
-        found = await self._runner.embed(documents, prompt=self._document_prompt)
+        cutting: Truncate = "start" if truncate == "start" else "end"
+        texts, shortened = await self._runner.engine.shorten(documents, max_document_tokens)
+        asked = await self._runner.embed([query], prompt=self._query_prompt, truncate=cutting)
+        found = await self._runner.embed(texts, prompt=self._document_prompt, truncate=cutting)
         cut = found.truncations + [replace(cut, index=-1) for cut in asked.truncations]
-        if cut and not truncate_inputs:
-            raise too_long("query" if cut[0].index < 0 else f"documents.{cut[0].index}", cut[0])
+        if cut and truncate == "refuse":
+            raise too_long("query" if cut[0].index < 0 else f"{field}.{cut[0].index}", cut[0])
+        cut = list({each.index: each for each in (*shortened, *cut)}.values())
         cosines = found.vectors.astype(np.float64) @ asked.vectors[0].astype(np.float64)
         tokens = asked.prompt_tokens + found.prompt_tokens
         return RerankResult(np.clip((1 + cosines) / 2, 0, 1), cosines, tokens, cut)

@@ -10,6 +10,7 @@ import numpy as np
 from errors import InvalidRequestError, ModelUnavailableError, OverloadedError, ServiceError, UpstreamError
 from models.catalog import ModelSpec
 from runners.rerank import RerankResult, Scores
+from runners.tokenization import Truncate
 from settings import Settings
 
 if TYPE_CHECKING:
@@ -34,14 +35,23 @@ class CohereReranker:
             timeout=settings.request_timeout_s,
         )
 
-    async def rerank(self, query: str, documents: SequenceOf[str], *, truncate_inputs: bool = True) -> RerankResult:
+    async def rerank(
+        self,
+        query: str,
+        documents: SequenceOf[str],
+        *,
+        truncate: Truncate = "end",
+        max_document_tokens: int | None = None,
+        field: str = "documents",  # noqa: ARG002  # only for a refusal that names a document
+    ) -> RerankResult:
         """Cohere's own scores, which lie in 0..1; `raw` repeats them, as Cohere gives no logits."""
-        if not truncate_inputs:
+        if truncate != "end":
             raise InvalidRequestError(
-                "This model is forwarded to Cohere, which cuts long documents without saying so; leave out truncate.",
+                "This model is forwarded to Cohere, which cuts the end of long documents without saying so; "
+                "leave out truncate.",
                 param="truncate",
             )
-        answer = await self._ask(query, documents)
+        answer = await self._ask(query, documents, max_document_tokens)
         scores = _scores(answer, len(documents))
         return RerankResult(scores, scores, _input_tokens(answer), [])
 
@@ -49,16 +59,18 @@ class CohereReranker:
         """Give the connections back."""
         await self._client.__aexit__(None, None, None)  # type: ignore[no-untyped-call]  # its only way to close
 
-    async def _ask(self, query: str, documents: SequenceOf[str]) -> Any:
+    async def _ask(self, query: str, documents: SequenceOf[str], max_document_tokens: int | None) -> Any:
         import httpx
         from cohere.core import ApiError
 
+        limit: dict[str, Any] = {} if max_document_tokens is None else {"max_tokens_per_doc": max_document_tokens}
         try:
             return await self._client.rerank(
                 model=self._model,
                 query=query,
                 documents=list(documents),
                 request_options={"max_retries": _RETRIES},
+                **limit,
             )
         except ApiError as error:
             raise _translate(error, [query, *documents]) from error

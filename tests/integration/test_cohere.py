@@ -227,7 +227,7 @@ async def test_an_answer_without_counts_counts_nothing(connect: Connect, cohere:
 
 async def test_truncation_cannot_be_forbidden(connect: Connect, cohere: CohereServer) -> None:
     with pytest.raises(InvalidRequestError, match="Cohere") as raised:
-        await connect().rerank(QUERY, DOCUMENTS, truncate_inputs=False)
+        await connect().rerank(QUERY, DOCUMENTS, truncate="refuse")
     assert raised.value.param == "truncate"
     assert cohere.requests == []
 

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from models.catalog import ModelSpec
 from models.facts import ModelFacts
 from runners.backends import Batch
-from runners.tokenization import Rules, Sequence, TextTokenizer, read_template
+from runners.plain_tokenizers import Token
+from runners.templates import read_template
+from runners.tokenization import Rules, Sequence, TextTokenizer
 
 PATIENCE_S = 20
 """Longest wait for something that is bound to happen; a failing test ends then, a passing one never notices."""
@@ -98,6 +100,15 @@ class LetterTokenizer:
         (ids,) = self.encode([first])
         return [100, *ids, 102] if second is None else [100, *ids, 101, *self.encode([second])[0], 102]
 
+    def tokens(self, text: str) -> list[Token]:
+        return [Token(ord(letter) - 96, letter, start=place, stop=place + 1) for place, letter in enumerate(text)]
+
+    def special_token(self, token_id: int) -> Token:
+        return Token(token_id, f"<{token_id}>", special=True)
+
+    def first(self, text: str, count: int) -> tuple[str, int]:
+        return text[:count], len(text)
+
     thread_safe = True
     odd_to_first = False
 
@@ -111,7 +122,7 @@ def letters(max_tokens: int = 8, *, token_type_ids: bool = False, **rules: Any) 
     return TextTokenizer(
         plain,
         read_template(plain, closing=rules.pop("closing", ())),
-        Rules(max_tokens=max_tokens, token_type_ids=token_type_ids, **rules),
+        Rules(max_tokens=max_tokens, vocabulary=200, token_type_ids=token_type_ids, **rules),
     )
 
 

@@ -125,10 +125,10 @@ def test_truncation_is_reported_with_the_references_counts(case: Case) -> None:
 
 async def test_a_text_beyond_the_limit_is_refused_where_truncation_is_forbidden(case: Case) -> None:
     fitting, one_more, many_more = case.texts[-3:]
-    assert not (await answer(case.loaded, [fitting], truncate_inputs=False)).truncations
+    assert not (await answer(case.loaded, [fitting], truncate="refuse")).truncations
     for text, count in ((one_more, case.limit + 1), (many_more, case.limit + 10_000)):
         with pytest.raises(InputTooLongError, match=f" {count} tokens.* takes {case.limit}") as caught:
-            await answer(case.loaded, [fitting, text], truncate_inputs=False)
+            await answer(case.loaded, [fitting, text], truncate="refuse")
         assert str(caught.value.param).endswith(".1")
 
 

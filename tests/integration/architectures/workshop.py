@@ -21,6 +21,7 @@ from runners.loaded_model import LoadedModel
 from runners.loading import load_model
 from runners.probe import probe
 from runners.rerank import RerankResult
+from runners.tokenization import Truncate
 from settings import Settings
 from tests import tiny
 
@@ -94,12 +95,12 @@ class Workshop:
 
 
 async def answer(
-    model: LoadedModel, texts: Sequence[str], *, query: str = QUERY, truncate_inputs: bool = True
+    model: LoadedModel, texts: Sequence[str], *, query: str = QUERY, truncate: Truncate = "end"
 ) -> EmbeddingResult | RerankResult:
     """What the model's runner makes of the texts, or of each text as a document for the query."""
     if isinstance(model.runner, EmbeddingRunner):
-        return await model.runner.embed(texts, truncate_inputs=truncate_inputs)
-    return await model.runner.rerank(query, texts, truncate_inputs=truncate_inputs)
+        return await model.runner.embed(texts, truncate=truncate)
+    return await model.runner.rerank(query, texts, truncate=truncate)
 
 
 def numbers(result: EmbeddingResult | RerankResult) -> Floats:

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from api.responses import EncodingFormat, embedding_bytes, json_response, rerank_bytes
+from api.encodings import Encoding
+from api.responses import embedding_bytes, json_response, ranked, rerank_bytes, truncation_warnings
 from runners.embedding import EmbeddingResult
 from runners.rerank import RerankResult
 from runners.tokenization import Truncation
@@ -26,19 +27,17 @@ VECTORS = arrays(
 )
 
 
-def embedding(
-    vectors: Any, encoding_format: EncodingFormat = "float", truncations: list[Truncation] | None = None
-) -> dict[str, Any]:
-    result = EmbeddingResult(np.asarray(vectors, dtype=np.float32), 7, truncations or [])
-    answer: dict[str, Any] = json.loads(embedding_bytes(result, model="as-said", encoding_format=encoding_format))
+def embedding(vectors: Any, encoding: Encoding = "float", **options: Any) -> dict[str, Any]:
+    result = EmbeddingResult(np.asarray(vectors, dtype=np.float32), 7, [])
+    answer: dict[str, Any] = json.loads(embedding_bytes(result, model="as-said", encoding=encoding, **options))
     return answer
 
 
-def rerank(scores: list[float], **options: Any) -> dict[str, Any]:
-    documents = [f"document {index}" for index in range(len(scores))]
-    result = RerankResult(np.array(scores), np.array(scores), 11, options.pop("truncations", []))
-    given = {"top_n": None, "return_documents": False, "processing_time_ms": 1.23456} | options
-    answer: dict[str, Any] = json.loads(rerank_bytes(result, model="as-said", documents=documents, **given))
+def rerank(scores: list[float], *, top_n: int | None = None, **options: Any) -> dict[str, Any]:
+    result = RerankResult(np.array(scores), np.array(scores) * 100, 11, [])
+    order = ranked(result, top_n=top_n, raw_scores=options.pop("raw_scores", False))
+    given = {"documents": None, "processing_time_ms": 1.23456} | options
+    answer: dict[str, Any] = json.loads(rerank_bytes(result, order, model="as-said", **given))
     return answer
 
 
@@ -72,18 +71,30 @@ def test_base64_is_little_endian_float32(vectors: np.ndarray[Any, Any]) -> None:
         assert struct.unpack(f"<{len(vector)}f", content) == tuple(vector.tolist())
 
 
-@pytest.mark.parametrize("encoding_format", ["float", "base64"])
-def test_columns_cut_out_of_a_wider_matrix_are_written_as_they_are(encoding_format: EncodingFormat) -> None:
+@pytest.mark.parametrize("encoding", ["float", "base64"])
+def test_columns_cut_out_of_a_wider_matrix_are_written_as_they_are(encoding: Encoding) -> None:
     wide = np.arange(12, dtype=np.float32).reshape(3, 4)
     assert not wide[:, :2].flags.c_contiguous
-    assert embedding(wide[:, :2], encoding_format) == embedding(wide[:, :2].copy(), encoding_format)
+    assert embedding(wide[:, :2], encoding) == embedding(wide[:, :2].copy(), encoding)
 
 
-def test_an_embedding_answer_warns_of_cut_texts_only() -> None:
-    warnings = embedding([[1]], truncations=[Truncation(3, 600, 512), Truncation(9, 800, 512, exact=False)])["warnings"]
-    assert warnings == [
+def test_warnings_are_there_only_when_there_are_some() -> None:
+    assert embedding([[1]], warnings=["careful"])["warnings"] == ["careful"]
+    assert rerank([1], warnings=["careful"])["meta"]["warnings"] == ["careful"]
+
+
+def test_each_cut_is_a_sentence() -> None:
+    cuts = [
+        Truncation(3, 600, 512),
+        Truncation(9, 800, 512, exact=False),
+        Truncation(-1, 700, 512),
+        Truncation(4, 900, 100, by="request"),
+    ]
+    assert truncation_warnings(cuts, "input") == [
         "input.3 was cut from 600 tokens to the model's limit of 512.",
         "input.9 was cut from more than 800 tokens to the model's limit of 512.",
+        "query was cut from 700 tokens to the model's limit of 512.",
+        "input.4 was cut from 900 tokens to the request's max_tokens_per_doc of 100.",
     ]
 
 
@@ -117,21 +128,24 @@ def test_top_n_is_how_many_come_back(top_n: int | None, count: int) -> None:
 
 def test_documents_come_back_only_if_asked_for() -> None:
     assert all("document" not in entry for entry in rerank([0.1, 0.2])["results"])
-    with_documents = rerank([0.1, 0.2], return_documents=True, top_n=1)["results"]
-    assert with_documents == [{"index": 1, "relevance_score": 0.2, "document": "document 1"}]
+    with_documents = rerank([0.1, 0.2], documents=["zero", {"text": "one"}], top_n=1)["results"]
+    assert with_documents == [{"index": 1, "relevance_score": 0.2, "document": {"text": "one"}}]
+
+
+def test_raw_scores_are_the_models_own_numbers() -> None:
+    results = rerank([0.1, 0.2], raw_scores=True)["results"]
+    assert results == [{"index": 1, "relevance_score": 20.0}, {"index": 0, "relevance_score": 10.0}]
+
+
+def test_voyages_client_finds_the_results_under_data() -> None:
+    answer = rerank([0.1, 0.2], as_data=True)
+    assert answer["data"] == answer["results"]
+    assert "data" not in rerank([0.1])
 
 
 def test_scores_keep_all_their_digits() -> None:
     scores = [0.9999999979388463, 0.9999999992417439]  # sigmoid of 20 and 21 (WolframAlpha)
     assert [entry["relevance_score"] for entry in rerank(scores)["results"]] == scores[::-1]
-
-
-def test_a_rerank_answer_warns_of_cut_pairs_and_a_cut_query() -> None:
-    warnings = rerank([0.1], truncations=[Truncation(0, 600, 512), Truncation(-1, 700, 512)])["meta"]["warnings"]
-    assert warnings == [
-        "documents.0 was cut from 600 tokens to the model's limit of 512.",
-        "query was cut from 700 tokens to the model's limit of 512.",
-    ]
 
 
 def test_plain_content_is_json() -> None:

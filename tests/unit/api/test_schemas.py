@@ -25,8 +25,17 @@ RERANK: dict[str, Any] = {"query": "q", "documents": ["a"]}
         (EmbeddingRequest, "encoding_format", None, None),
         (EmbeddingRequest, "dimensions", 256, 256),
         (EmbeddingRequest, "dimensions", None, None),
-        (EmbeddingRequest, "truncate", False, False),
-        (EmbeddingRequest, "truncate", "False", False),
+        (EmbeddingRequest, "input", {"text": "a"}, ["a"]),
+        (EmbeddingRequest, "input", ["a", {"text": "b", "id": 1}], ["a", "b"]),
+        (EmbeddingRequest, "input", [1, 2], [[1, 2]]),
+        (EmbeddingRequest, "input", [[1, 2], [3]], [[1, 2], [3]]),
+        (EmbeddingRequest, "truncate", False, "refuse"),
+        (EmbeddingRequest, "truncate", "False", "refuse"),
+        (EmbeddingRequest, "truncate", "NONE", "refuse"),
+        (EmbeddingRequest, "truncate", True, "end"),
+        (EmbeddingRequest, "truncate", "END", "end"),
+        (EmbeddingRequest, "truncation", "start", "start"),
+        (EmbeddingRequest, "normalized", "false", False),
         (EmbeddingRequest, "user", "me", "me"),
         (RerankRequest, "top_n", 3, 3),
         (RerankRequest, "top_n", 0, 0),
@@ -35,6 +44,8 @@ RERANK: dict[str, Any] = {"query": "q", "documents": ["a"]}
         (RerankRequest, "return_documents", "true", True),
         (RerankRequest, "return_documents", None, None),
         (RerankRequest, "documents", ["a", "a"], ["a", "a"]),
+        (RerankRequest, "documents", ["a", {"text": "b"}], ["a", {"text": "b"}]),
+        (RerankRequest, "query", {"text": "q"}, "q"),
     ],
 )
 def test_a_field_is_read_as_it_is_meant(schema: type[BaseModel], field: str, given: Any, meant: Any) -> None:
@@ -45,20 +56,22 @@ def test_a_field_is_read_as_it_is_meant(schema: type[BaseModel], field: str, giv
 
 
 WRONG = [
-    *[(EmbeddingRequest, "input", value, "input") for value in ([], 3, None, {"text": "a"}, True, 1.5)],
-    (EmbeddingRequest, "input", "", "input.0"),
-    *[(EmbeddingRequest, "input", ["a", value], "input.1") for value in ("", 3, None, ["a"], {"text": "a"}, True)],
+    *[(EmbeddingRequest, "input", value, "input") for value in ([], 3, None, True, 1.5)],
+    *[(EmbeddingRequest, "input", value, "input.0") for value in ("", {"text": ""}, {"image": "a"}, [[]], [True])],
+    *[(EmbeddingRequest, "input", ["a", value], "input.1") for value in ("", 3, None, ["a"], {"text": 1}, True)],
+    *[(EmbeddingRequest, "input", [[1], value], "input.1") for value in ("a", 1, [], None)],
+    *[(EmbeddingRequest, "input", [1, value], "input.0.1") for value in ("a", 1.5, True, [2])],
     *[(EmbeddingRequest, "model", value, "model") for value in ("", 3, ["bge-m3"], "x" * 201)],
     *[(EmbeddingRequest, "encoding_format", value, "encoding_format") for value in ("int8", 1, "", ["float"])],
     *[(EmbeddingRequest, "dimensions", value, "dimensions") for value in (0, -1, 2.0, "256", True, [256])],
     *[(EmbeddingRequest, "truncate", value, "truncate") for value in (1, 0, "no", [True])],
     *[(EmbeddingRequest, "user", value, "user") for value in (3, ["me"], {})],
-    *[(RerankRequest, "query", value, "query") for value in ("", None, 3, ["q"], {"text": "q"})],
+    *[(RerankRequest, "query", value, "query") for value in ("", None, 3, ["q"], {"text": 1}, {"text": ""})],
     *[(RerankRequest, "documents", value, "documents") for value in ("a", [], None, {"a": 1}, 3)],
     *[(RerankRequest, "documents", ["a", value], "documents.1") for value in ("", 3, None, ["a"])],
     *[(RerankRequest, "top_n", value, "top_n") for value in (2.0, 2.5, "3", True, [3])],
     *[(RerankRequest, "return_documents", value, "return_documents") for value in (1, "yes", 0.0, [])],
-    *[(RerankRequest, "truncate", value, "truncate") for value in (1, "END")],
+    *[(RerankRequest, "truncate", value, "truncate") for value in (1, "MIDDLE")],
 ]
 
 
@@ -87,7 +100,7 @@ def test_a_missing_field_is_named(schema: type[BaseModel], given: dict[str, Any]
 
 
 def test_unknown_fields_are_ignored() -> None:
-    request = RerankRequest.model_validate(RERANK | {"max_chunks_per_doc": 10, "rank_fields": ["text"]})
+    request = RerankRequest.model_validate(RERANK | {"max_chunks_per_doc": 10, "late_chunking": True})
     assert request.model_dump(exclude_none=True) == RERANK
 
 

@@ -85,9 +85,9 @@ async def test_cut_texts_are_reported_at_every_place(embedder: EmbeddingRunner) 
 
 async def test_too_long_a_text_is_refused_where_cutting_is_forbidden(embedder: EmbeddingRunner) -> None:
     with pytest.raises(InputTooLongError, match=r"^input\.2 has 12 tokens, .* the model takes 8\.") as raised:
-        await embedder.embed(["a", "b", "abcdefghij"], truncate_inputs=False)
+        await embedder.embed(["a", "b", "abcdefghij"], truncate="refuse")
     assert raised.value.param == "input.2"
-    assert (await embedder.embed(["abcdef"], truncate_inputs=False)).prompt_tokens == 8
+    assert (await embedder.embed(["abcdef"], truncate="refuse")).prompt_tokens == 8
 
 
 async def test_a_forward_pass_sees_padding_with_the_models_own_id(embedder: EmbeddingRunner) -> None:
@@ -114,7 +114,7 @@ async def test_too_long_a_pair_is_cut_or_refused(reranker: RerankRunner) -> None
     result = await reranker.rerank("a", documents)
     assert result.truncations == [Truncation(1, 14, 8)]
     with pytest.raises(InputTooLongError, match=r"^documents\.1 has 14 tokens"):
-        await reranker.rerank("a", documents, truncate_inputs=False)
+        await reranker.rerank("a", documents, truncate="refuse")
 
 
 async def test_cosine_of_an_embedder_as_score(embedder: EmbeddingRunner) -> None:
@@ -134,9 +134,9 @@ async def test_cosine_reports_and_refuses_what_is_cut_on_either_side(embedder: E
     result = await cosine.rerank("abcdefghij", ["a", "abcdefghijk"])
     assert sorted(result.truncations, key=lambda cut: cut.index) == [Truncation(-1, 12, 8), Truncation(1, 13, 8)]
     with pytest.raises(InputTooLongError, match=r"^query has 12 tokens"):
-        await cosine.rerank("abcdefghij", ["a"], truncate_inputs=False)
+        await cosine.rerank("abcdefghij", ["a"], truncate="refuse")
     with pytest.raises(InputTooLongError, match=r"^documents\.1 has 13 tokens"):
-        await cosine.rerank("a", ["a", "abcdefghijk"], truncate_inputs=False)
+        await cosine.rerank("a", ["a", "abcdefghijk"], truncate="refuse")
 
 
 async def test_requests_share_one_engine_without_mixing(embedder: EmbeddingRunner) -> None:

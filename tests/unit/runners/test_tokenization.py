@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
-from runners.tokenization import FastTokenizer, Rules, TextTokenizer, Truncation, longest_first, read_template
+from runners.plain_tokenizers import FastTokenizer
+from runners.templates import read_template
+from runners.tokenization import Rules, TextTokenizer, Truncation, longest_first
 from tests.tiny import build, corpus
 from tests.unit.fakes import letters
 
@@ -33,7 +35,7 @@ class Pair:
         self.reference.backend_tokenizer.no_padding()
 
     def ours(self, max_tokens: int) -> TextTokenizer:
-        rules = Rules(max_tokens=max_tokens, token_type_ids=self.segments)
+        rules = Rules(max_tokens=max_tokens, vocabulary=200_000, token_type_ids=self.segments)
         return TextTokenizer(self.plain, read_template(self.plain, closing=()), rules)
 
     def theirs(self, first: str, second: str | None, max_tokens: int) -> tuple[list[int], list[int] | None]:

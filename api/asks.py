@@ -1,0 +1,42 @@
+"""What a request asks for, whichever service's words it used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from runners.embedding import Input
+from runners.tokenization import Truncate
+
+TokenEncoding = Literal["cl100k_base", "model"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingAsk:
+    """Vectors for inputs. `field` is what the client calls them, for messages."""
+
+    model: str | None
+    inputs: Sequence[Input]
+    field: str
+    input_type: str | None = None
+    prompt_name: str | None = None
+    instruction: str | None = None
+    dimensions: int | None = None
+    truncate: Truncate = "end"
+    normalized: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class RerankAsk:
+    """Scores for documents, best first; `top_n` None or 0: all of them."""
+
+    model: str | None
+    query: str
+    documents: Sequence[str]
+    field: str
+    instruction: str | None = None
+    truncate: Truncate = "end"
+    max_document_tokens: int | None = None
+    top_n: int | None = None
+    raw_scores: bool = False

@@ -1,0 +1,160 @@
+"""Cohere's words: /v1/embed, /v2/embed and /v2/rerank, as its SDKs and langchain-cohere speak them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import orjson
+from pydantic import Field
+from starlette.responses import Response
+
+from api.asks import EmbeddingAsk, RerankAsk
+from api.encodings import OutputType, encode_rows, quantize
+from api.endpoints import Embedded, Endpoints
+from api.fields import Body, Count, Document, ModelName, Positive, Text, TextOrObject, Truncation, document_texts
+from api.responses import json_response, vectors_response
+from errors import InvalidRequestError
+
+EmbeddingType = OutputType | Literal["base64"]
+
+MAX_TOKENS_PER_DOC = 4096
+"""Cohere's default."""
+_DOCUMENTS_PER_SEARCH_UNIT = 100
+"""Cohere's definition of its unit."""
+
+
+class CohereContent(Body):
+    """A part of an input of /v2/embed; only text is read."""
+
+    type: str = "text"
+    text: Text | None = None
+
+
+class CohereInput(Body):
+    """An input of /v2/embed in its longer form."""
+
+    content: list[CohereContent] = Field(min_length=1)
+
+
+class CohereEmbedRequest(Body):
+    """POST /v1/embed and /v2/embed."""
+
+    model: ModelName | None = Field(None, description="Short name or full name of an embedding model.")
+    texts: list[Text] | None = Field(None, description="The texts.")
+    inputs: list[CohereInput] | None = Field(None, description="The texts in Cohere's longer form, instead of texts.")
+    input_type: str | None = Field(None, description="search_query, search_document, classification or clustering.")
+    embedding_types: list[EmbeddingType] | None = Field(None, description="What the numbers are. Default: float.")
+    output_dimension: Positive | None = Field(None, description="Cut the vectors to this many dimensions.")
+    truncate: Truncation | None = Field(None, description="NONE, START or END (the default).")
+
+    def ask(self) -> EmbeddingAsk:
+        """The same in our own words."""
+        if (self.texts is None) == (self.inputs is None):
+            raise InvalidRequestError(
+                "Send the texts to embed as texts, or as inputs with text content.", param="texts"
+            )
+        inputs = self.texts if self.inputs is None else [_text(each, i) for i, each in enumerate(self.inputs)]
+        if not inputs:
+            raise InvalidRequestError("texts must hold one text or more.", param="texts")
+        return EmbeddingAsk(
+            model=self.model,
+            inputs=inputs or [],
+            field="inputs" if self.texts is None else "texts",
+            input_type=self.input_type,
+            dimensions=self.output_dimension,
+            truncate=self.truncate or "end",
+        )
+
+
+class CohereRerankRequest(Body):
+    """POST /v2/rerank."""
+
+    model: ModelName | None = Field(None, description="Short name or full name of a reranker or embedding model.")
+    query: TextOrObject = Field(description="What the documents are ranked by.")
+    documents: list[Document] = Field(min_length=1, description="The texts to rank, or objects with the key text.")
+    top_n: Count | None = Field(None, description="How many results to return; null or 0: all.")
+    max_tokens_per_doc: Positive | None = Field(
+        None, description=f"Read only so many tokens of each document. Default: {MAX_TOKENS_PER_DOC}, as at Cohere."
+    )
+
+    def ask(self) -> RerankAsk:
+        """The same in our own words."""
+        return RerankAsk(
+            model=self.model,
+            query=self.query,
+            documents=document_texts(self.documents, None),
+            field="documents",
+            max_document_tokens=self.max_tokens_per_doc or MAX_TOKENS_PER_DOC,
+            top_n=self.top_n,
+        )
+
+
+async def embed_v1(endpoints: Endpoints, request: CohereEmbedRequest, _: Mapping[str, str]) -> Response:
+    """POST /v1/embed: a plain list of vectors where no types are named."""
+    embedded = await endpoints.embed(request.ask())
+    if request.embedding_types is None:
+        return await _embed_response(embedded, request, "1", "embeddings_floats")
+    return await _embed_response(embedded, request, "1", "embeddings_by_type")
+
+
+async def embed_v2(endpoints: Endpoints, request: CohereEmbedRequest, _: Mapping[str, str]) -> Response:
+    """POST /v2/embed: vectors by their type."""
+    return await _embed_response(await endpoints.embed(request.ask()), request, "2", "embeddings_by_type")
+
+
+async def rerank_v2(endpoints: Endpoints, request: CohereRerankRequest, _: Mapping[str, str]) -> Response:
+    """POST /v2/rerank."""
+    answer = await endpoints.rank(request.ask())
+    units = -(-len(request.documents) // _DOCUMENTS_PER_SEARCH_UNIT)
+    return json_response(
+        {
+            "id": str(uuid.uuid4()),
+            "results": [{"index": index, "relevance_score": score} for index, score in answer.order],
+            "meta": _meta("2", {"search_units": units}, answer.result.prompt_tokens, answer.warnings),
+        }
+    )
+
+
+async def _embed_response(
+    embedded: Embedded, request: CohereEmbedRequest, version: str, response_type: str
+) -> Response:
+    tokens = embedded.result.prompt_tokens
+    tail = {
+        "id": str(uuid.uuid4()),
+        "response_type": response_type,
+        "texts": request.texts or [],
+        "meta": _meta(version, {"input_tokens": tokens}, tokens, embedded.warnings),
+    }
+
+    def write() -> bytes:
+        if response_type == "embeddings_floats":
+            vectors = encode_rows(embedded.result.vectors)
+        else:
+            types = list[EmbeddingType](dict.fromkeys(request.embedding_types or ("float",)))
+            vectors = b"{%b}" % b",".join(b'"%b":%b' % (each.encode(), _rows(embedded, each)) for each in types)
+        return b'{"embeddings":%b,%b' % (vectors, orjson.dumps(tail)[1:])
+
+    return await vectors_response(embedded.result, write)
+
+
+def _rows(embedded: Embedded, embedding_type: EmbeddingType) -> bytes:
+    vectors = embedded.result.vectors
+    if embedding_type == "base64":
+        return encode_rows(vectors, "base64")
+    return encode_rows(quantize(vectors, embedding_type))
+
+
+def _meta(version: str, units: dict[str, int], tokens: int, warnings: list[str]) -> dict[str, Any]:
+    meta = {"api_version": {"version": version}, "billed_units": units, "tokens": {"input_tokens": tokens}}
+    return meta | ({"warnings": warnings} if warnings else {})
+
+
+def _text(given: CohereInput, index: int) -> str:
+    """The text of an input; InvalidRequestError for images."""
+    if any(part.text is None for part in given.content):
+        raise InvalidRequestError(
+            f"inputs.{index} has content that is no text; the models here read text only.", param=f"inputs.{index}"
+        )
+    return "\n".join(part.text for part in given.content if part.text is not None)

@@ -1,0 +1,156 @@
+"""text-embeddings-inference's words, for the default models: /embed, /rerank, /similarity, /tokenize, /info."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import BeforeValidator, Field
+from starlette.responses import Response
+
+from api.asks import EmbeddingAsk, RerankAsk
+from api.encodings import encode_rows
+from api.endpoints import Endpoints
+from api.fields import Body, Flag, Inputs, ModelName, Positive, Text
+from api.responses import json_response, vectors_response
+from api.schemas import read_inputs
+from errors import InvalidRequestError
+from runners.tokenization import Truncate
+
+MODEL = "Another model than the default one."
+TRUNCATE = "false: refuse too long a text with 400. Default: cut it."
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+Direction = Annotated[Literal["left", "right"], BeforeValidator(_lower)]
+
+
+class Cutting(Body):
+    """What happens to a text that is too long."""
+
+    truncate: Flag | None = Field(None, description=TRUNCATE)
+    truncation_direction: Direction | None = Field(None, description="Which end is cut off. Default: right.")
+
+    def cutting(self) -> Truncate:
+        """The same in our own words."""
+        if self.truncate is False:
+            return "refuse"
+        return "start" if self.truncation_direction == "left" else "end"
+
+
+class TeiEmbedRequest(Cutting):
+    """POST /embed, and POST / as the Hub's InferenceClient sends it."""
+
+    model: ModelName | None = Field(None, description=MODEL)
+    inputs: Inputs = Field(description="A text, a list of texts, or token ids in the model's own vocabulary.")
+    normalize: Flag | None = Field(None, description="false: vectors as the model makes them. Default: of length 1.")
+    prompt_name: str | None = Field(None, description="A prompt of the model by its name.")
+    dimensions: Positive | None = Field(None, description="Cut the vectors to this many dimensions.")
+
+
+class TeiSentences(Body):
+    """What POST /similarity compares."""
+
+    source_sentence: Text
+    sentences: list[Text] = Field(min_length=1)
+
+
+class TeiSimilarityParameters(Cutting):
+    """How POST /similarity embeds."""
+
+    prompt_name: str | None = Field(None, description="A prompt of the model by its name.")
+
+
+class TeiSimilarityRequest(Body):
+    """POST /similarity."""
+
+    model: ModelName | None = Field(None, description=MODEL)
+    inputs: TeiSentences
+    parameters: TeiSimilarityParameters | None = None
+
+
+class TeiTokenizeRequest(Body):
+    """POST /tokenize."""
+
+    model: ModelName | None = Field(None, description=MODEL)
+    inputs: Inputs = Field(description="A text or a list of texts.")
+    add_special_tokens: Flag | None = Field(None, description="Default: true.")
+    prompt_name: str | None = Field(None, description="A prompt of the model by its name.")
+
+
+class TeiRerankRequest(Cutting):
+    """POST /rerank with `texts`."""
+
+    model: ModelName | None = Field(None, description=MODEL)
+    query: Text = Field(description="What the texts are ranked by.")
+    texts: list[Text] = Field(min_length=1, description="The texts to rank.")
+    raw_scores: Flag | None = Field(None, description="Whether scores are the model's own numbers instead of 0 to 1.")
+    return_text: Flag | None = Field(None, description="Whether each result holds its text. Default: false.")
+
+
+async def embed(endpoints: Endpoints, request: TeiEmbedRequest, _: Mapping[str, str]) -> Response:
+    """POST /embed: a bare list of vectors."""
+    ask = EmbeddingAsk(
+        model=request.model,
+        inputs=read_inputs(request.inputs, "model"),
+        field="inputs",
+        prompt_name=request.prompt_name,
+        dimensions=request.dimensions,
+        truncate=request.cutting(),
+        normalized=request.normalize is not False,
+    )
+    result = (await endpoints.embed(ask)).result
+    return await vectors_response(result, lambda: encode_rows(result.vectors))
+
+
+async def similarity(endpoints: Endpoints, request: TeiSimilarityRequest, _: Mapping[str, str]) -> Response:
+    """POST /similarity: a bare list of cosines."""
+    parameters = request.parameters or TeiSimilarityParameters.model_validate({})
+    ask = EmbeddingAsk(
+        model=request.model,
+        inputs=[request.inputs.source_sentence, *request.inputs.sentences],
+        field="inputs",
+        prompt_name=parameters.prompt_name,
+        truncate=parameters.cutting(),
+    )
+    vectors = (await endpoints.embed(ask)).result.vectors.astype(np.float64)
+    return json_response(np.clip(vectors[1:] @ vectors[0], -1, 1).tolist())
+
+
+async def rerank(endpoints: Endpoints, request: TeiRerankRequest, _: Mapping[str, str]) -> Response:
+    """POST /rerank with `texts`: a bare list, best first."""
+    answer = await endpoints.rank(
+        RerankAsk(
+            model=request.model,
+            query=request.query,
+            documents=request.texts,
+            field="texts",
+            truncate=request.cutting(),
+            raw_scores=bool(request.raw_scores),
+        )
+    )
+    results: list[dict[str, Any]] = [{"index": index, "score": score} for index, score in answer.order]
+    if request.return_text:
+        for entry in results:
+            entry["text"] = request.texts[entry["index"]]
+    return json_response(results)
+
+
+async def tokenize(endpoints: Endpoints, request: TeiTokenizeRequest, _: Mapping[str, str]) -> Response:
+    """POST /tokenize: for each text its tokens."""
+    texts = [each for each in request.inputs if isinstance(each, str)]
+    if len(texts) < len(request.inputs):
+        raise InvalidRequestError("inputs must be a text or a list of texts here.", param="inputs")
+    found = await endpoints.count(
+        request.model,
+        texts,
+        field="inputs",
+        prompt_name=request.prompt_name,
+        spell=True,
+        special=request.add_special_tokens is not False,
+    )
+    return json_response([list(tokens) for tokens in found.tokens])
