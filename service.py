@@ -105,7 +105,8 @@ class RerankEmbedding:
     @bentoml.api(route="/v1/rerank", output_spec=JSONAnswer)
     async def rerank(self, request: RerankRequest, /) -> Response:
         """Documents by their relevance to a query, best first."""
-        return await self.endpoints.rerank(request, RerankEmbedding.context.request.headers)
+        context = RerankEmbedding.context  # type: ignore[attr-defined]  # the decorator makes a bentoml.Service of it
+        return await self.endpoints.rerank(request, context.request.headers)
 
     async def __is_ready__(self) -> bool:
         return self._ready

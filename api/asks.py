@@ -25,6 +25,7 @@ class EmbeddingAsk:
     dimensions: int | None = None
     truncate: Truncate = "end"
     normalized: bool = True
+    priority: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,3 +41,4 @@ class RerankAsk:
     max_document_tokens: int | None = None
     top_n: int | None = None
     raw_scores: bool = False
+    priority: int = 0

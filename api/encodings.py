@@ -13,6 +13,7 @@ from runners.pooling import Floats
 
 Encoding = Literal["float", "base64"]
 OutputType = Literal["float", "int8", "uint8", "binary", "ubinary"]
+EmbeddingType = Literal[OutputType, "base64"]
 Numbers = NDArray[Any]
 
 
@@ -30,9 +31,9 @@ def quantize(vectors: Floats, output_type: OutputType) -> Numbers:
         packed = np.packbits(vectors > 0, axis=1)
         return packed if output_type == "ubinary" else (packed.astype(np.int16) - 128).astype(np.int8)
     largest = np.abs(vectors).max(axis=1, keepdims=True)
-    levels = (vectors + largest) / np.where(largest > 0, 2 * largest / 255, 1)  # 0 to 255
-    numbers: Numbers = levels.astype(np.uint8) if output_type == "uint8" else (levels - 128).astype(np.int8)
-    return numbers
+    steps = 2 * largest / 255
+    levels = np.floor((vectors + largest) / np.where(steps == 0, 1, steps)).clip(0, 255)
+    return levels.astype(np.uint8) if output_type == "uint8" else (levels - 128).astype(np.int8)
 
 
 def encode(numbers: Numbers, encoding: Encoding) -> bytes:

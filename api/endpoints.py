@@ -159,6 +159,7 @@ class Endpoints:
                 truncate=ask.truncate,
                 normalized=ask.normalized,
                 field=ask.field,
+                priority=ask.priority,
             )
             whole = model.runner.dimensions
         warnings = truncation_warnings(result.truncations, ask.field)
@@ -179,6 +180,7 @@ class Endpoints:
                 truncate=ask.truncate,
                 max_document_tokens=ask.max_document_tokens,
                 field=ask.field,
+                priority=ask.priority,
             )
         order = ranked(result, top_n=ask.top_n, raw_scores=ask.raw_scores)
         return Ranked(result, order, name, truncation_warnings(result.truncations, ask.field))

@@ -29,6 +29,7 @@ Instruction = Annotated[str, StringConstraints(strict=True, max_length=4000)]
 ModelName = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=_MAX_NAME)]
 Count = Annotated[int, Field(strict=True)]
 Positive = Annotated[int, Field(strict=True, ge=1)]
+Priority = Annotated[int, Field(strict=True, ge=0, le=999)]
 TokenIds = Annotated[list[Annotated[int, Field(strict=True)]], Field(min_length=1)]
 
 
@@ -45,7 +46,8 @@ def _as_bool(value: object) -> object:
 
 Flag = Annotated[bool, BeforeValidator(_as_bool), Field(strict=True), WithJsonSchema({"type": "boolean"})]
 
-_TRUNCATE = {"none": "refuse", "end": "end", "start": "start", "true": "end", "false": "refuse"}
+_TRUNCATE = {"none": "refuse", "end": "end", "start": "start", "true": "end", "false": "refuse", "refuse": "refuse"}
+"""The last one: BentoML's copy of a schema applies each validator of an optional field twice."""
 
 
 def _as_truncate(value: object) -> object:
@@ -87,16 +89,16 @@ def _as_inputs(value: object) -> object:
     return value
 
 
-def _kind(value: object) -> Literal["texts", "token_ids"]:
-    return "token_ids" if isinstance(value, list) and value and isinstance(value[0], list) else "texts"
+def _kind(value: object) -> Literal["as texts", "as token ids"]:
+    return "as token ids" if isinstance(value, list) and value and isinstance(value[0], list) else "as texts"
 
 
-UNION_TAGS = frozenset({"texts", "token_ids"})
-"""Parts of pydantic's error locations that are no fields."""
+UNION_TAGS = frozenset({"as texts", "as token ids"})
+"""Parts of pydantic's error locations that are no fields; a field may be called texts."""
 
 Inputs = Annotated[
-    Annotated[list[Text], Field(min_length=1), Tag("texts")]
-    | Annotated[list[TokenIds], Field(min_length=1), Tag("token_ids")],
+    Annotated[list[Text], Field(min_length=1), Tag("as texts")]
+    | Annotated[list[TokenIds], Field(min_length=1), Tag("as token ids")],
     Discriminator(_kind),
     BeforeValidator(_as_inputs),
     WithJsonSchema(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, Field
 from pydantic_core import from_json
 
 from api.asks import EmbeddingAsk, RerankAsk, TokenEncoding
-from api.encodings import Encoding, OutputType
+from api.encodings import EmbeddingType, Encoding, OutputType
 from api.fields import (
     Body,
     Count,
@@ -18,6 +18,7 @@ from api.fields import (
     Instruction,
     ModelName,
     Positive,
+    Priority,
     TextOrObject,
     Truncation,
     document_texts,
@@ -52,7 +53,7 @@ class EmbeddingRequest(Body):
         description="Voyage's name for the type of the numbers. int8 and uint8: scaled so that each vector's largest "
         "absolute value fits. binary and ubinary: one bit a dimension, eight in a number. Default: float.",
     )
-    embedding_type: OutputType | Literal["base64"] | None = Field(None, description="Jina's name for the same.")
+    embedding_type: EmbeddingType | None = Field(None, description="Jina's name for the same.")
     dimensions: Positive | None = Field(
         None, description="Cut the vectors to this many dimensions and scale them to length 1 again."
     )
@@ -68,6 +69,9 @@ class EmbeddingRequest(Body):
     instruction: Instruction | None = Field(
         None, description="What is searched for, in words, for models whose prompt takes an instruction."
     )
+    priority: Priority | None = Field(
+        None, description="0 (the default) is served first, 999 last; waiting makes up for it, ten steps a second."
+    )
     user: str | None = Field(None, description="Accepted for OpenAI's clients; not used.")
 
     def ask(self) -> EmbeddingAsk:
@@ -82,6 +86,7 @@ class EmbeddingRequest(Body):
             dimensions=either(self.dimensions, self.output_dimension, "dimensions and output_dimension"),
             truncate=either(self.truncate, self.truncation, "truncate and truncation") or "end",
             normalized=self.normalized is not False,
+            priority=self.priority or 0,
         )
 
     @property
@@ -119,6 +124,9 @@ class RerankRequest(Body):
     truncation: Truncation | None = Field(
         None, description="Voyage's name for truncate; the results are then also under data."
     )
+    priority: Priority | None = Field(
+        None, description="0 (the default) is served first, 999 last; waiting makes up for it, ten steps a second."
+    )
 
     def ask(self) -> RerankAsk:
         """The same in our own words."""
@@ -132,6 +140,7 @@ class RerankRequest(Body):
             max_document_tokens=self.max_tokens_per_doc,
             top_n=either(self.top_n, self.top_k, "top_n and top_k"),
             raw_scores=bool(self.raw_scores),
+            priority=self.priority or 0,
         )
 
     @property

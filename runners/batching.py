@@ -4,17 +4,19 @@ A request becomes a job: its inputs, sorted by length and cut into chunks by cos
 adds chunks of other jobs that fit, and runs them together. New jobs and jobs that already had a turn alternate, so
 a request of thousands of texts delays a small one by a batch or two, and small ones never starve it.
 A lone request is never kept waiting for company.
+
+Where the backend has a second copy of the network, it is the fast lane: a thread of its own answers short requests
+while the first one is busy with a large one.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
 
@@ -22,6 +24,7 @@ import numpy as np
 
 from errors import InternalError, OverloadedError, ServiceError, ShuttingDownError
 from runners.backends import OutOfMemoryError, Rows
+from runners.jobs import Batch, Job, Queue
 from runners.planning import CALL_COST_TOKENS, plan
 from runners.tokenization import Sequence
 
@@ -35,90 +38,58 @@ _SPEED_MEMORY = 0.8
 """Share of the old estimate that a new measurement of the speed leaves."""
 
 
+SMALL_JOB_TOKENS = 128
+"""A search query or a short passage: what may take the fast lane."""
+FAST_LANE_TOKENS = 256
+"""Tokens of one pass there: short texts that arrive together stay together."""
+LARGE_JOB_TOKENS = 512
+"""A job from this size on is worth stepping past; many small ones are better served together."""
+
+
 @dataclass(eq=False)
-class Job:
-    """One request's inputs on their way through the batcher."""
+class Lane:
+    """A thread with a network of its own, and what it is doing."""
 
-    sequences: SequenceOf[Sequence]
-    future: asyncio.Future[Rows]
-    loop: asyncio.AbstractEventLoop
-    chunks: deque[list[int]]
-    tokens: int
-    remaining: int
-    rows: Rows | None = None
-    abandoned: bool = False
+    run: Run
+    running: Batch = field(default_factory=list)
+    since: float | None = None
+    thread: threading.Thread | None = None
 
-    def finish(self, error: BaseException | None = None) -> None:
-        """Give the waiter its rows or its error; a waiter that left is no concern."""
-        self.abandoned = True
-        with contextlib.suppress(RuntimeError):  # the waiter's loop is closed
-            self.loop.call_soon_threadsafe(_resolve, self.future, self.rows, error)
-
-
-def _resolve(future: asyncio.Future[Rows], rows: Rows | None, error: BaseException | None) -> None:
-    if future.done():
-        return
-    if error is not None:
-        future.set_exception(error)
-    else:
-        assert rows is not None
-        future.set_result(rows)
-
-
-Batch = list[tuple[Job, int]]
-"""Inputs of one pass: whose they are, and which of the job's they are."""
-
-
-@dataclass
-class Queue:
-    """Jobs that wait: those that never had a turn, and those that had one. Not thread-safe by itself."""
-
-    fresh: deque[Job] = field(default_factory=deque)
-    started: deque[Job] = field(default_factory=deque)
-    _last_was_fresh: bool = False
-
-    def __len__(self) -> int:
-        return len(self.fresh) + len(self.started)
-
-    def jobs(self) -> Iterable[Job]:
-        """Every waiting job, in the order in which the next turns would come."""
-        return [*self.fresh, *self.started]
-
-    def next_job(self) -> Job:
-        """Whose turn it is: fresh and started jobs alternate while there are both."""
-        take_fresh = bool(self.fresh) and not (self.started and self._last_was_fresh)
-        self._last_was_fresh = take_fresh
-        return self.fresh.popleft() if take_fresh else self.started.popleft()
-
-    def remove(self, job: Job) -> None:
-        """Take a job out, wherever it waits."""
-        for line in (self.fresh, self.started):
-            if job in line:
-                line.remove(job)
-
-    def put_back(self, job: Job) -> None:
-        """A job that had a turn and has chunks left waits behind the other started ones."""
-        if job.chunks:
-            self.started.append(job)
+    def compute(self, sequences: list[Sequence]) -> Rows:
+        """One pass, with its start noted for the watchdog."""
+        self.since = time.monotonic()
+        try:
+            return self.run(sequences)
+        finally:
+            self.since = None
 
 
 class AdaptiveBatcher:
-    """One model's queue and the thread that works it off."""
+    """One model's queue and the threads that work it off; `run_beside` is the fast lane's network."""
 
-    def __init__(self, run: Run, *, max_batch_tokens: int, max_queued_tokens: int, name: str) -> None:
-        self._run = run
+    def __init__(
+        self,
+        run: Run,
+        *,
+        run_beside: Run | None = None,
+        max_batch_tokens: int,
+        max_queued_tokens: int,
+        name: str,
+    ) -> None:
         self._name = name
         self._budget = max_batch_tokens
         self._tokens_per_s = 0.0
-        self._running: Batch = []
-        self._running_since: float | None = None
+        self._main = Lane(run)
+        self._lanes = [self._main] if run_beside is None else [self._main, Lane(run_beside)]
         self._max_queued_tokens = max_queued_tokens
         self._queue = Queue()
         self._queued_tokens = 0
         self._condition = threading.Condition()
         self._closing = False
-        self._thread = threading.Thread(target=self._work, name=f"batcher {name}", daemon=True)
-        self._thread.start()
+        for lane in self._lanes:
+            title = f"batcher {name}" if lane is self._main else f"fast lane {name}"
+            lane.thread = threading.Thread(target=self._work, args=(lane,), name=title, daemon=True)
+            lane.thread.start()
 
     @property
     def queued_tokens(self) -> int:
@@ -127,12 +98,12 @@ class AdaptiveBatcher:
 
     @property
     def stalled_s(self) -> float:
-        """How long the current pass has been running; 0 between passes."""
-        since = self._running_since
-        return 0.0 if since is None else time.monotonic() - since
+        """How long the oldest of the current passes has been running; 0 between passes."""
+        started = [since for lane in self._lanes if (since := lane.since) is not None]
+        return time.monotonic() - min(started) if started else 0.0
 
-    async def submit(self, sequences: SequenceOf[Sequence]) -> Rows:
-        """N sequences -> N rows in the same order.
+    async def submit(self, sequences: SequenceOf[Sequence], priority: int = 0) -> Rows:
+        """N sequences -> N rows in the same order; of waiting requests those with a low `priority` come first.
 
         OverloadedError where the queue is full. A caller that is cancelled takes its work along.
         """
@@ -141,7 +112,7 @@ class AdaptiveBatcher:
         chunks = (
             await asyncio.to_thread(plan, lengths, self._budget) if len(lengths) > 64 else plan(lengths, self._budget)
         )
-        job = Job(sequences, loop.create_future(), loop, deque(chunks), sum(lengths), len(sequences))
+        job = Job(sequences, loop.create_future(), loop, deque(chunks), sum(lengths), len(sequences), priority)
         self._admit(job)
         try:
             return await job.future
@@ -158,14 +129,16 @@ class AdaptiveBatcher:
             self._condition.notify_all()
         for job in waiting:
             job.finish(ShuttingDownError("The model was unloaded while the request waited. Try again."))
-        if threading.current_thread() is not self._thread:
-            self._thread.join()
+        for lane in self._lanes:
+            if lane.thread is not None and lane.thread is not threading.current_thread():
+                lane.thread.join()
 
     def abort(self, error: ServiceError) -> None:
         """Give every waiter `error`, also those whose pass hangs, and leave the thread to its fate."""
         with self._condition:
             self._closing = True
-            waiting = [*self._queue.jobs(), *dict.fromkeys(job for job, _ in self._running)]
+            running = dict.fromkeys(job for lane in self._lanes for job, _ in lane.running)
+            waiting = [*self._queue.jobs(), *running]
             self._queue = Queue()
             self._condition.notify_all()
         for job in waiting:
@@ -183,7 +156,7 @@ class AdaptiveBatcher:
                 )
             self._queued_tokens += job.tokens
             self._queue.fresh.append(job)
-            self._condition.notify()
+            self._condition.notify_all()
 
     def _retry_after_s(self) -> int:
         """Seconds until about half of the queue is worked off."""
@@ -199,21 +172,37 @@ class AdaptiveBatcher:
                 self._queued_tokens -= sum(len(job.sequences[index]) for chunk in job.chunks for index in chunk)
                 job.chunks.clear()
 
-    def _work(self) -> None:
+    def _work(self, lane: Lane) -> None:
         while True:
             with self._condition:
-                while not len(self._queue) and not self._closing:
+                while not (batch := self._next(lane)) and not self._closing:
                     self._condition.wait()
                 if self._closing:
                     return
-                batch = self._running = self._take()
+                lane.running = batch
+                self._condition.notify_all()  # the fast lane looks at what this one is doing
             try:
-                self._compute(batch)
+                self._compute(lane, batch)
             except BaseException as error:  # the thread lives on, and nobody waits for ever
                 logger.exception("the batcher of %s failed", self._name)
                 self._give_up(batch, InternalError(f"Computing failed ({type(error).__name__}); the log says why."))
             finally:
-                self._running = []
+                lane.running = []
+
+    def _next(self, lane: Lane) -> Batch:
+        """What the lane does next; nothing where it has to wait."""
+        if self._closing:
+            return []
+        if lane is self._main:
+            return self._take() if len(self._queue) else []
+        if not any(job.tokens >= LARGE_JOB_TOKENS for job, _ in self._main.running):
+            return []
+        small = self._queue.take_small(SMALL_JOB_TOKENS, FAST_LANE_TOKENS)
+        batch = [(job, index) for job in small for chunk in job.chunks for index in chunk]
+        for job in small:
+            job.chunks.clear()
+        self._queued_tokens -= sum(job.tokens for job in small)
+        return batch
 
     def _give_up(self, batch: Batch, error: Exception) -> None:
         for job in dict.fromkeys(job for job, _ in batch):
@@ -249,17 +238,17 @@ class AdaptiveBatcher:
         apart = longest * count + own * len(chunk) + CALL_COST_TOKENS
         return merged if together <= min(self._budget, apart) else None
 
-    def _compute(self, batch: Batch) -> None:
+    def _compute(self, lane: Lane, batch: Batch) -> None:
         batch = [(job, index) for job, index in batch if not job.abandoned]
         if not batch:
             return
         started = time.perf_counter()
         try:
-            rows = self._pass([job.sequences[index] for job, index in batch])
+            rows = lane.compute([job.sequences[index] for job, index in batch])
             if len(rows) != len(batch):
                 raise ValueError(f"{len(batch)} sequences gave {len(rows)} rows")
         except Exception as error:  # whatever a model raises, nobody waits for ever
-            self._split(batch, error)
+            self._split(lane, batch, error)
             return
         self._measure(batch, time.perf_counter() - started)
         for (job, index), row in zip(batch, rows, strict=True):
@@ -272,22 +261,15 @@ class AdaptiveBatcher:
             if not job.remaining:
                 job.finish()
 
-    def _pass(self, sequences: list[Sequence]) -> Rows:
-        self._running_since = time.monotonic()
-        try:
-            return self._run(sequences)
-        finally:
-            self._running_since = None
-
-    def _split(self, batch: Batch, error: Exception) -> None:
+    def _split(self, lane: Lane, batch: Batch, error: Exception) -> None:
         """Halve a failing batch until the input that fails is alone; only its request gets the error."""
         if isinstance(error, OutOfMemoryError):
             self._budget = max(1, min(self._budget, _padded_tokens(batch) // 2))
             logger.warning("%s is out of memory; passes now take at most %d tokens", self._name, self._budget)
         if len(batch) > 1:
             middle = len(batch) // 2
-            self._compute(batch[:middle])
-            self._compute(batch[middle:])
+            self._compute(lane, batch[:middle])
+            self._compute(lane, batch[middle:])
             return
         self._give_up(batch, error)
 

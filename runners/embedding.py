@@ -41,20 +41,24 @@ class EmbeddingRunner:
         truncate: Truncate = "end",
         normalized: bool = True,
         field: str = "input",
+        priority: int = 0,
     ) -> EmbeddingResult:
         """Inputs in, vectors (N, D) out, in the same order; of length 1, or with `normalized` false as they come.
 
         InvalidRequestError where `dimensions` exceeds the model's or a token id is unknown; InputTooLongError, which
-        names the input by `field` and its index, where one is too long and `truncate` says refuse.
+        names the input by `field` and its index, where one is too long and `truncate` says refuse. Of waiting requests
+        those with a low `priority` come first.
         """
         self._check(dimensions)
+        if ids := [each for each in inputs if isinstance(each, tuple)]:
+            await self.engine.off_the_loop(lambda: self.engine.tokenizer.refuse_unknown(ids, field))
         unique = list(dict.fromkeys(inputs))
         place = {each: index for index, each in enumerate(unique)}
         encoded = await self._encode(unique, prompt, truncate)
         encoded.spread([place[each] for each in inputs])
         if truncate == "refuse":
             encoded.refuse_truncation(field)
-        pooled = await self.engine.run(encoded.sequences)  # (U, H), one row for each different input
+        pooled = await self.engine.run(encoded.sequences, priority)  # (U, H), one row for each different input
         vectors = keep(pooled, dimensions)
         if normalized:
             vectors = normalize(vectors)

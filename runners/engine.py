@@ -8,6 +8,7 @@ from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -79,6 +80,7 @@ class Engine:
         self._pad_id = pad_id
         self._batcher = AdaptiveBatcher(
             self.run_now,
+            run_beside=None if backend.beside is None else partial(self._pass, backend.beside),
             max_batch_tokens=max_batch_tokens,
             max_queued_tokens=max_queued_tokens,
             name=name,
@@ -118,14 +120,17 @@ class Engine:
         """Run something that tokenises on the tokenizing thread."""
         return await asyncio.get_running_loop().run_in_executor(self._tokenizing, work)
 
-    async def run(self, sequences: SequenceOf[Sequence]) -> Rows:
+    async def run(self, sequences: SequenceOf[Sequence], priority: int = 0) -> Rows:
         """N sequences -> N rows, in order."""
-        return await self._batcher.submit(sequences)
+        return await self._batcher.submit(sequences, priority)
 
     def run_now(self, sequences: SequenceOf[Sequence]) -> Rows:
         """The same on the calling thread, in one pass, for warming up and for checks before requests arrive."""
+        return self._pass(self.backend.forward, sequences)
+
+    def _pass(self, forward: Callable[[Batch], Rows], sequences: SequenceOf[Sequence]) -> Rows:
         batch = Batch(**collate(sequences, self._pad_id))
-        rows = self.backend.forward(batch)
+        rows = forward(batch)
         if np.isfinite(rows).all():
             return rows
         logger.warning("%s answered with NaN or infinity; computing once more in float32", self._name)

@@ -48,7 +48,10 @@ def _batch_tokens(backend: Backend, facts: ModelFacts, most: int) -> int:
     def run(sequences: SequenceOf[Sequence]) -> None:
         backend.forward(Batch(**collate(sequences, facts.pad_id)))
 
-    return learn_budget(run, trial_text(facts), most)
+    text = trial_text(facts)
+    if backend.beside is not None:
+        backend.beside(Batch(**collate([text], facts.pad_id)))
+    return learn_budget(run, text, most)
 
 
 def trial_text(facts: ModelFacts) -> Sequence:

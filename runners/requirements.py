@@ -11,6 +11,8 @@ from settings import Settings
 
 WORKING_SHARE = 1.2
 """Memory in use over the weights' own size, for activations and the allocator."""
+_FAST_LANE_PARAMETERS = 50_000_000
+"""A second copy of MiniLM-L6 takes 58 MB, of a large model 659 MB (OPENVINO.md, section 5)."""
 BYTES_PER_PARAMETER = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
@@ -35,8 +37,14 @@ def obstacle(spec: ModelSpec, device: Device, settings: Settings) -> str | None:
 
 
 def memory_needed(parameters: int, dtype: str) -> int:
-    """Bytes that a loaded model takes."""
-    return int(parameters * BYTES_PER_PARAMETER[dtype] * WORKING_SHARE)
+    """Bytes that a loaded model takes, with its second copy where it has one."""
+    copies = 2 if has_fast_lane(parameters) else 1
+    return int(parameters * BYTES_PER_PARAMETER[dtype] * WORKING_SHARE * copies)
+
+
+def has_fast_lane(parameters: int) -> bool:
+    """Whether a model is so small that a second copy for short texts costs little."""
+    return parameters <= _FAST_LANE_PARAMETERS
 
 
 def stored_memory_needed(_spec: ModelSpec, stored: StoredModel, device: Device) -> int:

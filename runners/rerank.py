@@ -38,11 +38,12 @@ class Reranker(Protocol):
         truncate: Truncate = "end",
         max_document_tokens: int | None = None,
         field: str = "documents",
+        priority: int = 0,
     ) -> RerankResult:
         """A score for each document, of which at most `max_document_tokens` tokens are read.
 
         InputTooLongError, which names the document by `field` and its index, where an input is too long for the
-        model and `truncate` says refuse.
+        model and `truncate` says refuse. Of waiting requests those with a low `priority` come first.
         """
         ...
 
@@ -62,6 +63,7 @@ class RerankRunner:
         truncate: Truncate = "end",
         max_document_tokens: int | None = None,
         field: str = "documents",
+        priority: int = 0,
     ) -> RerankResult:
         """Score each document against the query; equal documents are computed once."""
         unique = list(dict.fromkeys(documents))
@@ -72,7 +74,7 @@ class RerankRunner:
         encoded.spread([place[text] for text in documents])
         if truncate == "refuse":
             encoded.refuse_truncation(field)
-        logits = (await self.engine.run(encoded.sequences))[:, 0]  # (U,)
+        logits = (await self.engine.run(encoded.sequences, priority))[:, 0]  # (U,)
         order = np.fromiter((place[text] for text in documents), dtype=np.intp, count=len(documents))
         raw = logits[order]
         return RerankResult(sigmoid(raw), raw.astype(np.float64), encoded.tokens, encoded.truncations)
@@ -94,12 +96,13 @@ class CosineReranker:
         truncate: Truncate = "end",
         max_document_tokens: int | None = None,
         field: str = "documents",
+        priority: int = 0,
     ) -> RerankResult:
         """Score each document by its vector's cosine to the query's."""
         cutting: Truncate = "start" if truncate == "start" else "end"
         texts, shortened = await self._runner.engine.shorten(documents, max_document_tokens)
-        asked = await self._runner.embed([query], prompt=self._query_prompt, truncate=cutting)
-        found = await self._runner.embed(texts, prompt=self._document_prompt, truncate=cutting)
+        asked = await self._runner.embed([query], prompt=self._query_prompt, truncate=cutting, priority=priority)
+        found = await self._runner.embed(texts, prompt=self._document_prompt, truncate=cutting, priority=priority)
         cut = found.truncations + [replace(cut, index=-1) for cut in asked.truncations]
         if cut and truncate == "refuse":
             raise too_long("query" if cut[0].index < 0 else f"{field}.{cut[0].index}", cut[0])

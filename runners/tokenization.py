@@ -97,19 +97,19 @@ class TextTokenizer:
     def encode_ids(
         self, inputs: SequenceOf[SequenceOf[int]], prompt: str = "", truncate: Truncate = "end"
     ) -> tuple[list[Sequence], list[Truncation]]:
-        """The same for texts that the caller has tokenised with this model's own vocabulary, special tokens left out.
+        """The same for texts that the caller has tokenised with this model's own vocabulary, special tokens left out."""
+        before = self._plain.encode([prompt])[0] if prompt else []
+        return self._finish([([*before, *ids, *self._rules.appended], True) for ids in inputs], prompt, truncate)
 
-        InvalidRequestError where an id is not in the vocabulary.
-        """
+    def refuse_unknown(self, inputs: SequenceOf[SequenceOf[int]], field: str) -> None:
+        """InvalidRequestError that names, by `field` and its index, an input with an id outside the vocabulary."""
         highest = self._rules.vocabulary - 1
         for index, ids in enumerate(inputs):
             if not all(0 <= token_id <= highest for token_id in ids):
+                name = f"{field}.{index}"
                 raise InvalidRequestError(
-                    f"input.{index} has a token id outside this model's vocabulary, which is 0 to {highest}.",
-                    param=f"input.{index}",
+                    f"{name} has a token id outside this model's vocabulary, which is 0 to {highest}.", param=name
                 )
-        before = self._plain.encode([prompt])[0] if prompt else []
-        return self._finish([([*before, *ids, *self._rules.appended], True) for ids in inputs], prompt, truncate)
 
     def _finish(
         self, inputs: SequenceOf[tuple[list[int], bool]], prompt: str, truncate: Truncate

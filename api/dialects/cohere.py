@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 from pydantic import Field
 from starlette.responses import Response
 
 from api.asks import EmbeddingAsk, RerankAsk
-from api.encodings import OutputType, encode_rows, quantize
+from api.encodings import EmbeddingType, encode_rows, quantize
 from api.endpoints import Embedded, Endpoints
-from api.fields import Body, Count, Document, ModelName, Positive, Text, TextOrObject, Truncation, document_texts
+from api.fields import (
+    Body,
+    Count,
+    Document,
+    ModelName,
+    Positive,
+    Priority,
+    Text,
+    TextOrObject,
+    Truncation,
+    document_texts,
+)
 from api.responses import json_response, vectors_response
 from errors import InvalidRequestError
 
-EmbeddingType = OutputType | Literal["base64"]
+PRIORITY = "0 (the default) is served first, 999 last."
 
 MAX_TOKENS_PER_DOC = 4096
 """Cohere's default."""
@@ -48,6 +59,7 @@ class CohereEmbedRequest(Body):
     embedding_types: list[EmbeddingType] | None = Field(None, description="What the numbers are. Default: float.")
     output_dimension: Positive | None = Field(None, description="Cut the vectors to this many dimensions.")
     truncate: Truncation | None = Field(None, description="NONE, START or END (the default).")
+    priority: Priority | None = Field(None, description=PRIORITY)
 
     def ask(self) -> EmbeddingAsk:
         """The same in our own words."""
@@ -65,6 +77,7 @@ class CohereEmbedRequest(Body):
             input_type=self.input_type,
             dimensions=self.output_dimension,
             truncate=self.truncate or "end",
+            priority=self.priority or 0,
         )
 
 
@@ -78,6 +91,7 @@ class CohereRerankRequest(Body):
     max_tokens_per_doc: Positive | None = Field(
         None, description=f"Read only so many tokens of each document. Default: {MAX_TOKENS_PER_DOC}, as at Cohere."
     )
+    priority: Priority | None = Field(None, description=PRIORITY)
 
     def ask(self) -> RerankAsk:
         """The same in our own words."""
@@ -88,6 +102,7 @@ class CohereRerankRequest(Body):
             field="documents",
             max_document_tokens=self.max_tokens_per_doc or MAX_TOKENS_PER_DOC,
             top_n=self.top_n,
+            priority=self.priority or 0,
         )
 
 

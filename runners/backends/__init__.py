@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -48,6 +49,11 @@ class Backend(Protocol):
 
     def forward_exact(self, batch: Batch) -> Rows:
         """The same in float32, for a batch whose rows were not finite; slow."""
+        ...
+
+    @property
+    def beside(self) -> Callable[[Batch], Rows] | None:
+        """`forward` of a second copy of the network, which may run while the first does; None where none is kept."""
         ...
 
     def close(self) -> None:

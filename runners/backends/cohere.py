@@ -43,6 +43,7 @@ class CohereReranker:
         truncate: Truncate = "end",
         max_document_tokens: int | None = None,
         field: str = "documents",  # noqa: ARG002  # only for a refusal that names a document
+        priority: int = 0,
     ) -> RerankResult:
         """Cohere's own scores, which lie in 0..1; `raw` repeats them, as Cohere gives no logits."""
         if truncate != "end":
@@ -51,7 +52,7 @@ class CohereReranker:
                 "leave out truncate.",
                 param="truncate",
             )
-        answer = await self._ask(query, documents, max_document_tokens)
+        answer = await self._ask(query, documents, max_document_tokens, priority)
         scores = _scores(answer, len(documents))
         return RerankResult(scores, scores, _input_tokens(answer), [])
 
@@ -59,18 +60,19 @@ class CohereReranker:
         """Give the connections back."""
         await self._client.__aexit__(None, None, None)  # type: ignore[no-untyped-call]  # its only way to close
 
-    async def _ask(self, query: str, documents: SequenceOf[str], max_document_tokens: int | None) -> Any:
+    async def _ask(self, query: str, documents: SequenceOf[str], max_document_tokens: int | None, priority: int) -> Any:
         import httpx
         from cohere.core import ApiError
 
-        limit: dict[str, Any] = {} if max_document_tokens is None else {"max_tokens_per_doc": max_document_tokens}
+        asked = {"max_tokens_per_doc": max_document_tokens, "priority": priority or None}
+        options: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
         try:
             return await self._client.rerank(
                 model=self._model,
                 query=query,
                 documents=list(documents),
                 request_options={"max_retries": _RETRIES},
-                **limit,
+                **options,
             )
         except ApiError as error:
             raise _translate(error, [query, *documents]) from error

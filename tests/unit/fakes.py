@@ -73,6 +73,7 @@ class FakeBackend:
     """A model of one layer: the vector of a text is (sum of ids, tokens, 1); the logit is the sum of ids / 100."""
 
     name = "fake"
+    beside = None
 
     def __init__(self, *, reranker: bool = False) -> None:
         self.closed = False

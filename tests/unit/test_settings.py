@@ -137,5 +137,50 @@ def test_a_token_is_not_shown() -> None:
     assert "secret" not in repr(load_settings({"HF_TOKEN": "hf_secret", "COHERE_API_KEY": "co_secret"}))
 
 
+def keys_of(path: Path, content: str, api_keys: str = "") -> tuple[str, ...]:
+    """All keys where API_KEYS_FILE has this content."""
+    path.write_text(content, encoding="utf-8")
+    return load_settings({"API_KEYS": api_keys, "API_KEYS_FILE": str(path)}).keys
+
+
+def test_without_either_setting_there_are_no_keys() -> None:
+    assert load_settings({}).keys == ()
+    assert load_settings({"API_KEYS": " , ,"}).keys == ()
+
+
+def test_a_file_of_keys_has_one_a_line_and_comments(tmp_path: Path) -> None:
+    content = "# who may ask\nkey-a  # alice\n\n  key b\t\n#key-c\nkey-d#\r\nkey-a\n"
+    assert keys_of(tmp_path / "keys", content) == ("key-a", "key b", "key-d")
+
+
+def test_both_settings_of_keys_count(tmp_path: Path) -> None:
+    assert keys_of(tmp_path / "keys", "key-b\nkey-c\n", "key-a, key-b") == ("key-a", "key-b", "key-c")
+    assert load_settings({"API_KEYS": "key-a,key-b"}).keys == ("key-a", "key-b")
+
+
+@pytest.mark.parametrize("content", ["", "\n \n", "# only a comment\n"])
+def test_a_file_without_keys_leaves_no_door_open(tmp_path: Path, content: str) -> None:
+    with pytest.raises(SettingsError, match=r"^API_KEYS_FILE: .+ holds no key\. .+\.$"):
+        keys_of(tmp_path / "keys", content, "key-a")
+
+
+def test_a_file_of_keys_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    for path in (tmp_path / "absent", tmp_path):
+        with pytest.raises(SettingsError, match=r"^API_KEYS_FILE: .+ cannot be read \(\w+\)\.$"):
+            _ = load_settings({"API_KEYS_FILE": str(path)}).keys
+    (tmp_path / "latin").write_bytes(b"key-\xe9\n")
+    with pytest.raises(SettingsError, match=r"cannot be read \(UnicodeDecodeError\)"):
+        _ = load_settings({"API_KEYS_FILE": str(tmp_path / "latin")}).keys
+
+
+def test_keys_are_not_shown(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    path.write_text("secret-b\n", encoding="utf-8")
+    settings = load_settings({"API_KEYS": "secret-a", "API_KEYS_FILE": str(path)})
+    assert settings.keys == ("secret-a", "secret-b")
+    for shown in (repr(settings), str(settings), str(settings.model_dump()), settings.model_dump_json()):
+        assert "secret-" not in shown
+
+
 def test_every_option_says_what_it_is() -> None:
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []

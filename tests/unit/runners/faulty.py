@@ -28,6 +28,7 @@ class FaultyBackend:
     """The row of a text is (its first id, tokens, 1)."""
 
     name = "faulty"
+    beside = None
 
     def __init__(self) -> None:
         self.poison: dict[int, BaseException] = {}

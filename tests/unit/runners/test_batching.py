@@ -23,8 +23,9 @@ def made() -> Iterator[Made]:
     batchers: Made = []
     yield batchers
     for batcher in batchers:
-        if isinstance(batcher._run, GatedRun):
-            batcher._run.open()
+        for lane in batcher._lanes:
+            if isinstance(lane.run, GatedRun):
+                lane.run.open()
         batcher.close()
 
 

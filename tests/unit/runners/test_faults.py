@@ -137,7 +137,7 @@ async def test_the_worker_thread_outlives_what_kills_threads(
 ) -> None:
     bad = set(range(7, REQUESTS, 50))
     backend.poison = {number: death() for number in bad}
-    thread = engine._batcher._thread
+    thread = engine._batcher._main.thread
     requests = send(engine)
     counted = await outcomes(requests)
     assert counted.keys() == {list, InternalError}
@@ -146,7 +146,7 @@ async def test_the_worker_thread_outlives_what_kills_threads(
     assert death.__name__ in str(requests[6].exception())
     backend.poison = {}
     assert await outcomes(send(engine)) == {list: REQUESTS}
-    assert engine._batcher._thread is thread
+    assert engine._batcher._main.thread is thread
     assert thread.is_alive()
 
 
@@ -158,7 +158,7 @@ async def test_a_pass_that_hangs_is_given_up_and_every_waiter_told(engine: Engin
     assert await outcomes(requests) == {InternalError: REQUESTS}
     with pytest.raises(ShuttingDownError):
         await ask(engine, 1)
-    thread = engine._batcher._thread
+    thread = engine._batcher._main.thread
     assert thread.is_alive()
     backend.release()  # it comes back after all: nobody waits for its rows, and the thread ends
     await asyncio.to_thread(thread.join, PATIENCE_S)
@@ -173,8 +173,8 @@ async def test_a_hang_that_ends_in_an_exception_after_being_given_up(engine: Eng
     engine.abort(InternalError("given up"))
     backend.release()
     assert await outcomes(requests) == {InternalError: REQUESTS}
-    await asyncio.to_thread(engine._batcher._thread.join, PATIENCE_S)
-    assert not engine._batcher._thread.is_alive()
+    await asyncio.to_thread(engine._batcher._main.thread.join, PATIENCE_S)
+    assert not engine._batcher._main.thread.is_alive()
 
 
 async def test_how_long_a_pass_has_been_running(

@@ -48,8 +48,12 @@ def test_half_precision_halves_the_need() -> None:
     assert "8.4 GB in bfloat16; the budget on cuda:1 is 8.0 GB" in str(
         why(GPU, parameters=3_500_000_000, settings=Settings(memory_fraction=0.8))
     )
-    assert memory_needed(100, "float16") == memory_needed(100, "bfloat16") == 240
-    assert memory_needed(100, "float32") == 480
+    assert memory_needed(10**8, "float16") == memory_needed(10**8, "bfloat16") == 240_000_000
+    assert memory_needed(10**8, "float32") == 480_000_000
+
+
+def test_a_small_model_has_a_second_copy_for_short_texts() -> None:
+    assert memory_needed(10**7, "float32") == 2 * 48_000_000
 
 
 def test_the_fraction_decides_the_budget() -> None:

@@ -1,0 +1,13 @@
+"""A short run of fuzz.py: whatever bytes arrive, no 5xx and no hang. The full ten minutes are for people."""
+
+from tests.e2e import fuzz
+from tests.serving import Served
+
+SECONDS = 10
+
+
+def test_no_bytes_make_a_server_error(served: Served) -> None:
+    report = fuzz.run(served.url, SECONDS, seed=1, pid=None)
+    assert report["wrong"] == [], report
+    assert report["requests"] > 100
+    assert {"200", "400"} <= report["statuses"].keys()
