@@ -6,51 +6,78 @@ from typing import Any
 
 Schema = dict[str, Any]
 
-STRING: Schema = {"type": "string"}
-INTEGER: Schema = {"type": "integer"}
-NUMBER: Schema = {"type": "number"}
-BOOLEAN: Schema = {"type": "boolean"}
+
+def _string(description: str, **more: Any) -> Schema:
+    return {"type": "string", "description": description, **more}
 
 
-def _list(items: Schema, description: str = "") -> Schema:
-    return {"type": "array", "items": items} | ({"description": description} if description else {})
+def _integer(description: str, **more: Any) -> Schema:
+    return {"type": "integer", "description": description, **more}
 
 
-def _object(properties: dict[str, Schema], optional: tuple[str, ...] = ()) -> Schema:
+def _number(description: str) -> Schema:
+    return {"type": "number", "description": description}
+
+
+def _list(items: Schema, description: str) -> Schema:
+    return {"type": "array", "items": items, "description": description}
+
+
+def _object(description: str, properties: dict[str, Schema], optional: tuple[str, ...] = ()) -> Schema:
     return {
         "type": "object",
+        "description": description,
         "required": [name for name in properties if name not in optional],
         "properties": properties,
     }
 
 
 def _fixed(value: str) -> Schema:
-    return {"type": "string", "enum": [value]}
+    return _string(f"Always {value}.", enum=[value])
 
 
+_MESSAGE = _string("What was wrong, the limit, and what to do.")
 ERROR = _object(
+    "One body for every status, in the words of OpenAI, Cohere and Jina at once.",
     {
         "error": _object(
-            {"message": STRING, "type": STRING, "param": {"type": "string", "nullable": True}, "code": STRING}
+            "As OpenAI's clients read it.",
+            {
+                "message": _MESSAGE,
+                "type": _string("invalid_request_error, rate_limit_error or server_error."),
+                "param": _string("The field that was wrong.", nullable=True),
+                "code": _string("What happened, for programs."),
+            },
         ),
-        "message": STRING,
-        "detail": STRING,
-    }
-) | {"description": "One body for every status, in the words of OpenAI, Cohere and Jina at once."}
+        "message": _MESSAGE,
+        "detail": _MESSAGE,
+    },
+)
 
-_USAGE = _object({"prompt_tokens": INTEGER, "total_tokens": INTEGER})
-_WARNINGS = _list(STRING, "Only when there is something to say.")
-_SCORE: Schema = {"type": "number", "description": "0 to 1, unless raw_scores is true."}
+_MODEL = _string("The model's name as the request said it.")
+_INDEX = _integer("Place in the request, from 0.")
+_USAGE = _object(
+    "Tokens by the model's own tokenizer.",
+    {"prompt_tokens": _integer("Tokens that were read."), "total_tokens": _integer("The same.")},
+)
+_WARNINGS = _list({"type": "string"}, "Only when there is something to say.")
+_SCORE = _number("0 to 1, unless raw_scores is true.")
+_ID = _string("Names this answer.")
+_NUMBERS: Schema = {"type": "array", "items": {"type": "number"}}
 _VECTOR: Schema = {
-    "oneOf": [{"type": "array", "items": NUMBER}, {"type": "string", "format": "byte"}],
+    "oneOf": [_NUMBERS, {"type": "string", "format": "byte"}],
     "description": "Numbers, or with base64 their little-endian bytes.",
 }
 
 EMBEDDINGS = _object(
+    "Vectors in the order of the inputs.",
     {
         "object": _fixed("list"),
-        "model": STRING,
-        "data": _list(_object({"object": _fixed("embedding"), "index": INTEGER, "embedding": _VECTOR})),
+        "model": _MODEL,
+        "data": _list(
+            _object("One vector.", {"object": _fixed("embedding"), "index": _INDEX, "embedding": _VECTOR}),
+            "One for each input.",
+        ),
         "usage": _USAGE,
         "warnings": _WARNINGS,
     },
@@ -58,95 +85,128 @@ EMBEDDINGS = _object(
 )
 
 _DOCUMENT: Schema = {
-    "anyOf": [STRING, {"type": "object"}],
+    "anyOf": [{"type": "string"}, {"type": "object"}],
     "description": "Only if return_documents is true: a string where the document came as one, else the object.",
 }
-_RESULTS = _list(_object({"index": INTEGER, "relevance_score": _SCORE, "document": _DOCUMENT}, optional=("document",)))
+_RESULT = _object(
+    "One document's score.",
+    {"index": _INDEX, "relevance_score": _SCORE, "document": _DOCUMENT},
+    optional=("document",),
+)
 RANKING = _object(
+    "Documents, best first.",
     {
-        "id": STRING,
-        "model": STRING,
-        "results": _RESULTS,
+        "id": _ID,
+        "model": _MODEL,
+        "results": _list(_RESULT, "Best first; equal scores in the order of the request."),
         "usage": _USAGE,
         "meta": _object(
+            "About this answer.",
             {
-                "api_version": STRING,
-                "processing_time_ms": NUMBER,
-                "total_documents": INTEGER,
-                "returned_documents": INTEGER,
+                "api_version": _fixed("v1"),
+                "processing_time_ms": _number("From the parsed request to the scores."),
+                "total_documents": _integer("Documents in the request."),
+                "returned_documents": _integer("Results in the answer."),
                 "warnings": _WARNINGS,
             },
             optional=("warnings",),
         ),
         "object": _fixed("list"),
-        "data": _RESULTS | {"description": "The results once more, for Voyage's client."},
+        "data": _list(_RESULT, "The results once more, where top_k or truncation says that Voyage's client asks."),
     },
     optional=("object", "data"),
 )
 
 TOKEN_COUNTS = _object(
+    "How many tokens texts have.",
     {
         "object": _fixed("list"),
-        "model": STRING,
+        "model": _MODEL,
         "data": _list(
             _object(
+                "One text.",
                 {
                     "object": _fixed("token_count"),
-                    "index": INTEGER,
-                    "tokens": {"type": "integer", "description": "With prompt and special tokens."},
+                    "index": _INDEX,
+                    "tokens": _integer("With prompt and special tokens."),
                     "fits": {"type": "boolean", "description": "Whether the model reads all of them."},
-                }
-            )
+                },
+            ),
+            "One for each text.",
         ),
-        "max_tokens": {"type": "integer", "description": "What the model takes, special tokens included."},
-        "special_tokens": {"type": "integer", "description": "How many special tokens stand around a text."},
+        "max_tokens": _integer("What the model takes, special tokens included."),
+        "special_tokens": _integer("How many special tokens stand around a text."),
         "usage": _USAGE,
-    }
+    },
 )
 
 _COHERE_META = _object(
+    "About this answer.",
     {
-        "api_version": _object({"version": STRING}),
-        "billed_units": {"type": "object", "additionalProperties": INTEGER},
-        "tokens": _object({"input_tokens": INTEGER}),
+        "api_version": _object("Of Cohere's API.", {"version": _string("1 or 2.")}),
+        "billed_units": {
+            "type": "object",
+            "additionalProperties": {"type": "integer"},
+            "description": "What Cohere would count: input_tokens, or a search unit for each 100 documents.",
+        },
+        "tokens": _object("Tokens that were read.", {"input_tokens": _integer("All of them.")}),
         "warnings": _WARNINGS,
     },
     optional=("warnings",),
 )
 COHERE_RANKING = _object(
-    {"id": STRING, "results": _list(_object({"index": INTEGER, "relevance_score": _SCORE})), "meta": _COHERE_META}
+    "Documents, best first.",
+    {
+        "id": _ID,
+        "results": _list(
+            _object("One document's score.", {"index": _INDEX, "relevance_score": _SCORE}),
+            "Best first; equal scores in the order of the request.",
+        ),
+        "meta": _COHERE_META,
+    },
 )
 COHERE_EMBEDDINGS = _object(
+    "Vectors in the order of the texts.",
     {
-        "id": STRING,
-        "response_type": {"type": "string", "enum": ["embeddings_floats", "embeddings_by_type"]},
+        "id": _ID,
+        "response_type": _string("What embeddings holds.", enum=["embeddings_floats", "embeddings_by_type"]),
         "embeddings": {
             "oneOf": [
-                _list(_list(NUMBER)),
-                {"type": "object", "additionalProperties": _list(_VECTOR)},
+                {"type": "array", "items": _NUMBERS},
+                {"type": "object", "additionalProperties": {"type": "array", "items": _VECTOR}},
             ],
             "description": "Vectors by their type; of /v1/embed without embedding_types a plain list.",
         },
-        "texts": _list(STRING),
+        "texts": _list({"type": "string"}, "The texts of the request."),
         "meta": _COHERE_META,
-    }
+    },
 )
 
-VECTORS = _list(_list(NUMBER))
-SIMILARITIES = _list(NUMBER)
-TEI_RANKING = _list(_object({"index": INTEGER, "score": _SCORE, "text": STRING}, optional=("text",)))
+VECTORS = _list(_NUMBERS, "A vector for each input.")
+SIMILARITIES = _list({"type": "number"}, "A cosine for each sentence.")
+TEI_RANKING = _list(
+    _object(
+        "One text's score.",
+        {"index": _INDEX, "score": _SCORE, "text": _string("The text, if return_text is true.")},
+        optional=("text",),
+    ),
+    "Best first; equal scores in the order of the request.",
+)
 TOKENS = _list(
     _list(
         _object(
+            "One token.",
             {
-                "id": INTEGER,
-                "text": STRING,
-                "special": BOOLEAN,
-                "start": {"type": "integer", "nullable": True, "description": "First character."},
-                "stop": {"type": "integer", "nullable": True, "description": "The character after the last."},
-            }
-        )
-    )
+                "id": _integer("In the model's vocabulary."),
+                "text": _string("The part of the text, or a special token's name."),
+                "special": {"type": "boolean", "description": "Whether the model's template put it there."},
+                "start": _integer("First character; null where it is not known.", nullable=True),
+                "stop": _integer("The character after the last; null where it is not known.", nullable=True),
+            },
+        ),
+        "The tokens of a text.",
+    ),
+    "One list for each text.",
 )
 
 ANSWERS: dict[str, Schema] = {

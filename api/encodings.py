@@ -33,7 +33,8 @@ def quantize(vectors: Floats, output_type: OutputType) -> Numbers:
     largest = np.abs(vectors).max(axis=1, keepdims=True)
     steps = 2 * largest / 255
     levels = np.floor((vectors + largest) / np.where(steps == 0, 1, steps)).clip(0, 255)
-    return levels.astype(np.uint8) if output_type == "uint8" else (levels - 128).astype(np.int8)
+    numbers: Numbers = levels.astype(np.uint8) if output_type == "uint8" else (levels - 128).astype(np.int8)
+    return numbers
 
 
 def encode(numbers: Numbers, encoding: Encoding) -> bytes:

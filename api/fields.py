@@ -70,7 +70,8 @@ def text_of(value: object) -> object:
 
 
 _TEXT_SCHEMA = {"type": "string", "minLength": 1}
-_OBJECT_SCHEMA = {"type": "object", "required": ["text"], "properties": {"text": _TEXT_SCHEMA}}
+_WITH_TEXT = {"type": "object", "properties": {"text": _TEXT_SCHEMA | {"description": "The text."}}}
+_OBJECT_SCHEMA = _WITH_TEXT | {"required": ["text"]}
 _IDS_SCHEMA = {"type": "array", "minItems": 1, "items": {"type": "integer", "minimum": 0}}
 
 TextOrObject = Annotated[Text, BeforeValidator(text_of), WithJsonSchema({"anyOf": [_TEXT_SCHEMA, _OBJECT_SCHEMA]})]
@@ -124,7 +125,7 @@ def _document(value: object) -> object:
 Document = Annotated[
     str | dict[str, Any],
     PlainValidator(_document),
-    WithJsonSchema({"anyOf": [_TEXT_SCHEMA, {"type": "object", "properties": {"text": _TEXT_SCHEMA}}]}),
+    WithJsonSchema({"anyOf": [_TEXT_SCHEMA, _WITH_TEXT]}),
 ]
 
 

@@ -71,7 +71,15 @@ def _post(post: Post) -> dict[str, Any]:
     answers = [{"$ref": _REF.format(model=form.answer)} for form in post.forms]
     return {
         "summary": post.summary,
-        "requestBody": {"required": True, "content": {"application/json": {"schema": _any(bodies)}}},
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": _any(bodies),
+                    "examples": {form.schema.__name__: {"value": form.example} for form in post.forms},
+                }
+            },
+        },
         "responses": {
             "200": {"description": "The answer.", "content": {"application/json": {"schema": _any(answers)}}},
             **{code: _error(code) for code in _POST_ERRORS},

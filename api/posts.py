@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from starlette.responses import Response
@@ -22,11 +22,12 @@ def _always(_: dict[str, Any]) -> bool:
 
 @dataclass(frozen=True)
 class Form:
-    """A body that a route takes where `fits`, who answers it, and the name of the answer's schema."""
+    """A body that a route takes where `fits`, who answers it, the name of the answer's schema, and an example."""
 
     schema: type[Body]
     handle: Handler
     answer: str
+    example: dict[str, Any]
     fits: Callable[[dict[str, Any]], bool] = _always
 
 
@@ -66,10 +67,27 @@ def _compares(content: dict[str, Any]) -> bool:
     return isinstance(inputs, dict) and "source_sentence" in inputs
 
 
-EMBEDDINGS = Form(EmbeddingRequest, _embeddings, "Embeddings")
-RERANK = Form(RerankRequest, _rerank, "Ranking")
-TEI_EMBED = Form(tei.TeiEmbedRequest, tei.embed, "Vectors")
-TEI_SIMILARITY = Form(tei.TeiSimilarityRequest, tei.similarity, "Similarities")
+TEXTS = ["Mars is red.", "今日は良い天気です。"]
+QUESTION = "Which planet is red?"
+
+EMBEDDINGS = Form(EmbeddingRequest, _embeddings, "Embeddings", {"input": TEXTS})
+RERANK = Form(RerankRequest, _rerank, "Ranking", {"query": QUESTION, "documents": TEXTS, "top_n": 1})
+TOKENIZE = Form(TokenizeRequest, _tokenize, "TokenCounts", {"input": TEXTS})
+COHERE_RERANK = Form(
+    cohere.CohereRerankRequest, cohere.rerank_v2, "CohereRanking", {"query": QUESTION, "documents": TEXTS}
+)
+COHERE_EXAMPLE = {"texts": TEXTS, "input_type": "search_document", "embedding_types": ["float"]}
+COHERE_EMBED_V1 = Form(cohere.CohereEmbedRequest, cohere.embed_v1, "CohereEmbeddings", COHERE_EXAMPLE)
+COHERE_EMBED_V2 = Form(cohere.CohereEmbedRequest, cohere.embed_v2, "CohereEmbeddings", COHERE_EXAMPLE)
+TEI_EMBED = Form(tei.TeiEmbedRequest, tei.embed, "Vectors", {"inputs": TEXTS})
+TEI_SIMILARITY = Form(
+    tei.TeiSimilarityRequest,
+    tei.similarity,
+    "Similarities",
+    {"inputs": {"source_sentence": QUESTION, "sentences": TEXTS}},
+)
+TEI_RERANK = Form(tei.TeiRerankRequest, tei.rerank, "TeiRanking", {"query": QUESTION, "texts": TEXTS}, fits=_has_texts)
+TEI_TOKENIZE = Form(tei.TeiTokenizeRequest, tei.tokenize, "Tokens", {"inputs": TEXTS})
 
 BENTOML_POSTS = (
     Post("/v1/embeddings", "Texts to unit vectors (OpenAI, Jina, Voyage).", (EMBEDDINGS,)),
@@ -82,35 +100,19 @@ POSTS = (
     Post(
         "/rerank",
         "With `texts`: text-embeddings-inference's answer. Else the same as /v1/rerank.",
-        (Form(tei.TeiRerankRequest, tei.rerank, "TeiRanking", _has_texts), RERANK),
+        (TEI_RERANK, RERANK),
     ),
-    Post("/v1/tokenize", "How many tokens texts have.", (Form(TokenizeRequest, _tokenize, "TokenCounts"),)),
-    Post(
-        "/v2/rerank",
-        "Documents by relevance to a query (Cohere v2).",
-        (Form(cohere.CohereRerankRequest, cohere.rerank_v2, "CohereRanking"),),
-    ),
-    Post(
-        "/v1/embed",
-        "Texts to unit vectors (Cohere v1).",
-        (Form(cohere.CohereEmbedRequest, cohere.embed_v1, "CohereEmbeddings"),),
-    ),
-    Post(
-        "/v2/embed",
-        "Texts to unit vectors (Cohere v2).",
-        (Form(cohere.CohereEmbedRequest, cohere.embed_v2, "CohereEmbeddings"),),
-    ),
+    Post("/v1/tokenize", "How many tokens texts have.", (TOKENIZE,)),
+    Post("/v2/rerank", "Documents by relevance to a query (Cohere v2).", (COHERE_RERANK,)),
+    Post("/v1/embed", "Texts to unit vectors (Cohere v1).", (COHERE_EMBED_V1,)),
+    Post("/v2/embed", "Texts to unit vectors (Cohere v2).", (COHERE_EMBED_V2,)),
     Post("/embed", "Texts to unit vectors (text-embeddings-inference).", (TEI_EMBED,)),
     Post("/similarity", "Cosines of sentences to one (text-embeddings-inference).", (TEI_SIMILARITY,)),
-    Post(
-        "/tokenize",
-        "The tokens of texts (text-embeddings-inference).",
-        (Form(tei.TeiTokenizeRequest, tei.tokenize, "Tokens"),),
-    ),
+    Post("/tokenize", "The tokens of texts (text-embeddings-inference).", (TEI_TOKENIZE,)),
     Post(
         "/",
         "As /similarity or /embed, where huggingface_hub's InferenceClient looks for them.",
-        (Form(tei.TeiSimilarityRequest, tei.similarity, "Similarities", _compares), TEI_EMBED),
+        (replace(TEI_SIMILARITY, fits=_compares), TEI_EMBED),
     ),
 )
 """Those that BentoML does not know of: aliases and other services' routes."""

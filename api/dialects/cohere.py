@@ -39,14 +39,14 @@ _DOCUMENTS_PER_SEARCH_UNIT = 100
 class CohereContent(Body):
     """A part of an input of /v2/embed; only text is read."""
 
-    type: str = "text"
-    text: Text | None = None
+    type: str = Field("text", description="text; images are refused.")
+    text: Text | None = Field(None, description="The text.")
 
 
 class CohereInput(Body):
     """An input of /v2/embed in its longer form."""
 
-    content: list[CohereContent] = Field(min_length=1)
+    content: list[CohereContent] = Field(min_length=1, description="Its parts, joined by a line break.")
 
 
 class CohereEmbedRequest(Body):

@@ -55,8 +55,8 @@ class TeiEmbedRequest(Cutting):
 class TeiSentences(Body):
     """What POST /similarity compares."""
 
-    source_sentence: Text
-    sentences: list[Text] = Field(min_length=1)
+    source_sentence: Text = Field(description="What the others are compared with.")
+    sentences: list[Text] = Field(min_length=1, description="The others.")
 
 
 class TeiSimilarityParameters(Cutting):
@@ -69,8 +69,8 @@ class TeiSimilarityRequest(Body):
     """POST /similarity."""
 
     model: ModelName | None = Field(None, description=MODEL)
-    inputs: TeiSentences
-    parameters: TeiSimilarityParameters | None = None
+    inputs: TeiSentences = Field(description="What is compared.")
+    parameters: TeiSimilarityParameters | None = Field(None, description="How it is embedded.")
 
 
 class TeiTokenizeRequest(Body):

@@ -1,0 +1,72 @@
+"""The OpenAPI document: every route and field is described, every example is a request that is accepted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from api.openapi import build_document
+from api.posts import BENTOML_POSTS, POSTS
+from settings import load_settings
+
+DOCUMENT = build_document(load_settings({"API_KEYS": "k"}))
+ALL_POSTS = (*BENTOML_POSTS, *POSTS)
+
+
+def fields(schema: Any, place: str) -> Iterator[tuple[str, Any]]:
+    """Every property below a schema, with its place."""
+    if isinstance(schema, list):
+        for part in schema:
+            yield from fields(part, place)
+    if not isinstance(schema, dict):
+        return
+    for name, value in schema.get("properties", {}).items():
+        yield f"{place}.{name}", value
+        yield from fields(value, f"{place}.{name}")
+    for key in ("items", "anyOf", "oneOf", "allOf"):
+        yield from fields(schema.get(key), place)
+
+
+def test_every_field_is_described() -> None:
+    found = [each for name, schema in DOCUMENT["components"]["schemas"].items() for each in fields(schema, name)]
+    assert len(found) > 100
+    assert [place for place, schema in found if not schema.get("description")] == []
+
+
+@pytest.mark.parametrize("post", ALL_POSTS, ids=lambda post: post.path)
+def test_every_route_has_an_example_that_is_accepted(post: Any) -> None:
+    content = DOCUMENT["paths"][post.path]["post"]["requestBody"]["content"]["application/json"]
+    assert content["examples"].keys() == {form.schema.__name__ for form in post.forms}
+    for form in post.forms:
+        example = content["examples"][form.schema.__name__]["value"]
+        assert next(other for other in post.forms if other.fits(example)) is form
+        form.schema.model_validate(example)
+
+
+def test_every_operation_has_a_summary_and_answers() -> None:
+    for path, operations in DOCUMENT["paths"].items():
+        for method, operation in operations.items():
+            assert operation["summary"].endswith("."), path
+            assert "200" in operation["responses"], (path, method)
+
+
+def test_references_lead_somewhere() -> None:
+    def references(value: Any) -> Iterator[str]:
+        if isinstance(value, dict):
+            if "$ref" in value:
+                yield value["$ref"]
+            for part in value.values():
+                yield from references(part)
+        elif isinstance(value, list):
+            for part in value:
+                yield from references(part)
+
+    names = {reference.removeprefix("#/components/schemas/") for reference in references(DOCUMENT)}
+    assert names <= DOCUMENT["components"]["schemas"].keys()
+
+
+def test_keys_are_part_of_it_only_where_there_are_some() -> None:
+    assert set(DOCUMENT["components"]["securitySchemes"]) == {"bearer", "header"}
+    assert "security" not in build_document(load_settings({}))
