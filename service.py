@@ -47,7 +47,7 @@ def options(settings: Settings) -> dict[str, Any]:
         "resources": resource_hint(settings),
         "http": {"host": settings.host, "port": settings.port},
         "traffic": {"timeout": settings.request_timeout_s},
-        "logging": {"access": {"enabled": settings.access_log}},
+        "logging": {"access": {"enabled": False}},  # api/observation.py writes a line for each request
         "tracing": {} if settings.tracing else {"excluded_urls": ".*"},
     }
 

@@ -100,7 +100,9 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     request_timeout_s: float = Field(300.0, gt=0, description="Deadline of a request, import and load included.")
 
     tracing: bool = Field(False, description="OpenTelemetry spans for every request.")
-    access_log: bool = Field(False, description="BentoML's line for every request.")
+    request_log: Literal["text", "json", "off"] = Field(
+        "text", description="A line for every request but healthy probes; never a text, a vector or a key."
+    )
 
     @cached_property
     def keys(self) -> tuple[str, ...]:

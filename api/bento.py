@@ -23,12 +23,12 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
-from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.calls import answer
 from api.errors import CatchAllMiddleware, answer_exception
 from api.keys import ApiKeyMiddleware
+from api.observation import ObservationMiddleware, label, paths
 from api.openapi import build_document
 from api.responses import json_response
 from api.schemas import parse
@@ -37,9 +37,6 @@ from settings import load_settings
 T = TypeVar("T")
 
 _PREFLIGHT_AGE_S = 600
-
-UNKNOWN_PATH = "/unknown"
-"""Metric label of every path that is no route: a scanner must not grow the label set."""
 
 _TAG_MANAGER = re.compile(r"<!-- Google Tag Manager.*?<!-- End Google Tag Manager[^>]*-->", re.DOTALL)
 
@@ -79,17 +76,18 @@ class AppFactory(ServiceAppFactory):
             else middleware
             for middleware in kept
         ]
-        return [*self._cors(), *replaced, *self._keys(), Middleware(CatchAllMiddleware)]
+        observation = Middleware(ObservationMiddleware, log=self._limits.request_log)
+        return [observation, *self._cors(), *replaced, *self._keys(), Middleware(CatchAllMiddleware)]
 
     def _cors(self) -> list[Middleware]:
-        """Outermost, so that a page can read refusals, too, and a preflight needs no key."""
+        """Around the rest, so that a page can read refusals, too, and a preflight needs no key."""
         if not self._limits.cors_origins:
             return []
         options: dict[str, Any] = {
             "allow_origins": self._limits.cors_origins,
             "allow_methods": ["GET", "POST"],
             "allow_headers": ["*"],  # answered with those that the browser asks for, Authorization included
-            "expose_headers": ["Retry-After"],
+            "expose_headers": ["Retry-After", "Server-Timing", "X-Request-Id"],
             "max_age": _PREFLIGHT_AGE_S,
         }
         return [Middleware(CORSMiddleware, **options)]
@@ -127,20 +125,19 @@ class BoundedMetricsMiddleware(RunnerTrafficMetricsMiddleware):
 
     def __init__(self, app: ASGIApp, **options: Any) -> None:
         super().__init__(_with_real_path(app), **options)
-        self._labels: set[str] | None = None
+        self._routes: frozenset[str] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        if self._labels is None:
-            self._labels = set(_paths(scope["app"]))
+        if self._routes is None:
+            self._routes = frozenset(paths(scope["app"]))
         path = scope["path"]
-        if path in self._labels:
-            await super().__call__(scope, receive, send)
-            return
-        label = "/v1/models/{name}" if path.startswith("/v1/models/") else UNKNOWN_PATH
-        await super().__call__({**scope, "path": label, "service.path": path}, receive, send)
+        known = label(path, self._routes)
+        if known != path:
+            scope = {**scope, "path": known, "service.path": path}
+        await super().__call__(scope, receive, send)
 
 
 def _with_real_path(app: ASGIApp) -> ASGIApp:
@@ -150,13 +147,3 @@ def _with_real_path(app: ASGIApp) -> ASGIApp:
         await app(scope, receive, send)
 
     return restore
-
-
-def _paths(app: Starlette) -> list[str]:
-    paths: list[str] = []
-    for route in app.routes:
-        if isinstance(route, Route):
-            paths.append(route.path)
-        elif isinstance(mounted := getattr(route, "app", None), Starlette):
-            paths += _paths(mounted)
-    return paths

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from starlette.responses import Response
 
 from api.asks import EmbeddingAsk, RerankAsk
+from api.observation import observe, observe_model
 from api.responses import (
     embedding_bytes,
     json_response,
@@ -143,6 +144,7 @@ class Endpoints:
                 "models.",
                 param="model",
             )
+        observe_model(spec.name)
         prompt = choose_prompt(
             spec,
             input_type=ask.input_type,
@@ -162,6 +164,13 @@ class Endpoints:
                 priority=ask.priority,
             )
             whole = model.runner.dimensions
+        observe(
+            model=spec.name,
+            texts=len(ask.inputs),
+            tokens=result.prompt_tokens,
+            truncated=len(result.truncations),
+            timings=result.timings,
+        )
         warnings = truncation_warnings(result.truncations, ask.field)
         return Embedded(result, name, [*_width_warnings(spec, ask.dimensions, whole), *warnings])
 
@@ -172,6 +181,7 @@ class Endpoints:
         if ask.top_n is not None and ask.top_n < 0:
             raise InvalidRequestError("top_n must be 0 or more; 0 and null mean all.", param="top_n")
         spec, _ = self._pool.catalog.resolve(name)
+        observe_model(spec.name)
         query_prompt = _query_prompt(spec, ask.instruction)
         async with self._pool.use(spec) as model:
             result = await _reranker(model, ask.instruction, query_prompt).rerank(
@@ -182,6 +192,13 @@ class Endpoints:
                 field=ask.field,
                 priority=ask.priority,
             )
+        observe(
+            model=spec.name,
+            texts=len(ask.documents),
+            tokens=result.prompt_tokens,
+            truncated=len(result.truncations),
+            timings=result.timings,
+        )
         order = ranked(result, top_n=ask.top_n, raw_scores=ask.raw_scores)
         return Ranked(result, order, name, truncation_warnings(result.truncations, ask.field))
 

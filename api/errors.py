@@ -16,6 +16,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.fields import UNION_TAGS
+from api.observation import observe_error
 from errors import (
     BodyTooLargeError,
     InternalError,
@@ -82,6 +83,7 @@ def error_body(error: ServiceError) -> bytes:
 def error_response(error: Exception, headers: Mapping[str, str] | None = None) -> Response:
     """An exception to the answer that the client gets."""
     known = translate(error)
+    observe_error(known.code)
     extra = dict(headers or {})
     if isinstance(error, HTTPException) and error.headers:
         extra |= error.headers  # Allow, with 405

@@ -33,7 +33,7 @@ class ApiKeyMiddleware:
         if shown is not None and self._known(shown):
             await self.app(scope, receive, send)
             return
-        problem = "This API key is not known." if shown else "This service wants an API key."
+        problem = "Incorrect API key provided." if shown else "This service wants an API key."
         error = AuthenticationError(f"{problem} Send one as Authorization: Bearer KEY, or as x-api-key: KEY.")
         await error_response(error, {"WWW-Authenticate": "Bearer"})(scope, receive, send)
 

@@ -25,7 +25,9 @@ import numpy as np
 from errors import InternalError, OverloadedError, ServiceError, ShuttingDownError
 from runners.backends import OutOfMemoryError, Rows
 from runners.jobs import Batch, Job, Queue
+from runners.meter import Meter, padded_tokens
 from runners.planning import CALL_COST_TOKENS, plan
+from runners.timings import Timings
 from runners.tokenization import Sequence
 
 logger = logging.getLogger("service.engine")
@@ -34,8 +36,6 @@ Run = Callable[[list[Sequence]], Rows]
 """N sequences in, N rows out, in order."""
 
 MAX_RETRY_AFTER_S = 60
-_SPEED_MEMORY = 0.8
-"""Share of the old estimate that a new measurement of the speed leaves."""
 
 
 SMALL_JOB_TOKENS = 128
@@ -78,7 +78,7 @@ class AdaptiveBatcher:
     ) -> None:
         self._name = name
         self._budget = max_batch_tokens
-        self._tokens_per_s = 0.0
+        self._meter = Meter(name)
         self._main = Lane(run)
         self._lanes = [self._main] if run_beside is None else [self._main, Lane(run_beside)]
         self._max_queued_tokens = max_queued_tokens
@@ -102,11 +102,14 @@ class AdaptiveBatcher:
         started = [since for lane in self._lanes if (since := lane.since) is not None]
         return time.monotonic() - min(started) if started else 0.0
 
-    async def submit(self, sequences: SequenceOf[Sequence], priority: int = 0) -> Rows:
+    async def submit(self, sequences: SequenceOf[Sequence], priority: int = 0, timings: Timings | None = None) -> Rows:
         """N sequences -> N rows in the same order; of waiting requests those with a low `priority` come first.
+
+        `timings` is told how long they waited and were computed.
 
         OverloadedError where the queue is full. A caller that is cancelled takes its work along.
         """
+        started = time.perf_counter()
         loop = asyncio.get_running_loop()
         lengths = [len(sequence) for sequence in sequences]
         chunks = (
@@ -119,6 +122,9 @@ class AdaptiveBatcher:
         finally:
             if not job.future.done() or job.future.cancelled():
                 self._abandon(job)
+            if timings is not None:
+                timings.compute_s += job.compute_s
+                timings.queue_s += max(0.0, time.perf_counter() - started - job.compute_s)
 
     def close(self) -> None:
         """Stop the thread after its current batch; whoever still waits gets ShuttingDownError."""
@@ -156,13 +162,14 @@ class AdaptiveBatcher:
                 )
             self._queued_tokens += job.tokens
             self._queue.fresh.append(job)
+            self._meter.queue(self._queue, self._queued_tokens)
             self._condition.notify_all()
 
     def _retry_after_s(self) -> int:
         """Seconds until about half of the queue is worked off."""
-        if not self._tokens_per_s:
+        if not self._meter.tokens_per_s:
             return 1
-        return max(1, min(MAX_RETRY_AFTER_S, round(self._queued_tokens / self._tokens_per_s / 2)))
+        return max(1, min(MAX_RETRY_AFTER_S, round(self._queued_tokens / self._meter.tokens_per_s / 2)))
 
     def _abandon(self, job: Job) -> None:
         with self._condition:
@@ -171,6 +178,12 @@ class AdaptiveBatcher:
                 self._queue.remove(job)
                 self._queued_tokens -= sum(len(job.sequences[index]) for chunk in job.chunks for index in chunk)
                 job.chunks.clear()
+                self._meter.queue(self._queue, self._queued_tokens)
+
+    def report_queue(self) -> None:
+        """Bring the queue's metrics up to date, also while a pass hangs."""
+        with self._condition:
+            self._meter.queue(self._queue, self._queued_tokens)
 
     def _work(self, lane: Lane) -> None:
         while True:
@@ -180,6 +193,7 @@ class AdaptiveBatcher:
                 if self._closing:
                     return
                 lane.running = batch
+                self._meter.queue(self._queue, self._queued_tokens)
                 self._condition.notify_all()  # the fast lane looks at what this one is doing
             try:
                 self._compute(lane, batch)
@@ -250,7 +264,7 @@ class AdaptiveBatcher:
         except Exception as error:  # whatever a model raises, nobody waits for ever
             self._split(lane, batch, error)
             return
-        self._measure(batch, time.perf_counter() - started)
+        self._meter.batch(batch, time.perf_counter() - started)
         for (job, index), row in zip(batch, rows, strict=True):
             if job.abandoned:
                 continue
@@ -264,7 +278,7 @@ class AdaptiveBatcher:
     def _split(self, lane: Lane, batch: Batch, error: Exception) -> None:
         """Halve a failing batch until the input that fails is alone; only its request gets the error."""
         if isinstance(error, OutOfMemoryError):
-            self._budget = max(1, min(self._budget, _padded_tokens(batch) // 2))
+            self._budget = max(1, min(self._budget, padded_tokens(batch) // 2))
             logger.warning("%s is out of memory; passes now take at most %d tokens", self._name, self._budget)
         if len(batch) > 1:
             middle = len(batch) // 2
@@ -272,12 +286,3 @@ class AdaptiveBatcher:
             self._compute(lane, batch[middle:])
             return
         self._give_up(batch, error)
-
-    def _measure(self, batch: Batch, seconds: float) -> None:
-        speed = _padded_tokens(batch) / max(seconds, 1e-6)
-        old = self._tokens_per_s or speed
-        self._tokens_per_s = _SPEED_MEMORY * old + (1 - _SPEED_MEMORY) * speed
-
-
-def _padded_tokens(batch: Batch) -> int:
-    return len(batch) * max(len(job.sequences[index]) for job, index in batch)

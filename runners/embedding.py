@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence as SequenceOf
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from errors import InvalidRequestError
 from runners.engine import Encoded, Engine
 from runners.pooling import Floats, keep, normalize
+from runners.timings import Timings
 from runners.tokenization import Truncate, Truncation
 
 Input = str | tuple[int, ...]
@@ -23,6 +24,7 @@ class EmbeddingResult:
     vectors: Floats
     prompt_tokens: int
     truncations: list[Truncation]
+    timings: Timings = field(default_factory=Timings)
 
 
 class EmbeddingRunner:
@@ -58,12 +60,14 @@ class EmbeddingRunner:
         encoded.spread([place[each] for each in inputs])
         if truncate == "refuse":
             encoded.refuse_truncation(field)
-        pooled = await self.engine.run(encoded.sequences, priority)  # (U, H), one row for each different input
+        pooled = await self.engine.run(
+            encoded.sequences, priority, encoded.timings
+        )  # (U, H), one row for each different input
         vectors = keep(pooled, dimensions)
         if normalized:
             vectors = normalize(vectors)
         order = np.fromiter((place[each] for each in inputs), dtype=np.intp, count=len(inputs))
-        return EmbeddingResult(vectors[order], encoded.tokens, encoded.truncations)
+        return EmbeddingResult(vectors[order], encoded.tokens, encoded.truncations, encoded.timings)
 
     async def _encode(self, inputs: SequenceOf[Input], prompt: str, truncate: Truncate) -> Encoded:
         texts = [each for each in inputs if isinstance(each, str)]

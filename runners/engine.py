@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
@@ -17,6 +18,7 @@ from errors import InputTooLongError, InternalError, ServiceError
 from runners.backends import Backend, Batch, Rows
 from runners.batching import AdaptiveBatcher
 from runners.planning import collate
+from runners.timings import Timings
 from runners.tokenization import Sequence, TextTokenizer, Truncate, Truncation
 
 logger = logging.getLogger("service.engine")
@@ -44,6 +46,7 @@ class Encoded:
     sequences: list[Sequence]
     truncations: list[Truncation]
     tokens: int
+    timings: Timings = field(default_factory=Timings)
 
     def spread(self, places: SequenceOf[int]) -> None:
         """Count and report for the request's inputs, of which several may be one sequence.
@@ -120,9 +123,9 @@ class Engine:
         """Run something that tokenises on the tokenizing thread."""
         return await asyncio.get_running_loop().run_in_executor(self._tokenizing, work)
 
-    async def run(self, sequences: SequenceOf[Sequence], priority: int = 0) -> Rows:
-        """N sequences -> N rows, in order."""
-        return await self._batcher.submit(sequences, priority)
+    async def run(self, sequences: SequenceOf[Sequence], priority: int = 0, timings: Timings | None = None) -> Rows:
+        """N sequences -> N rows, in order; `timings` is told how long they waited and were computed."""
+        return await self._batcher.submit(sequences, priority, timings)
 
     def run_now(self, sequences: SequenceOf[Sequence]) -> Rows:
         """The same on the calling thread, in one pass, for warming up and for checks before requests arrive."""
@@ -138,6 +141,10 @@ class Engine:
         if np.isfinite(rows).all():
             return rows
         raise InternalError(f"{self._name} answers this input with NaN or infinity, in float32 too.")
+
+    def report_queue(self) -> None:
+        """Bring the queue's metrics up to date, also while a pass hangs."""
+        self._batcher.report_queue()
 
     @property
     def stalled_s(self) -> float:
@@ -155,8 +162,10 @@ class Engine:
         self.backend.close()
 
     async def _encode(self, encode: Encode, characters: int) -> Encoded:
+        started = time.perf_counter()
         if characters <= _INLINE_CHARACTERS and self.tokenizer.thread_safe:
             sequences, truncations = encode()  # takes less time than waking another thread
         else:
             sequences, truncations = await self.off_the_loop(encode)
-        return Encoded(sequences, truncations, sum(map(len, sequences)))
+        timings = Timings(tokenize_s=time.perf_counter() - started)
+        return Encoded(sequences, truncations, sum(map(len, sequences)), timings)

@@ -30,6 +30,8 @@ class Job:
     priority: int = 0
     """0 is served first; each second of waiting counts as AGEING_PER_S steps towards it."""
     waiting_since: float = field(default_factory=time.monotonic)
+    compute_s: float = 0.0
+    """Time of the passes that it had a part in."""
     rows: Rows | None = None
     abandoned: bool = False
 
@@ -72,6 +74,10 @@ class Queue:
     def jobs(self) -> Iterable[Job]:
         """Every waiting job, in the order in which the next turns would come."""
         return [*self.fresh, *self.started]
+
+    def age_s(self) -> float:
+        """How long the job that has waited longest for a turn has been waiting; 0 where none waits."""
+        return time.monotonic() - min(job.waiting_since for job in self.jobs()) if len(self) else 0.0
 
     def next_job(self) -> Job:
         """Whose turn it is: fresh and started jobs alternate while there are both; within each by priority and age."""

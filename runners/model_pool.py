@@ -9,13 +9,14 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 
+import metrics
 from errors import InternalError, ModelUnavailableError, ServiceError, ShuttingDownError
 from models.catalog import Catalog, ModelSpec
 from models.store import ModelStore, StoredModel
 from runners.devices import return_memory
 from runners.loaded_model import LoadedModel, Status
+from runners.pool_entry import Entry, NoRoom
 
 logger = logging.getLogger("service.models")
 
@@ -27,34 +28,6 @@ DRAIN_PATIENCE_S = 30.0
 _POLL_S = 0.02
 _NO_ROOM_RETRY_S = 5
 _FATAL_STALLS = 2
-
-
-@dataclass
-class _Entry:
-    """A model's place in the pool."""
-
-    task: asyncio.Task[LoadedModel] | None = None
-    importing: bool = False
-    progress: float | None = None
-    failed_at: float = float("-inf")
-    failure: ServiceError | None = None
-    in_use: int = 0
-    last_used: float = 0.0
-    pinned: bool = False
-    stalls: int = 0
-    leaving: asyncio.Event | None = None
-    """While the model makes room for another one: new requests wait until it is gone, then load it anew."""
-    idle: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @property
-    def model(self) -> LoadedModel | None:
-        """The model, once it is in memory."""
-        done = self.task is not None and self.task.done() and not self.task.cancelled()
-        return self.task.result() if self.task is not None and done and self.task.exception() is None else None
-
-
-class _NoRoom(Exception):  # noqa: N818  # not a failure: there may be room at any time
-    """Everything that is in memory is in use; the words are for the client."""
 
 
 MemoryNeeded = Callable[[ModelSpec, StoredModel], int]
@@ -94,7 +67,7 @@ class ModelPool:
         self._memory_budget = memory_budget
         self.alive = True
         """False once a model hung again after it had been reloaded: only a new process helps."""
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[str, Entry] = {}
         self._loading = ThreadPoolExecutor(1, thread_name_prefix="loader")
         self._one_load = asyncio.Lock()
 
@@ -104,7 +77,7 @@ class ModelPool:
 
         ModelUnavailableError says why it cannot be had and which models are ready.
         """
-        entry = self._entries.setdefault(spec.name, _Entry())
+        entry = self._entries.setdefault(spec.name, Entry())
         while entry.leaving is not None:
             await entry.leaving.wait()
         entry.in_use += 1
@@ -127,7 +100,7 @@ class ModelPool:
         for name, entry in self._evictable():
             # Closing the one before may have taken a while: look again
             if self._is_evictable(entry) and time.monotonic() - entry.last_used >= after_s:
-                await self._unload(name, entry)
+                await self._unload(name, entry, "idle")
 
     def abort_stalled(self, after_s: float) -> None:
         """The watchdog: give up models whose pass has been running for `after_s` seconds.
@@ -137,10 +110,15 @@ class ModelPool:
         """
         for name, entry in self._entries.items():
             model = entry.model
-            if model is None or model.engine is None or model.engine.stalled_s < after_s:
+            if model is None or model.engine is None:
+                continue
+            model.engine.report_queue()
+            if model.engine.stalled_s < after_s:
                 continue
             entry.stalls += 1
             entry.task = None
+            metrics.MODEL_UNLOADS.labels(name, "hung").inc()
+            metrics.MODEL_BYTES.labels(name).set(0)
             self.alive = self.alive and entry.stalls < _FATAL_STALLS
             logger.error("%s has been computing for more than %.0f s and is given up", name, after_s)
             model.engine.abort(InternalError(f"{name} stopped answering and is loaded anew. Try again."))
@@ -149,7 +127,7 @@ class ModelPool:
 
     def status(self, spec: ModelSpec) -> Status:
         """State of a model, without touching it. Reads the store, so call it off the event loop."""
-        entry = self._entries.get(spec.name, _Entry())
+        entry = self._entries.get(spec.name, Entry())
         if entry.task is not None:
             if entry.task.done():
                 return Status("ready")
@@ -184,7 +162,7 @@ class ModelPool:
                 await model.disconnect()
         self._loading.shutdown(wait=False, cancel_futures=True)
 
-    async def _ready(self, spec: ModelSpec, entry: _Entry) -> LoadedModel:
+    async def _ready(self, spec: ModelSpec, entry: Entry) -> LoadedModel:
         if entry.task is None:
             if entry.failure is not None and time.monotonic() - entry.failed_at < RETRY_FAILED_AFTER_S:
                 raise entry.failure.with_traceback(None)  # else it gathers the frames of every request
@@ -197,7 +175,7 @@ class ModelPool:
                 raise
             raise ShuttingDownError("The service is going down. Try again.") from None
 
-    async def _bring_up(self, spec: ModelSpec, entry: _Entry) -> LoadedModel:
+    async def _bring_up(self, spec: ModelSpec, entry: Entry) -> LoadedModel:
         loop = asyncio.get_running_loop()
         started = time.monotonic()
         try:
@@ -208,7 +186,7 @@ class ModelPool:
                 if stored is not None:
                     await self._make_room(spec, self._memory_needed(spec, stored))
                 model = await loop.run_in_executor(self._loading, self._load, spec, stored)
-        except _NoRoom as full:
+        except NoRoom as full:
             entry.task = None
             raise ModelUnavailableError(str(full), retry_after_s=_NO_ROOM_RETRY_S) from None
         except ServiceError as error:
@@ -220,16 +198,18 @@ class ModelPool:
             assert entry.failure is not None
             raise entry.failure from error
         entry.failure = None
+        metrics.MODEL_LOADS.labels(spec.name, "loaded").inc()
+        metrics.MODEL_BYTES.labels(spec.name).set(model.memory_bytes)
         logger.info("loaded %s in %.1f s (%s)", spec.name, time.monotonic() - started, model.backend)
         return model
 
-    def _evictable(self) -> list[tuple[str, _Entry]]:
+    def _evictable(self) -> list[tuple[str, Entry]]:
         """Models in memory that nobody uses and nobody pinned, the longest unused first."""
         free = [(name, entry) for name, entry in self._entries.items() if self._is_evictable(entry)]
         return sorted(free, key=lambda item: item[1].last_used)
 
     @staticmethod
-    def _is_evictable(entry: _Entry) -> bool:
+    def _is_evictable(entry: Entry) -> bool:
         """Whether a model may go. One that computes for waiters that left would keep whoever closes it waiting."""
         model = entry.model
         busy = model is not None and model.engine is not None and model.engine.stalled_s > 0
@@ -240,9 +220,9 @@ class ModelPool:
         while self._memory_budget and sum(model.memory_bytes for model in self.loaded()) + needed > self._memory_budget:
             evictable = self._evictable()
             if evictable:
-                await self._unload(*evictable[0])
+                await self._unload(*evictable[0], "room")
             elif not await self._drain_one():
-                raise _NoRoom(
+                raise NoRoom(
                     f"{spec.name} needs about {needed / 1e9:.1f} GB, and the models in use leave less than that of the "
                     f"{self._memory_budget / 1e9:.1f} GB budget (MEMORY_FRACTION). Try again later."
                 )
@@ -262,7 +242,7 @@ class ModelPool:
                 await entry.idle.wait()
                 while entry.model is not None and not self._is_evictable(entry):  # noqa: ASYNC110  # waiters left
                     await asyncio.sleep(_POLL_S)
-            await self._unload(name, entry)
+            await self._unload(name, entry, "room")
         except TimeoutError:
             return False
         finally:
@@ -270,7 +250,7 @@ class ModelPool:
             entry.leaving = None
         return True
 
-    async def _unload(self, name: str, entry: _Entry) -> None:
+    async def _unload(self, name: str, entry: Entry, reason: str) -> None:
         model = entry.model
         entry.task = None
         if model is not None:
@@ -279,15 +259,17 @@ class ModelPool:
             except Exception:  # what a driver raises must not stop the housekeeping
                 logger.exception("closing %s failed", name)
             return_memory()
+            metrics.MODEL_UNLOADS.labels(name, reason).inc()
+            metrics.MODEL_BYTES.labels(name).set(0)
             logger.info("unloaded %s", name)
 
-    async def _stored(self, spec: ModelSpec, entry: _Entry) -> StoredModel:
+    async def _stored(self, spec: ModelSpec, entry: Entry) -> StoredModel:
         found = await asyncio.to_thread(self._store.find, spec)
         if found is None or (self._import is not None and self._incomplete(found)):
             return await self._imported(spec, entry)
         return found
 
-    async def _imported(self, spec: ModelSpec, entry: _Entry) -> StoredModel:
+    async def _imported(self, spec: ModelSpec, entry: Entry) -> StoredModel:
         if self._import is None:
             raise ModelUnavailableError(
                 f"{spec.name} is not in the model store and IMPORT_ON_DEMAND is off. "
@@ -309,7 +291,8 @@ class ModelPool:
             raise ModelUnavailableError(f"The import of {spec.name} ended, but the model store does not have it.")
         return stored
 
-    def _fail(self, spec: ModelSpec, entry: _Entry, error: ServiceError) -> None:
+    def _fail(self, spec: ModelSpec, entry: Entry, error: ServiceError) -> None:
+        metrics.MODEL_LOADS.labels(spec.name, "failed").inc()
         logger.warning("%s is unavailable: %s", spec.name, error.message)
         entry.task, entry.failure, entry.failed_at = None, error, time.monotonic()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence as SequenceOf
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from runners.embedding import EmbeddingRunner
 from runners.engine import Engine, too_long
 from runners.pooling import sigmoid
+from runners.timings import Timings
 from runners.tokenization import Truncate, Truncation
 
 Scores = NDArray[np.float64]
@@ -25,6 +26,7 @@ class RerankResult:
     raw: Scores
     prompt_tokens: int
     truncations: list[Truncation]
+    timings: Timings = field(default_factory=Timings)
 
 
 class Reranker(Protocol):
@@ -74,10 +76,10 @@ class RerankRunner:
         encoded.spread([place[text] for text in documents])
         if truncate == "refuse":
             encoded.refuse_truncation(field)
-        logits = (await self.engine.run(encoded.sequences, priority))[:, 0]  # (U,)
+        logits = (await self.engine.run(encoded.sequences, priority, encoded.timings))[:, 0]  # (U,)
         order = np.fromiter((place[text] for text in documents), dtype=np.intp, count=len(documents))
         raw = logits[order]
-        return RerankResult(sigmoid(raw), raw.astype(np.float64), encoded.tokens, encoded.truncations)
+        return RerankResult(sigmoid(raw), raw.astype(np.float64), encoded.tokens, encoded.truncations, encoded.timings)
 
 
 class CosineReranker:
@@ -109,4 +111,5 @@ class CosineReranker:
         cut = list({each.index: each for each in (*shortened, *cut)}.values())
         cosines = found.vectors.astype(np.float64) @ asked.vectors[0].astype(np.float64)
         tokens = asked.prompt_tokens + found.prompt_tokens
-        return RerankResult(np.clip((1 + cosines) / 2, 0, 1), cosines, tokens, cut)
+        asked.timings.add(found.timings)
+        return RerankResult(np.clip((1 + cosines) / 2, 0, 1), cosines, tokens, cut, asked.timings)

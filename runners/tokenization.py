@@ -97,7 +97,7 @@ class TextTokenizer:
     def encode_ids(
         self, inputs: SequenceOf[SequenceOf[int]], prompt: str = "", truncate: Truncate = "end"
     ) -> tuple[list[Sequence], list[Truncation]]:
-        """The same for texts that the caller has tokenised with this model's own vocabulary, special tokens left out."""
+        """The same for texts that the caller has tokenised with this model's own vocabulary, without special tokens."""
         before = self._plain.encode([prompt])[0] if prompt else []
         return self._finish([([*before, *ids, *self._rules.appended], True) for ids in inputs], prompt, truncate)
 
@@ -178,13 +178,24 @@ class TextTokenizer:
             return list(texts), []  # the model's own limit cuts earlier
         kept, truncations = [], []
         for index, text in enumerate(texts):
-            part = text[: max(_MIN_CHARS, tokens * _CHARS_PER_TOKEN)]
-            # a token has a byte or more; one more may stand for the start of the text
-            start, count = (part, 0) if len(part.encode()) < tokens else self._plain.first(part, tokens)
+            start, count, exact = self._first(text, tokens)
             kept.append(text if count <= tokens else start)
             if count > tokens:
-                truncations.append(Truncation(index, count, tokens, exact=part == text, by="request"))
+                truncations.append(Truncation(index, count, tokens, exact=exact, by="request"))
         return kept, truncations
+
+    def _first(self, text: str, tokens: int) -> tuple[str, int, bool]:
+        """The first `tokens` tokens as text, how many tokens were seen, and whether those are all."""
+        limit = max(_MIN_CHARS, tokens * _CHARS_PER_TOKEN)
+        while limit < len(text):
+            start, count = self._plain.first(text[:limit], tokens)
+            if count > tokens + _MARGIN_TOKENS:
+                return start, count, False
+            limit *= 4
+        if len(text.encode()) < tokens:  # a token has a byte or more; one more may stand for the start of the text
+            return text, 0, True
+        start, count = self._plain.first(text, tokens)
+        return start, count, True
 
     def _ids(self, texts: SequenceOf[str], room: int, truncate: Truncate) -> list[tuple[list[int], bool]]:
         """Ids of each text without special tokens, and whether they are of the whole text."""

@@ -43,7 +43,7 @@ GIVEN: dict[str, tuple[str, object]] = {
     "max_queued_tokens": ("9000", 9000),
     "request_timeout_s": ("2.5", 2.5),
     "tracing": ("true", True),
-    "access_log": ("1", True),
+    "request_log": ("json", "json"),
 }
 
 WRONG = {
@@ -65,7 +65,7 @@ WRONG = {
     "max_queued_tokens": ["0"],
     "request_timeout_s": ["0", "soon"],
     "tracing": ["2"],
-    "access_log": ["perhaps"],
+    "request_log": ["xml", "1"],
 }
 
 

@@ -14,6 +14,7 @@ from errors import ModelUnavailableError
 from runners import model_pool
 from runners.loaded_model import Status
 from runners.model_pool import RETRY_FAILED_AFTER_S
+from runners.pool_entry import Entry
 from tests.unit.fakes import PATIENCE_S, until
 from tests.unit.runners.shelf import SPECS, Shelf
 
@@ -184,10 +185,10 @@ async def test_a_model_that_is_asked_for_while_others_are_unloaded_stays(
         pass
     closing = six.pool._unload
 
-    async def slowly(name: str, entry: model_pool._Entry) -> None:
+    async def slowly(name: str, entry: Entry, reason: str) -> None:
         await six.pool._ready(B, six.pool._entries["model-1"])
         six.pool._entries["model-1"].in_use += 1
-        await closing(name, entry)
+        await closing(name, entry, reason)
 
     monkeypatch.setattr(six.pool, "_unload", slowly)
     await six.pool.unload_idle(0)

@@ -25,6 +25,7 @@ LONG = {
     "ordinary": "The quick brown fox jumps over the lazy dog. " * 1500,
     "one word": "a" * 66_000,
     "words, then blank": "machine learning " * 50 + " " * 70_000,
+    "blank, then words": " " * 70_000 + "machine learning " * 100,
     "no spaces": "機械学習は面白い。" * 7_500,
 }
 

@@ -1,0 +1,42 @@
+"""Every metric of our own, declared once; BentoML serves them with its own at /metrics, summed over the workers."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+_TEXTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+_TOKENS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
+
+REQUESTS = Counter("service_requests", "Answers by route, model and status.", ["route", "model", "status"])
+REQUEST_SECONDS = Histogram(
+    "service_request_seconds", "From the request's head to the answer's.", ["route"], buckets=_SECONDS
+)
+STAGE_SECONDS = Histogram(
+    "service_stage_seconds",
+    "What a request spends in a stage: tokenize, queue (waiting for its turns) and compute.",
+    ["stage", "model"],
+    buckets=_SECONDS,
+)
+ERRORS = Counter("service_errors", "Refusals and failures by their code.", ["code"])
+TRUNCATIONS = Counter("service_truncations", "Inputs that were cut.", ["model"])
+
+QUEUE_TOKENS = Gauge("service_queue_tokens", "Tokens that wait for a model.", ["model"], multiprocess_mode="livesum")
+QUEUE_AGE_SECONDS = Gauge(
+    "service_queue_age_seconds",
+    "How long the request that has waited longest for a turn has been waiting.",
+    ["model"],
+    multiprocess_mode="livemax",
+)
+BATCH_TEXTS = Histogram("service_batch_texts", "Inputs in a forward pass.", ["model"], buckets=_TEXTS)
+BATCH_TOKENS = Histogram(
+    "service_batch_tokens", "Tokens in a forward pass, padding included.", ["model"], buckets=_TOKENS
+)
+COMPUTED_TEXTS = Counter("service_computed_texts", "Inputs computed.", ["model"])
+COMPUTED_TOKENS = Counter("service_computed_tokens", "Tokens computed, padding left out.", ["model"])
+PADDING_TOKENS = Counter("service_padding_tokens", "Padding computed.", ["model"])
+COMPUTE_SECONDS = Counter("service_compute_seconds", "Time spent in forward passes.", ["model"])
+
+MODEL_LOADS = Counter("service_model_loads", "Loads by outcome: loaded or failed.", ["model", "outcome"])
+MODEL_UNLOADS = Counter("service_model_unloads", "Unloads by reason: idle, room or hung.", ["model", "reason"])
+MODEL_BYTES = Gauge("service_model_bytes", "Memory that a loaded model takes.", ["model"], multiprocess_mode="livesum")

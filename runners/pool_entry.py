@@ -1,0 +1,37 @@
+"""A model's place in the pool, from the first request for it on."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from errors import ServiceError
+from runners.loaded_model import LoadedModel
+
+
+@dataclass
+class Entry:
+    """A model's place in the pool."""
+
+    task: asyncio.Task[LoadedModel] | None = None
+    importing: bool = False
+    progress: float | None = None
+    failed_at: float = float("-inf")
+    failure: ServiceError | None = None
+    in_use: int = 0
+    last_used: float = 0.0
+    pinned: bool = False
+    stalls: int = 0
+    leaving: asyncio.Event | None = None
+    """While the model makes room for another one: new requests wait until it is gone, then load it anew."""
+    idle: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def model(self) -> LoadedModel | None:
+        """The model, once it is in memory."""
+        done = self.task is not None and self.task.done() and not self.task.cancelled()
+        return self.task.result() if self.task is not None and done and self.task.exception() is None else None
+
+
+class NoRoom(Exception):  # noqa: N818  # not a failure: there may be room at any time
+    """Everything that is in memory is in use; the words are for the client."""
