@@ -48,7 +48,7 @@ def options(settings: Settings) -> dict[str, Any]:
         "http": {"host": settings.host, "port": settings.port},
         "traffic": {"timeout": settings.request_timeout_s},
         "logging": {"access": {"enabled": False}},  # api/observation.py writes a line for each request
-        "tracing": {} if settings.tracing else {"excluded_urls": ".*"},
+        "tracing": {"excluded_urls": ".*"},  # BentoML's own; ours is in api/tracing.py
     }
 
 

@@ -99,7 +99,11 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     max_queued_tokens: int = Field(2_000_000, gt=0, description="Tokens waiting for one model before 429.")
     request_timeout_s: float = Field(300.0, gt=0, description="Deadline of a request, import and load included.")
 
-    tracing: bool = Field(False, description="OpenTelemetry spans for every request.")
+    tracing: bool = Field(
+        False,
+        description="OpenTelemetry spans for every request and its stages, by OTLP over HTTP to where "
+        "OTEL_EXPORTER_OTLP_ENDPOINT says (http://localhost:4318).",
+    )
     request_log: Literal["text", "json", "off"] = Field(
         "text", description="A line for every request but healthy probes; never a text, a vector or a key."
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from _bentoml_impl.server import app as app_module
 from _bentoml_impl.server.app import ServiceAppFactory
@@ -33,6 +33,9 @@ from api.openapi import build_document
 from api.responses import json_response
 from api.schemas import parse
 from settings import load_settings
+
+if TYPE_CHECKING:
+    from api.tracing import Tracing
 
 T = TypeVar("T")
 
@@ -76,8 +79,15 @@ class AppFactory(ServiceAppFactory):
             else middleware
             for middleware in kept
         ]
-        observation = Middleware(ObservationMiddleware, log=self._limits.request_log)
+        observation = Middleware(ObservationMiddleware, log=self._limits.request_log, tracing=self._tracing())
         return [observation, *self._cors(), *replaced, *self._keys(), Middleware(CatchAllMiddleware)]
+
+    def _tracing(self) -> Tracing | None:
+        if not self._limits.tracing:
+            return None
+        from api.tracing import Tracing
+
+        return Tracing()
 
     def _cors(self) -> list[Middleware]:
         """Around the rest, so that a page can read refusals, too, and a preflight needs no key."""

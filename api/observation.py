@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import orjson
 from starlette.applications import Starlette
@@ -20,6 +20,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import metrics
 from runners.timings import Timings
+
+if TYPE_CHECKING:  # its packages are loaded only where tracing is on
+    from api.tracing import Tracing
 
 RequestLog = Literal["text", "json", "off"]
 
@@ -75,9 +78,10 @@ def observe_error(code: str) -> None:
 class ObservationMiddleware:
     """Around everything: gives a request its id, and says at its end what became of it."""
 
-    def __init__(self, app: ASGIApp, *, log: RequestLog) -> None:
+    def __init__(self, app: ASGIApp, *, log: RequestLog, tracing: Tracing | None = None) -> None:
         self.app = app
         self._log = log
+        self._tracing = tracing
         if log == "json":
             _write_bare_lines()
         self._routes: frozenset[str] | None = None
@@ -88,7 +92,8 @@ class ObservationMiddleware:
             return
         if self._routes is None:
             self._routes = frozenset(paths(scope["app"]))
-        given = Headers(scope=scope).get("x-request-id", "")
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         seen = Observation(request_id, scope["method"], label(scope["path"], self._routes))
         token = _current.set(seen)
@@ -97,18 +102,18 @@ class ObservationMiddleware:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 seen.status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-Id"] = request_id
-                headers["Server-Timing"] = _server_timing(seen.timings, time.perf_counter() - started)
+                answer = MutableHeaders(scope=message)
+                answer["X-Request-Id"] = request_id
+                answer["Server-Timing"] = _server_timing(seen.timings, time.perf_counter() - started)
             await send(message)
 
         try:
             await self.app(scope, receive, with_headers)
         finally:
             _current.reset(token)
-            self._note(seen, time.perf_counter() - started)
+            self._note(seen, time.perf_counter() - started, headers)
 
-    def _note(self, seen: Observation, seconds: float) -> None:
+    def _note(self, seen: Observation, seconds: float, headers: Headers) -> None:
         metrics.REQUESTS.labels(seen.route, seen.model, str(seen.status)).inc()
         metrics.REQUEST_SECONDS.labels(seen.route).observe(seconds)
         if seen.error:
@@ -116,9 +121,20 @@ class ObservationMiddleware:
         if seen.truncated:
             metrics.TRUNCATIONS.labels(seen.model).inc(seen.truncated)
         if seen.texts:
-            for stage, value in _stages(seen.timings).items():
+            for stage, value in seen.timings.stages().items():
                 metrics.STAGE_SECONDS.labels(stage, seen.model).observe(value)
-        if self._log != "off" and (seen.route not in QUIET or seen.status >= 400):
+        if seen.route in QUIET and seen.status < 400:
+            return
+        if self._tracing is not None:
+            self._tracing.record(
+                f"{seen.method} {seen.route}",
+                headers=headers,
+                seconds=seconds,
+                timings=seen.timings,
+                attributes=_attributes(seen),
+                failed=seen.status >= 500,
+            )
+        if self._log != "off":
             logger.info(_json_line(seen, seconds) if self._log == "json" else _text_line(seen, seconds))
 
 
@@ -129,12 +145,8 @@ def _write_bare_lines() -> None:
     logger.handlers, logger.propagate = [handler], False
 
 
-def _stages(timings: Timings) -> dict[str, float]:
-    return {"tokenize": timings.tokenize_s, "queue": timings.queue_s, "compute": timings.compute_s}
-
-
 def _server_timing(timings: Timings, total_s: float) -> str:
-    stages = {name: value for name, value in _stages(timings).items() if value} | {"total": total_s}
+    stages = {name: value for name, value in timings.stages().items() if value} | {"total": total_s}
     return ", ".join(f"{name};dur={value * 1000:.2f}" for name, value in stages.items())
 
 
@@ -151,9 +163,26 @@ def _fields(seen: Observation, seconds: float) -> dict[str, object]:
         known["model"] = seen.model
     if seen.texts:
         known |= {"texts": seen.texts, "tokens": seen.tokens, "truncated": seen.truncated}
-        known |= {f"{name}_ms": round(value * 1000, 2) for name, value in _stages(seen.timings).items()}
+        known |= {f"{name}_ms": round(value * 1000, 2) for name, value in seen.timings.stages().items()}
     if seen.error:
         known["error"] = seen.error
+    return known
+
+
+def _attributes(seen: Observation) -> dict[str, str | int]:
+    """OpenTelemetry's names where it has some."""
+    known: dict[str, str | int] = {
+        "http.request.method": seen.method,
+        "http.route": seen.route,
+        "http.response.status_code": seen.status,
+        "request.id": seen.request_id,
+    }
+    if seen.model:
+        known["gen_ai.request.model"] = seen.model
+    if seen.texts:
+        known |= {"texts": seen.texts, "gen_ai.usage.input_tokens": seen.tokens}
+    if seen.error:
+        known["error.type"] = seen.error
     return known
 
 

@@ -13,6 +13,10 @@ class Timings:
     queue_s: float = 0.0
     compute_s: float = 0.0
 
+    def stages(self) -> dict[str, float]:
+        """Name of each stage -> its seconds, in the order in which they begin."""
+        return {"tokenize": self.tokenize_s, "queue": self.queue_s, "compute": self.compute_s}
+
     def add(self, other: Timings) -> None:
         """For a request that is computed in two parts."""
         self.tokenize_s += other.tokenize_s
