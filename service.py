@@ -9,6 +9,8 @@ import asyncio
 import gc
 import ipaddress
 import logging
+import signal
+import threading
 from functools import partial
 from typing import Any
 
@@ -19,7 +21,8 @@ from api.bento import Bento, JSONAnswer
 from api.endpoints import Endpoints
 from api.routes import Directory, build_routes
 from api.schemas import EmbeddingRequest, RerankRequest
-from errors import ServiceError
+from api.shutdown import follow_signal
+from errors import ServiceError, ShuttingDownError
 from models.catalog import load_catalog
 from models.child_import import import_in_child
 from models.store import ModelStore
@@ -84,10 +87,20 @@ class RerankEmbedding:
     @bentoml.on_startup
     async def start(self) -> None:
         """Load the models that were asked for, without keeping the health check waiting."""
+        if threading.current_thread() is threading.main_thread():
+            follow_signal(signal.SIGTERM, asyncio.get_running_loop(), self._on_sigterm)
         if open_to_all:
             logger.warning("listening on all interfaces without API keys: set API_KEYS, or HOST=127.0.0.1")
         chores = (self._preload(), self._import_packaged(), self._keep_house())
         self._tasks = [asyncio.create_task(chore) for chore in chores]
+
+    def _on_sigterm(self) -> None:
+        """uvicorn lets running requests finish, however long; the supervisor kills. Between the two lies our answer."""
+        error = ShuttingDownError(
+            f"The service is going down and waited {settings.shutdown_grace_s:g} s (SHUTDOWN_GRACE_S). Try again."
+        )
+        self._ready = False
+        asyncio.get_running_loop().call_later(settings.shutdown_grace_s, self.pool.give_up, error)
 
     @bentoml.on_shutdown
     async def stop(self) -> None:

@@ -27,6 +27,7 @@ def _split(value: object) -> object:
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Task = Literal["embeddings", "rerank"]
 Keys = Annotated[tuple[SecretStr, ...], BeforeValidator(_split)]
 
 
@@ -99,6 +100,17 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     max_queued_tokens: int = Field(2_000_000, gt=0, description="Tokens waiting for one model before 429.")
     request_timeout_s: float = Field(300.0, gt=0, description="Deadline of a request, import and load included.")
 
+    shutdown_grace_s: float = Field(
+        25.0,
+        gt=0,
+        lt=30,
+        description="A request that still runs so long after SIGTERM gets 503. BentoML's supervisor kills after 30.",
+    )
+    serve_tasks: Annotated[tuple[Task, ...], BeforeValidator(_split), Field(min_length=1)] = Field(
+        ("embeddings", "rerank"),
+        description="What this process serves, so that the two can scale apart: embeddings, rerank, or both.",
+    )
+
     tracing: bool = Field(
         False,
         description="OpenTelemetry spans for every request and its stages, by OTLP over HTTP to where "
@@ -114,6 +126,8 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
         keys = [key.get_secret_value() for key in self.api_keys]
         if self.api_keys_file is not None:
             keys += _read_keys(self.api_keys_file)
+        if not all(key.isascii() for key in keys):
+            raise SettingsError("API_KEYS: a key may hold ASCII characters only, as it travels in a header.")
         return tuple(dict.fromkeys(keys))
 
     @field_validator("host")
@@ -149,4 +163,4 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         return Settings.model_validate(given)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        raise SettingsError(f"{str(first['loc'][0]).upper()}: {first['msg']}.") from None
+        raise SettingsError(f"{str(first['loc'][0]).upper()}: {first['msg'].removeprefix('Value error, ')}.") from None

@@ -14,7 +14,7 @@ TokenEncoding = Literal["cl100k_base", "model"]
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddingAsk:
-    """Vectors for inputs. `field` is what the client calls them, for messages."""
+    """Vectors for inputs. `field` and `width_field` are what the client calls the inputs and `dimensions`."""
 
     model: str | None
     inputs: Sequence[Input]
@@ -23,6 +23,7 @@ class EmbeddingAsk:
     prompt_name: str | None = None
     instruction: str | None = None
     dimensions: int | None = None
+    width_field: str = "dimensions"
     truncate: Truncate = "end"
     normalized: bool = True
     priority: int = 0

@@ -21,7 +21,7 @@ from api.responses import (
     vectors_response,
 )
 from api.schemas import EmbeddingRequest, RerankRequest, TokenizeRequest
-from errors import InvalidRequestError, WrongModelKindError
+from errors import InvalidRequestError, RouteNotFoundError, WrongModelKindError
 from models.catalog import ModelSpec
 from models.prompts import choose_prompt, refuse_instruction
 from runners.embedding import EmbeddingResult, EmbeddingRunner
@@ -29,7 +29,7 @@ from runners.loaded_model import LoadedModel
 from runners.model_pool import ModelPool
 from runners.plain_tokenizers import Token
 from runners.rerank import CosineReranker, Reranker, RerankResult, RerankRunner
-from settings import Settings
+from settings import Settings, Task
 
 _MANY_IDS = 2_000
 """Token ids in a request from which they are decoded off the event loop."""
@@ -78,14 +78,14 @@ class Endpoints:
         """POST /v1/embeddings."""
         many = sum(len(each) for each in request.input if isinstance(each, list)) > _MANY_IDS
         ask = await asyncio.to_thread(request.ask) if many else request.ask()
-        output_type = request.output_type
+        output_type, encoding = request.output_type, request.encoding
         embedded = await self.embed(ask)
         return await vectors_response(
             embedded.result,
             lambda: embedding_bytes(
                 embedded.result,
                 model=embedded.model,
-                encoding=request.encoding,
+                encoding=encoding,
                 output_type=output_type,
                 warnings=embedded.warnings,
             ),
@@ -135,6 +135,7 @@ class Endpoints:
 
     async def embed(self, ask: EmbeddingAsk) -> Embedded:
         """Inputs to vectors."""
+        self._require("embeddings")
         name = ask.model or self._settings.embedding_model_name
         self._at_most(len(ask.inputs), self._settings.max_inputs, ask.field, "MAX_INPUTS")
         spec, suffix = self._pool.catalog.resolve(name)
@@ -161,6 +162,7 @@ class Endpoints:
                 truncate=ask.truncate,
                 normalized=ask.normalized,
                 field=ask.field,
+                width_field=ask.width_field,
                 priority=ask.priority,
             )
             whole = model.runner.dimensions
@@ -176,6 +178,7 @@ class Endpoints:
 
     async def rank(self, ask: RerankAsk) -> Ranked:
         """A query and documents to scores."""
+        self._require("rerank")
         name = ask.model or self._settings.reranker_model_name
         self._at_most(len(ask.documents), self._settings.max_documents, ask.field, "MAX_DOCUMENTS")
         if ask.top_n is not None and ask.top_n < 0:
@@ -233,6 +236,12 @@ class Endpoints:
                     max_tokens=tokenizer.max_tokens,
                 )
             )
+
+    def _require(self, task: Task) -> None:
+        """RouteNotFoundError where this process leaves the task to others."""
+        if task not in self._settings.serve_tasks:
+            tasks = ", ".join(self._settings.serve_tasks)
+            raise RouteNotFoundError(f"This process serves {tasks} only (SERVE_TASKS). Ask the one that serves {task}.")
 
     @staticmethod
     def _at_most(count: int, limit: int, field: str, variable: str) -> None:

@@ -30,12 +30,16 @@ _POST_ERRORS = ("400", "401", "404", "408", "413", "429", "500", "502", "503", "
 
 def build_document(settings: Settings) -> dict[str, Any]:
     """The whole document, with the limits that are in force."""
-    posts = (*BENTOML_POSTS, *POSTS)
+    posts = [post for post in (*BENTOML_POSTS, *POSTS) if post.task is None or post.task in settings.serve_tasks]
     schemas = dict(ANSWERS)
     for body in {form.schema for post in posts for form in post.forms}:
         schemas |= _components(body)
-    _limit(schemas["EmbeddingRequest"]["properties"]["input"], settings.max_inputs)
-    _limit(schemas["RerankRequest"]["properties"]["documents"], settings.max_documents)
+    for name, field, limit in (
+        ("EmbeddingRequest", "input", settings.max_inputs),
+        ("RerankRequest", "documents", settings.max_documents),
+    ):
+        if name in schemas:
+            _limit(schemas[name]["properties"][field], limit)
     paths: dict[str, Any] = {
         "/models": {"get": _get("Every model with its facts and state.")},
         "/v1/models": {"get": _get("The models, as OpenAI lists them.")},

@@ -12,6 +12,7 @@ from api.dialects import cohere, tei
 from api.endpoints import Endpoints
 from api.fields import Body
 from api.schemas import EmbeddingRequest, RerankRequest, TokenizeRequest, read_json
+from settings import Task
 
 Handler = Callable[[Endpoints, Any, Mapping[str, str]], Awaitable[Response]]
 
@@ -38,6 +39,8 @@ class Post:
     path: str
     summary: str
     forms: tuple[Form, ...]
+    task: Task | None = None
+    """What it belongs to; None: it is served whatever SERVE_TASKS says."""
 
     async def answer(self, endpoints: Endpoints, body: bytes, headers: Mapping[str, str]) -> Response:
         """A request's bytes to its answer; ValidationError or InvalidRequestError where they are wrong."""
@@ -90,29 +93,31 @@ TEI_RERANK = Form(tei.TeiRerankRequest, tei.rerank, "TeiRanking", {"query": QUES
 TEI_TOKENIZE = Form(tei.TeiTokenizeRequest, tei.tokenize, "Tokens", {"inputs": TEXTS})
 
 BENTOML_POSTS = (
-    Post("/v1/embeddings", "Texts to unit vectors (OpenAI, Jina, Voyage).", (EMBEDDINGS,)),
-    Post("/v1/rerank", "Documents by relevance to a query (Cohere v1, Jina, Voyage).", (RERANK,)),
+    Post("/v1/embeddings", "Texts to unit vectors (OpenAI, Jina, Voyage).", (EMBEDDINGS,), "embeddings"),
+    Post("/v1/rerank", "Documents by relevance to a query (Cohere v1, Jina, Voyage).", (RERANK,), "rerank"),
 )
 """The two that service.py declares as BentoML APIs."""
 
 POSTS = (
-    Post("/embeddings", "The same as /v1/embeddings.", (EMBEDDINGS,)),
+    Post("/embeddings", "The same as /v1/embeddings.", (EMBEDDINGS,), "embeddings"),
     Post(
         "/rerank",
         "With `texts`: text-embeddings-inference's answer. Else the same as /v1/rerank.",
         (TEI_RERANK, RERANK),
+        "rerank",
     ),
     Post("/v1/tokenize", "How many tokens texts have.", (TOKENIZE,)),
-    Post("/v2/rerank", "Documents by relevance to a query (Cohere v2).", (COHERE_RERANK,)),
-    Post("/v1/embed", "Texts to unit vectors (Cohere v1).", (COHERE_EMBED_V1,)),
-    Post("/v2/embed", "Texts to unit vectors (Cohere v2).", (COHERE_EMBED_V2,)),
-    Post("/embed", "Texts to unit vectors (text-embeddings-inference).", (TEI_EMBED,)),
-    Post("/similarity", "Cosines of sentences to one (text-embeddings-inference).", (TEI_SIMILARITY,)),
+    Post("/v2/rerank", "Documents by relevance to a query (Cohere v2).", (COHERE_RERANK,), "rerank"),
+    Post("/v1/embed", "Texts to unit vectors (Cohere v1).", (COHERE_EMBED_V1,), "embeddings"),
+    Post("/v2/embed", "Texts to unit vectors (Cohere v2).", (COHERE_EMBED_V2,), "embeddings"),
+    Post("/embed", "Texts to unit vectors (text-embeddings-inference).", (TEI_EMBED,), "embeddings"),
+    Post("/similarity", "Cosines of sentences to one (text-embeddings-inference).", (TEI_SIMILARITY,), "embeddings"),
     Post("/tokenize", "The tokens of texts (text-embeddings-inference).", (TEI_TOKENIZE,)),
     Post(
         "/",
         "As /similarity or /embed, where huggingface_hub's InferenceClient looks for them.",
         (replace(TEI_SIMILARITY, fits=_compares), TEI_EMBED),
+        "embeddings",
     ),
 )
 """Those that BentoML does not know of: aliases and other services' routes."""

@@ -84,6 +84,7 @@ class EmbeddingRequest(Body):
             prompt_name=self.prompt_name,
             instruction=self.instruction,
             dimensions=either(self.dimensions, self.output_dimension, "dimensions and output_dimension"),
+            width_field="output_dimension" if self.dimensions is None else "dimensions",
             truncate=either(self.truncate, self.truncation, "truncate and truncation") or "end",
             normalized=self.normalized is not False,
             priority=self.priority or 0,
@@ -92,7 +93,8 @@ class EmbeddingRequest(Body):
     @property
     def encoding(self) -> Encoding:
         """How the numbers are written."""
-        return self.encoding_format or ("base64" if self.embedding_type == "base64" else "float")
+        jina: Encoding | None = "base64" if self.embedding_type == "base64" else None
+        return either(self.encoding_format, jina, "encoding_format and embedding_type") or "float"
 
     @property
     def output_type(self) -> OutputType:

@@ -43,6 +43,7 @@ class EmbeddingRunner:
         truncate: Truncate = "end",
         normalized: bool = True,
         field: str = "input",
+        width_field: str = "dimensions",
         priority: int = 0,
     ) -> EmbeddingResult:
         """Inputs in, vectors (N, D) out, in the same order; of length 1, or with `normalized` false as they come.
@@ -51,7 +52,7 @@ class EmbeddingRunner:
         names the input by `field` and its index, where one is too long and `truncate` says refuse. Of waiting requests
         those with a low `priority` come first.
         """
-        self._check(dimensions)
+        self._check(dimensions, width_field)
         if ids := [each for each in inputs if isinstance(each, tuple)]:
             await self.engine.off_the_loop(lambda: self.engine.tokenizer.refuse_unknown(ids, field))
         unique = list(dict.fromkeys(inputs))
@@ -75,9 +76,9 @@ class EmbeddingRunner:
             return await self.engine.encode_texts(texts, prompt, truncate)
         return await self.engine.encode_ids([each for each in inputs if isinstance(each, tuple)], prompt, truncate)
 
-    def _check(self, dimensions: int | None) -> None:
+    def _check(self, dimensions: int | None, field: str) -> None:
         if dimensions is not None and not 1 <= dimensions <= self.dimensions:
             raise InvalidRequestError(
-                f"dimensions must be between 1 and {self.dimensions}, the width of this model's vectors.",
-                param="dimensions",
+                f"{field} must be between 1 and {self.dimensions}, the width of this model's vectors.",
+                param=field,
             )

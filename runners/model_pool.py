@@ -7,7 +7,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 
 import metrics
@@ -16,7 +16,7 @@ from models.catalog import Catalog, ModelSpec
 from models.store import ModelStore, StoredModel
 from runners.devices import return_memory
 from runners.loaded_model import LoadedModel, Status
-from runners.pool_entry import Entry, NoRoom
+from runners.pool_entry import Entry, Import, Incomplete, Load, MemoryNeeded, NoRoom, Obstacle
 
 logger = logging.getLogger("service.models")
 
@@ -28,18 +28,6 @@ DRAIN_PATIENCE_S = 30.0
 _POLL_S = 0.02
 _NO_ROOM_RETRY_S = 5
 _FATAL_STALLS = 2
-
-
-MemoryNeeded = Callable[[ModelSpec, StoredModel], int]
-"""Bytes that loading a model takes, before it is loaded."""
-Load = Callable[[ModelSpec, StoredModel | None], LoadedModel]
-"""Loads a stored model, or sets up one that is forwarded and has nothing in the store."""
-Incomplete = Callable[[StoredModel], bool]
-"""Whether a stored model still has to be converted for this machine's engine: importing it again does so."""
-Obstacle = Callable[[ModelSpec], str | None]
-"""Why a model cannot be served on this machine, in one sentence; None where it can."""
-Import = Callable[[ModelSpec, Callable[[float], None]], Awaitable[None]]
-"""Brings a model into the store; reports progress from 0 to 1; ModelUnavailableError where it can't."""
 
 
 class ModelPool:
@@ -147,6 +135,15 @@ class ModelPool:
     def loaded(self) -> list[LoadedModel]:
         """The models in memory."""
         return [model for entry in self._entries.values() if (model := entry.model) is not None]
+
+    def give_up(self, error: ServiceError) -> None:
+        """Give `error` to everybody who waits for a result or for a model."""
+        for entry in self._entries.values():
+            if entry.task is not None and not entry.task.done():
+                entry.task.cancel()
+        for model in self.loaded():
+            if model.engine is not None:
+                model.engine.abort(error)
 
     async def close(self) -> None:
         """Unload everything; whoever waits gets an error."""

@@ -1,12 +1,26 @@
-"""A model's place in the pool, from the first request for it on."""
+"""A model's place in the pool, from the first request for it on, and what the pool asks of others."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from errors import ServiceError
+from models.catalog import ModelSpec
+from models.store import StoredModel
 from runners.loaded_model import LoadedModel
+
+MemoryNeeded = Callable[[ModelSpec, StoredModel], int]
+"""Bytes that loading a model takes, before it is loaded."""
+Load = Callable[[ModelSpec, StoredModel | None], LoadedModel]
+"""Loads a stored model, or sets up one that is forwarded and has nothing in the store."""
+Incomplete = Callable[[StoredModel], bool]
+"""Whether a stored model still has to be converted for this machine's engine: importing it again does so."""
+Obstacle = Callable[[ModelSpec], str | None]
+"""Why a model cannot be served on this machine, in one sentence; None where it can."""
+Import = Callable[[ModelSpec, Callable[[float], None]], Awaitable[None]]
+"""Brings a model into the store; reports progress from 0 to 1; ModelUnavailableError where it can't."""
 
 
 @dataclass

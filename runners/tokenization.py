@@ -24,6 +24,8 @@ Truncate = Literal["end", "start", "refuse"]
 _CHARS_PER_TOKEN = 64
 """No ordinary text has more characters a token; a longer text is first read in part."""
 _MIN_CHARS = 65_536
+_TOKENS_PER_CHAR = 18
+"""The longest letter is U+FDFA, which normalisation spells out in 18; ordinary ones are 1 to 4 tokens."""
 _MARGIN_TOKENS = 64
 """Tokens next to a cut may differ from those of the whole text; more than these must lie beyond the limit."""
 
@@ -192,7 +194,7 @@ class TextTokenizer:
             if count > tokens + _MARGIN_TOKENS:
                 return start, count, False
             limit *= 4
-        if len(text.encode()) < tokens:  # a token has a byte or more; one more may stand for the start of the text
+        if len(text) * _TOKENS_PER_CHAR < tokens:
             return text, 0, True
         start, count = self._plain.first(text, tokens)
         return start, count, True

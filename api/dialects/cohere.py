@@ -76,6 +76,7 @@ class CohereEmbedRequest(Body):
             field="inputs" if self.texts is None else "texts",
             input_type=self.input_type,
             dimensions=self.output_dimension,
+            width_field="output_dimension",
             truncate=self.truncate or "end",
             priority=self.priority or 0,
         )

@@ -21,14 +21,20 @@ from tests.serving import Served
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 SETTINGS = hypothesis.settings(
-    max_examples=40,
     derandomize=True,
     deadline=None,
     database=None,
     suppress_health_check=list(hypothesis.HealthCheck),
 )
-POSTS = ("/v1/embeddings", "/v1/rerank")
-GETS = ("/models", "/v1/models", "/v1/models/{name}", "/health", "/livez", "/readyz", "/metrics")
+OWN = dict.fromkeys(("/v1/embeddings", "/v1/rerank"), 40)
+DIALECTS = dict.fromkeys(
+    ("/v1/tokenize", "/v1/embed", "/v2/embed", "/v2/rerank", "/embed", "/rerank", "/similarity", "/tokenize"), 15
+)
+ALIASES = dict.fromkeys(("/embeddings", "/"), 6)
+POSTS = OWN | DIALECTS | ALIASES
+"""Route -> requests of each kind that it gets."""
+GETS = ("/models", "/info", "/v1/models", "/v1/models/{name}", "/health", "/livez", "/readyz", "/metrics")
+GET_EXAMPLES = 10
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +47,7 @@ def exercise(document: Any, path: str, mode: GenerationMode, *, model: str | Non
     """Send what the document allows, or does not allow, and check each answer."""
     operation = document[path]["POST" if path in POSTS else "GET"]
 
-    @SETTINGS
+    @hypothesis.settings(SETTINGS, max_examples=POSTS.get(path, GET_EXAMPLES))
     @hypothesis.given(case=operation.as_strategy(generation_mode=mode))
     def check(case: Case) -> None:
         if model is not None and isinstance(case.body, dict):
@@ -62,7 +68,7 @@ def test_requests_with_a_model_that_exists(document: Any, path: str, mode: Gener
 
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
-@pytest.mark.parametrize("path", POSTS)
+@pytest.mark.parametrize("path", OWN)
 def test_requests_with_any_model(document: Any, path: str, mode: GenerationMode) -> None:
     exercise(document, path, mode)
 

@@ -2,16 +2,18 @@
 
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sentence_transformers import CrossEncoder, SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Normalize
 
 from tests.tiny import bert_japanese, corpus, deberta, luke
 
 Floats = NDArray[np.float32]
+Side = Literal["left", "right"]
 
 _SEGMENTS = {"model_input_names": ["input_ids", "token_type_ids", "attention_mask"]}
 _XLM_ROBERTA = {"tokenizer_type": "xlm-roberta"}
@@ -51,9 +53,23 @@ class ReferenceEmbedder:
         )
         self._model.max_seq_length = max_tokens
 
-    def encode(self, texts: list[str]) -> Floats:
-        """Unit vectors (N, D)."""
-        return np.asarray(self._model.encode(texts, normalize_embeddings=True, show_progress_bar=False))
+    def encode(self, texts: list[str], *, prompt: str | None = None, cut: Side = "right") -> Floats:
+        """Unit vectors (N, D); `cut` is the side on which too long a text loses tokens."""
+        self._model.tokenizer.truncation_side = cut
+        vectors = self._model.encode(texts, prompt=prompt, normalize_embeddings=True, show_progress_bar=False)
+        self._model.tokenizer.truncation_side = "right"
+        return np.asarray(vectors)
+
+    def pooled(self, texts: list[str]) -> Floats:
+        """Vectors (N, D) before anything is scaled."""
+        features = {
+            name: tensor for name, tensor in self._model.tokenize(texts).items() if isinstance(tensor, torch.Tensor)
+        }
+        with torch.inference_mode():
+            for module in self._model:
+                if not isinstance(module, Normalize):
+                    features = module(features)
+        return features["sentence_embedding"].numpy()
 
     def count(self, texts: list[str]) -> int:
         """Tokens that the model reads, special ones included."""
@@ -74,11 +90,19 @@ class ReferenceReranker:
         )
         self._model.max_seq_length = max_tokens
 
-    def predict(self, query: str, documents: list[str]) -> Floats:
-        """Scores in 0..1, (N,)."""
+    def predict(self, query: str, documents: list[str], *, raw: bool = False, cut: Side = "right") -> Floats:
+        """Scores in 0..1, or `raw` logits, (N,); `cut` is the side on which too long a pair loses tokens."""
         pairs = [(query, document) for document in documents]
-        scores = self._model.predict(pairs, activation_fn=torch.nn.Sigmoid(), show_progress_bar=False)
+        self._model.tokenizer.truncation_side = cut
+        activation = torch.nn.Identity() if raw else torch.nn.Sigmoid()
+        scores = self._model.predict(pairs, activation_fn=activation, show_progress_bar=False)
+        self._model.tokenizer.truncation_side = "right"
         return np.asarray(scores)
+
+    def first_tokens(self, text: str, count: int) -> str:
+        """The part of a text that its first `count` tokens make."""
+        offsets = self._model.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+        return text if len(offsets) <= count else text[: offsets[count - 1][1]]
 
     def count(self, query: str, documents: list[str]) -> int:
         """Tokens of all pairs, special ones included."""

@@ -5,10 +5,11 @@ from typing import Any
 import httpx
 import pytest
 
+from api.posts import POSTS, Post
 from tests.errors import refused
 from tests.integration.conftest import embed, ok
 
-EMBEDDINGS, RERANK = "/v1/embeddings", "/v1/rerank"
+EMBEDDINGS, RERANK, TOKENIZE = "/v1/embeddings", "/v1/rerank", "/v1/tokenize"
 
 WRONG_FIELDS: list[tuple[str, dict[str, Any], str]] = [
     (EMBEDDINGS, {}, "input"),
@@ -18,7 +19,7 @@ WRONG_FIELDS: list[tuple[str, dict[str, Any], str]] = [
     (EMBEDDINGS, {"input": ["a", ""]}, "input.1"),
     (EMBEDDINGS, {"input": ["a", 1]}, "input.1"),
     (EMBEDDINGS, {"input": ["a", None]}, "input.1"),
-    (EMBEDDINGS, {"input": {"text": "a"}}, "input"),
+    (EMBEDDINGS, {"input": {"text": 1}}, "input.0"),
     (EMBEDDINGS, {"input": 5}, "input"),
     (EMBEDDINGS, {"input": True}, "input"),
     (EMBEDDINGS, {"input": ["a"] * 2049}, "input"),
@@ -34,6 +35,22 @@ WRONG_FIELDS: list[tuple[str, dict[str, Any], str]] = [
     (EMBEDDINGS, {"input": "a", "dimensions": 10**30}, "dimensions"),
     (EMBEDDINGS, {"input": "a", "truncate": 1}, "truncate"),
     (EMBEDDINGS, {"input": "a", "user": 1}, "user"),
+    (EMBEDDINGS, {"input": [[1], "a"]}, "input.1"),
+    (EMBEDDINGS, {"input": [1, "a"]}, "input.0.1"),
+    (EMBEDDINGS, {"input": [[]]}, "input.0"),
+    (EMBEDDINGS, {"input": [[1]] * 2049}, "input"),
+    (EMBEDDINGS, {"input": [1], "token_encoding": "o200k_base"}, "token_encoding"),
+    (EMBEDDINGS, {"input": "a", "output_dtype": "int4"}, "output_dtype"),
+    (EMBEDDINGS, {"input": "a", "output_dtype": "base64"}, "output_dtype"),
+    (EMBEDDINGS, {"input": "a", "embedding_type": "int4"}, "embedding_type"),
+    (EMBEDDINGS, {"input": "a", "output_dimension": "8"}, "output_dimension"),
+    (EMBEDDINGS, {"input": "a", "truncation": "MIDDLE"}, "truncation"),
+    (EMBEDDINGS, {"input": "a", "normalized": 1}, "normalized"),
+    (EMBEDDINGS, {"input": "a", "task": ["q"]}, "task"),
+    (EMBEDDINGS, {"input": "a", "dimensions": 8, "output_dimension": 9}, "dimensions"),
+    (EMBEDDINGS, {"input": "a", "truncate": True, "truncation": False}, "truncate"),
+    (EMBEDDINGS, {"input": "a", "input_type": "query", "task": "retrieval.passage"}, "input_type"),
+    (EMBEDDINGS, {"input": "a", "output_dtype": "int8", "embedding_type": "float"}, "output_dtype"),
     (RERANK, {"documents": ["d"]}, "query"),
     (RERANK, {"query": "", "documents": ["d"]}, "query"),
     (RERANK, {"query": ["q"], "documents": ["d"]}, "query"),
@@ -48,6 +65,23 @@ WRONG_FIELDS: list[tuple[str, dict[str, Any], str]] = [
     (RERANK, {"query": "q", "documents": ["d"], "top_n": -1}, "top_n"),
     (RERANK, {"query": "q", "documents": ["d"], "return_documents": "perhaps"}, "return_documents"),
     (RERANK, {"query": "q", "documents": ["d"], "return_documents": 1}, "return_documents"),
+    (RERANK, {"query": {"title": "q"}, "documents": ["d"]}, "query"),
+    (RERANK, {"query": "q", "documents": ["d", {"title": "t"}]}, "documents.1"),
+    (RERANK, {"query": "q", "documents": [{"text": ""}]}, "documents.0"),
+    (RERANK, {"query": "q", "documents": [{"text": 1}]}, "documents.0"),
+    (RERANK, {"query": "q", "documents": ["d", {"text": "t"}], "rank_fields": ["title"]}, "documents.1"),
+    (RERANK, {"query": "q", "documents": [{"title": "t", "n": 1}], "rank_fields": ["title", "n"]}, "documents.0"),
+    (RERANK, {"query": "q", "documents": ["d"], "rank_fields": "title"}, "rank_fields"),
+    (RERANK, {"query": "q", "documents": ["d"], "max_tokens_per_doc": 0}, "max_tokens_per_doc"),
+    (RERANK, {"query": "q", "documents": ["d"], "raw_scores": "perhaps"}, "raw_scores"),
+    (RERANK, {"query": "q", "documents": ["d"], "top_k": "2"}, "top_k"),
+    (RERANK, {"query": "q", "documents": ["d"], "top_n": 1, "top_k": 2}, "top_n"),
+    (RERANK, {"query": "q", "documents": ["d"], "truncate": "START", "truncation": True}, "truncate"),
+    (TOKENIZE, {}, "input"),
+    (TOKENIZE, {"input": [[1, 2]]}, "input"),
+    (TOKENIZE, {"input": ["a", ""]}, "input.1"),
+    (TOKENIZE, {"input": ["a"] * 2049}, "input"),
+    (TOKENIZE, {"input": "a", "input_type": "sideways"}, "input_type"),
 ]
 
 BROKEN_JSON = {
@@ -82,6 +116,13 @@ def test_broken_json(api: httpx.Client, path: str, body: bytes) -> None:
 @pytest.mark.parametrize("body", NOT_AN_OBJECT)
 def test_json_that_is_no_object(api: httpx.Client, path: str, body: bytes) -> None:
     assert "object" in refused(api.post(path, content=body), 400, "invalid_value")
+
+
+@pytest.mark.parametrize("post", POSTS, ids=lambda post: post.path)
+def test_every_other_route_refuses_alike(api: httpx.Client, post: Post) -> None:
+    for body in (b"", b'{"inputs": NaN}', b"[]"):
+        refused(api.post(post.path, content=body), 400, "invalid_value")
+    assert set(api.delete(post.path).headers["allow"].split(", ")) <= {"POST", "GET", "HEAD"}
 
 
 @pytest.mark.parametrize(
@@ -127,7 +168,6 @@ def test_an_unknown_route(api: httpx.Client, path: str) -> None:
         ("POST", "/health", {"GET", "HEAD"}),
         ("POST", "/livez", {"GET", "HEAD"}),
         ("POST", "/docs.json", {"GET", "HEAD"}),
-        ("POST", "/", {"GET", "HEAD"}),
     ],
 )
 def test_a_wrong_method_says_which_are_right(api: httpx.Client, method: str, path: str, allowed: set[str]) -> None:

@@ -42,6 +42,8 @@ GIVEN: dict[str, tuple[str, object]] = {
     "max_batch_tokens": ("512", 512),
     "max_queued_tokens": ("9000", 9000),
     "request_timeout_s": ("2.5", 2.5),
+    "shutdown_grace_s": ("5", 5.0),
+    "serve_tasks": ("rerank", ("rerank",)),
     "tracing": ("true", True),
     "request_log": ("json", "json"),
 }
@@ -64,6 +66,8 @@ WRONG = {
     "max_batch_tokens": ["15"],
     "max_queued_tokens": ["0"],
     "request_timeout_s": ["0", "soon"],
+    "shutdown_grace_s": ["0", "30"],
+    "serve_tasks": ["embed", "rerank,chat", ","],
     "tracing": ["2"],
     "request_log": ["xml", "1"],
 }
@@ -184,3 +188,8 @@ def test_keys_are_not_shown(tmp_path: Path) -> None:
 
 def test_every_option_says_what_it_is() -> None:
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+def test_a_key_that_no_header_can_carry_stops_the_start() -> None:
+    with pytest.raises(SettingsError, match=r"^API_KEYS: .* ASCII"):
+        _ = load_settings({"API_KEYS": "schlüssel"}).keys

@@ -24,6 +24,7 @@ EVERY_CLASS = [
     (errors.InvalidRequestError, 400, "invalid_request_error", "invalid_value"),
     (errors.WrongModelKindError, 400, "invalid_request_error", "wrong_model_kind"),
     (errors.InputTooLongError, 400, "invalid_request_error", "input_too_long"),
+    (errors.AuthenticationError, 401, "invalid_request_error", "invalid_api_key"),
     (errors.RouteNotFoundError, 404, "invalid_request_error", "route_not_found"),
     (errors.ModelNotFoundError, 404, "invalid_request_error", "model_not_found"),
     (errors.MethodNotAllowedError, 405, "invalid_request_error", "method_not_allowed"),

@@ -1,0 +1,108 @@
+"""API keys and the pages of one origin, through the whole app."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from api.posts import BENTOML_POSTS, POSTS
+from tests.errors import refused
+from tests.integration.conftest import Checkpoint, ok, running
+
+KEY, OTHER_KEY = "sk-integration-one", "sk-integration-two"
+ORIGIN = "https://page.example"
+BEARER = {"Authorization": f"Bearer {KEY}"}
+PREFLIGHT = {
+    "Origin": ORIGIN,
+    "Access-Control-Request-Method": "POST",
+    "Access-Control-Request-Headers": "authorization,content-type",
+}
+MODEL_PATHS = [post.path for post in (*BENTOML_POSTS, *POSTS)]
+
+
+@pytest.fixture(scope="module")
+def guarded(
+    checkpoint: Checkpoint, checkpoints: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[httpx.Client]:
+    """An app with keys from both settings, closed metrics and one origin."""
+    checkpoint("BAAI/bge-m3")
+    keys = tmp_path_factory.mktemp("secrets") / "keys"
+    keys.write_text(f"# the second\n{OTHER_KEY}\n", encoding="utf-8")
+    settings = {"API_KEYS": KEY, "API_KEYS_FILE": str(keys), "CORS_ORIGINS": ORIGIN, "METRICS_OPEN": "false"}
+    with running(checkpoints, **settings) as app:
+        yield app.client
+
+
+@pytest.mark.parametrize("headers", [BEARER, {"authorization": f"bearer {OTHER_KEY}"}, {"x-api-key": OTHER_KEY}])
+def test_a_key_opens_every_route(guarded: httpx.Client, headers: dict[str, str]) -> None:
+    answer = ok(guarded.post("/v1/embeddings", json={"input": "a"}, headers=headers))
+    assert len(answer["data"][0]["embedding"]) > 1
+    for path in ("/", "/models", "/v1/models", "/v1/models/bge-m3", "/info", "/docs.json", "/metrics"):
+        assert guarded.get(path, headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("path", MODEL_PATHS)
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer sk-nobody"}])
+def test_without_one_nothing_is_answered(guarded: httpx.Client, path: str, headers: dict[str, str]) -> None:
+    answer = guarded.post(path, content=b"{", headers=headers)
+    refused(answer, 401, "invalid_api_key")
+    assert answer.headers["www-authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/models", "/v1/models", "/v1/models/bge-m3", "/info", "/docs.json", "/metrics", "/no"]
+)
+def test_nor_asked_about(guarded: httpx.Client, path: str) -> None:
+    refused(guarded.get(path), 401, "invalid_api_key")
+
+
+def test_probes_are_open(guarded: httpx.Client) -> None:
+    for path in ("/health", "/healthz", "/livez", "/readyz"):
+        assert guarded.get(path).status_code == 200
+
+
+def test_the_document_says_how_to_show_a_key(guarded: httpx.Client) -> None:
+    document = ok(guarded.get("/docs.json", headers=BEARER))
+    assert document["security"] == [{"bearer": []}, {"header": []}]
+    assert set(document["components"]["securitySchemes"]) == {"bearer", "header"}
+
+
+def test_refusals_are_counted(guarded: httpx.Client) -> None:
+    guarded.post("/v1/rerank", json={})
+    metrics = guarded.get("/metrics", headers=BEARER).text
+    assert any('endpoint="/v1/rerank"' in line and 'http_response_code="401"' in line for line in metrics.splitlines())
+
+
+def test_no_key_is_written_down(guarded: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    written = [guarded.get(path, headers=BEARER).text for path in ("/models", "/docs.json", "/metrics", "/info")]
+    written.append(guarded.post("/v1/embeddings", json={}, headers=BEARER).text)
+    for secret in (KEY, OTHER_KEY):
+        assert not any(secret in text for text in (*written, caplog.text))
+
+
+@pytest.mark.parametrize("path", ["/v1/embeddings", "/v2/rerank", "/embed"])
+def test_a_preflight_needs_no_key(guarded: httpx.Client, path: str) -> None:
+    answer = guarded.options(path, headers=PREFLIGHT)
+    assert answer.status_code == 200
+    assert answer.headers["access-control-allow-origin"] == ORIGIN
+    assert "POST" in answer.headers["access-control-allow-methods"]
+    allowed = answer.headers["access-control-allow-headers"].lower()
+    assert {"authorization", "content-type"} <= {name.strip() for name in allowed.split(",")}
+
+
+def test_a_page_may_read_answers_and_refusals(guarded: httpx.Client) -> None:
+    for headers, status in ((BEARER, 200), ({}, 401)):
+        answer = guarded.post("/v1/embeddings", json={"input": "a"}, headers={"Origin": ORIGIN, **headers})
+        assert answer.status_code == status
+        assert answer.headers["access-control-allow-origin"] == ORIGIN
+        assert "Retry-After" in answer.headers["access-control-expose-headers"]
+
+
+def test_another_page_may_not(guarded: httpx.Client) -> None:
+    other = {"Origin": "https://elsewhere.example"}
+    assert guarded.options("/v1/embeddings", headers=PREFLIGHT | other).status_code == 400
+    answer = guarded.post("/v1/embeddings", json={"input": "a"}, headers=other | BEARER)
+    assert "access-control-allow-origin" not in answer.headers

@@ -1,0 +1,264 @@
+"""/v1/embeddings, /v1/rerank and /v1/tokenize in the words of OpenAI, Jina, Voyage and Cohere's older SDK."""
+
+import base64
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from numpy.typing import NDArray
+from sentence_transformers.util.quantization import quantize_embeddings
+from transformers import AutoTokenizer
+
+from tests.errors import refused
+from tests.integration import reference
+from tests.integration.conftest import DEFAULT_EMBEDDER, DEFAULT_RERANKER, Checkpoint, embed, ok, rerank
+from tests.integration.reference import LONG, TEXTS, ReferenceEmbedder, ReferenceReranker
+from tests.tiny import corpus
+
+E5 = "intfloat/multilingual-e5-base"  # 512 tokens, a prompt for each side
+MATRYOSHKA = "mixedbread-ai/mxbai-embed-large-v1"
+ATOL = 1e-5
+QUERY = corpus.ENGLISH[0]
+DTYPES = {"float": "<f4", "int8": "<i1", "uint8": "<u1", "binary": "<i1", "ubinary": "<u1"}
+COHERE_SDK = {"X-Fern-SDK-Name": "cohere"}
+HELLO = ([9906, 11, 1917, 0], "Hello, world!")
+TOKYO = ([9080, 22656, 16144, 61075, 72368, 15682, 14276, 109, 47653, 38641, 1811], "日本の首都は東京です。")
+"""cl100k_base ids and text, by tiktoken 0.14.0."""
+
+
+@pytest.fixture
+def default(checkpoint: Checkpoint) -> ReferenceEmbedder:
+    """The model of a request that names none."""
+    return reference.embedder(DEFAULT_EMBEDDER, checkpoint(DEFAULT_EMBEDDER), 8192)
+
+
+@pytest.fixture
+def e5(checkpoint: Checkpoint) -> ReferenceEmbedder:
+    """A model with prompts and a short limit."""
+    return reference.embedder(E5, checkpoint(E5), 512)
+
+
+@pytest.fixture
+def reranker(checkpoint: Checkpoint) -> ReferenceReranker:
+    """The reranker of a request that names none."""
+    return reference.reranker(DEFAULT_RERANKER, checkpoint(DEFAULT_RERANKER), 8192)
+
+
+def vectors(body: dict[str, Any], dtype: str = "<f4") -> NDArray[Any]:
+    """(N, D) of an answer with lists of numbers, or with base64."""
+    rows = [entry["embedding"] for entry in body["data"]]
+    if isinstance(rows[0], str):
+        return np.stack([np.frombuffer(base64.b64decode(row), dtype=dtype) for row in rows])
+    return np.asarray(rows).astype(dtype)
+
+
+def quantised(floats: NDArray[np.float32], name: Any) -> NDArray[Any]:
+    """By sentence-transformers, each vector in its own range."""
+    if name == "float":
+        return floats
+    limits = [np.full(len(vector), np.abs(vector).max()) for vector in floats]
+    return np.stack(
+        [
+            quantize_embeddings(vector[None], precision=name, ranges=np.stack([-limit, limit]))[0]
+            for vector, limit in zip(floats, limits, strict=True)
+        ]
+    )
+
+
+def scores(body: dict[str, Any]) -> list[float]:
+    """In the order of the documents."""
+    return [result["relevance_score"] for result in sorted(body["results"], key=lambda result: result["index"])]
+
+
+def test_embeddings_has_an_alias(api: httpx.Client, default: ReferenceEmbedder) -> None:
+    body = ok(api.post("/embeddings", json={"input": TEXTS}))
+    assert_allclose(vectors(body), default.encode(TEXTS), atol=ATOL)
+    assert body == embed(api, TEXTS)
+
+
+def test_objects_count_by_their_text(api: httpx.Client, default: ReferenceEmbedder) -> None:
+    body = ok(api.post("/v1/embeddings", json={"input": [{"text": TEXTS[0]}, TEXTS[1], {"text": TEXTS[2], "id": 1}]}))
+    assert_allclose(vectors(body), default.encode(TEXTS[:3]), atol=ATOL)
+    assert_allclose(
+        vectors(ok(api.post("/v1/embeddings", json={"input": {"text": TEXTS[0]}}))),
+        default.encode(TEXTS[:1]),
+        atol=ATOL,
+    )
+
+
+@pytest.mark.parametrize("encoding", [{}, {"token_encoding": None}, {"token_encoding": "cl100k_base"}])
+def test_token_ids_are_openais(api: httpx.Client, default: ReferenceEmbedder, encoding: dict[str, Any]) -> None:
+    (hello_ids, hello), (tokyo_ids, tokyo) = HELLO, TOKYO
+    body = ok(api.post("/v1/embeddings", json={"input": [hello_ids, tokyo_ids], **encoding}))
+    assert_allclose(vectors(body), default.encode([hello, tokyo]), atol=ATOL)
+    assert body["usage"]["prompt_tokens"] == default.count([hello, tokyo])
+    one = ok(api.post("/v1/embeddings", json={"input": tokyo_ids, **encoding}))
+    assert_allclose(vectors(one), default.encode([tokyo]), atol=ATOL)
+
+
+def test_many_token_ids_are_decoded_alike(api: httpx.Client, default: ReferenceEmbedder) -> None:
+    """As langchain sends them: long pieces, decoded beside the event loop."""
+    ids, text = TOKYO
+    body = ok(api.post("/v1/embeddings", json={"input": [ids * 100, ids, ids * 100]}))
+    assert_allclose(vectors(body), default.encode([text * 100, text, text * 100]), atol=ATOL)
+
+
+def test_token_ids_of_the_models_own(api: httpx.Client, checkpoint: Checkpoint, default: ReferenceEmbedder) -> None:
+    ids = AutoTokenizer.from_pretrained(checkpoint(DEFAULT_EMBEDDER))(TEXTS[:4], add_special_tokens=False)["input_ids"]
+    body = ok(api.post("/v1/embeddings", json={"input": [*ids, ids[0]], "token_encoding": "model"}))
+    assert_allclose(vectors(body), default.encode([*TEXTS[:4], TEXTS[0]]), atol=ATOL)
+    assert body["usage"]["prompt_tokens"] == default.count([*TEXTS[:4], TEXTS[0]])
+
+
+@pytest.mark.parametrize("encoding", ["cl100k_base", "model"])
+def test_an_unknown_token_id_is_refused_by_its_array(api: httpx.Client, encoding: str) -> None:
+    body = {"input": [[5], [5], [6, 2 * 10**6]], "token_encoding": encoding}
+    refused(api.post("/v1/embeddings", json=body), 400, "invalid_value", "input.2")
+
+
+@pytest.mark.parametrize("coded", [False, True])
+@pytest.mark.parametrize("field", ["output_dtype", "embedding_type"])
+@pytest.mark.parametrize("name", DTYPES)
+def test_output_types(api: httpx.Client, default: ReferenceEmbedder, name: str, field: str, coded: bool) -> None:
+    floats = vectors(embed(api, TEXTS))
+    assert_allclose(floats, default.encode(TEXTS), atol=ATOL)
+    found = embed(api, TEXTS, **{field: name}, encoding_format="base64" if coded else None)
+    assert isinstance(found["data"][0]["embedding"], str if coded else list)
+    assert_array_equal(vectors(found, DTYPES[name]), quantised(floats, name))
+
+
+def test_jinas_base64(api: httpx.Client) -> None:
+    coded = embed(api, TEXTS, embedding_type="base64")
+    assert coded == embed(api, TEXTS, encoding_format="base64")
+    assert_array_equal(vectors(coded), vectors(embed(api, TEXTS)))
+
+
+def test_vectors_as_the_model_makes_them(api: httpx.Client, default: ReferenceEmbedder) -> None:
+    assert_allclose(vectors(embed(api, TEXTS, normalized=False)), default.pooled(TEXTS), atol=1e-4)
+    assert_allclose(vectors(embed(api, TEXTS, normalized=True)), default.encode(TEXTS), atol=ATOL)
+
+
+@pytest.mark.parametrize("field", ["dimensions", "output_dimension"])
+def test_cut_vectors_of_a_model_that_was_not_trained_for_it(
+    api: httpx.Client, default: ReferenceEmbedder, field: str
+) -> None:
+    cut = default.encode(TEXTS)[:, :10]
+    body = embed(api, TEXTS, **{field: 10})
+    assert_allclose(vectors(body), cut / np.linalg.norm(cut, axis=1, keepdims=True), atol=ATOL)
+    width = default.encode(TEXTS).shape[1]
+    assert body["warnings"] == [
+        f"bge-m3 was not trained to be cut short (Matryoshka): expect worse results with 10 of its {width} dimensions."
+    ]
+    assert "warnings" not in embed(api, TEXTS, **{field: width})
+
+
+def test_cut_vectors_of_a_model_that_was_trained_for_others(api: httpx.Client, checkpoint: Checkpoint) -> None:
+    checkpoint(MATRYOSHKA)
+    (warning,) = embed(api, ["a"], model=MATRYOSHKA, dimensions=8)["warnings"]
+    assert warning.startswith("dimensions 8 is not one that mxbai-embed-large was trained for: 512, ")
+
+
+@pytest.mark.parametrize(
+    ("task", "prompt"),
+    [("retrieval.query", "query: "), ("retrieval.passage", "passage: "), ("text-matching", None), (None, None)],
+)
+def test_jinas_task_is_an_input_type(
+    api: httpx.Client, e5: ReferenceEmbedder, task: str | None, prompt: str | None
+) -> None:
+    assert_allclose(vectors(embed(api, TEXTS, model=E5, task=task)), e5.encode(TEXTS, prompt=prompt), atol=ATOL)
+
+
+@pytest.mark.parametrize("field", ["truncate", "truncation"])
+@pytest.mark.parametrize(("value", "side"), [(True, "right"), ("END", "right"), ("start", "left"), (None, "right")])
+def test_which_end_is_cut(api: httpx.Client, e5: ReferenceEmbedder, field: str, value: object, side: Any) -> None:
+    body = embed(api, ["short", LONG], model=E5, **{field: value})
+    assert_allclose(vectors(body), e5.encode(["short", LONG], cut=side), atol=ATOL)
+    assert body["warnings"][0].startswith("input.1 was cut from ")
+
+
+@pytest.mark.parametrize("field", ["truncate", "truncation"])
+@pytest.mark.parametrize("value", [False, "NONE", "false"])
+def test_nothing_is_cut(api: httpx.Client, e5: ReferenceEmbedder, field: str, value: object) -> None:
+    body = {"model": E5, "input": ["short", LONG], field: value}
+    refused(api.post("/v1/embeddings", json=body), 400, "input_too_long", "input.1")
+
+
+def test_a_ranking_of_objects(api: httpx.Client, reranker: ReferenceReranker) -> None:
+    documents: list[Any] = [{"text": text, "id": index} for index, text in enumerate(TEXTS[:-1])] + TEXTS[-1:]
+    for path in ("/v1/rerank", "/rerank"):
+        request = {"query": {"text": QUERY}, "documents": documents, "return_documents": True}
+        body = ok(api.post(path, json=request))
+        assert_allclose(scores(body), reranker.predict(QUERY, TEXTS), atol=ATOL)
+        assert all(result["document"] == documents[result["index"]] for result in body["results"])
+
+
+def test_rank_fields_are_read_in_their_order(api: httpx.Client, reranker: ReferenceReranker) -> None:
+    documents: list[Any] = [{"title": TEXTS[0], "body": TEXTS[1]}, {"body": TEXTS[2], "n": 3}, TEXTS[3]]
+    body = ok(api.post("/v1/rerank", json={"query": QUERY, "documents": documents, "rank_fields": ["body", "title"]}))
+    read = [f"{TEXTS[1]}\n{TEXTS[0]}", TEXTS[2], TEXTS[3]]
+    assert_allclose(scores(body), reranker.predict(QUERY, read), atol=ATOL)
+
+
+def test_raw_scores(api: httpx.Client, checkpoint: Checkpoint, reranker: ReferenceReranker) -> None:
+    body = rerank(api, QUERY, TEXTS, raw_scores=True)
+    assert_allclose(scores(body), reranker.predict(QUERY, TEXTS, raw=True), atol=1e-4)
+    model = reference.embedder(E5, checkpoint(E5), 512)
+    cosines = model.encode(TEXTS, prompt="passage: ") @ model.encode([QUERY], prompt="query: ")[0]
+    assert_allclose(scores(rerank(api, QUERY, TEXTS, model=E5, raw_scores=True)), cosines, atol=ATOL)
+
+
+def test_max_tokens_per_doc(api: httpx.Client, checkpoint: Checkpoint, reranker: ReferenceReranker) -> None:
+    body = rerank(api, QUERY, TEXTS, max_tokens_per_doc=4)
+    shortened = [reranker.first_tokens(text, 4) for text in TEXTS]
+    assert_allclose(scores(body), reranker.predict(QUERY, shortened), atol=ATOL)
+    assert body["meta"]["warnings"][0].endswith(" tokens to the request's max_tokens_per_doc of 4.")
+    assert "warnings" not in rerank(api, QUERY, TEXTS)["meta"]
+    model = reference.embedder(E5, checkpoint(E5), 512)
+    cosines = model.encode(shortened, prompt="passage: ") @ model.encode([QUERY], prompt="query: ")[0]
+    found = scores(rerank(api, QUERY, TEXTS, model=E5, max_tokens_per_doc=4))
+    assert_allclose(found, (1 + cosines) / 2, atol=ATOL)
+
+
+def test_a_shortened_document_is_not_too_long(api: httpx.Client) -> None:
+    """Only what the model cannot take is refused."""
+    body = rerank(api, QUERY, [LONG], max_tokens_per_doc=100, truncate=False)
+    assert body["meta"]["warnings"][0].startswith("documents.0 was cut from ")
+
+
+@pytest.mark.parametrize("fields", [{"top_k": 2}, {"top_k": 2, "top_n": 2}, {"top_k": None}, {"truncation": True}])
+def test_voyage_finds_the_results_under_data(api: httpx.Client, fields: dict[str, Any]) -> None:
+    body = rerank(api, QUERY, TEXTS, **fields)
+    assert body["object"] == "list"
+    assert body["data"] == body["results"]
+    assert body["results"] == rerank(api, QUERY, TEXTS, top_n=fields.get("top_k"))["results"]
+
+
+def test_documents_come_as_coheres_sdk_reads_them(api: httpx.Client) -> None:
+    documents: list[Any] = ["a", {"text": "b", "id": 1}]
+    request = {"query": "q", "documents": documents, "return_documents": True}
+    for headers, expected in ((COHERE_SDK, [{"text": "a"}, documents[1]]), ({}, documents)):
+        for result in ok(api.post("/v1/rerank", json=request, headers=headers))["results"]:
+            assert result["document"] == expected[result["index"]]
+    silent = ok(api.post("/v1/rerank", json=request | {"return_documents": False}, headers=COHERE_SDK))
+    assert all(set(result) == {"index", "relevance_score"} for result in silent["results"])
+
+
+def test_token_counts(api: httpx.Client, e5: ReferenceEmbedder) -> None:
+    texts = [*TEXTS, LONG]
+    body = ok(api.post("/v1/tokenize", json={"model": E5, "input": texts}))
+    counts = [e5.count([text]) for text in TEXTS]
+    assert [entry["tokens"] for entry in body["data"][:-1]] == counts
+    assert [entry["index"] for entry in body["data"]] == list(range(len(texts)))
+    assert [entry["fits"] for entry in body["data"]] == [*[True] * len(TEXTS), False]
+    assert {entry["object"] for entry in body["data"]} == {"token_count"}
+    assert (body["object"], body["model"], body["max_tokens"], body["special_tokens"]) == ("list", E5, 512, 2)
+    total = sum(entry["tokens"] for entry in body["data"])
+    assert body["usage"] == {"prompt_tokens": total, "total_tokens": total}
+    (one,) = ok(api.post("/v1/tokenize", json={"model": E5, "input": QUERY, "input_type": "query"}))["data"]
+    assert one["tokens"] == e5.count([f"query: {QUERY}"])
+
+
+def test_a_reranker_counts_too(api: httpx.Client, reranker: ReferenceReranker) -> None:
+    assert ok(api.post("/v1/tokenize", json={"model": DEFAULT_RERANKER, "input": "a"}))["max_tokens"] == 8192
