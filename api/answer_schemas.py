@@ -103,7 +103,10 @@ RANKING = _object(
         "meta": _object(
             "About this answer.",
             {
-                "api_version": _fixed("v1"),
+                "api_version": {
+                    "anyOf": [{"type": "string", "enum": ["v1"]}, {"type": "object"}],
+                    "description": "v1; for Cohere's SDK the object that it reads.",
+                },
                 "processing_time_ms": _number("From the parsed request to the scores."),
                 "total_documents": _integer("Documents in the request."),
                 "returned_documents": _integer("Results in the answer."),
@@ -182,6 +185,15 @@ COHERE_EMBEDDINGS = _object(
     },
 )
 
+COHERE_TOKENS = _object(
+    "The tokens of a text, without special ones.",
+    {
+        "tokens": _list({"type": "integer"}, "Their ids in the model's vocabulary."),
+        "token_strings": _list({"type": "string"}, "The parts of the text that they stand for."),
+        "meta": _object("About this answer.", {"api_version": _object("Of Cohere's API.", {"version": _string("1.")})}),
+    },
+)
+
 VECTORS = _list(_NUMBERS, "A vector for each input.")
 SIMILARITIES = _list({"type": "number"}, "A cosine for each sentence.")
 TEI_RANKING = _list(
@@ -216,6 +228,7 @@ ANSWERS: dict[str, Schema] = {
     "TokenCounts": TOKEN_COUNTS,
     "CohereRanking": COHERE_RANKING,
     "CohereEmbeddings": COHERE_EMBEDDINGS,
+    "CohereTokens": COHERE_TOKENS,
     "Vectors": VECTORS,
     "Similarities": SIMILARITIES,
     "TeiRanking": TEI_RANKING,

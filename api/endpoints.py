@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from starlette.responses import Response
 
 from api.asks import EmbeddingAsk, RerankAsk
+from api.callers import is_cohere_sdk, is_litellm
 from api.observation import observe, observe_model
 from api.responses import (
     embedding_bytes,
@@ -33,8 +34,6 @@ from settings import Settings, Task
 
 _MANY_IDS = 2_000
 """Token ids in a request from which they are decoded off the event loop."""
-
-_COHERE_SDK = ("x-fern-sdk-name", "cohere")
 
 
 @dataclass(frozen=True)
@@ -97,8 +96,7 @@ class Endpoints:
         answer = await self.rank(request.ask())
         documents: list[object] | None = None
         if request.return_documents:
-            name, value = _COHERE_SDK
-            as_objects = headers.get(name, "").lower() == value  # its client reads nothing else
+            as_objects = is_cohere_sdk(headers) or is_litellm(headers)
             documents = [{"text": each} if as_objects and isinstance(each, str) else each for each in request.documents]
         body = rerank_bytes(
             answer.result,
@@ -107,7 +105,8 @@ class Endpoints:
             documents=documents,
             processing_time_ms=(time.perf_counter() - started) * 1000,
             warnings=answer.warnings,
-            as_data=request.from_voyage,
+            as_data=request.from_voyage or is_litellm(headers),
+            api_version={"version": "1"} if is_cohere_sdk(headers) else "v1",
         )
         return Response(body, media_type="application/json")
 

@@ -65,6 +65,10 @@ def _has_texts(content: dict[str, Any]) -> bool:
     return "texts" in content and "documents" not in content
 
 
+def _has_text(content: dict[str, Any]) -> bool:
+    return "text" in content and "input" not in content
+
+
 def _compares(content: dict[str, Any]) -> bool:
     inputs = content.get("inputs")
     return isinstance(inputs, dict) and "source_sentence" in inputs
@@ -76,6 +80,9 @@ QUESTION = "Which planet is red?"
 EMBEDDINGS = Form(EmbeddingRequest, _embeddings, "Embeddings", {"input": TEXTS})
 RERANK = Form(RerankRequest, _rerank, "Ranking", {"query": QUESTION, "documents": TEXTS, "top_n": 1})
 TOKENIZE = Form(TokenizeRequest, _tokenize, "TokenCounts", {"input": TEXTS})
+COHERE_TOKENIZE = Form(
+    cohere.CohereTokenizeRequest, cohere.tokenize, "CohereTokens", {"text": TEXTS[0]}, fits=_has_text
+)
 COHERE_RERANK = Form(
     cohere.CohereRerankRequest, cohere.rerank_v2, "CohereRanking", {"query": QUESTION, "documents": TEXTS}
 )
@@ -106,7 +113,11 @@ POSTS = (
         (TEI_RERANK, RERANK),
         "rerank",
     ),
-    Post("/v1/tokenize", "How many tokens texts have.", (TOKENIZE,)),
+    Post(
+        "/v1/tokenize",
+        "How many tokens texts have. With `text`: Cohere's answer.",
+        (COHERE_TOKENIZE, TOKENIZE),
+    ),
     Post("/v2/rerank", "Documents by relevance to a query (Cohere v2).", (COHERE_RERANK,), "rerank"),
     Post("/v1/embed", "Texts to unit vectors (Cohere v1).", (COHERE_EMBED_V1,), "embeddings"),
     Post("/v2/embed", "Texts to unit vectors (Cohere v2).", (COHERE_EMBED_V2,), "embeddings"),

@@ -73,17 +73,18 @@ def rerank_bytes(
     processing_time_ms: float,
     warnings: Sequence[str] = (),
     as_data: bool = False,
+    api_version: object = "v1",
 ) -> bytes:
     """The body of an answer to /v1/rerank: `document` only where `documents` are given.
 
-    `as_data`: the results under Voyage's name, too.
+    `as_data`: the results under Voyage's name, too. `api_version`: "v1", or Cohere's object for its SDK.
     """
     results: list[dict[str, Any]] = [{"index": index, "relevance_score": score} for index, score in order]
     if documents is not None:
         for entry in results:
             entry["document"] = documents[entry["index"]]
     meta: dict[str, Any] = {
-        "api_version": "v1",
+        "api_version": api_version,
         "processing_time_ms": round(processing_time_ms, 3),
         "total_documents": len(result.scores),
         "returned_documents": len(results),

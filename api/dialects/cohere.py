@@ -1,4 +1,4 @@
-"""Cohere's words: /v1/embed, /v2/embed and /v2/rerank, as its SDKs and langchain-cohere speak them."""
+"""Cohere's words: /v1/embed, /v1/tokenize, /v2/embed and /v2/rerank, as its SDKs and langchain-cohere speak them."""
 
 from __future__ import annotations
 
@@ -105,6 +105,26 @@ class CohereRerankRequest(Body):
             top_n=self.top_n,
             priority=self.priority or 0,
         )
+
+
+class CohereTokenizeRequest(Body):
+    """POST /v1/tokenize with `text`."""
+
+    model: ModelName | None = Field(None, description="Any model that is not forwarded; default: the embedding model.")
+    text: Text = Field(description="The text.")
+
+
+async def tokenize(endpoints: Endpoints, request: CohereTokenizeRequest, _: Mapping[str, str]) -> Response:
+    """POST /v1/tokenize with `text`: its tokens without special ones."""
+    found = await endpoints.count(request.model, [request.text], field="text", spell=True, special=False)
+    (tokens,) = found.tokens
+    return json_response(
+        {
+            "tokens": [token.id for token in tokens],
+            "token_strings": [token.text for token in tokens],
+            "meta": {"api_version": {"version": "1"}},
+        }
+    )
 
 
 async def embed_v1(endpoints: Endpoints, request: CohereEmbedRequest, _: Mapping[str, str]) -> Response:

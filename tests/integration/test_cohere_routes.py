@@ -9,6 +9,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 from sentence_transformers.util.quantization import quantize_embeddings
+from transformers import AutoTokenizer
 
 from tests.errors import refused
 from tests.integration import reference
@@ -250,3 +251,12 @@ def test_more_dimensions_than_there_are(api: httpx.Client) -> None:
 @pytest.mark.parametrize("path", EMBED)
 def test_a_reranker_makes_no_vectors(api: httpx.Client, path: str) -> None:
     refused(api.post(path, json={"texts": ["a"], "model": DEFAULT_RERANKER}), 400, "wrong_model_kind", "model")
+
+
+def test_tokenize_with_text_answers_as_cohere(api: httpx.Client, checkpoint: Checkpoint) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint(DEFAULT_EMBEDDER))
+    body = ok(api.post("/v1/tokenize", json={"text": TEXTS[1]}))
+    assert body["tokens"] == tokenizer(TEXTS[1], add_special_tokens=False)["input_ids"]
+    assert "".join(body["token_strings"]).replace(" ", "") == TEXTS[1].replace(" ", "")
+    assert body["meta"] == {"api_version": {"version": "1"}}
+    assert ok(api.post("/v1/tokenize", json={"text": TEXTS[1], "input": TEXTS[1]}))["object"] == "list"

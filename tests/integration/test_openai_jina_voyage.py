@@ -23,6 +23,7 @@ ATOL = 1e-5
 QUERY = corpus.ENGLISH[0]
 DTYPES = {"float": "<f4", "int8": "<i1", "uint8": "<u1", "binary": "<i1", "ubinary": "<u1"}
 COHERE_SDK = {"X-Fern-SDK-Name": "cohere"}
+LITELLM = {"User-Agent": "litellm/1.109.1"}
 HELLO = ([9906, 11, 1917, 0], "Hello, world!")
 TOKYO = ([9080, 22656, 16144, 61075, 72368, 15682, 14276, 109, 47653, 38641, 1811], "日本の首都は東京です。")
 """cl100k_base ids and text, by tiktoken 0.14.0."""
@@ -238,9 +239,13 @@ def test_voyage_finds_the_results_under_data(api: httpx.Client, fields: dict[str
 def test_documents_come_as_coheres_sdk_reads_them(api: httpx.Client) -> None:
     documents: list[Any] = ["a", {"text": "b", "id": 1}]
     request = {"query": "q", "documents": documents, "return_documents": True}
-    for headers, expected in ((COHERE_SDK, [{"text": "a"}, documents[1]]), ({}, documents)):
-        for result in ok(api.post("/v1/rerank", json=request, headers=headers))["results"]:
+    objects = [{"text": "a"}, documents[1]]
+    for headers, expected in ((COHERE_SDK, objects), (LITELLM, objects), ({}, documents)):
+        body = ok(api.post("/v1/rerank", json=request, headers=headers))
+        for result in body["results"]:
             assert result["document"] == expected[result["index"]]
+        assert body["meta"]["api_version"] == ({"version": "1"} if headers is COHERE_SDK else "v1")
+        assert ("data" in body) == (headers is LITELLM)
     silent = ok(api.post("/v1/rerank", json=request | {"return_documents": False}, headers=COHERE_SDK))
     assert all(set(result) == {"index", "relevance_score"} for result in silent["results"])
 

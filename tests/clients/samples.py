@@ -1,0 +1,26 @@
+"""What the clients send; nothing here needs more than Python."""
+
+MODEL = "all-minilm-l6-v2"
+FULL_NAME = "sentence-transformers/all-MiniLM-L6-v2"
+DIMENSIONS = 384
+API_KEY = "key-of-the-tests"
+"""What the guarded server wants to be shown."""
+
+JAPANESE = "自然言語処理は面白い。"
+TEXTS = [
+    "Natural language processing is fascinating.",
+    JAPANESE,
+    "def sort(items):\n    return sorted(items)",
+    "I ❤️ NY 🗽 naïve café",
+]
+
+QUERY = "What is machine learning?"
+DOCUMENTS = [
+    "Machine learning is a branch of artificial intelligence.",
+    "Today is a beautiful sunny day.",
+    "Deep learning is a method of machine learning.",
+    "機械学習は人工知能の一分野です。",
+]
+
+TOO_LONG = "one two three four five six seven eight nine ten " * 40
+"""More than the 256 tokens that the model takes."""

@@ -1,0 +1,52 @@
+"""What the clients are tested against: the service with all-MiniLM-L6-v2, run by the main environment's Python.
+
+`python -m tests.clients.server` prints the URLs as one line of JSON and serves until its stdin is closed.
+"""
+
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tests.clients.samples import API_KEY, MODEL
+from tests.serving import ROOT, child_environment, copy_home, serve
+
+SETTINGS = {
+    "EMBEDDING_MODEL_NAME": MODEL,
+    "RERANKER_MODEL_NAME": MODEL,
+    "PRELOAD_MODELS": MODEL,
+    "DEVICE": "cpu",
+    "DTYPE": "float32",
+    "BACKEND": "torch",  # the reference's own engine: numbers are compared to 1e-5, and nothing needs converting
+}
+SERVERS = {"open": {}, "guarded": {"API_KEYS": API_KEY, "MAX_QUEUED_TOKENS": "20"}}
+"""Name -> settings of its own. `guarded` wants a key, and lets nobody queue while it is at work."""
+
+
+@contextlib.contextmanager
+def serve_all() -> Iterator[dict[str, str]]:
+    """All servers until the block ends: name -> URL."""
+    with tempfile.TemporaryDirectory(prefix="rerank-embedding-clients-") as folder, contextlib.ExitStack() as stack:
+        imported = Path(folder, "imported")
+        imported.mkdir()
+        command = [sys.executable, "-m", "scripts.import_models", "--model", MODEL]
+        subprocess.run(command, cwd=ROOT, env=child_environment(imported, SETTINGS), check=True, stdout=sys.stderr)
+
+        def start(name: str) -> str:
+            home = copy_home(imported, Path(folder, name))
+            return stack.enter_context(serve(home, **SETTINGS, **SERVERS[name])).url
+
+        with ThreadPoolExecutor() as pool:
+            urls = dict(zip(SERVERS, pool.map(start, SERVERS), strict=True))
+        yield urls
+
+
+if __name__ == "__main__":
+    with serve_all() as urls:
+        sys.stdout.write(json.dumps(urls) + "\n")
+        sys.stdout.flush()
+        sys.stdin.read()

@@ -1,0 +1,134 @@
+"""openai: embeddings in every form, models, errors and repetitions."""
+
+import asyncio
+import base64
+
+import numpy as np
+import openai
+import pytest
+import tiktoken
+
+from tests.clients.reference import Reference, assert_same_vectors
+from tests.clients.samples import API_KEY, DIMENSIONS, FULL_NAME, JAPANESE, MODEL, TEXTS, TOO_LONG
+
+
+@pytest.fixture
+def client(url: str) -> openai.OpenAI:
+    """A client with nothing but another base URL."""
+    return openai.OpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=1)
+
+
+@pytest.mark.parametrize("text", [TEXTS[0], JAPANESE])
+def test_one_text(client: openai.OpenAI, reference: Reference, text: str) -> None:
+    answer = client.embeddings.create(model=MODEL, input=text)
+    assert answer.model == MODEL
+    assert answer.usage.prompt_tokens == answer.usage.total_tokens == reference.tokens([text])
+    assert_same_vectors([entry.embedding for entry in answer.data], reference.vectors([text]))
+
+
+@pytest.mark.parametrize("chosen", [{}, {"encoding_format": "float"}], ids=["base64 by default", "float"])
+def test_many_texts(client: openai.OpenAI, reference: Reference, chosen: dict[str, str]) -> None:
+    answer = client.embeddings.create(model=FULL_NAME, input=TEXTS, **chosen)
+    assert [entry.index for entry in answer.data] == list(range(len(TEXTS)))
+    assert answer.usage.prompt_tokens == reference.tokens(TEXTS)
+    assert_same_vectors([entry.embedding for entry in answer.data], reference.vectors(TEXTS))
+
+
+def test_base64_that_the_caller_decodes(client: openai.OpenAI, reference: Reference) -> None:
+    (entry,) = client.embeddings.create(model=MODEL, input=JAPANESE, encoding_format="base64").data
+    vector = np.frombuffer(base64.b64decode(str(entry.embedding)), dtype="<f4")
+    assert_same_vectors([vector], reference.vectors([JAPANESE]))
+
+
+@pytest.mark.parametrize("encoding_format", ["float", None])
+def test_dimensions(client: openai.OpenAI, reference: Reference, encoding_format: str | None) -> None:
+    chosen = {"encoding_format": encoding_format} if encoding_format else {}
+    answer = client.embeddings.create(model=MODEL, input=TEXTS, dimensions=64, **chosen)
+    assert_same_vectors([entry.embedding for entry in answer.data], reference.vectors(TEXTS, dimensions=64))
+
+
+def test_token_arrays(client: openai.OpenAI, reference: Reference) -> None:
+    encoding = tiktoken.get_encoding("cl100k_base")
+    arrays = [encoding.encode(text) for text in TEXTS]
+    answer = client.embeddings.create(model=MODEL, input=arrays)
+    assert_same_vectors([entry.embedding for entry in answer.data], reference.vectors(TEXTS))
+    answer = client.embeddings.create(model=MODEL, input=arrays[1])
+    assert_same_vectors([entry.embedding for entry in answer.data], reference.vectors([TEXTS[1]]))
+
+
+def test_async(url: str, reference: Reference) -> None:
+    async def ask() -> list[list[float]]:
+        async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="unused") as client:
+            answers = await asyncio.gather(*[client.embeddings.create(model=MODEL, input=text) for text in TEXTS])
+        return [answer.data[0].embedding for answer in answers]
+
+    assert_same_vectors(asyncio.run(ask()), reference.vectors(TEXTS))
+
+
+def test_too_long_a_text_is_cut_and_the_answer_says_so(client: openai.OpenAI, reference: Reference) -> None:
+    answer = client.embeddings.create(model=MODEL, input=TOO_LONG)
+    assert_same_vectors([answer.data[0].embedding], reference.vectors([TOO_LONG]))
+    assert answer.model_extra is not None
+    assert "256" in answer.model_extra["warnings"][0]
+
+
+def test_models(client: openai.OpenAI) -> None:
+    assert MODEL in {model.id for model in client.models.list()}
+    assert client.models.retrieve(MODEL).id == MODEL
+    assert client.models.retrieve(FULL_NAME).object == "model"
+    with pytest.raises(openai.NotFoundError, match="no model of that name"):
+        client.models.retrieve("no-such/model")
+
+
+def test_unknown_model(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.NotFoundError, match="no model of that name") as caught:
+        client.embeddings.create(model="all-minilm-l6-v3", input="a")
+    assert "Did you mean all-minilm-l6-v2" in str(caught.value)
+    assert (caught.value.type, caught.value.param, caught.value.code) == (
+        "invalid_request_error",
+        "model",
+        "model_not_found",
+    )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "param"),
+    [
+        ({"input": ""}, "input.0"),
+        ({"input": []}, "input"),
+        ({"input": ["a", ""]}, "input.1"),
+        ({"input": [[1, 200_000]]}, "input.0"),
+        ({"input": "a", "dimensions": DIMENSIONS + 1}, "dimensions"),
+        ({"input": "a", "encoding_format": "hex"}, "encoding_format"),
+    ],
+    ids=str,
+)
+def test_bad_input(client: openai.OpenAI, wrong: dict[str, object], param: str) -> None:
+    with pytest.raises(openai.BadRequestError, match=param.partition(".")[0]) as caught:
+        client.embeddings.create(model=MODEL, **wrong)
+    assert caught.value.param == param
+
+
+def test_truncation_refused(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match="the model takes 256") as caught:
+        client.embeddings.create(model=MODEL, input=TOO_LONG, extra_body={"truncate": False})
+    assert caught.value.code == "input_too_long"
+
+
+def test_api_key(guarded_url: str, reference: Reference) -> None:
+    client = openai.OpenAI(base_url=f"{guarded_url}/v1", api_key="wrong")
+    with pytest.raises(openai.AuthenticationError, match="API key") as caught:
+        client.embeddings.create(model=MODEL, input="a")
+    assert caught.value.code == "invalid_api_key"
+    answer = client.with_options(api_key=API_KEY).embeddings.create(model=MODEL, input="a")
+    assert_same_vectors([answer.data[0].embedding], reference.vectors(["a"]))
+
+
+def test_overload(crowded_url: str, naps: list[float]) -> None:
+    client = openai.OpenAI(base_url=f"{crowded_url}/v1", api_key=API_KEY, max_retries=1)
+    with pytest.raises(openai.RateLimitError, match="MAX_QUEUED_TOKENS") as caught:
+        client.embeddings.create(model=MODEL, input=TEXTS)
+    assert caught.value.code == "rate_limit_exceeded"
+    assert int(caught.value.response.headers["retry-after"]) >= 1
+    assert len(naps) == 1
+    assert naps[0] >= 1  # without the header it would be half a second
