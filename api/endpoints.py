@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from starlette.responses import Response
 
 from api.asks import EmbeddingAsk, RerankAsk
-from api.callers import is_cohere_sdk, is_litellm
+from api.callers import is_litellm, reads_objects
 from api.observation import observe, observe_model
 from api.responses import (
     embedding_bytes,
@@ -94,9 +94,9 @@ class Endpoints:
         """POST /v1/rerank."""
         started = time.perf_counter()
         answer = await self.rank(request.ask())
+        as_objects = reads_objects(headers)
         documents: list[object] | None = None
         if request.return_documents:
-            as_objects = is_cohere_sdk(headers) or is_litellm(headers)
             documents = [{"text": each} if as_objects and isinstance(each, str) else each for each in request.documents]
         body = rerank_bytes(
             answer.result,
@@ -106,7 +106,7 @@ class Endpoints:
             processing_time_ms=(time.perf_counter() - started) * 1000,
             warnings=answer.warnings,
             as_data=request.from_voyage or is_litellm(headers),
-            api_version={"version": "1"} if is_cohere_sdk(headers) else "v1",
+            api_version={"version": "1"} if as_objects else "v1",
         )
         return Response(body, media_type="application/json")
 

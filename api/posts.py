@@ -57,6 +57,11 @@ async def _rerank(endpoints: Endpoints, request: RerankRequest, headers: Mapping
     return await endpoints.rerank(request, headers)
 
 
+async def _rerank_as_documented(endpoints: Endpoints, request: RerankRequest, _: Mapping[str, str]) -> Response:
+    """For clients of infinity, whose documents are strings; Cohere's do not come here."""
+    return await endpoints.rerank(request, {})
+
+
 async def _tokenize(endpoints: Endpoints, request: TokenizeRequest, _: Mapping[str, str]) -> Response:
     return await endpoints.tokenize(request)
 
@@ -110,7 +115,7 @@ POSTS = (
     Post(
         "/rerank",
         "With `texts`: text-embeddings-inference's answer. Else the same as /v1/rerank.",
-        (TEI_RERANK, RERANK),
+        (TEI_RERANK, replace(RERANK, handle=_rerank_as_documented)),
         "rerank",
     ),
     Post(

@@ -244,8 +244,10 @@ def test_documents_come_as_coheres_sdk_reads_them(api: httpx.Client) -> None:
         body = ok(api.post("/v1/rerank", json=request, headers=headers))
         for result in body["results"]:
             assert result["document"] == expected[result["index"]]
-        assert body["meta"]["api_version"] == ({"version": "1"} if headers is COHERE_SDK else "v1")
+        assert body["meta"]["api_version"] == ({"version": "1"} if headers else "v1")
         assert ("data" in body) == (headers is LITELLM)
+        for result in ok(api.post("/rerank", json=request, headers=headers))["results"]:
+            assert result["document"] == documents[result["index"]]
     silent = ok(api.post("/v1/rerank", json=request | {"return_documents": False}, headers=COHERE_SDK))
     assert all(set(result) == {"index", "relevance_score"} for result in silent["results"])
 
