@@ -28,6 +28,7 @@ RequestLog = Literal["text", "json", "off"]
 
 QUIET = frozenset({"/livez", "/readyz", "/healthz", "/health", "/metrics"})
 """Asked every few seconds by machines: logged only when they fail."""
+_READINESS = "/readyz"  # 503 while models load is what it is for
 UNKNOWN_PATH = "/unknown"
 """Stands for every path that is no route: a scanner must not grow the label set, nor write into the log."""
 
@@ -123,7 +124,7 @@ class ObservationMiddleware:
         if seen.texts:
             for stage, value in seen.timings.stages().items():
                 metrics.STAGE_SECONDS.labels(stage, seen.model).observe(value)
-        if seen.route in QUIET and seen.status < 400:
+        if seen.route in QUIET and (seen.status < 400 or seen.route == _READINESS):
             return
         if self._tracing is not None:
             self._tracing.record(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -98,7 +99,15 @@ def rerank_bytes(
         "usage": usage(result.prompt_tokens),
         "meta": meta,
     }
-    return orjson.dumps(body | {"object": "list", "data": results} if as_data else body)
+    return _dumps(body | {"object": "list", "data": results} if as_data else body)
+
+
+def _dumps(content: object) -> bytes:
+    """Content that holds what a user sent: orjson refuses integers beyond 64 bits, which JSON allows."""
+    try:
+        return orjson.dumps(content)
+    except orjson.JSONEncodeError:
+        return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 _LIMITS = {"model": "the model's limit", "request": "the request's max_tokens_per_doc"}

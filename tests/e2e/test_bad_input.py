@@ -11,7 +11,7 @@ import pytest
 from tests.errors import message_of
 from tests.serving import Served, until
 
-MARKER = "marker5f0c2ba1d7e94c6f8a3b"
+MARKER = "marker5f0c2ba1d7e94c6f8a3b90e41d2c7b6a"
 """Put into every wrong request; must never be written anywhere."""
 PATHS = ("/v1/embeddings", "/v1/rerank")
 

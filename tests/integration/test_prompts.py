@@ -63,7 +63,7 @@ async def vectors(endpoints: Endpoints, texts: list[str], **fields: Any) -> NDAr
 async def scores(endpoints: Endpoints, query: str, documents: list[str], **fields: Any) -> NDArray[np.float64]:
     """In the order of the documents."""
     body = {"query": query, "documents": documents} | fields
-    response = await endpoints.rerank(RerankRequest.model_validate(body))
+    response = await endpoints.rerank(RerankRequest.model_validate(body), {})
     results = sorted(orjson.loads(response.body)["results"], key=lambda result: result["index"])
     return np.array([result["relevance_score"] for result in results])
 

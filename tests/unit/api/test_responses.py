@@ -132,6 +132,12 @@ def test_documents_come_back_only_if_asked_for() -> None:
     assert with_documents == [{"index": 1, "relevance_score": 0.2, "document": {"text": "one"}}]
 
 
+@pytest.mark.parametrize("number", [2**64, -(2**63) - 1, 10**30, 1.5, True, None])
+def test_a_documents_other_fields_come_back_as_they_were(number: object) -> None:
+    document = {"text": "日本", "number": number, "deep": [[{"n": number}]]}
+    assert rerank([0.1], documents=[document])["results"][0]["document"] == document
+
+
 def test_raw_scores_are_the_models_own_numbers() -> None:
     results = rerank([0.1, 0.2], raw_scores=True)["results"]
     assert results == [{"index": 1, "relevance_score": 20.0}, {"index": 0, "relevance_score": 10.0}]
