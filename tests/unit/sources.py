@@ -7,7 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PLACES = ("service.py", "settings.py", "errors.py", "metrics.py", "api", "models", "runners", "scripts")
+PLACES = (
+    "service.py",
+    "bundle.py",
+    "image.py",
+    "settings.py",
+    "errors.py",
+    "metrics.py",
+    "api",
+    "models",
+    "runners",
+    "scripts",
+)
 
 
 def source_files() -> list[Path]:

@@ -15,7 +15,7 @@ from tests.unit.sources import ROOT, at_import_time, imported, parse_file, sourc
 FILES = source_files()
 HEAVY = ("torch", "transformers", "safetensors", "sentence_transformers", "tokenizers", "openvino")
 MAY_IMPORT_HEAVY = ("runners/backends", "models/conversion")
-MAY_IMPORT_BENTOML = ("service.py", "api/bento.py", "models/store.py")
+MAY_IMPORT_BENTOML = ("service.py", "image.py", "api/bento.py", "models/store.py")
 
 each_file = pytest.mark.parametrize("path", FILES, ids=str)
 
@@ -66,7 +66,7 @@ def test_runners_know_no_http_and_models_run_nothing(path: Path) -> None:
 
 
 @each_file
-def test_only_three_files_import_bentoml(path: Path) -> None:
+def test_only_four_files_import_bentoml(path: Path) -> None:
     if not below(path, MAY_IMPORT_BENTOML):
         names = packages(imported(ast.walk(parse_file(path))))
         assert not [name for name in names if name.startswith(("bentoml", "_bentoml"))]

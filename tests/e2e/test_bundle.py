@@ -1,0 +1,193 @@
+"""The bundle: built once by scripts/build_image with a stand-in for the container engine, then served by its own
+entrypoint.sh, as its container would."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+import yaml
+from numpy.testing import assert_allclose
+
+from tests.e2e.conftest import MODEL, SETTINGS
+from tests.serving import ROOT, child_environment, copy_home, free_port, until
+
+ENGINE = """#!/usr/bin/env bash
+set -eu
+printf '%s\\n' "$*" >> "$RECORD/calls"
+case "$1" in
+  version) echo '"28.0.0"' ;;
+  build)
+    for last; do :; done
+    while [ $# -gt 0 ]; do
+      if [ "$1" = --file ]; then cp "$2" "$RECORD/"; fi
+      if [ "$1" = --iidfile ]; then echo sha256:0 > "$2"; fi
+      shift
+    done
+    (cd "$last" && find . -type f) > "$RECORD/context" ;;
+esac
+"""
+SECRET = "a-secret-of-the-builder"
+PROXY = "http://proxy.example:3128"
+
+
+@dataclass(frozen=True)
+class Built:
+    """What scripts/build_image left: the Bento, and what the engine was asked."""
+
+    bento: Path
+    home: Path
+    record: Path
+
+    @property
+    def calls(self) -> list[str]:
+        """The engine's command lines."""
+        return (self.record / "calls").read_text(encoding="utf-8").splitlines()
+
+
+@pytest.fixture(scope="module")
+def built(imported: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """The Bento for a CPU, and its image with one model baked in."""
+    folder = tmp_path_factory.mktemp("built")
+    home = copy_home(imported, folder / "home")
+    (folder / "bin").mkdir()
+    (folder / "bin" / "docker").write_text(ENGINE, encoding="utf-8")
+    (folder / "bin" / "docker").chmod(0o755)
+    (folder / "record").mkdir()
+    settings = {
+        "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "RECORD": str(folder / "record"),
+        "HTTP_PROXY": PROXY,
+        "API_KEYS": SECRET,
+        "HF_TOKEN": SECRET,
+    }
+    command = ["scripts/build_image", "cpu", "--model", MODEL, "--tag", "registry.example/it:1"]
+    environment = child_environment(home, settings)
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    (bento,) = [path for path in (home / "bentos" / "rerank_embedding").iterdir() if path.is_dir()]
+    return Built(bento, home, folder / "record")
+
+
+def test_the_image_is_built_with_the_proxy_and_the_model_on_top(built: Built) -> None:
+    build, layer = [call for call in built.calls if call.startswith("build ")]
+    assert "--tag registry.example/it:1" in build
+    assert f"--build-arg HTTP_PROXY={PROXY}" in build
+    assert "--tag registry.example/it:1 --build-arg BASE=registry.example/it:1" in layer
+    context = (built.record / "context").read_text(encoding="utf-8")
+    assert "model.safetensors" in context
+    assert all(line.startswith("./models/") for line in context.splitlines())
+    dockerfile = (built.record / "Dockerfile").read_text(encoding="utf-8")
+    assert "ENV UV_TORCH_BACKEND=$UV_TORCH_BACKEND" in dockerfile
+    assert "HEALTHCHECK" in dockerfile
+    assert "USER bentoml\n\nENTRYPOINT" in dockerfile
+
+
+def test_the_bundle_holds_no_secrets_no_tests_and_no_weights(built: Built) -> None:
+    packed = [path for path in built.bento.rglob("*") if path.is_file()]
+    names = {str(path.relative_to(built.bento)) for path in packed}
+    assert {"src/service.py", "src/api/cl100k_base.tiktoken", "src/models/catalog.yaml", "src/metrics.py"} <= names
+    assert not [name for name in names if "test" in name or name.endswith((".safetensors", ".bin", ".xml", ".pyc"))]
+    assert sum(path.stat().st_size for path in packed) < 5_000_000
+    for path in packed:
+        text = path.read_bytes()
+        assert SECRET.encode() not in text, path
+        assert PROXY.encode() not in text, path
+    info = yaml.safe_load((built.bento / "bento.yaml").read_text(encoding="utf-8"))
+    assert info["args"] == {"platform": "cpu"}
+    assert info["models"] == []  # BentoML would resolve them at every start
+    assert (built.bento / "src/scripts/healthcheck").stat().st_mode & stat.S_IXUSR
+
+
+@pytest.fixture(scope="module")
+def served(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dict[str, str], Path]]:
+    """entrypoint.sh in a container's environment: where it listens, that environment, its writable folder."""
+    folder = tmp_path_factory.mktemp("container")
+    port = free_port()
+    home = copy_home(built.home, folder / "data")
+    (folder / "nobody").mkdir()
+    (folder / "tmp").mkdir()
+    container = {
+        "BENTO_PATH": str(built.bento),
+        "BENTOML_CONTAINERIZED": "true",
+        "HOME": str(folder / "nobody"),
+        "TMPDIR": str(folder / "tmp"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PORT": str(port),
+        "IMPORT_ON_DEMAND": "false",
+    }
+    environment = child_environment(home, SETTINGS | container)
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    with (folder / "log").open("wb") as log:
+        server = psutil.Popen(
+            [built.bento / "env/docker/entrypoint.sh"],
+            cwd=built.bento,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        until(lambda: server.poll() is not None or ready(url), what="the service", timeout_s=90)
+        assert server.poll() is None, (folder / "log").read_text(encoding="utf-8")
+        yield url, environment, folder
+    finally:
+        family = server.children(recursive=True)
+        server.terminate()
+        _, alive = psutil.wait_procs([server, *family], timeout=30)
+        for process in alive:
+            process.kill()
+
+
+def ready(url: str) -> bool:
+    """Whether the service has loaded its model."""
+    try:
+        return httpx.get(f"{url}/readyz", timeout=5).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def test_the_bundle_serves_both_endpoints(served: tuple[str, dict[str, str], Path]) -> None:
+    url, _, _ = served
+    vectors = httpx.post(f"{url}/v1/embeddings", json={"input": ["a cat", "a kitten"]}, timeout=60).json()["data"]
+    first, second = (item["embedding"] for item in vectors)
+    assert_allclose(sum(x * x for x in first), 1, atol=1e-5)
+    cosine = sum(x * y for x, y in zip(first, second, strict=True))
+    ranking = httpx.post(f"{url}/v1/rerank", json={"query": "a cat", "documents": ["a kitten"]}, timeout=60).json()
+    assert_allclose(ranking["results"][0]["relevance_score"], (1 + cosine) / 2, atol=1e-3)
+
+
+def test_it_writes_nowhere_but_to_its_volume_and_tmp(built: Built, served: tuple[str, dict[str, str], Path]) -> None:
+    """So the root file system may be read-only."""
+    url, _, folder = served
+    assert httpx.get(f"{url}/readyz").status_code == 200
+    assert list((folder / "nobody").iterdir()) == []
+    newest = max(path.stat().st_mtime for path in built.bento.rglob("*"))
+    assert newest < (folder / "log").stat().st_ctime
+    assert not [path for path in built.bento.rglob("*") if path.suffix == ".pyc"]
+
+
+@pytest.mark.parametrize(
+    ("command", "output"),
+    [
+        (["src/scripts/healthcheck"], "/readyz answers 200"),
+        (["src/scripts/import_models", "--list"], "stored as sentence-transformers--all-minilm-l6-v2:"),
+    ],
+)
+def test_its_scripts_run_where_they_are(
+    built: Built, served: tuple[str, dict[str, str], Path], command: list[str], output: str
+) -> None:
+    """The health check, and what the init container of deploy/kubernetes calls."""
+    _, environment, _ = served
+    result = subprocess.run(command, cwd=built.bento, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert output in result.stdout

