@@ -97,7 +97,7 @@ def serve(home: Path, *, ready: str = "/readyz", timeout_s: float = 120, **setti
 
     `home` is its BENTOML_HOME. Settings are environment variables in capitals: `WORKERS="2"`.
     """
-    port = free_port()
+    port = int(settings.get("PORT", free_port()))
     log_path = home / "serve.log"
     environment = child_environment(home, {"PORT": str(port)} | settings)
     with log_path.open("wb") as log:

@@ -1,0 +1,1 @@
+"""A corpus to a file of vectors: rows -> batches -> service -> parts on the disk -> one output."""

@@ -1,0 +1,17 @@
+"""A short run of corpus_endurance.py: one SIGKILL of the script, one of the service, and every row is right."""
+
+from pathlib import Path
+
+from tests.e2e import corpus_endurance
+from tests.serving import copy_home
+
+ROWS = 600
+
+
+def test_nothing_is_lost_or_twice(imported: Path, tmp_path: Path, weights: Path) -> None:
+    kills = ("SIGKILL of the script", "SIGKILL of the service")
+    home = copy_home(imported, tmp_path / "home")
+    out, measured = corpus_endurance.endure(home, tmp_path, ROWS, kills, save_every_s=0)
+    checked = corpus_endurance.check(out, ROWS, weights, sample=50)
+    assert corpus_endurance.right(checked, ROWS), checked | measured
+    assert measured["summary"]["rows"] == ROWS

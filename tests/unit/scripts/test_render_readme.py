@@ -1,0 +1,142 @@
+"""`python -m scripts.render_readme`: both pages' tables, and what it says of docs/ja.yaml."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from models.catalog import load_catalog
+from scripts import render_readme
+from scripts.readme.language import ENGLISH, JAPANESE_WORDS, TranslationError, japanese
+from scripts.readme.tables import descriptions, tables
+from tests.unit.sources import ROOT
+
+PORT_IN_ENGLISH = "Port to listen on."
+
+
+@pytest.fixture
+def pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with copies of both pages and of the translations, which the script then takes for the real ones."""
+    for name, path in {"README": "README.md", "README_JA": "README.ja.md", "TRANSLATIONS": "docs/ja.yaml"}.items():
+        copy = tmp_path / Path(path).name
+        copy.write_text((ROOT / path).read_text(encoding="utf-8"), encoding="utf-8")
+        monkeypatch.setattr(render_readme, name, copy)
+    return tmp_path
+
+
+def replace(file: Path, old: str, new: str) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def translated(file: Path) -> dict[str, dict[str, dict[str, str]]]:
+    loaded: dict[str, dict[str, dict[str, str]]] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    return loaded
+
+
+def write(file: Path, translations: Any) -> None:
+    file.write_text(yaml.safe_dump(translations, allow_unicode=True, sort_keys=False), encoding="utf-8")
+
+
+def test_both_pages_are_up_to_date() -> None:
+    assert render_readme.main(["--check"]) == 0
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.ja.md"])
+def test_a_stale_table_is_named_and_written_anew(pages: Path, capsys: pytest.CaptureFixture[str], page: str) -> None:
+    before = (pages / page).read_text(encoding="utf-8")
+    replace(pages / page, "| `PORT` | `7987` |", "| `PORT` | `80` |")
+    assert render_readme.main(["--check"]) == 1
+    assert capsys.readouterr().err == f"{page}: its tables are out of date. Run: python -m scripts.render_readme\n"
+    assert "| `PORT` | `80` |" in (pages / page).read_text(encoding="utf-8")
+    assert render_readme.main([]) == 0
+    assert (pages / page).read_text(encoding="utf-8") == before
+
+
+def test_a_missing_entry_is_named(pages: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    translations = translated(pages / "ja.yaml")
+    del translations["settings"]["PORT"], translations["rerank fields"]["query"]
+    write(pages / "ja.yaml", translations)
+    assert render_readme.main(["--check"]) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        f"docs/ja.yaml: settings: PORT is missing. Add it, with en: {PORT_IN_ENGLISH}",
+        "docs/ja.yaml: rerank fields: query is missing. Add it, with en: What the documents are ranked by.",
+    ]
+
+
+def test_a_superfluous_entry_and_a_superfluous_table_are_named(pages: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    translations = translated(pages / "ja.yaml")
+    translations["settings"]["COLOUR"] = {"en": "Paint.", "ja": "色。"}
+    translations["answers"] = {}
+    write(pages / "ja.yaml", translations)
+    assert render_readme.main(["--check"]) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "docs/ja.yaml: no table is called 'answers'. Remove it.",
+        "docs/ja.yaml: settings: COLOUR is no longer in the code. Remove it.",
+    ]
+
+
+@pytest.mark.parametrize("arguments", [["--check"], []])
+def test_changed_english_is_named_and_nothing_is_written(
+    pages: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    replace(pages / "ja.yaml", PORT_IN_ENGLISH, "Port to listen at.")
+    before = (pages / "README.ja.md").read_text(encoding="utf-8")
+    assert render_readme.main(arguments) == 1
+    assert capsys.readouterr().err == (
+        "docs/ja.yaml: settings: PORT was translated from other English. Check its ja, then change its en to: "
+        f"{PORT_IN_ENGLISH}\n"
+    )
+    assert (pages / "README.ja.md").read_text(encoding="utf-8") == before
+
+
+def test_the_english_page_does_not_wait_for_its_translation(pages: Path) -> None:
+    replace(pages / "ja.yaml", PORT_IN_ENGLISH, "Port to listen at.")
+    before = (pages / "README.md").read_text(encoding="utf-8")
+    replace(pages / "README.md", PORT_IN_ENGLISH, "Port.")
+    assert render_readme.main([]) == 1
+    assert (pages / "README.md").read_text(encoding="utf-8") == before
+
+
+@pytest.mark.parametrize(
+    "text", ["- a list", "settings: {PORT: {en: Port.}}", "settings: {PORT: {en: a, ja: ''}}", "a: ["]
+)
+def test_a_file_of_another_shape_is_refused(pages: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
+    (pages / "ja.yaml").write_text(text, encoding="utf-8")
+    assert render_readme.main(["--check"]) == 1
+    assert capsys.readouterr().err.startswith("docs/ja.yaml cannot be read: ")
+
+
+def test_a_word_without_japanese_is_named() -> None:
+    language = japanese(ROOT / "docs" / "ja.yaml", descriptions())
+    with pytest.raises(TranslationError, match="JAPANESE_WORDS lacks 'colour'"):
+        language.word("colour")
+
+
+def test_no_word_is_left_over() -> None:
+    said: set[str] = set()
+
+    def word(english: str) -> str:
+        said.add(english)
+        return english
+
+    tables(load_catalog(), type(ENGLISH)(word=word, describe=ENGLISH.describe))
+    assert said == set(JAPANESE_WORDS)
+
+
+def test_japanese_tables_have_the_rows_of_the_english_ones() -> None:
+    language = japanese(ROOT / "docs" / "ja.yaml", descriptions())
+    english, translated_tables = tables(load_catalog(), ENGLISH), tables(load_catalog(), language)
+    assert english.keys() == translated_tables.keys()
+    for name, table in english.items():
+        rows, ours = ([line.split(" | ") for line in text.splitlines()] for text in (table, translated_tables[name]))
+        assert [(row[0], len(row)) for row in ours[1:]] == [(row[0], len(row)) for row in rows[1:]]
+
+
+def test_a_page_without_a_tables_marks_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"README\.md must have the marks of the table 'settings' once"):
+        render_readme.render("README.md", "<!-- settings -->\n", {"settings": ""})
