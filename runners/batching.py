@@ -51,6 +51,8 @@ class Lane:
     """A thread with a network of its own, and what it is doing."""
 
     run: Run
+    wake: threading.Condition
+    """Told when there may be something to do; all lanes' conditions share the batcher's lock."""
     running: Batch = field(default_factory=list)
     since: float | None = None
     thread: threading.Thread | None = None
@@ -79,12 +81,13 @@ class AdaptiveBatcher:
         self._name = name
         self._budget = max_batch_tokens
         self._meter = Meter(name)
-        self._main = Lane(run)
-        self._lanes = [self._main] if run_beside is None else [self._main, Lane(run_beside)]
+        self._lock = threading.Lock()
+        self._main = Lane(run, threading.Condition(self._lock))
+        self._fast = None if run_beside is None else Lane(run_beside, threading.Condition(self._lock))
+        self._lanes = [lane for lane in (self._main, self._fast) if lane is not None]
         self._max_queued_tokens = max_queued_tokens
         self._queue = Queue()
         self._queued_tokens = 0
-        self._condition = threading.Condition()
         self._closing = False
         for lane in self._lanes:
             title = f"batcher {name}" if lane is self._main else f"fast lane {name}"
@@ -128,11 +131,12 @@ class AdaptiveBatcher:
 
     def close(self) -> None:
         """Stop the thread after its current batch; whoever still waits gets ShuttingDownError."""
-        with self._condition:
+        with self._lock:
             self._closing = True
             waiting = list(self._queue.jobs())
             self._queue = Queue()
-            self._condition.notify_all()
+            for lane in self._lanes:
+                lane.wake.notify()
         for job in waiting:
             job.finish(ShuttingDownError("The model was unloaded while the request waited. Try again."))
         for lane in self._lanes:
@@ -141,17 +145,18 @@ class AdaptiveBatcher:
 
     def abort(self, error: ServiceError) -> None:
         """Give every waiter `error`, also those whose pass hangs, and leave the thread to its fate."""
-        with self._condition:
+        with self._lock:
             self._closing = True
             running = dict.fromkeys(job for lane in self._lanes for job, _ in lane.running)
             waiting = [*self._queue.jobs(), *running]
             self._queue = Queue()
-            self._condition.notify_all()
+            for lane in self._lanes:
+                lane.wake.notify()
         for job in waiting:
             job.finish(error)
 
     def _admit(self, job: Job) -> None:
-        with self._condition:
+        with self._lock:
             if self._closing:
                 raise ShuttingDownError("The model is being unloaded. Try again.")
             if self._queued_tokens and self._queued_tokens + job.tokens > self._max_queued_tokens:
@@ -163,7 +168,16 @@ class AdaptiveBatcher:
             self._queued_tokens += job.tokens
             self._queue.fresh.append(job)
             self._meter.queue(self._queue, self._queued_tokens)
-            self._condition.notify_all()
+            self._main.wake.notify()
+            self._wake_fast_lane()
+
+    def _wake_fast_lane(self) -> None:
+        """Only where it has something to do: each needless wake would cost everybody a turn at the interpreter."""
+        if self._fast is not None and self._runs_large() and self._queue.has_small(SMALL_JOB_TOKENS):
+            self._fast.wake.notify()
+
+    def _runs_large(self) -> bool:
+        return any(job.tokens >= LARGE_JOB_TOKENS for job, _ in self._main.running)
 
     def _retry_after_s(self) -> int:
         """Seconds until about half of the queue is worked off."""
@@ -172,7 +186,7 @@ class AdaptiveBatcher:
         return max(1, min(MAX_RETRY_AFTER_S, round(self._queued_tokens / self._meter.tokens_per_s / 2)))
 
     def _abandon(self, job: Job) -> None:
-        with self._condition:
+        with self._lock:
             if not job.abandoned:
                 job.abandoned = True
                 self._queue.remove(job)
@@ -182,19 +196,20 @@ class AdaptiveBatcher:
 
     def report_queue(self) -> None:
         """Bring the queue's metrics up to date, also while a pass hangs."""
-        with self._condition:
+        with self._lock:
             self._meter.queue(self._queue, self._queued_tokens)
 
     def _work(self, lane: Lane) -> None:
         while True:
-            with self._condition:
+            with self._lock:
                 while not (batch := self._next(lane)) and not self._closing:
-                    self._condition.wait()
+                    lane.wake.wait()
                 if self._closing:
                     return
                 lane.running = batch
                 self._meter.queue(self._queue, self._queued_tokens)
-                self._condition.notify_all()  # the fast lane looks at what this one is doing
+                if lane is self._main:
+                    self._wake_fast_lane()
             try:
                 self._compute(lane, batch)
             except BaseException as error:  # the thread lives on, and nobody waits for ever
@@ -209,7 +224,7 @@ class AdaptiveBatcher:
             return []
         if lane is self._main:
             return self._take() if len(self._queue) else []
-        if not any(job.tokens >= LARGE_JOB_TOKENS for job, _ in self._main.running):
+        if not self._runs_large():
             return []
         small = self._queue.take_small(SMALL_JOB_TOKENS, FAST_LANE_TOKENS)
         batch = [(job, index) for job in small for chunk in job.chunks for index in chunk]

@@ -88,6 +88,10 @@ class Queue:
         line.remove(job)
         return job
 
+    def has_small(self, job_tokens: int) -> bool:
+        """Whether a fresh job of at most so many tokens waits."""
+        return any(job.tokens <= job_tokens for job in self.fresh)
+
     def take_small(self, job_tokens: int, all_tokens: int) -> list[Job]:
         """Fresh jobs of at most `job_tokens` tokens each and `all_tokens` together, as many as fit."""
         taken: list[Job] = []
