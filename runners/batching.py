@@ -167,7 +167,6 @@ class AdaptiveBatcher:
                 )
             self._queued_tokens += job.tokens
             self._queue.fresh.append(job)
-            self._meter.queue(self._queue, self._queued_tokens)
             self._main.wake.notify()
             self._wake_fast_lane()
 
