@@ -99,6 +99,8 @@ class RerankEmbedding:
         error = ShuttingDownError(
             f"The service is going down and waited {settings.shutdown_grace_s:g} s (SHUTDOWN_GRACE_S). Try again."
         )
+        for task in self._tasks:
+            task.cancel()  # nothing is loaded ahead any more, nor becomes ready
         self._ready = False
         asyncio.get_running_loop().call_later(settings.shutdown_grace_s, self.pool.give_up, error)
 

@@ -165,13 +165,7 @@ class Endpoints:
                 priority=ask.priority,
             )
             whole = model.runner.dimensions
-        observe(
-            model=spec.name,
-            texts=len(ask.inputs),
-            tokens=result.prompt_tokens,
-            truncated=len(result.truncations),
-            timings=result.timings,
-        )
+        _note(spec, len(ask.inputs), result)
         warnings = truncation_warnings(result.truncations, ask.field)
         return Embedded(result, name, [*_width_warnings(spec, ask.dimensions, whole), *warnings])
 
@@ -194,13 +188,7 @@ class Endpoints:
                 field=ask.field,
                 priority=ask.priority,
             )
-        observe(
-            model=spec.name,
-            texts=len(ask.documents),
-            tokens=result.prompt_tokens,
-            truncated=len(result.truncations),
-            timings=result.timings,
-        )
+        _note(spec, len(ask.documents), result)
         order = ranked(result, top_n=ask.top_n, raw_scores=ask.raw_scores)
         return Ranked(result, order, name, truncation_warnings(result.truncations, ask.field))
 
@@ -249,6 +237,17 @@ class Endpoints:
                 f"{field} has {count} items; one request takes at most {limit} ({variable}). Send several requests.",
                 param=field,
             )
+
+
+def _note(spec: ModelSpec, texts: int, result: EmbeddingResult | RerankResult) -> None:
+    """For the request's log line, its metrics and its headers."""
+    observe(
+        model=spec.name,
+        texts=texts,
+        tokens=result.prompt_tokens,
+        truncated=len(result.truncations),
+        timings=result.timings,
+    )
 
 
 def _width_warnings(spec: ModelSpec, dimensions: int | None, whole: int) -> list[str]:

@@ -25,10 +25,14 @@ from runners.loaded_model import LoadedModel
 from runners.probe import probe
 from settings import load_settings
 from tests import tiny
+from tests.integration import reference
+from tests.integration.reference import ReferenceEmbedder, ReferenceReranker
 from tests.serving import ROOT, InProcess
 
 DEFAULT_EMBEDDER = "BAAI/bge-m3"
 DEFAULT_RERANKER = "BAAI/bge-reranker-v2-m3"
+E5 = "intfloat/multilingual-e5-base"
+"""512 tokens, a prompt for each side."""
 
 Checkpoint = Callable[[str], Path]
 """Full name -> the original folder of a tiny model that is in the store, too."""
@@ -141,6 +145,24 @@ def run_app(checkpoint: Checkpoint, checkpoints: Path) -> RunApp:
         return running(checkpoints, **settings)
 
     return run
+
+
+@pytest.fixture
+def default(checkpoint: Checkpoint) -> ReferenceEmbedder:
+    """The model of a request that names none."""
+    return reference.embedder(DEFAULT_EMBEDDER, checkpoint(DEFAULT_EMBEDDER), 8192)
+
+
+@pytest.fixture
+def e5(checkpoint: Checkpoint) -> ReferenceEmbedder:
+    """A model with prompts and a short limit."""
+    return reference.embedder(E5, checkpoint(E5), 512)
+
+
+@pytest.fixture
+def reranker(checkpoint: Checkpoint) -> ReferenceReranker:
+    """The reranker of a request that names none."""
+    return reference.reranker(DEFAULT_RERANKER, checkpoint(DEFAULT_RERANKER), 8192)
 
 
 def embed(client: httpx.Client, texts: list[str], **fields: Any) -> dict[str, Any]:

@@ -13,11 +13,10 @@ from transformers import AutoTokenizer
 
 from tests.errors import refused
 from tests.integration import reference
-from tests.integration.conftest import DEFAULT_EMBEDDER, DEFAULT_RERANKER, Checkpoint, embed, ok, rerank
+from tests.integration.conftest import DEFAULT_EMBEDDER, DEFAULT_RERANKER, E5, Checkpoint, embed, ok, rerank
 from tests.integration.reference import LONG, TEXTS, ReferenceEmbedder, ReferenceReranker
 from tests.tiny import corpus
 
-E5 = "intfloat/multilingual-e5-base"  # 512 tokens, a prompt for each side
 MATRYOSHKA = "mixedbread-ai/mxbai-embed-large-v1"
 ATOL = 1e-5
 QUERY = corpus.ENGLISH[0]
@@ -27,24 +26,6 @@ LITELLM = {"User-Agent": "litellm/1.109.1"}
 HELLO = ([9906, 11, 1917, 0], "Hello, world!")
 TOKYO = ([9080, 22656, 16144, 61075, 72368, 15682, 14276, 109, 47653, 38641, 1811], "日本の首都は東京です。")
 """cl100k_base ids and text, by tiktoken 0.14.0."""
-
-
-@pytest.fixture
-def default(checkpoint: Checkpoint) -> ReferenceEmbedder:
-    """The model of a request that names none."""
-    return reference.embedder(DEFAULT_EMBEDDER, checkpoint(DEFAULT_EMBEDDER), 8192)
-
-
-@pytest.fixture
-def e5(checkpoint: Checkpoint) -> ReferenceEmbedder:
-    """A model with prompts and a short limit."""
-    return reference.embedder(E5, checkpoint(E5), 512)
-
-
-@pytest.fixture
-def reranker(checkpoint: Checkpoint) -> ReferenceReranker:
-    """The reranker of a request that names none."""
-    return reference.reranker(DEFAULT_RERANKER, checkpoint(DEFAULT_RERANKER), 8192)
 
 
 def vectors(body: dict[str, Any], dtype: str = "<f4") -> NDArray[Any]:

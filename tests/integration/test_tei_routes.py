@@ -11,32 +11,13 @@ from transformers import AutoTokenizer
 
 from tests.errors import refused
 from tests.integration import reference
-from tests.integration.conftest import DEFAULT_EMBEDDER, DEFAULT_RERANKER, Checkpoint, ok
+from tests.integration.conftest import DEFAULT_EMBEDDER, E5, Checkpoint, ok
 from tests.integration.reference import LONG, TEXTS, ReferenceEmbedder, ReferenceReranker
 from tests.tiny import corpus
 
-E5 = "intfloat/multilingual-e5-base"  # 512 tokens, prompts
 RERANKER_512 = "BAAI/bge-reranker-base"
 ATOL = 1e-5
 QUERY = corpus.ENGLISH[0]
-
-
-@pytest.fixture
-def default(checkpoint: Checkpoint) -> ReferenceEmbedder:
-    """The model of a request that names none."""
-    return reference.embedder(DEFAULT_EMBEDDER, checkpoint(DEFAULT_EMBEDDER), 8192)
-
-
-@pytest.fixture
-def e5(checkpoint: Checkpoint) -> ReferenceEmbedder:
-    """A model with prompts and a short limit."""
-    return reference.embedder(E5, checkpoint(E5), 512)
-
-
-@pytest.fixture
-def reranker(checkpoint: Checkpoint) -> ReferenceReranker:
-    """The reranker of a request that names none."""
-    return reference.reranker(DEFAULT_RERANKER, checkpoint(DEFAULT_RERANKER), 8192)
 
 
 @pytest.fixture
