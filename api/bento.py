@@ -28,7 +28,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from api.calls import answer
 from api.errors import CatchAllMiddleware, answer_exception
 from api.keys import ApiKeyMiddleware
-from api.observation import ObservationMiddleware, label, paths
+from api.observation import ROUTE, ObservationMiddleware
 from api.openapi import build_document
 from api.responses import json_response
 from api.schemas import parse
@@ -135,16 +135,12 @@ class BoundedMetricsMiddleware(RunnerTrafficMetricsMiddleware):
 
     def __init__(self, app: ASGIApp, **options: Any) -> None:
         super().__init__(_with_real_path(app), **options)
-        self._routes: frozenset[str] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        if self._routes is None:
-            self._routes = frozenset(paths(scope["app"]))
-        path = scope["path"]
-        known = label(path, self._routes)
+        path, known = scope["path"], scope[ROUTE]
         if known != path:
             scope = {**scope, "path": known, "service.path": path}
         await super().__call__(scope, receive, send)

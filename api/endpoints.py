@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from starlette.responses import Response
@@ -112,11 +112,8 @@ class Endpoints:
 
     async def tokenize(self, request: TokenizeRequest) -> Response:
         """POST /v1/tokenize."""
-        texts = [each for each in request.input if isinstance(each, str)]
-        if len(texts) < len(request.input):
-            raise InvalidRequestError("input must be a text or a list of texts here.", param="input")
         found = await self.count(
-            request.model, texts, field="input", input_type=request.input_type, prompt_name=request.prompt_name
+            request.model, request.input, field="input", input_type=request.input_type, prompt_name=request.prompt_name
         )
         return json_response(
             {
@@ -195,7 +192,7 @@ class Endpoints:
     async def count(
         self,
         model: str | None,
-        texts: list[str],
+        inputs: Sequence[str | list[int]],
         *,
         field: str,
         input_type: str | None = None,
@@ -203,7 +200,13 @@ class Endpoints:
         spell: bool = False,
         special: bool = True,
     ) -> Tokenized:
-        """How many tokens each text has for a model; with `spell` also which ones."""
+        """How many tokens each text has for a model; with `spell` also which ones.
+
+        InvalidRequestError where an input is token ids already.
+        """
+        texts = [each for each in inputs if isinstance(each, str)]
+        if len(texts) < len(inputs):
+            raise InvalidRequestError(f"{field} must be a text or a list of texts here.", param=field)
         name = model or self._settings.embedding_model_name
         self._at_most(len(texts), self._settings.max_inputs, field, "MAX_INPUTS")
         spec, suffix = self._pool.catalog.resolve(name)

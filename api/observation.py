@@ -32,6 +32,9 @@ _READINESS = "/readyz"  # 503 while models load is what it is for
 UNKNOWN_PATH = "/unknown"
 """Stands for every path that is no route: a scanner must not grow the label set, nor write into the log."""
 
+ROUTE = "service.route"
+"""Where a request's scope holds its route for those within this middleware."""
+
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 
 logger = logging.getLogger("service.requests")
@@ -96,7 +99,8 @@ class ObservationMiddleware:
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-        seen = Observation(request_id, scope["method"], label(scope["path"], self._routes))
+        scope[ROUTE] = label(scope["path"], self._routes)
+        seen = Observation(request_id, scope["method"], scope[ROUTE])
         token = _current.set(seen)
         started = time.perf_counter()
 

@@ -72,7 +72,7 @@ class CohereEmbedRequest(Body):
             raise InvalidRequestError("texts must hold one text or more.", param="texts")
         return EmbeddingAsk(
             model=self.model,
-            inputs=inputs or [],
+            inputs=inputs,
             field="inputs" if self.texts is None else "texts",
             input_type=self.input_type,
             dimensions=self.output_dimension,
@@ -129,10 +129,8 @@ async def tokenize(endpoints: Endpoints, request: CohereTokenizeRequest, _: Mapp
 
 async def embed_v1(endpoints: Endpoints, request: CohereEmbedRequest, _: Mapping[str, str]) -> Response:
     """POST /v1/embed: a plain list of vectors where no types are named."""
-    embedded = await endpoints.embed(request.ask())
-    if request.embedding_types is None:
-        return await _embed_response(embedded, request, "1", "embeddings_floats")
-    return await _embed_response(embedded, request, "1", "embeddings_by_type")
+    response_type = "embeddings_floats" if request.embedding_types is None else "embeddings_by_type"
+    return await _embed_response(await endpoints.embed(request.ask()), request, "1", response_type)
 
 
 async def embed_v2(endpoints: Endpoints, request: CohereEmbedRequest, _: Mapping[str, str]) -> Response:

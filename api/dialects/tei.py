@@ -15,7 +15,6 @@ from api.endpoints import Endpoints
 from api.fields import Body, Flag, Inputs, ModelName, Positive, Text
 from api.responses import json_response, vectors_response
 from api.schemas import read_inputs
-from errors import InvalidRequestError
 from runners.tokenization import Truncate
 
 MODEL = "Another model than the default one."
@@ -142,12 +141,9 @@ async def rerank(endpoints: Endpoints, request: TeiRerankRequest, _: Mapping[str
 
 async def tokenize(endpoints: Endpoints, request: TeiTokenizeRequest, _: Mapping[str, str]) -> Response:
     """POST /tokenize: for each text its tokens."""
-    texts = [each for each in request.inputs if isinstance(each, str)]
-    if len(texts) < len(request.inputs):
-        raise InvalidRequestError("inputs must be a text or a list of texts here.", param="inputs")
     found = await endpoints.count(
         request.model,
-        texts,
+        request.inputs,
         field="inputs",
         prompt_name=request.prompt_name,
         spell=True,
