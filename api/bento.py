@@ -17,6 +17,7 @@ from _bentoml_sdk.io_models import IORootModel
 from bentoml import Service
 from bentoml._internal.server.http.instruments import RunnerTrafficMetricsMiddleware
 from bentoml._internal.server.http.traffic import TimeoutMiddleware
+from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -71,8 +72,10 @@ class AppFactory(ServiceAppFactory):
 
     @property
     def middlewares(self) -> list[Middleware]:
-        """BentoML's, without the one that leaks, and with metric labels that cannot grow without bound."""
-        kept = [middleware for middleware in super().middlewares if middleware.cls is not TimeoutMiddleware]
+        """BentoML's, without the one that leaks and the one for traces, which raises where a Host header is no text
+        (api/tracing.py makes ours), and with metric labels that cannot grow without bound."""
+        dropped = (TimeoutMiddleware, OpenTelemetryMiddleware)
+        kept = [middleware for middleware in super().middlewares if middleware.cls not in dropped]
         replaced = [
             Middleware(BoundedMetricsMiddleware, **middleware.kwargs)  # type: ignore[arg-type]  # its base is untyped
             if middleware.cls is RunnerTrafficMetricsMiddleware

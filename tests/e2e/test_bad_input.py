@@ -72,6 +72,7 @@ GARBAGE = (
     f"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{MARKER}\r\n",
     f"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n{MARKER} {MARKER} {MARKER}\r\n\r\n",
     f"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{{}}{MARKER} pipelined\r\n\r\n",
+    f"GET /livez HTTP/1.1\r\nHost: \xd1\\u{MARKER}\r\n\r\n",
     f"GET /livez HTTP/1.1\r\nHost: x\r\nX-{MARKER}: {'y' * 200_000}\r\n\r\n",
 )
 
@@ -141,7 +142,7 @@ def test_unknown_paths_share_one_label(client: httpx.Client) -> None:
 @pytest.mark.parametrize("sent", GARBAGE)
 def test_garbage_on_the_wire(served: Served, sent: str) -> None:
     with socket.create_connection(("127.0.0.1", served.port), timeout=30) as connection:
-        connection.sendall(sent.encode())
+        connection.sendall(sent.encode("latin-1"))
         connection.shutdown(socket.SHUT_WR)
         answer = b""
         while part := connection.recv(65536):
