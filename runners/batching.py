@@ -5,8 +5,9 @@ adds chunks of other jobs that fit, and runs them together. New jobs and jobs th
 a request of thousands of texts delays a small one by a batch or two, and small ones never starve it.
 A lone request is never kept waiting for company.
 
-Where the backend has a second copy of the network, it is the fast lane: a thread of its own answers short requests
-while the first one is busy with a large one.
+Where passes overlap (a GPU), a second thread hands over the next full pass while one runs, so that the device never
+waits. Where the backend has a second copy of the network, it is the fast lane: a thread of its own answers short
+requests while the first one is busy with a large one.
 """
 
 from __future__ import annotations
@@ -16,54 +17,24 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from errors import InternalError, OverloadedError, ServiceError, ShuttingDownError
 from runners.backends import OutOfMemoryError, Rows
 from runners.jobs import Batch, Job, Queue
-from runners.meter import Meter, padded_tokens
-from runners.planning import CALL_COST_TOKENS, plan
+from runners.lanes import FAST_LANE_TOKENS, LARGE_JOB_TOKENS, SMALL_JOB_TOKENS, Lane, Run
+from runners.meter import Meter, extent
+from runners.planning import CALL_COST_TOKENS, Extent, plan
 from runners.timings import Timings
 from runners.tokenization import Sequence
 
 logger = logging.getLogger("service.engine")
 
-Run = Callable[[list[Sequence]], Rows]
-"""N sequences in, N rows out, in order."""
-
 MAX_RETRY_AFTER_S = 60
-
-
-SMALL_JOB_TOKENS = 128
-"""A search query or a short passage: what may take the fast lane."""
-FAST_LANE_TOKENS = 256
-"""Tokens of one pass there: short texts that arrive together stay together."""
-LARGE_JOB_TOKENS = 512
-"""A job from this size on is worth stepping past; many small ones are better served together."""
-
-
-@dataclass(eq=False)
-class Lane:
-    """A thread with a network of its own, and what it is doing."""
-
-    run: Run
-    wake: threading.Condition
-    """Told when there may be something to do; all lanes' conditions share the batcher's lock."""
-    running: Batch = field(default_factory=list)
-    since: float | None = None
-    thread: threading.Thread | None = None
-
-    def compute(self, sequences: list[Sequence]) -> Rows:
-        """One pass, with its start noted for the watchdog."""
-        self.since = time.monotonic()
-        try:
-            return self.run(sequences)
-        finally:
-            self.since = None
+_PLANNED_INLINE = 64
+"""Texts of a request up to which planning takes less time than waking another thread."""
 
 
 class AdaptiveBatcher:
@@ -77,20 +48,23 @@ class AdaptiveBatcher:
         max_batch_tokens: int,
         max_queued_tokens: int,
         name: str,
+        packs: bool = False,
+        overlaps: bool = False,
     ) -> None:
         self._name = name
         self._budget = max_batch_tokens
-        self._meter = Meter(name)
+        self._packs = packs
+        self._meter = Meter(name, packs=packs)
         self._lock = threading.Lock()
-        self._main = Lane(run, threading.Condition(self._lock))
+        self._main = [Lane(run, threading.Condition(self._lock)) for _ in range(2 if overlaps else 1)]
         self._fast = None if run_beside is None else Lane(run_beside, threading.Condition(self._lock))
-        self._lanes = [lane for lane in (self._main, self._fast) if lane is not None]
+        self._lanes = self._main if self._fast is None else [*self._main, self._fast]
         self._max_queued_tokens = max_queued_tokens
         self._queue = Queue()
         self._queued_tokens = 0
         self._closing = False
         for lane in self._lanes:
-            title = f"batcher {name}" if lane is self._main else f"fast lane {name}"
+            title = f"fast lane {name}" if lane is self._fast else f"batcher {name}"
             lane.thread = threading.Thread(target=self._work, args=(lane,), name=title, daemon=True)
             lane.thread.start()
 
@@ -115,9 +89,7 @@ class AdaptiveBatcher:
         started = time.perf_counter()
         loop = asyncio.get_running_loop()
         lengths = [len(sequence) for sequence in sequences]
-        chunks = (
-            await asyncio.to_thread(plan, lengths, self._budget) if len(lengths) > 64 else plan(lengths, self._budget)
-        )
+        chunks = await asyncio.to_thread(self._plan, lengths) if len(lengths) > _PLANNED_INLINE else self._plan(lengths)
         job = Job(sequences, loop.create_future(), loop, deque(chunks), sum(lengths), len(sequences), priority)
         self._admit(job)
         try:
@@ -167,8 +139,21 @@ class AdaptiveBatcher:
                 )
             self._queued_tokens += job.tokens
             self._queue.fresh.append(job)
-            self._main.wake.notify()
+            self._wake_main()
             self._wake_fast_lane()
+
+    def _plan(self, lengths: list[int]) -> list[list[int]]:
+        return plan(lengths, self._budget, packed=self._packs)
+
+    def _wake_main(self) -> None:
+        """One lane at most: a second pass is handed over early where it is a full one, else it waits for company."""
+        idle = [lane for lane in self._main if not lane.running]
+        if idle and self._may_start(idle[0]):
+            idle[0].wake.notify()
+
+    def _may_start(self, lane: Lane) -> bool:
+        busy = any(other.running for other in self._main if other is not lane)
+        return len(self._queue) > 0 and (not busy or self._queued_tokens >= self._budget)
 
     def _wake_fast_lane(self) -> None:
         """Only where it has something to do: each needless wake would cost everybody a turn at the interpreter."""
@@ -176,7 +161,7 @@ class AdaptiveBatcher:
             self._fast.wake.notify()
 
     def _runs_large(self) -> bool:
-        return any(job.tokens >= LARGE_JOB_TOKENS for job, _ in self._main.running)
+        return any(job.tokens >= LARGE_JOB_TOKENS for lane in self._main for job, _ in lane.running)
 
     def _retry_after_s(self) -> int:
         """Seconds until about half of the queue is worked off."""
@@ -207,8 +192,9 @@ class AdaptiveBatcher:
                     return
                 lane.running = batch
                 self._meter.queue(self._queue, self._queued_tokens)
-                if lane is self._main:
+                if lane is not self._fast:
                     self._wake_fast_lane()
+                    self._wake_main()
             try:
                 self._compute(lane, batch)
             except BaseException as error:  # the thread lives on, and nobody waits for ever
@@ -221,8 +207,8 @@ class AdaptiveBatcher:
         """What the lane does next; nothing where it has to wait."""
         if self._closing:
             return []
-        if lane is self._main:
-            return self._take() if len(self._queue) else []
+        if lane is not self._fast:
+            return self._take() if self._may_start(lane) else []
         if not self._runs_large():
             return []
         small = self._queue.take_small(SMALL_JOB_TOKENS, FAST_LANE_TOKENS)
@@ -243,28 +229,24 @@ class AdaptiveBatcher:
         job = self._queue.next_job()
         chunk = job.chunks.popleft()
         batch = [(job, index) for index in chunk]
-        longest = max(len(job.sequences[index]) for index in chunk)
+        size = extent(batch)
         for other in self._queue.jobs():
             while other.chunks:
-                merged = self._merged_longest(len(batch), longest, other)
-                if merged is None:
+                more = extent([(other, index) for index in other.chunks[0]])
+                if not self._pays(size, more):
                     break
                 batch += [(other, index) for index in other.chunks.popleft()]
-                longest = merged
+                size += more
             if not other.chunks:
                 self._queue.remove(other)
         self._queue.put_back(job)
         self._queued_tokens -= sum(len(owner.sequences[index]) for owner, index in batch)
         return batch
 
-    def _merged_longest(self, count: int, longest: int, other: Job) -> int | None:
-        """Length of the batch with the next chunk of `other` in it; None where running it apart is cheaper."""
-        chunk = other.chunks[0]
-        own = max(len(other.sequences[index]) for index in chunk)
-        merged = max(longest, own)
-        together = merged * (count + len(chunk))
-        apart = longest * count + own * len(chunk) + CALL_COST_TOKENS
-        return merged if together <= min(self._budget, apart) else None
+    def _pays(self, size: Extent, more: Extent) -> bool:
+        """Whether one pass for both fits and is cheaper than two."""
+        both, first, second = (each.computed(packed=self._packs) for each in (size + more, size, more))
+        return both <= min(self._budget, first + second + CALL_COST_TOKENS)
 
     def _compute(self, lane: Lane, batch: Batch) -> None:
         batch = [(job, index) for job, index in batch if not job.abandoned]
@@ -292,7 +274,7 @@ class AdaptiveBatcher:
     def _split(self, lane: Lane, batch: Batch, error: Exception) -> None:
         """Halve a failing batch until the input that fails is alone; only its request gets the error."""
         if isinstance(error, OutOfMemoryError):
-            self._budget = max(1, min(self._budget, padded_tokens(batch) // 2))
+            self._budget = max(1, min(self._budget, extent(batch).computed(packed=self._packs) // 2))
             logger.warning("%s is out of memory; passes now take at most %d tokens", self._name, self._budget)
         if len(batch) > 1:
             middle = len(batch) // 2

@@ -15,9 +15,8 @@ from typing import TypeVar
 import numpy as np
 
 from errors import InputTooLongError, InternalError, ServiceError
-from runners.backends import Backend, Batch, Rows
+from runners.backends import Backend, Rows, Sequences
 from runners.batching import AdaptiveBatcher
-from runners.planning import collate
 from runners.timings import Timings
 from runners.tokenization import Sequence, TextTokenizer, Truncate, Truncation
 
@@ -73,20 +72,20 @@ class Engine:
         backend: Backend,
         *,
         name: str,
-        pad_id: int,
         max_batch_tokens: int,
         max_queued_tokens: int,
     ) -> None:
         self.tokenizer = tokenizer
         self.backend = backend
         self._name = name
-        self._pad_id = pad_id
         self._batcher = AdaptiveBatcher(
             self.run_now,
             run_beside=None if backend.beside is None else partial(self._pass, backend.beside),
             max_batch_tokens=max_batch_tokens,
             max_queued_tokens=max_queued_tokens,
             name=name,
+            packs=backend.packs,
+            overlaps=backend.overlaps,
         )
         # The next batch is tokenised while one is computed; one thread, so that requests keep their order.
         self._tokenizing = ThreadPoolExecutor(1, thread_name_prefix="tokenizer")
@@ -131,13 +130,12 @@ class Engine:
         """The same on the calling thread, in one pass, for warming up and for checks before requests arrive."""
         return self._pass(self.backend.forward, sequences)
 
-    def _pass(self, forward: Callable[[Batch], Rows], sequences: SequenceOf[Sequence]) -> Rows:
-        batch = Batch(**collate(sequences, self._pad_id))
-        rows = forward(batch)
+    def _pass(self, forward: Callable[[Sequences], Rows], sequences: Sequences) -> Rows:
+        rows = forward(sequences)
         if np.isfinite(rows).all():
             return rows
         logger.warning("%s answered with NaN or infinity; computing once more in float32", self._name)
-        rows = self.backend.forward_exact(batch)
+        rows = self.backend.forward_exact(sequences)
         if np.isfinite(rows).all():
             return rows
         raise InternalError(f"{self._name} answers this input with NaN or infinity, in float32 too.")

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence as SequenceOf
-
 from errors import ModelUnavailableError
 from models.catalog import ModelSpec
 from models.facts import ModelFacts
 from models.store import StoredModel
-from runners.backends import Backend, Batch
+from runners.backends import Backend
 from runners.backends.cohere import CohereReranker
 from runners.devices import Device
 from runners.embedding import EmbeddingRunner
 from runners.engine import Engine
 from runners.loaded_model import LoadedModel
-from runners.planning import TRIAL_TOKENS, collate, learn_budget
+from runners.planning import TRIAL_TOKENS, learn_budget
 from runners.requirements import memory_budget, memory_needed, stored_memory_needed
 from runners.rerank import RerankRunner
 from runners.tokenization import Sequence, load_tokenizer
@@ -34,7 +32,6 @@ def load_model(spec: ModelSpec, stored: StoredModel | None, device: Device, sett
         load_tokenizer(stored.folder, spec, stored.facts),
         backend,
         name=spec.name,
-        pad_id=stored.facts.pad_id,
         max_batch_tokens=_batch_tokens(backend, stored.facts, settings.max_batch_tokens),
         max_queued_tokens=settings.max_queued_tokens,
     )
@@ -44,14 +41,10 @@ def load_model(spec: ModelSpec, stored: StoredModel | None, device: Device, sett
 
 def _batch_tokens(backend: Backend, facts: ModelFacts, most: int) -> int:
     """Size of a pass, learned from the backend, which also warms it up: engines compile on their first call."""
-
-    def run(sequences: SequenceOf[Sequence]) -> None:
-        backend.forward(Batch(**collate(sequences, facts.pad_id)))
-
     text = trial_text(facts)
     if backend.beside is not None:
-        backend.beside(Batch(**collate([text], facts.pad_id)))
-    return learn_budget(run, text, most)
+        backend.beside([text])
+    return learn_budget(backend.forward, text, most)
 
 
 def trial_text(facts: ModelFacts) -> Sequence:

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import metrics
 from runners.jobs import Batch, Queue
+from runners.planning import Extent
 
 _MEMORY = 0.8
 """Share of the old estimate that a new measurement of the speed leaves."""
 
 
-def padded_tokens(batch: Batch) -> int:
-    """Tokens of a batch with its padding."""
-    return len(batch) * max(len(job.sequences[index]) for job, index in batch)
+def extent(batch: Batch) -> Extent:
+    """How large a batch is."""
+    return Extent.of([len(job.sequences[index]) for job, index in batch])
 
 
 class Meter:
     """The metrics of one model's batcher."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, packs: bool) -> None:
         self._name = name
+        self._packs = packs
         self.tokens_per_s = 0.0
         """Of late, padding included; 0 before the first pass."""
 
@@ -29,14 +31,15 @@ class Meter:
 
     def batch(self, batch: Batch, seconds: float) -> None:
         """A pass that ended well; its jobs note its time."""
-        padded, real = padded_tokens(batch), sum(len(job.sequences[index]) for job, index in batch)
+        size = extent(batch)
+        computed = size.computed(packed=self._packs)
         for job in dict.fromkeys(job for job, _ in batch):
             job.compute_s += seconds
         metrics.BATCH_TEXTS.labels(self._name).observe(len(batch))
-        metrics.BATCH_TOKENS.labels(self._name).observe(padded)
+        metrics.BATCH_TOKENS.labels(self._name).observe(computed)
         metrics.COMPUTED_TEXTS.labels(self._name).inc(len(batch))
-        metrics.COMPUTED_TOKENS.labels(self._name).inc(real)
-        metrics.PADDING_TOKENS.labels(self._name).inc(padded - real)
+        metrics.COMPUTED_TOKENS.labels(self._name).inc(size.tokens)
+        metrics.PADDING_TOKENS.labels(self._name).inc(computed - size.tokens)
         metrics.COMPUTE_SECONDS.labels(self._name).inc(seconds)
-        speed = padded / max(seconds, 1e-6)
+        speed = computed / max(seconds, 1e-6)
         self.tokens_per_s = _MEMORY * (self.tokens_per_s or speed) + (1 - _MEMORY) * speed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -23,22 +23,37 @@ TRIAL_TOKENS = 64
 _TRIALS = 2
 
 
-def plan(lengths: SequenceOf[int], budget: int) -> list[list[int]]:
+@dataclass(frozen=True)
+class Extent:
+    """How large a pass is: its inputs, the tokens of the longest one and of all."""
+
+    count: int
+    longest: int
+    tokens: int
+
+    @classmethod
+    def of(cls, lengths: SequenceOf[int]) -> Extent:
+        """Of inputs of these lengths, at least one."""
+        return cls(len(lengths), max(lengths), sum(lengths))
+
+    def __add__(self, other: Extent) -> Extent:
+        return Extent(self.count + other.count, max(self.longest, other.longest), self.tokens + other.tokens)
+
+    def computed(self, *, packed: bool) -> int:
+        """Tokens that the pass computes: padding costs like any token, where there is padding."""
+        return self.tokens if packed else self.count * self.longest
+
+
+def plan(lengths: SequenceOf[int], budget: int, *, packed: bool = False) -> list[list[int]]:
     """Cut inputs into chunks that are cheapest to run: indices of each chunk, short inputs first.
 
-    Sorted by length, the cuts minimise the sum over chunks of (longest x count + CALL_COST_TOKENS) with at most
-    `budget` padded tokens in a chunk (one input alone may exceed it). Dynamic programme over the sorted lengths.
+    At most `budget` computed tokens are in a chunk (one input alone may exceed it). Sorted by length, the cuts minimise
+    the sum over chunks of (longest x count + CALL_COST_TOKENS) by dynamic programming; without padding to save, each
+    chunk takes what fits.
     """
     order = sorted(range(len(lengths)), key=lengths.__getitem__)
     sizes = [max(lengths[index], 1) for index in order]
-    counts = np.arange(len(sizes) + 1)
-    best = np.zeros(len(sizes) + 1, dtype=np.int64)
-    starts = [0] * (len(sizes) + 1)
-    for end, longest in enumerate(sizes, start=1):
-        first = max(0, min(end - 1, end - budget // longest))
-        costs = best[first:end] + longest * (end - counts[first:end])
-        cheapest = int(costs.argmin())
-        best[end], starts[end] = costs[cheapest] + CALL_COST_TOKENS, first + cheapest
+    starts = _fill(sizes, budget) if packed else _cut(sizes, budget)
     chunks: list[list[int]] = []
     end = len(sizes)
     while end:
@@ -47,25 +62,28 @@ def plan(lengths: SequenceOf[int], budget: int) -> list[list[int]]:
     return chunks[::-1]
 
 
-def collate(sequences: SequenceOf[Sequence], pad_id: int) -> dict[str, Any]:
-    """Sequences to padded arrays (B, T), the fields of Batch."""
-    longest = max(len(sequence) for sequence in sequences)
-    input_ids = np.full((len(sequences), longest), pad_id, dtype=np.int64)
-    attention_mask = np.zeros((len(sequences), longest), dtype=np.int64)
-    pooling_mask = np.zeros_like(attention_mask)
-    segments = None if sequences[0].token_type_ids is None else np.zeros_like(input_ids)
-    for row, sequence in enumerate(sequences):
-        input_ids[row, : len(sequence)] = sequence.input_ids
-        attention_mask[row, : len(sequence)] = 1
-        pooling_mask[row, sequence.unpooled : len(sequence)] = 1
-        if segments is not None and sequence.token_type_ids is not None:
-            segments[row, : len(sequence)] = sequence.token_type_ids
-    return {
-        "input_ids": input_ids,
-        "attention_mask": attention_mask,
-        "pooling_mask": pooling_mask,
-        "token_type_ids": segments,
-    }
+def _cut(sizes: list[int], budget: int) -> list[int]:
+    """Where the chunk that ends before each place begins, for the cheapest cuts of padded chunks."""
+    counts = np.arange(len(sizes) + 1)
+    best = np.zeros(len(sizes) + 1, dtype=np.int64)
+    starts = [0] * (len(sizes) + 1)
+    for end, longest in enumerate(sizes, start=1):
+        first = max(0, min(end - 1, end - budget // longest))
+        costs = best[first:end] + longest * (end - counts[first:end])
+        cheapest = int(costs.argmin())
+        best[end], starts[end] = costs[cheapest] + CALL_COST_TOKENS, first + cheapest
+    return starts
+
+
+def _fill(sizes: list[int], budget: int) -> list[int]:
+    """The same for chunks without padding: each is filled up to the budget."""
+    starts, start, tokens = [0] * (len(sizes) + 1), 0, 0
+    for end, size in enumerate(sizes, start=1):
+        tokens += size
+        if tokens > budget and end - start > 1:
+            start, tokens = end - 1, size
+        starts[end] = start
+    return starts
 
 
 def learn_budget(run: Callable[[list[Sequence]], object], text: Sequence, most: int) -> int:

@@ -12,18 +12,18 @@ import torch
 from torch import nn
 
 from models.facts import ModelFacts
+from runners.backends.packing import PACKED_POOLINGS
 from runners.pooling import POOLINGS
-
-Pool = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class Body(nn.Module):
     """An encoder and its pooling: (B, T) ids -> (B, H) in float32."""
 
-    def __init__(self, encoder: nn.Module, pool: Pool, *, segments: bool) -> None:
+    def __init__(self, encoder: nn.Module, pooling: str, *, segments: bool) -> None:
         super().__init__()
         self.encoder = encoder
-        self._pool = pool
+        self._pool = POOLINGS[pooling]
+        self._pool_packed = PACKED_POOLINGS[pooling]
         self._segments = segments
 
     def forward(
@@ -38,7 +38,23 @@ class Body(nn.Module):
         if self._segments and token_type_ids is not None:
             inputs["token_type_ids"] = token_type_ids
         hidden = self.encoder(**inputs).last_hidden_state.float()
-        return self._pool(hidden, pooling_mask.float())
+        rows: torch.Tensor = self._pool(hidden, pooling_mask.float())
+        return rows
+
+    def forward_packed(self, tokens: torch.Tensor, bounds: torch.Tensor, longest: int) -> torch.Tensor:
+        """The fields of PackedBatch -> (B, H), for an encoder with the attention of packing.py."""
+        ids, positions, counted, segments = tokens.unsqueeze(1)
+        inputs = {"input_ids": ids, "position_ids": positions + self._first_position()}
+        if self._segments:
+            inputs["token_type_ids"] = segments
+        limits = {"cu_seq_lens_q": bounds, "cu_seq_lens_k": bounds, "max_length_q": longest, "max_length_k": longest}
+        hidden = self.encoder(**inputs, **limits).last_hidden_state[0].float()
+        return self._pool_packed(hidden, counted[0].float(), bounds)
+
+    def _first_position(self) -> int:
+        """The RoBERTa family counts positions from behind the id of its padding."""
+        embeddings: Any = getattr(self.encoder, "embeddings", None)
+        return embeddings.padding_idx + 1 if hasattr(embeddings, "create_position_ids_from_input_ids") else 0
 
 
 class Network(nn.Module):
@@ -51,7 +67,13 @@ class Network(nn.Module):
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
         """The arguments of Body.forward, in order."""
-        rows: torch.Tensor = self.body(*inputs)
+        return self._finish(self.body(*inputs))
+
+    def forward_packed(self, tokens: torch.Tensor, bounds: torch.Tensor, longest: int) -> torch.Tensor:
+        """The same for the fields of PackedBatch."""
+        return self._finish(self.body.forward_packed(tokens, bounds, longest))
+
+    def _finish(self, rows: torch.Tensor) -> torch.Tensor:
         return rows if self.head is None else self.head(rows)
 
 
@@ -73,24 +95,24 @@ class ClassificationHead(nn.Module):
 def split_embedder(encoder: nn.Module, dense: nn.Module | None, facts: ModelFacts) -> Network:
     """An encoder with the pooling of the model, and Dense layers behind it where there are some."""
     assert facts.pooling is not None
-    return Network(Body(encoder, POOLINGS[facts.pooling], segments=facts.token_type_ids), dense)
+    return Network(Body(encoder, facts.pooling, segments=facts.token_type_ids), dense)
 
 
 def split_classifier(model: Any, facts: ModelFacts) -> Network:
     """A ...ForSequenceClassification of transformers, or one of ours, cut behind its encoder's pooled token."""
     encoder = getattr(model, getattr(model, "base_model_prefix", "bert"))
-    pool = POOLINGS["cls"]
+    pooling = "cls"
     if hasattr(model.classifier, "out_proj"):  # the RoBERTa family: its head picks the first token itself
         head = ClassificationHead(_as_sequence, model.classifier)
     elif hasattr(model, "head"):  # ModernBERT
-        pool = POOLINGS[model.config.classifier_pooling]
+        pooling = model.config.classifier_pooling
         head = ClassificationHead(model.head, model.classifier)
     elif hasattr(model, "pooler"):  # DeBERTa
         head = ClassificationHead(_as_sequence, model.pooler, model.classifier)
     else:  # BERT, gte, JinaBERT: the pooler belongs to the encoder
         pooler, encoder.pooler = encoder.pooler, None
         head = ClassificationHead(_as_sequence, pooler, model.classifier)
-    return Network(Body(encoder, pool, segments=facts.token_type_ids), head)
+    return Network(Body(encoder, pooling, segments=facts.token_type_ids), head)
 
 
 def split_judge(model: Any, facts: ModelFacts, yes: int, no: int) -> Network:
@@ -98,7 +120,7 @@ def split_judge(model: Any, facts: ModelFacts, yes: int, no: int) -> Network:
     rows = model.get_output_embeddings().weight.detach()
     head = nn.Linear(rows.shape[1], 1, bias=False)
     head.weight = nn.Parameter((rows[yes].float() - rows[no].float())[None])
-    return Network(Body(model.model, POOLINGS["last"], segments=facts.token_type_ids), head)
+    return Network(Body(model.model, "last", segments=facts.token_type_ids), head)
 
 
 def _as_sequence(rows: torch.Tensor) -> torch.Tensor:

@@ -13,7 +13,8 @@ import numpy as np
 import openvino as ov
 
 from models.facts import ModelFacts
-from runners.backends import Batch, Rows
+from runners.backends import Rows, Sequences
+from runners.backends.batches import Batch
 from runners.devices import DType
 from runners.requirements import has_fast_lane
 
@@ -112,6 +113,9 @@ def round_length(batch: Batch, facts: ModelFacts) -> Batch:
 class OpenVINOBackend:
     """An exported network on this CPU."""
 
+    packs = False
+    overlaps = False
+
     def __init__(self, folder: Path, facts: ModelFacts, *, precision: str, threads: int) -> None:
         self._graphs: Graphs | None = Graphs(folder, precision=precision, threads=threads)
         # A second request on the same compiled graphs would wait for the first: one stream serves them in turn
@@ -121,21 +125,24 @@ class OpenVINOBackend:
         self._threads = threads
         self.name = f"openvino {precision} on cpu"
 
-    def forward(self, batch: Batch) -> Rows:
-        """(B, T) ids -> (B, D) vectors or (B, 1) logits."""
+    def forward(self, sequences: Sequences) -> Rows:
+        """B sequences -> (B, D) vectors or (B, 1) logits."""
         assert self._graphs is not None
-        return self._graphs.infer(round_length(batch, self._facts))
+        return self._graphs.infer(self._batch(sequences))
 
-    def _forward_beside(self, batch: Batch) -> Rows:
+    def _forward_beside(self, sequences: Sequences) -> Rows:
         assert self._second is not None
-        return self._second.infer(round_length(batch, self._facts))
+        return self._second.infer(self._batch(sequences))
 
-    def forward_exact(self, batch: Batch) -> Rows:
+    def forward_exact(self, sequences: Sequences) -> Rows:
         """The same with graphs compiled for float32, for this one pass."""
-        return Graphs(self._folder, precision="f32", threads=self._threads).infer(batch)
+        return Graphs(self._folder, precision="f32", threads=self._threads).infer(self._batch(sequences))
+
+    def _batch(self, sequences: Sequences) -> Batch:
+        return round_length(Batch.of(sequences, self._facts.pad_id), self._facts)
 
     @property
-    def beside(self) -> Callable[[Batch], Rows] | None:
+    def beside(self) -> Callable[[Sequences], Rows] | None:
         """For small models, whose second copy costs little (OPENVINO.md, section 5)."""
         return None if self._second is None else self._forward_beside
 

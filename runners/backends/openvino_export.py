@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,9 @@ from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from models.catalog import ModelSpec
 from models.facts import ModelFacts
-from runners.backends import Batch, Rows
+from runners.backends import Rows
+from runners.backends.batches import Batch
+from runners.backends.gate import difference, probes
 from runners.backends.modules import load_network
 from runners.backends.network import Network
 from runners.backends.openvino import REPORT, Graphs, Report, export_folder, precisions, read_report
@@ -35,10 +37,6 @@ from runners.backends.openvino import REPORT, Graphs, Report, export_folder, pre
 logger = logging.getLogger("service.models")
 
 ATTENTION = "sdpa_no_empty_rows"
-MIN_COSINE = {"f32": 0.99999, "bf16": 0.999}
-MAX_LOGIT_SHARE = {"f32": 0.01, "bf16": 0.05}
-"""Largest difference of a logit, as a share of the spread of the probes' logits (at least 1)."""
-PROBE_TOKENS = (3, 17, 64, 200, 511, 1024)
 
 
 def export(folder: Path, spec: ModelSpec, facts: ModelFacts) -> Report:
@@ -68,19 +66,19 @@ def _write(target: Path, folder: Path, spec: ModelSpec, facts: ModelFacts) -> Re
 def _export(target: Path, folder: Path, spec: ModelSpec, facts: ModelFacts) -> Report:
     register_attention()
     network = load_network(folder, spec, facts, torch.float32, attention=ATTENTION)
-    probes = [probe_batch(facts, tokens) for tokens in PROBE_TOKENS if tokens <= facts.max_tokens]
+    batches = [Batch.of(sequences, facts.pad_id) for sequences in probes(facts)]
     with torch.inference_mode():
-        expected = [network(*map(torch.from_numpy, probe.arrays())).numpy() for probe in probes]
+        expected = [network(*map(torch.from_numpy, batch.arrays())).numpy() for batch in batches]
     tabulate_positions(network.body, facts.max_tokens)
     try:
-        _convert(network, probes[0], target)
+        _convert(network, batches[0], target)
     except OSError:
         raise
     except Exception as error:  # the converter raises whatever it meets
         logger.warning("OpenVINO cannot convert %s: %s", spec.repo, error)
         return {"f32": f"OpenVINO cannot convert it ({type(error).__name__})"}
     del network
-    return {precision: _gate(target, precision, probes, expected, facts) for precision in precisions()}
+    return {precision: _gate(target, precision, batches, expected, facts) for precision in precisions()}
 
 
 def register_attention() -> None:
@@ -133,18 +131,6 @@ def tabulate_positions(body: nn.Module, positions: int) -> None:
                 setattr(parent, name, PositionTable(module, kinds, positions))
 
 
-def probe_batch(facts: ModelFacts, tokens: int) -> Batch:
-    """Three rows of random ids up to `tokens` long, two of them padded. Any ids will do: only engines are compared."""
-    random = np.random.default_rng(tokens)
-    ids = random.integers(10, facts.vocabulary, size=(3, tokens), dtype=np.int64)
-    mask = np.ones_like(ids)
-    for row, length in enumerate((tokens, max(3, tokens // 2), max(3, tokens // 3))):
-        ids[row, length:] = facts.pad_id
-        mask[row, length:] = 0
-    segments = np.zeros_like(ids) if facts.token_type_ids else None
-    return Batch(ids, mask, mask.copy(), segments)
-
-
 def _convert(network: Network, probe: Batch, target: Path) -> None:
     inputs = tuple(map(torch.from_numpy, probe.arrays()))
     with warnings.catch_warnings():
@@ -165,22 +151,8 @@ def _save(model: Any, path: Path, *, fp16: bool) -> None:
         raise OSError(f"{path} could not be written; is the disk full?") from error
 
 
-def _gate(target: Path, precision: str, probes: list[Batch], expected: list[Rows], facts: ModelFacts) -> str | None:
+def _gate(target: Path, precision: str, batches: list[Batch], expected: list[Rows], facts: ModelFacts) -> str | None:
     """None where the converted network is as good as torch's; else what is wrong, for the report."""
     graphs = Graphs(target, precision=precision, threads=0)
-    found = [graphs.infer(probe) for probe in probes]
-    if not all(np.isfinite(rows).all() for rows in found):
-        return "NaN or infinity"
-    measure: Callable[[Rows, Rows, str], str | None] = _logits_differ if facts.dimensions is None else _vectors_differ
-    return measure(np.concatenate(expected), np.concatenate(found), precision)
-
-
-def _vectors_differ(expected: Rows, found: Rows, precision: str) -> str | None:
-    lengths = np.linalg.norm(expected, axis=1) * np.linalg.norm(found, axis=1)
-    cosine = float(((expected * found).sum(axis=1) / lengths).min())
-    return None if cosine >= MIN_COSINE[precision] else f"smallest cosine {cosine:.6f}"
-
-
-def _logits_differ(expected: Rows, found: Rows, precision: str) -> str | None:
-    share = float(np.abs(expected - found).max() / max(1.0, float(expected.std())))
-    return None if share <= MAX_LOGIT_SHARE[precision] else f"logits differ by {share:.4f} of their spread"
+    found = [graphs.infer(batch) for batch in batches]
+    return difference(np.concatenate(expected), np.concatenate(found), precision, vectors=facts.dimensions is not None)

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 import gc
+import logging
+import threading
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from models.catalog import ModelSpec
 from models.facts import ModelFacts
-from runners.backends import Batch, Ids, OutOfMemoryError, Rows
+from runners.backends import OutOfMemoryError, Rows, Sequences
+from runners.backends.batches import Batch, PackedBatch
+from runners.backends.cuda_graphs import CapturedPasses, to_device
+from runners.backends.gate import difference, probes
 from runners.backends.modules import load_network
+from runners.backends.network import Network
+from runners.backends.packing import ATTENTION, can_pack, register
 from runners.devices import Device
+
+logger = logging.getLogger("service.models")
 
 
 class TorchBackend:
@@ -20,30 +31,31 @@ class TorchBackend:
     def __init__(self, folder: Path, spec: ModelSpec, facts: ModelFacts, device: Device) -> None:
         self._device = torch.device(device.torch_name)
         self._dtype: torch.dtype = getattr(torch, device.dtype)
-        self._network = load_network(folder, spec, facts, self._dtype).to(self._device)
+        self._pad_id = facts.pad_id
+        register()
+        self._network = load_network(folder, spec, facts, self._dtype, attention=ATTENTION).to(self._device)
+        self._handing_over = threading.Lock()  # one pass after the other; waiting for the results needs no turn
+        self._captured: CapturedPasses | None = None
+        self.packs = self._has_kernel() and can_pack(self._network.body.encoder) and self._packing_agrees(facts)
+        self.overlaps = self._device.type == "cuda"
         self.name = f"torch {device.dtype} on {device.platform}"
+        if self.packs:
+            self._captured = CapturedPasses(self._network, self._device, self._pad_id)
         if device.platform == "cpu":
             torch.set_num_threads(device.threads)
 
-    def forward(self, batch: Batch) -> Rows:
-        """(B, T) ids -> (B, D) vectors or (B, 1) logits."""
+    def forward(self, sequences: Sequences) -> Rows:
+        """B sequences -> (B, D) vectors or (B, 1) logits."""
+        return self._forward(sequences, packed=self.packs)
+
+    def forward_exact(self, sequences: Sequences) -> Rows:
+        """The same with a copy of the network in float32, made for this one pass, and padded."""
         try:
             with torch.inference_mode():
-                rows = self._network(*(self._tensor(array) for array in batch.arrays()))
-                result: Rows = rows.float().cpu().numpy()
+                return _Answer(self._padded(copy.deepcopy(self._network).float(), sequences)).wait()
         except torch.OutOfMemoryError as error:
             torch.cuda.empty_cache()
             raise OutOfMemoryError("the device is out of memory") from error
-        return result
-
-    def forward_exact(self, batch: Batch) -> Rows:
-        """The same with the body in float32 for this one pass."""
-        body = self._network.body
-        body.float()
-        try:
-            return self.forward(batch)
-        finally:
-            body.to(self._dtype)
 
     @property
     def beside(self) -> None:
@@ -51,11 +63,66 @@ class TorchBackend:
 
     def close(self) -> None:
         """Drop the network and return its memory to the device or the system."""
+        self._captured = None
         del self._network
         gc.collect()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _tensor(self, array: Ids) -> torch.Tensor:
-        tensor = torch.from_numpy(array)
-        return tensor if self._device.type == "cpu" else tensor.pin_memory().to(self._device, non_blocking=True)
+    def _has_kernel(self) -> bool:
+        """Variable-length flash attention is for GPUs and half precision."""
+        return self._device.type == "cuda" and self._dtype != torch.float32
+
+    def _packing_agrees(self, facts: ModelFacts) -> bool:
+        """Whether packed texts come out as padded ones do; where not, the model is served padded."""
+        try:
+            expected, found = (
+                np.concatenate([self._forward(probe, packed=packed) for probe in probes(facts)])
+                for packed in (False, True)
+            )
+            problem = difference(expected, found, "bf16", vectors=facts.dimensions is not None)
+        except (RuntimeError, TypeError) as error:  # no such kernel on this device, or an encoder that takes no bounds
+            problem = type(error).__name__
+        if problem is not None:
+            logger.warning("%s is served with padding, as its packed texts differ: %s", facts.architecture, problem)
+        return problem is None
+
+    def _forward(self, sequences: Sequences, *, packed: bool) -> Rows:
+        try:
+            with self._handing_over, torch.inference_mode():
+                answer = _Answer(self._packed(sequences) if packed else self._padded(self._network, sequences))
+            return answer.wait()
+        except torch.OutOfMemoryError as error:
+            torch.cuda.empty_cache()
+            raise OutOfMemoryError("the device is out of memory") from error
+
+    def _padded(self, network: Network, sequences: Sequences) -> torch.Tensor:
+        batch = Batch.of(sequences, self._pad_id)
+        rows: torch.Tensor = network(*(to_device(array, self._device) for array in batch.arrays()))
+        return rows
+
+    def _packed(self, sequences: Sequences) -> torch.Tensor:
+        batch = PackedBatch.of(sequences)
+        if self._captured is not None and (rows := self._captured.run(batch)) is not None:
+            return rows
+        tokens, bounds = (to_device(array, self._device) for array in (batch.tokens, batch.bounds))
+        return self._network.forward_packed(tokens, bounds.int(), batch.longest)
+
+
+class _Answer:
+    """Rows on their way from the device: who waits for them keeps nobody from handing over the next pass."""
+
+    def __init__(self, rows: torch.Tensor) -> None:
+        self._rows = rows.float()
+        self._arrived: torch.cuda.Event | None = None
+        if rows.is_cuda:
+            self._rows = torch.empty(rows.shape, pin_memory=True).copy_(self._rows, non_blocking=True)
+            self._arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch
+            self._arrived.record(torch.cuda.current_stream(rows.device))
+
+    def wait(self) -> Rows:
+        """Until they are here."""
+        if self._arrived is not None:
+            self._arrived.synchronize()
+        rows: Rows = self._rows.numpy()
+        return rows

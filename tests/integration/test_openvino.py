@@ -15,13 +15,12 @@ import pytest
 
 from errors import ModelUnavailableError
 from models.store import StoredModel
-from runners.backends import Backend, Batch, Rows, openvino_export
+from runners.backends import Backend, Rows, Sequences, gate, openvino_export
 from runners.backends.openvino import REPORT, OpenVINOBackend, Report, export_folder, read_report
 from runners.backends.openvino_export import export
 from runners.backends.torch import TorchBackend
 from runners.devices import Device
 from runners.loading import load_backend, needs_export
-from runners.planning import collate
 from runners.tokenization import Sequence
 from scripts import import_models
 from settings import Settings
@@ -88,17 +87,16 @@ def load(model: Model, settings: Settings = AUTO) -> Backend:
     return load_backend(model.spec, model.stored, DEVICE, settings)
 
 
-def batch_of(stored: StoredModel, *lengths: int) -> Batch:
-    """Random ids of these lengths, padded to the longest."""
+def batch_of(stored: StoredModel, *lengths: int) -> Sequences:
+    """Random ids of these lengths."""
     facts, random = stored.facts, np.random.default_rng(sum(lengths))
-    sequences = [
+    return [
         Sequence(ids, [0] * len(ids) if facts.token_type_ids else None)
         for ids in (random.integers(10, facts.vocabulary, size=length).tolist() for length in lengths)
     ]
-    return Batch(**collate(sequences, facts.pad_id))
 
 
-def batches(stored: StoredModel) -> list[Batch]:
+def batches(stored: StoredModel) -> list[Sequences]:
     """From three tokens to the limit, alone and with neighbours of other lengths."""
     limit = min(stored.facts.max_tokens, LONG)
     lengths = sorted({min(length, limit) for length in (3, 17, 70, 513, limit)})
@@ -190,7 +188,7 @@ def test_what_does_not_pass_the_gate_is_served_by_torch_and_not_tried_again(
     folder = shutil.copytree(original.stored.folder, tmp_path / name, ignore=shutil.ignore_patterns("openvino"))
     model = replace(original, stored=replace(original.stored, folder=folder))
     with monkeypatch.context() as patch:
-        patch.setattr(openvino_export, threshold, value)
+        patch.setattr(gate, threshold, value)
         report = export(folder, model.spec, model.stored.facts)
     assert str(report["f32"]).startswith(reason)
     monkeypatch.delattr(openvino_export, "_convert")

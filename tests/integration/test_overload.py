@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from runners.backends import Batch, Rows
+from runners.backends import Rows, Sequences
 from runners.backends.torch import TorchBackend
 from tests.errors import message_of, refused
 from tests.integration.conftest import App, Checkpoint, RunApp, embed, ok
@@ -27,11 +27,11 @@ class Gate:
         self.open = threading.Event()
         forward = TorchBackend.forward
 
-        def gated(backend: TorchBackend, batch: Batch) -> Rows:
+        def gated(backend: TorchBackend, sequences: Sequences) -> Rows:
             self.arrived.set()
             self.open.wait()
-            self.rows += len(batch.input_ids)
-            return forward(backend, batch)
+            self.rows += len(sequences)
+            return forward(backend, sequences)
 
         patch.setattr(TorchBackend, "forward", gated)
 
@@ -120,7 +120,7 @@ def test_an_unexpected_failure_tells_nothing(
         embed(app.client, ["warm"])
         with monkeypatch.context() as patch:
 
-            def fail(backend: TorchBackend, batch: Batch) -> Rows:
+            def fail(backend: TorchBackend, sequences: Sequences) -> Rows:
                 raise RuntimeError(f"cannot compute {MARKER}")
 
             patch.setattr(TorchBackend, "forward", fail)
@@ -140,10 +140,10 @@ def test_a_failing_text_fails_alone(run_app: RunApp, gate: Gate, pool: ThreadPoo
         close(gate, app)
         forward = TorchBackend.forward
 
-        def picky(backend: TorchBackend, batch: Batch) -> Rows:
-            if (batch.attention_mask.sum(1) == 9).any():
+        def picky(backend: TorchBackend, sequences: Sequences) -> Rows:
+            if any(len(sequence) == 9 for sequence in sequences):
                 raise RuntimeError
-            return forward(backend, batch)
+            return forward(backend, sequences)
 
         with pytest.MonkeyPatch.context() as patch:
             held = pool.submit(embed, app.client, ["holds the worker"])

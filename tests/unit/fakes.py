@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from models.catalog import ModelSpec
 from models.facts import ModelFacts
-from runners.backends import Batch
+from runners.backends import Sequences
+from runners.backends.batches import Batch
 from runners.plain_tokenizers import Token
 from runners.templates import read_template
 from runners.tokenization import Rules, Sequence, TextTokenizer
@@ -73,6 +74,8 @@ class FakeBackend:
     """A model of one layer: the vector of a text is (sum of ids, tokens, 1); the logit is the sum of ids / 100."""
 
     name = "fake"
+    packs = False
+    overlaps = False
     beside = None
 
     def __init__(self, *, reranker: bool = False) -> None:
@@ -80,7 +83,8 @@ class FakeBackend:
         self.batches: list[Batch] = []
         self._reranker = reranker
 
-    def forward(self, batch: Batch) -> NDArray[np.float32]:
+    def forward(self, sequences: Sequences) -> NDArray[np.float32]:
+        batch = Batch.of(sequences, pad_id=0)
         self.batches.append(batch)
         sums = (batch.input_ids * batch.pooling_mask).sum(1)
         if self._reranker:

@@ -7,7 +7,8 @@ import threading
 
 import numpy as np
 
-from runners.backends import Batch, OutOfMemoryError, Rows
+from runners.backends import OutOfMemoryError, Rows, Sequences
+from runners.backends.batches import Batch
 from runners.tokenization import Sequence
 from tests.unit.fakes import PATIENCE_S
 
@@ -28,6 +29,8 @@ class FaultyBackend:
     """The row of a text is (its first id, tokens, 1)."""
 
     name = "faulty"
+    packs = False
+    overlaps = False
     beside = None
 
     def __init__(self) -> None:
@@ -65,7 +68,8 @@ class FaultyBackend:
         """Wait until a pass hangs."""
         assert await asyncio.to_thread(self._arrived.wait, PATIENCE_S), "no pass came"
 
-    def forward(self, batch: Batch) -> Rows:
+    def forward(self, sequences: Sequences) -> Rows:
+        batch = Batch.of(sequences, pad_id=0)
         firsts = batch.input_ids[:, 0].tolist()
         self.seen += firsts
         self._arrived.set()
@@ -79,9 +83,9 @@ class FaultyBackend:
                 raise self.poison[first]
         return self._rows(batch, self.nan)
 
-    def forward_exact(self, batch: Batch) -> Rows:
+    def forward_exact(self, sequences: Sequences) -> Rows:
         self.exact += 1
-        return self._rows(batch, self.nan_exactly)
+        return self._rows(Batch.of(sequences, pad_id=0), self.nan_exactly)
 
     def close(self) -> None:
         self.closed += 1
@@ -96,7 +100,7 @@ class FaultyBackend:
 class Tearing(FaultyBackend):
     """Everything goes wrong at random, from a seed."""
 
-    def forward(self, batch: Batch) -> Rows:
+    def forward(self, sequences: Sequences) -> Rows:
         random = np.random.default_rng(len(self.sizes_tokens))
         kind = random.integers(6)
         if kind == 0:
@@ -105,7 +109,7 @@ class Tearing(FaultyBackend):
             raise SystemExit
         if kind == 2:
             raise ValueError
-        rows = super().forward(batch)
+        rows = super().forward(sequences)
         if kind == 3:
             rows[0] = np.nan
         return rows[:-1] if kind == 4 else rows

@@ -84,7 +84,7 @@ class Shelf:
                 self._loaded -= 1
             raise self.failure
         backend = self.backends[wanted.name] = Shelved(self, wanted.name)
-        engine = Engine(letters(), backend, name=wanted.name, pad_id=0, max_batch_tokens=64, max_queued_tokens=10**6)
+        engine = Engine(letters(), backend, name=wanted.name, max_batch_tokens=64, max_queued_tokens=10**6)
         return LoadedModel(wanted, EmbeddingRunner(engine, 3), "fake", stored, engine, WEIGHT)
 
     def closed(self, name: str) -> None:

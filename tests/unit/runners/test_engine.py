@@ -19,7 +19,7 @@ WIDTH = 3
 
 
 def engine(backend: FakeBackend) -> Engine:
-    return Engine(letters(8), backend, name="tiny", pad_id=7, max_batch_tokens=64, max_queued_tokens=1000)
+    return Engine(letters(8), backend, name="tiny", max_batch_tokens=64, max_queued_tokens=1000)
 
 
 @pytest.fixture
@@ -88,15 +88,6 @@ async def test_too_long_a_text_is_refused_where_cutting_is_forbidden(embedder: E
         await embedder.embed(["a", "b", "abcdefghij"], truncate="refuse")
     assert raised.value.param == "input.2"
     assert (await embedder.embed(["abcdef"], truncate="refuse")).prompt_tokens == 8
-
-
-async def test_a_forward_pass_sees_padding_with_the_models_own_id(embedder: EmbeddingRunner) -> None:
-    await embedder.embed(["a", "bcd"])
-    backend = embedder.engine.backend
-    assert isinstance(backend, FakeBackend)
-    (batch,) = backend.batches
-    assert batch.input_ids.tolist() == [[100, 1, 102, 7, 7], [100, 2, 3, 4, 102]]
-    assert batch.attention_mask.tolist() == [[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]]
 
 
 async def test_pairs_to_scores_in_document_order(reranker: RerankRunner) -> None:

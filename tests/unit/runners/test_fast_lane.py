@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from errors import InternalError
-from runners.batching import LARGE_JOB_TOKENS, SMALL_JOB_TOKENS, AdaptiveBatcher
+from runners.batching import AdaptiveBatcher
 from runners.jobs import AGEING_PER_S
+from runners.lanes import LARGE_JOB_TOKENS, SMALL_JOB_TOKENS
 from runners.tokenization import Sequence
 from tests.unit.fakes import GatedRun, until
 

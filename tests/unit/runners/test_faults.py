@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from errors import InternalError, OverloadedError, ServiceError, ShuttingDownError
-from runners import batching
+from runners import batching, lanes
 from runners.backends import OutOfMemoryError
 from runners.engine import Engine
 from runners.tokenization import Sequence as Tokens
@@ -35,7 +35,7 @@ async def backend() -> AsyncIterator[FaultyBackend]:
 @pytest.fixture
 async def engine(backend: FaultyBackend) -> AsyncIterator[Engine]:
     """An engine over the backend of the test."""
-    running = Engine(letters(), backend, name="tiny", pad_id=0, max_batch_tokens=BUDGET, max_queued_tokens=10**6)
+    running = Engine(letters(), backend, name="tiny", max_batch_tokens=BUDGET, max_queued_tokens=10**6)
     yield running
     backend.release()
     await asyncio.to_thread(running.close)
@@ -137,7 +137,7 @@ async def test_the_worker_thread_outlives_what_kills_threads(
 ) -> None:
     bad = set(range(7, REQUESTS, 50))
     backend.poison = {number: death() for number in bad}
-    thread = engine._batcher._main.thread
+    thread = engine._batcher._lanes[0].thread
     requests = send(engine)
     counted = await outcomes(requests)
     assert counted.keys() == {list, InternalError}
@@ -146,7 +146,7 @@ async def test_the_worker_thread_outlives_what_kills_threads(
     assert death.__name__ in str(requests[6].exception())
     backend.poison = {}
     assert await outcomes(send(engine)) == {list: REQUESTS}
-    assert engine._batcher._main.thread is thread
+    assert engine._batcher._lanes[0].thread is thread
     assert thread.is_alive()
 
 
@@ -158,7 +158,7 @@ async def test_a_pass_that_hangs_is_given_up_and_every_waiter_told(engine: Engin
     assert await outcomes(requests) == {InternalError: REQUESTS}
     with pytest.raises(ShuttingDownError):
         await ask(engine, 1)
-    thread = engine._batcher._main.thread
+    thread = engine._batcher._lanes[0].thread
     assert thread.is_alive()
     backend.release()  # it comes back after all: nobody waits for its rows, and the thread ends
     await asyncio.to_thread(thread.join, PATIENCE_S)
@@ -173,8 +173,8 @@ async def test_a_hang_that_ends_in_an_exception_after_being_given_up(engine: Eng
     engine.abort(InternalError("given up"))
     backend.release()
     assert await outcomes(requests) == {InternalError: REQUESTS}
-    await asyncio.to_thread(engine._batcher._main.thread.join, PATIENCE_S)
-    assert not engine._batcher._main.thread.is_alive()
+    await asyncio.to_thread(engine._batcher._lanes[0].thread.join, PATIENCE_S)
+    assert not engine._batcher._lanes[0].thread.is_alive()
 
 
 async def test_how_long_a_pass_has_been_running(
@@ -183,6 +183,7 @@ async def test_how_long_a_pass_has_been_running(
     now = 1000.0
     clock = SimpleNamespace(monotonic=lambda: now, perf_counter=lambda: now)
     monkeypatch.setattr(batching, "time", clock)
+    monkeypatch.setattr(lanes, "time", clock)
     assert engine.stalled_s == 0
     backend.hang()
     (request,) = send(engine, 1)
@@ -245,10 +246,11 @@ async def test_retry_after_grows_with_the_queue(monkeypatch: pytest.MonkeyPatch)
     now = itertools.count()  # each look at the clock is a second later: a pass of one text takes a second
     clock = SimpleNamespace(monotonic=lambda: 0.0, perf_counter=lambda: float(next(now)))
     monkeypatch.setattr(batching, "time", clock)
+    monkeypatch.setattr(lanes, "time", clock)
     waits = []
     for limit in (40, 160, 100_000):
         backend = FaultyBackend()
-        engine = Engine(letters(), backend, name="tiny", pad_id=0, max_batch_tokens=4, max_queued_tokens=limit)
+        engine = Engine(letters(), backend, name="tiny", max_batch_tokens=4, max_queued_tokens=limit)
         await ask(engine, 1)
         backend.hang()
         (first,) = send(engine, 1)
@@ -290,7 +292,7 @@ async def test_close_while_hundreds_wait(engine: Engine, backend: FaultyBackend)
 
 async def test_everything_goes_wrong_at_once() -> None:
     backend = Tearing()
-    engine = Engine(letters(), backend, name="tiny", pad_id=0, max_batch_tokens=64, max_queued_tokens=10**6)
+    engine = Engine(letters(), backend, name="tiny", max_batch_tokens=64, max_queued_tokens=10**6)
     requests = send(engine, texts=4)
     for request in requests[::9]:
         asyncio.get_running_loop().call_soon(request.cancel)

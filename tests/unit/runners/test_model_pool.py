@@ -52,7 +52,7 @@ class Loader:
         assert self.gate.wait(PATIENCE_S)
         if self.failure is not None:
             raise self.failure
-        engine = Engine(letters(), FakeBackend(), name="tiny", pad_id=0, max_batch_tokens=64, max_queued_tokens=1000)
+        engine = Engine(letters(), FakeBackend(), name="tiny", max_batch_tokens=64, max_queued_tokens=1000)
         return LoadedModel(wanted, EmbeddingRunner(engine, 3), "fake", stored, engine)
 
 

@@ -1,16 +1,14 @@
-"""Cutting inputs into batches: every index once, within the budget, and no cut is cheaper; then padding them."""
+"""Cutting inputs into batches: every index once, within the budget, and no cut is cheaper."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
-import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runners.planning import CALL_COST_TOKENS, collate, plan
-from runners.tokenization import Sequence
+from runners.planning import CALL_COST_TOKENS, plan
 
 LENGTHS = st.lists(st.integers(1, 300), min_size=1, max_size=40)
 
@@ -67,24 +65,11 @@ def test_nothing_to_plan() -> None:
     assert plan([], 2048) == []
 
 
-@pytest.mark.parametrize("segments", [True, False])
-def test_collate_pads_on_the_right(segments: bool) -> None:
-    sequences = [
-        Sequence([5, 6, 7], [0, 0, 1] if segments else None),
-        Sequence([8], [1] if segments else None),
-    ]
-    batch = collate(sequences, pad_id=9)
-    assert batch["input_ids"].tolist() == [[5, 6, 7], [8, 9, 9]]
-    assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
-    assert batch["pooling_mask"].tolist() == batch["attention_mask"].tolist()
-    assert {batch["input_ids"].dtype, batch["attention_mask"].dtype} == {np.dtype(np.int64)}
-    if segments:
-        assert batch["token_type_ids"].tolist() == [[0, 0, 1], [1, 0, 0]]
-    else:
-        assert batch["token_type_ids"] is None
-
-
-def test_collate_leaves_the_prompt_out_of_pooling() -> None:
-    batch = collate([Sequence([5, 6, 7], unpooled=2), Sequence([8], unpooled=2)], pad_id=0)
-    assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
-    assert batch["pooling_mask"].tolist() == [[0, 0, 1], [0, 0, 0]]
+@given(lengths=st.lists(st.integers(1, 300), max_size=40), budget=st.integers(1, 1000))
+def test_packed_chunks_are_filled_and_fit(lengths: list[int], budget: int) -> None:
+    chunks = plan(lengths, budget, packed=True)
+    assert sorted(index for chunk in chunks for index in chunk) == list(range(len(lengths)))
+    sizes = [sum(lengths[index] for index in chunk) for chunk in chunks]
+    assert all(size <= budget or len(chunk) == 1 for size, chunk in zip(sizes, chunks, strict=True))
+    for chunk, after in pairwise(chunks):
+        assert sum(lengths[index] for index in (*chunk, after[0])) > budget

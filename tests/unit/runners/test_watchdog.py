@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from errors import InternalError, ShuttingDownError
-from runners import batching, model_pool
+from runners import batching, lanes, model_pool
 from runners.loaded_model import Status
 from tests.unit.fakes import PATIENCE_S, until
 from tests.unit.runners.faulty import FaultyBackend
@@ -28,6 +28,7 @@ class Clock:
         self.now = 1000.0
         clock = SimpleNamespace(monotonic=lambda: self.now, perf_counter=lambda: self.now)
         monkeypatch.setattr(batching, "time", clock)
+        monkeypatch.setattr(lanes, "time", clock)
 
 
 @pytest.fixture

@@ -1,0 +1,153 @@
+"""Attention over texts packed end to end: no padding is computed, whatever their lengths.
+
+transformers hands the bounds of the texts through to the attention function, which on a GPU is torch's variable-length
+flash attention; elsewhere each text attends in turn, which is slow and exact: for tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.attention.varlen import varlen_attn
+from transformers import AttentionInterface, PreTrainedModel
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+
+ATTENTION = "packed_or_padded"
+
+
+def register() -> None:
+    """Make the attention known by its name; padded batches go to transformers' own."""
+    AttentionInterface.register(ATTENTION, attend)
+    AttentionMaskInterface.register(ATTENTION, _mask)
+
+
+def can_pack(encoder: nn.Module) -> bool:
+    """Whether the encoder was loaded with this attention and hands the bounds through to it.
+
+    What reads distances between tokens (DeBERTa, MPNet), ALiBi (Jina) or entities (LUKE) has an attention of its own.
+    """
+    return (
+        isinstance(encoder, PreTrainedModel)
+        and encoder._supports_attention_backend is True
+        and encoder.config._attn_implementation == ATTENTION
+    )
+
+
+def _mask(*args: Any, **options: Any) -> torch.Tensor | None:
+    """Packed texts come without a mask: the bounds say who sees whom."""
+    if options.get("attention_mask") is None:
+        return None
+    mask: torch.Tensor | None = sdpa_mask(*args, **options)
+    return mask
+
+
+def attend(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    *,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    is_causal: bool | None = None,
+    cu_seq_lens_q: torch.Tensor | None = None,
+    max_length_q: int = 0,
+    **options: Any,
+) -> tuple[torch.Tensor, None]:
+    """Heads apart, tokens apart: (1, heads, N, width) each -> (1, N, heads, width).
+
+    `cu_seq_lens_q` (B + 1) are the bounds of the texts and `max_length_q` is the length of the longest; without them
+    the batch is padded.
+    """
+    if cu_seq_lens_q is None:
+        padded, _ = sdpa_attention_forward(
+            module, query, key, value, attention_mask, scaling=scaling, is_causal=is_causal, **options
+        )
+        return padded, None
+    causal = bool(getattr(module, "is_causal", False) if is_causal is None else is_causal)
+    back = -1 if sliding_window is None else sliding_window - 1
+    window = (back, 0 if causal else back)
+    queries, keys, values = (part[0].transpose(0, 1) for part in (query, key, value))  # (N, heads, width)
+    if not query.is_cuda:
+        return _attend_in_turn(queries, keys, values, cu_seq_lens_q, scaling, window)[None], None
+    out = varlen_attn(
+        queries,
+        keys,
+        values,
+        cu_seq_lens_q,
+        cu_seq_lens_q,
+        max_length_q,
+        max_length_q,
+        scale=scaling,
+        window_size=window,
+        enable_gqa=queries.shape[1] != keys.shape[1],
+    )
+    assert isinstance(out, torch.Tensor)  # a pair only where more is asked for
+    return out[None], None
+
+
+def _attend_in_turn(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    bounds: torch.Tensor,
+    scaling: float | None,
+    window: tuple[int, int],
+) -> torch.Tensor:
+    """(N, heads, width) each -> the same, one text after the other."""
+    out = torch.empty_like(query)
+    edges = bounds.tolist()
+    for start, end in pairwise(edges):
+        queries, keys, values = (part[start:end].transpose(0, 1) for part in (query, key, value))
+        attended = nn.functional.scaled_dot_product_attention(
+            queries,
+            keys,
+            values,
+            attn_mask=_within(window, end - start),
+            scale=scaling,
+            enable_gqa=query.shape[1] != key.shape[1],
+        )
+        out[start:end] = attended.transpose(0, 1)
+    return out
+
+
+def _within(window: tuple[int, int], length: int) -> torch.Tensor | None:
+    """(T, T): which token sees which, `window` tokens back and ahead; -1 is without limit."""
+    back, ahead = (length if side < 0 else side for side in window)
+    if back >= length and ahead >= length:
+        return None
+    distance = torch.arange(length)[None] - torch.arange(length)[:, None]
+    return (distance >= -back) & (distance <= ahead)
+
+
+def _cls_pool(hidden: torch.Tensor, _counted: torch.Tensor, bounds: torch.Tensor) -> torch.Tensor:
+    """The first token of each text."""
+    return hidden[bounds[:-1].clip(max=len(hidden) - 1)]  # an empty text at the end begins behind the last token
+
+
+def _mean_pool(hidden: torch.Tensor, counted: torch.Tensor, bounds: torch.Tensor) -> torch.Tensor:
+    """The average of the tokens that `counted` (N,) keeps; zeros where it keeps none."""
+    weighted = torch.cat((hidden * counted[:, None], counted[:, None]), dim=1)
+    sums = torch.segment_reduce(
+        weighted, "sum", offsets=bounds, axis=0, unsafe=True
+    )  # unsafe: without waiting to check
+    return sums[:, :-1] / sums[:, -1:].clip(min=1)
+
+
+def _last_pool(hidden: torch.Tensor, _counted: torch.Tensor, bounds: torch.Tensor) -> torch.Tensor:
+    """The last token of each text."""
+    return hidden[(bounds[1:] - 1).clip(min=0)]
+
+
+PACKED_POOLINGS: dict[str, Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    "cls": _cls_pool,
+    "mean": _mean_pool,
+    "last": _last_pool,
+}
+"""Name in the catalogue -> (N, H), (N,), bounds (B + 1,) -> (B, H); POOLINGS for packed texts."""

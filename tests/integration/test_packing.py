@@ -1,0 +1,106 @@
+"""Texts packed end to end: every architecture that takes part computes what it computes for padded ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from runners.backends import Rows
+from runners.backends.batches import Batch, PackedBatch
+from runners.backends.modules import load_network
+from runners.backends.network import Network
+from runners.backends.packing import ATTENTION, can_pack, register
+from runners.tokenization import Sequence
+from tests.integration.architectures.workshop import Model, Workshop
+
+PACKED = [
+    "multilingual-e5-small",  # BERT
+    "ruri-v3-30m",  # ModernBERT, sliding window
+    "qwen3-embedding-0.6b",  # causal, fewer keys than queries
+    "embeddinggemma-300m",  # sliding window both ways, Dense layers as head
+    "e5-mistral-7b",  # sliding window, causal
+    "bge-m3",  # XLM-RoBERTa, positions that begin behind the padding's id
+    "bge-reranker-v2-m3",
+    "japanese-reranker-large",  # segments
+    "japanese-reranker-tiny-v2",  # ModernBERT
+    "gte-multilingual-reranker",
+    "jina-reranker-v2-multilingual",
+    "qwen3-reranker-0.6b",
+]
+PADDED = ["all-mpnet-base-v2", "luke-japanese-base", "nv-embed-v2", "mxbai-rerank-large", "jina-reranker-turbo"]
+"""Their attention reads more than who sees whom."""
+
+LENGTHS = (3, 190, 17, 64, 5)
+"""The longest exceeds the sliding windows."""
+
+Load = Callable[[str], tuple[Model, Network]]
+
+
+@pytest.fixture(scope="session")
+def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
+    """A tiny model after its real import, with the attention that takes both kinds of batch."""
+    workshop = Workshop(tmp_path_factory.mktemp("packing"))
+    register()
+
+    def get(name: str) -> tuple[Model, Network]:
+        model = workshop.model(name)
+        network = load_network(model.stored.folder, model.spec, model.stored.facts, torch.float32, attention=ATTENTION)
+        return model, network
+
+    return get
+
+
+def texts(model: Model) -> list[Sequence]:
+    """Random ids of these lengths, the first tokens of each left out of pooling."""
+    facts, random = model.stored.facts, np.random.default_rng(1)
+    lengths = [min(length, facts.max_tokens) for length in LENGTHS]
+    return [
+        Sequence(
+            random.integers(10, facts.vocabulary, size=length).tolist(),
+            [0] * (length // 2) + [1] * (length - length // 2) if facts.token_type_ids else None,
+            unpooled=2,
+        )
+        for length in lengths
+    ]
+
+
+def padded(model: Model, network: Network, sequences: list[Sequence]) -> Rows:
+    batch = Batch.of(sequences, model.stored.facts.pad_id)
+    with torch.inference_mode():
+        rows: Rows = network(*map(torch.from_numpy, batch.arrays())).numpy()
+    return rows
+
+
+def packed(network: Network, sequences: list[Sequence]) -> Rows:
+    batch = PackedBatch.of(sequences)
+    with torch.inference_mode():
+        rows: Rows = network.forward_packed(
+            torch.from_numpy(batch.tokens), torch.from_numpy(batch.bounds), batch.longest
+        ).numpy()
+    return rows
+
+
+@pytest.mark.parametrize("name", PACKED)
+def test_packed_texts_come_out_as_padded_ones(load: Load, name: str) -> None:
+    model, network = load(name)
+    assert can_pack(network.body.encoder)
+    sequences = texts(model)
+    np.testing.assert_allclose(packed(network, sequences), padded(model, network, sequences), atol=2e-5, rtol=2e-5)
+
+
+@pytest.mark.parametrize("name", PACKED)
+def test_a_packed_text_does_not_see_its_neighbours(load: Load, name: str) -> None:
+    model, network = load(name)
+    sequences = texts(model)
+    alone = np.concatenate([packed(network, [sequence]) for sequence in sequences])
+    np.testing.assert_allclose(packed(network, sequences), alone, atol=2e-5, rtol=2e-5)
+    np.testing.assert_allclose(packed(network, sequences[::-1]), alone[::-1], atol=2e-5, rtol=2e-5)
+
+
+@pytest.mark.parametrize("name", PADDED)
+def test_what_cannot_be_packed_says_so(load: Load, name: str) -> None:
+    _, network = load(name)
+    assert not can_pack(network.body.encoder)

@@ -1,0 +1,43 @@
+"""Sequences as the arrays of a pass."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from runners.backends.batches import Batch, PackedBatch
+from runners.tokenization import Sequence
+
+
+@pytest.mark.parametrize("segments", [True, False])
+def test_a_batch_is_padded_on_the_right(segments: bool) -> None:
+    sequences = [
+        Sequence([5, 6, 7], [0, 0, 1] if segments else None),
+        Sequence([8], [1] if segments else None),
+    ]
+    batch = Batch.of(sequences, pad_id=9)
+    assert batch.input_ids.tolist() == [[5, 6, 7], [8, 9, 9]]
+    assert batch.attention_mask.tolist() == [[1, 1, 1], [1, 0, 0]]
+    assert batch.pooling_mask.tolist() == batch.attention_mask.tolist()
+    assert {batch.input_ids.dtype, batch.attention_mask.dtype} == {np.dtype(np.int64)}
+    if segments:
+        assert batch.token_type_ids.tolist() == [[0, 0, 1], [1, 0, 0]]
+    else:
+        assert batch.token_type_ids is None
+
+
+def test_the_prompt_has_no_part_in_pooling() -> None:
+    batch = Batch.of([Sequence([5, 6, 7], unpooled=2), Sequence([8], unpooled=2)], pad_id=0)
+    assert batch.attention_mask.tolist() == [[1, 1, 1], [1, 0, 0]]
+    assert batch.pooling_mask.tolist() == [[0, 0, 1], [0, 0, 0]]
+
+
+def test_packed_sequences_lie_end_to_end() -> None:
+    batch = PackedBatch.of([Sequence([5, 6, 7], [0, 0, 1], unpooled=1), Sequence([8], [1]), Sequence([9, 4], [0, 0])])
+    ids, positions, counted, segments = batch.tokens.tolist()
+    assert ids == [5, 6, 7, 8, 9, 4]
+    assert positions == [0, 1, 2, 0, 0, 1]
+    assert counted == [0, 1, 1, 1, 1, 1]
+    assert segments == [0, 0, 1, 1, 0, 0]
+    assert batch.bounds.tolist() == [0, 3, 4, 6]
+    assert batch.longest == 3
