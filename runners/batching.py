@@ -50,10 +50,12 @@ class AdaptiveBatcher:
         name: str,
         packs: bool = False,
         overlaps: bool = False,
+        call_cost_tokens: int = CALL_COST_TOKENS,
     ) -> None:
         self._name = name
         self._budget = max_batch_tokens
         self._packs = packs
+        self._call_cost = call_cost_tokens
         self._meter = Meter(name, packs=packs)
         self._lock = threading.Lock()
         self._main = [Lane(run, threading.Condition(self._lock)) for _ in range(2 if overlaps else 1)]
@@ -143,7 +145,7 @@ class AdaptiveBatcher:
             self._wake_fast_lane()
 
     def _plan(self, lengths: list[int]) -> list[list[int]]:
-        return plan(lengths, self._budget, packed=self._packs)
+        return plan(lengths, self._budget, packed=self._packs, call_cost=self._call_cost)
 
     def _wake_main(self) -> None:
         """One lane at most: a second pass is handed over early where it is a full one, else it waits for company."""
@@ -246,7 +248,7 @@ class AdaptiveBatcher:
     def _pays(self, size: Extent, more: Extent) -> bool:
         """Whether one pass for both fits and is cheaper than two."""
         both, first, second = (each.computed(packed=self._packs) for each in (size + more, size, more))
-        return both <= min(self._budget, first + second + CALL_COST_TOKENS)
+        return both <= min(self._budget, first + second + self._call_cost)
 
     def _compute(self, lane: Lane, batch: Batch) -> None:
         batch = [(job, index) for job, index in batch if not job.abandoned]

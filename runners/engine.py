@@ -17,6 +17,7 @@ import numpy as np
 from errors import InputTooLongError, InternalError, ServiceError
 from runners.backends import Backend, Rows, Sequences
 from runners.batching import AdaptiveBatcher
+from runners.planning import CALL_COST_TOKENS
 from runners.timings import Timings
 from runners.tokenization import Sequence, TextTokenizer, Truncate, Truncation
 
@@ -74,6 +75,7 @@ class Engine:
         name: str,
         max_batch_tokens: int,
         max_queued_tokens: int,
+        call_cost_tokens: int = CALL_COST_TOKENS,
     ) -> None:
         self.tokenizer = tokenizer
         self.backend = backend
@@ -86,6 +88,7 @@ class Engine:
             name=name,
             packs=backend.packs,
             overlaps=backend.overlaps,
+            call_cost_tokens=call_cost_tokens,
         )
         # The next batch is tokenised while one is computed; one thread, so that requests keep their order.
         self._tokenizing = ThreadPoolExecutor(1, thread_name_prefix="tokenizer")

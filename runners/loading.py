@@ -12,7 +12,7 @@ from runners.devices import Device
 from runners.embedding import EmbeddingRunner
 from runners.engine import Engine
 from runners.loaded_model import LoadedModel
-from runners.planning import TRIAL_TOKENS, learn_budget
+from runners.planning import CALL_COST_TOKENS, TRIAL_TOKENS, learn_budget, learn_call_cost
 from runners.requirements import memory_budget, memory_needed, stored_memory_needed
 from runners.rerank import RerankRunner
 from runners.tokenization import Sequence, load_tokenizer
@@ -28,12 +28,14 @@ def load_model(spec: ModelSpec, stored: StoredModel | None, device: Device, sett
         forwarded = CohereReranker(spec, settings)
         return LoadedModel(spec, forwarded, "forwarded to Cohere", disconnect=forwarded.close)
     backend = load_backend(spec, stored, device, settings)
+    budget = _batch_tokens(backend, stored.facts, settings.max_batch_tokens)
     engine = Engine(
         load_tokenizer(stored.folder, spec, stored.facts),
         backend,
         name=spec.name,
-        max_batch_tokens=_batch_tokens(backend, stored.facts, settings.max_batch_tokens),
+        max_batch_tokens=budget,
         max_queued_tokens=settings.max_queued_tokens,
+        call_cost_tokens=_call_cost(backend, stored.facts, budget),
     )
     taken = stored_memory_needed(spec, stored, device)
     return LoadedModel(spec, _runner(engine, spec, stored.facts), backend.name, stored, engine, taken)
@@ -45,6 +47,13 @@ def _batch_tokens(backend: Backend, facts: ModelFacts, most: int) -> int:
     if backend.beside is not None:
         backend.beside([text])
     return learn_budget(backend.forward, text, most)
+
+
+def _call_cost(backend: Backend, facts: ModelFacts, budget: int) -> int:
+    """Of a GPU's padded passes it is measured; without padding there is nothing to weigh it against."""
+    if backend.packs or not backend.overlaps:
+        return CALL_COST_TOKENS
+    return learn_call_cost(backend.forward, trial_text(facts), budget)
 
 
 def trial_text(facts: ModelFacts) -> Sequence:

@@ -13,7 +13,7 @@ from runners.backends import OutOfMemoryError
 from runners.tokenization import Sequence
 
 CALL_COST_TOKENS = 32
-"""Fixed cost of one forward pass in tokens: between 16 and 64 the cuts are equally good (OPENVINO.md, section 4)."""
+"""Fixed cost of one pass in tokens, on a CPU: between 16 and 64 the cuts are equally good (OPENVINO.md, section 4)."""
 
 SMALLEST_BUDGET = 256
 KNEE = 0.92
@@ -44,16 +44,18 @@ class Extent:
         return self.tokens if packed else self.count * self.longest
 
 
-def plan(lengths: SequenceOf[int], budget: int, *, packed: bool = False) -> list[list[int]]:
+def plan(
+    lengths: SequenceOf[int], budget: int, *, packed: bool = False, call_cost: int = CALL_COST_TOKENS
+) -> list[list[int]]:
     """Cut inputs into chunks that are cheapest to run: indices of each chunk, short inputs first.
 
     At most `budget` computed tokens are in a chunk (one input alone may exceed it). Sorted by length, the cuts minimise
-    the sum over chunks of (longest x count + CALL_COST_TOKENS) by dynamic programming; without padding to save, each
+    the sum over chunks of (longest x count + `call_cost`) by dynamic programming; without padding to save, each
     chunk takes what fits.
     """
     order = sorted(range(len(lengths)), key=lengths.__getitem__)
     sizes = [max(lengths[index], 1) for index in order]
-    starts = _fill(sizes, budget) if packed else _cut(sizes, budget)
+    starts = _fill(sizes, budget) if packed else _cut(sizes, budget, call_cost)
     chunks: list[list[int]] = []
     end = len(sizes)
     while end:
@@ -62,7 +64,7 @@ def plan(lengths: SequenceOf[int], budget: int, *, packed: bool = False) -> list
     return chunks[::-1]
 
 
-def _cut(sizes: list[int], budget: int) -> list[int]:
+def _cut(sizes: list[int], budget: int, call_cost: int) -> list[int]:
     """Where the chunk that ends before each place begins, for the cheapest cuts of padded chunks."""
     counts = np.arange(len(sizes) + 1)
     best = np.zeros(len(sizes) + 1, dtype=np.int64)
@@ -71,7 +73,7 @@ def _cut(sizes: list[int], budget: int) -> list[int]:
         first = max(0, min(end - 1, end - budget // longest))
         costs = best[first:end] + longest * (end - counts[first:end])
         cheapest = int(costs.argmin())
-        best[end], starts[end] = costs[cheapest] + CALL_COST_TOKENS, first + cheapest
+        best[end], starts[end] = costs[cheapest] + call_cost, first + cheapest
     return starts
 
 
@@ -102,6 +104,15 @@ def learn_budget(run: Callable[[list[Sequence]], object], text: Sequence, most: 
             break
         budget, speed = budget * 2, larger
     return budget
+
+
+def learn_call_cost(run: Callable[[list[Sequence]], object], text: Sequence, budget: int) -> int:
+    """Fixed cost of one forward pass in tokens: what passes of `budget` compute in the time that one text takes.
+
+    A pass that Python launches kernel by kernel takes a GPU milliseconds, in which it could compute thousands.
+    """
+    one_text_s = len(text) / _speed(run, text, len(text))
+    return max(CALL_COST_TOKENS, round(one_text_s * _speed(run, text, budget)) - len(text))
 
 
 def _speed(run: Callable[[list[Sequence]], object], text: Sequence, budget: int) -> float:

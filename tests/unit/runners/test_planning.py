@@ -9,7 +9,14 @@ import pytest
 
 from runners import planning
 from runners.backends import OutOfMemoryError
-from runners.planning import LONGEST_TRIAL_S, SMALLEST_BUDGET, TRIAL_TOKENS, learn_budget
+from runners.planning import (
+    CALL_COST_TOKENS,
+    LONGEST_TRIAL_S,
+    SMALLEST_BUDGET,
+    TRIAL_TOKENS,
+    learn_budget,
+    learn_call_cost,
+)
 from runners.tokenization import Sequence
 
 TEXT = Sequence(list(range(TRIAL_TOKENS)))
@@ -109,3 +116,17 @@ def test_a_clock_that_stands_still_ends_too(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_model_without_memory_for_the_smallest_pass_fails_to_load(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(OutOfMemoryError):
         learned(monkeypatch, Device(lambda _: 0.01, room=10))
+
+
+def test_a_call_costs_what_the_device_computes_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = Device(lambda tokens: 0.005 + tokens / 1_000_000)
+    monkeypatch.setattr(planning, "time", SimpleNamespace(perf_counter=lambda: device.now))
+    budget = 8192
+    speed = budget / (0.005 + budget / 1_000_000)
+    assert learn_call_cost(device, TEXT, budget) == round((0.005 + 64 / 1_000_000) * speed) - 64  # about 3,000 tokens
+
+
+def test_a_call_never_costs_less_than_on_a_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = Device(lambda tokens: tokens / 1_000_000)
+    monkeypatch.setattr(planning, "time", SimpleNamespace(perf_counter=lambda: device.now))
+    assert learn_call_cost(device, TEXT, 1024) == CALL_COST_TOKENS

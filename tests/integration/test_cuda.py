@@ -1,0 +1,129 @@
+"""The torch engine on a GPU: packed texts, captured passes, memory. Without a GPU these are left out."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+
+from runners.backends import OutOfMemoryError, Rows, Sequences
+from runners.backends.gate import difference, probes
+from runners.backends.torch import TorchBackend
+from runners.devices import Device
+from runners.tokenization import Sequence
+from tests.integration.architectures.workshop import Model, Workshop
+from tests.integration.test_packing import PACKED, PADDED
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch sees")
+
+GPU = Device("cuda", "cuda:0", "bfloat16", threads=1)
+CPU = Device("cpu", "cpu", "float32", threads=4)
+
+Build = Callable[[str], Model]
+
+
+@pytest.fixture(scope="session")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """A tiny model after its real import."""
+    return Workshop(tmp_path_factory.mktemp("cuda")).model
+
+
+def on(device: Device, model: Model) -> TorchBackend:
+    return TorchBackend(model.stored.folder, model.spec, model.stored.facts, device)
+
+
+def near(model: Model, expected: Rows, found: Rows) -> str | None:
+    return difference(expected, found, "bf16", vectors=model.stored.facts.dimensions is not None)
+
+
+def texts(model: Model, count: int, longest: int, seed: int = 0) -> Sequences:
+    """Random ids of random lengths."""
+    facts, random = model.stored.facts, np.random.default_rng(seed)
+    return [
+        Sequence(
+            random.integers(10, facts.vocabulary, size=length).tolist(), [0] * length if facts.token_type_ids else None
+        )
+        for length in random.integers(3, min(longest, facts.max_tokens), size=count).tolist()
+    ]
+
+
+@pytest.mark.parametrize("name", [*PACKED, *PADDED])
+def test_half_precision_on_the_gpu_is_float32_on_the_processor(build: Build, name: str) -> None:
+    model = build(name)
+    found, expected = on(GPU, model), on(CPU, model)
+    assert found.packs == (name in PACKED)
+    for sequences in (*probes(model.stored.facts), texts(model, 64, 40), texts(model, 20, 300)):
+        assert near(model, expected.forward(sequences), found.forward(sequences)) is None
+
+
+@pytest.mark.parametrize("name", ["multilingual-e5-small", "ruri-v3-30m", "bge-reranker-v2-m3", "all-mpnet-base-v2"])
+def test_a_text_alone_is_what_it_is_in_any_batch(build: Build, name: str) -> None:
+    model = build(name)
+    backend = on(GPU, model)
+    sequences = texts(model, 40, 200)
+    alone = np.concatenate([backend.forward([sequence]) for sequence in sequences])
+    assert near(model, alone, backend.forward(sequences)) is None
+    assert near(model, alone, backend.forward(sequences[::-1])[::-1]) is None
+
+
+def test_an_exact_pass_is_float32_and_leaves_the_captured_ones_alone(build: Build) -> None:
+    model = build("multilingual-e5-small")
+    backend, sequences = on(GPU, model), texts(model, 5, 60)
+    before = backend.forward(sequences)
+    np.testing.assert_allclose(
+        backend.forward_exact(sequences), on(CPU, model).forward(sequences), atol=1e-3, rtol=1e-3
+    )
+    np.testing.assert_array_equal(backend.forward(sequences), before)
+
+
+def test_a_pass_without_room_says_so_and_the_next_one_is_right(build: Build) -> None:
+    model = build("multilingual-e5-small")
+    backend, sequences = on(GPU, model), texts(model, 5, 60)
+    before = backend.forward(sequences)
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + 2**20) / total)
+    try:
+        with pytest.raises(OutOfMemoryError):
+            backend.forward(texts(model, 4000, 500))
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    np.testing.assert_array_equal(backend.forward(sequences), before)
+
+
+def test_models_compute_side_by_side(build: Build) -> None:
+    models = [build(name) for name in ("multilingual-e5-small", "ruri-v3-30m", "bge-reranker-v2-m3")]
+    backends = [on(GPU, model) for model in models]
+    work = [(index, texts(models[index], 1 + number % 9, 200, number)) for number in range(90) for index in range(3)]
+    expected = [backends[index].forward(sequences) for index, sequences in work]
+    with ThreadPoolExecutor(6) as threads:
+        found = list(threads.map(lambda each: backends[each[0]].forward(each[1]), work))
+    for before, after in zip(expected, found, strict=True):
+        np.testing.assert_array_equal(after, before)
+
+
+def test_a_model_loads_while_others_compute(build: Build) -> None:
+    """Its passes are captured while other threads use the device."""
+    model, other = build("multilingual-e5-small"), build("ruri-v3-30m")
+    backend, sequences = on(GPU, model), texts(model, 5, 60)
+    expected = backend.forward(sequences)
+    with ThreadPoolExecutor(1) as threads:
+        loading = threads.submit(on, GPU, other)
+        while not loading.done():
+            np.testing.assert_array_equal(backend.forward(sequences), expected)
+        assert loading.result().packs
+
+
+def test_closing_gives_the_memory_back(build: Build) -> None:
+    model = build("multilingual-e5-small")
+    gc.collect()
+    torch.cuda.empty_cache()
+    before = torch.cuda.memory_reserved()
+    backend = on(GPU, model)
+    backend.forward(texts(model, 100, 500))
+    assert torch.cuda.memory_reserved() > before
+    backend.close()
+    assert torch.cuda.memory_reserved() <= before
