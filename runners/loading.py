@@ -8,7 +8,7 @@ from models.facts import ModelFacts
 from models.store import StoredModel
 from runners.backends import Backend
 from runners.backends.cohere import CohereReranker
-from runners.devices import Device
+from runners.devices import Device, for_model
 from runners.embedding import EmbeddingRunner
 from runners.engine import Engine
 from runners.loaded_model import LoadedModel
@@ -77,7 +77,7 @@ def load_backend(spec: ModelSpec, stored: StoredModel, device: Device, settings:
             raise ModelUnavailableError(f"BACKEND=openvino cannot serve {spec.name}: {reason}.")
     from runners.backends.torch import TorchBackend
 
-    return TorchBackend(stored.folder, spec, stored.facts, device)
+    return TorchBackend(stored.folder, spec, stored.facts, for_model(device, stored.facts.architecture))
 
 
 def wants_openvino(device: Device, settings: Settings) -> bool:

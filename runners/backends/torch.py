@@ -82,7 +82,7 @@ class TorchBackend:
             )
             problem = difference(expected, found, "bf16", vectors=facts.dimensions is not None)
         except (RuntimeError, TypeError) as error:  # no such kernel on this device, or an encoder that takes no bounds
-            problem = type(error).__name__
+            problem = f"{type(error).__name__} {str(error).partition(chr(10))[0]}"
         if problem is not None:
             logger.warning("%s is served with padding, as its packed texts differ: %s", facts.architecture, problem)
         return problem is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -20,7 +21,7 @@ from tests.integration.test_packing import PACKED, PADDED
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch sees")
 
-GPU = Device("cuda", "cuda:0", "bfloat16", threads=1)
+GPU = Device("cuda", "cuda:0", "float16", threads=1)  # random weights make too much of what bfloat16 rounds
 CPU = Device("cpu", "cpu", "float32", threads=4)
 
 Build = Callable[[str], Model]
@@ -34,6 +35,12 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
 
 def on(device: Device, model: Model) -> TorchBackend:
     return TorchBackend(model.stored.folder, model.spec, model.stored.facts, device)
+
+
+def head_width(model: Model) -> int:
+    """Of one attention head; flash attention takes multiples of 8, which every real model has."""
+    config = json.loads((model.stored.folder / "config.json").read_text(encoding="utf-8"))
+    return int(config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"])
 
 
 def near(model: Model, expected: Rows, found: Rows) -> str | None:
@@ -55,7 +62,7 @@ def texts(model: Model, count: int, longest: int, seed: int = 0) -> Sequences:
 def test_half_precision_on_the_gpu_is_float32_on_the_processor(build: Build, name: str) -> None:
     model = build(name)
     found, expected = on(GPU, model), on(CPU, model)
-    assert found.packs == (name in PACKED)
+    assert found.packs == (name in PACKED and head_width(model) % 8 == 0)
     for sequences in (*probes(model.stored.facts), texts(model, 64, 40), texts(model, 20, 300)):
         assert near(model, expected.forward(sequences), found.forward(sequences)) is None
 

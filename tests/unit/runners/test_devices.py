@@ -12,7 +12,15 @@ from typing import Any
 import pytest
 import torch
 
-from runners.devices import Device, DeviceError, cores_per_worker, detect, memory_bytes, resource_hint
+from runners.devices import (
+    Device,
+    DeviceError,
+    cores_per_worker,
+    detect,
+    for_model,
+    memory_bytes,
+    resource_hint,
+)
 from settings import Settings, load_settings
 
 GiB = 2**30
@@ -176,3 +184,24 @@ def test_the_resource_hint_follows_the_hardware(
 ) -> None:
     monkeypatch.setattr("runners.devices._nvidia_gpus", lambda: gpus)
     assert resource_hint(load_settings(environ)) == hint
+
+
+GPU = Device("cuda", "cuda:0", "bfloat16", 1)
+ASKED = Device("cuda", "cuda:0", "bfloat16", 1, asked_dtype="bfloat16")
+
+
+@pytest.mark.parametrize(
+    ("device", "architecture", "dtype"),
+    [
+        (GPU, "BertModel", "float16"),
+        (GPU, "XLMRobertaForSequenceClassification", "float16"),
+        (GPU, "ModernBertModel", "float16"),
+        (GPU, "Qwen3ForCausalLM", "bfloat16"),
+        (GPU, "Gemma3TextModel", "bfloat16"),
+        (GPU, "NVEmbedModel", "bfloat16"),
+        (ASKED, "BertModel", "bfloat16"),
+        (CPU, "BertModel", "float32"),
+    ],
+)
+def test_encoders_run_in_float16_on_a_gpu(device: Device, architecture: str, dtype: str) -> None:
+    assert for_model(device, architecture).dtype == dtype
