@@ -109,6 +109,11 @@ class TorchBackend:
         return self._network.forward_packed(tokens, bounds.int(), batch.longest)
 
 
+def _pinned(shape: torch.Size) -> torch.Tensor:
+    """The data type is said: transformers changes torch's default for all threads while it loads a model."""
+    return torch.empty(shape, dtype=torch.float32, pin_memory=True)
+
+
 class _Answer:
     """Rows on their way from the device: who waits for them keeps nobody from handing over the next pass."""
 
@@ -116,7 +121,7 @@ class _Answer:
         self._rows = rows.float()
         self._arrived: torch.cuda.Event | None = None
         if rows.is_cuda:
-            self._rows = torch.empty(rows.shape, pin_memory=True).copy_(self._rows, non_blocking=True)
+            self._rows = _pinned(rows.shape).copy_(self._rows, non_blocking=True)
             self._arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch
             self._arrived.record(torch.cuda.current_stream(rows.device))
 

@@ -81,9 +81,8 @@ def test_an_exact_pass_is_float32_and_leaves_the_captured_ones_alone(build: Buil
     model = build("multilingual-e5-small")
     backend, sequences = on(GPU, model), texts(model, 5, 60)
     before = backend.forward(sequences)
-    np.testing.assert_allclose(
-        backend.forward_exact(sequences), on(CPU, model).forward(sequences), atol=1e-3, rtol=1e-3
-    )
+    exact, expected = backend.forward_exact(sequences), on(CPU, model).forward(sequences)
+    np.testing.assert_allclose(exact, expected, atol=5e-3)  # the weights were rounded to float16
     np.testing.assert_array_equal(backend.forward(sequences), before)
 
 
