@@ -5,10 +5,13 @@ ServiceError
 │   ├── WrongModelKindError      a reranker asked for vectors
 │   └── InputTooLongError        more tokens than fit, and `truncate` is false
 ├── AuthenticationError 401      no API key, or one that is not known
+├── ForbiddenError 403           the settings do not allow it
+│   └── CrossSiteError           a page of another site asked
 ├── RouteNotFoundError 404       no such path
 ├── ModelNotFoundError 404       no such model; the message offers the nearest names
 ├── MethodNotAllowedError 405
 ├── RequestIncompleteError 408   the body did not arrive in time
+├── ModelBusyError 409           the model is in use, or on its way
 ├── BodyTooLargeError 413
 ├── OverloadedError 429          the queue is full; Retry-After
 ├── InternalError 500            ours; details go to the log, never to the client
@@ -63,6 +66,18 @@ class AuthenticationError(ServiceError):
     status, type, code = 401, "invalid_request_error", "invalid_api_key"
 
 
+class ForbiddenError(ServiceError):
+    """403: the settings do not allow it; the message names the one that would."""
+
+    status, type, code = 403, "invalid_request_error", "forbidden"
+
+
+class CrossSiteError(ForbiddenError):
+    """403: a page of another site asked, which may only come from this service's own."""
+
+    code = "cross_site_request"
+
+
 class RouteNotFoundError(ServiceError):
     """404: no such path."""
 
@@ -85,6 +100,12 @@ class RequestIncompleteError(ServiceError):
     """408: the body did not arrive before the deadline."""
 
     status, type, code = 408, "invalid_request_error", "request_timeout"
+
+
+class ModelBusyError(ServiceError):
+    """409: the model is in use, or on its way into memory; later it is not."""
+
+    status, type, code = 409, "invalid_request_error", "model_busy"
 
 
 class BodyTooLargeError(ServiceError):

@@ -38,5 +38,5 @@ PADDING_TOKENS = Counter("service_padding_tokens", "Padding computed.", ["model"
 COMPUTE_SECONDS = Counter("service_compute_seconds", "Time spent in forward passes.", ["model"])
 
 MODEL_LOADS = Counter("service_model_loads", "Loads by outcome: loaded or failed.", ["model", "outcome"])
-MODEL_UNLOADS = Counter("service_model_unloads", "Unloads by reason: idle, room or hung.", ["model", "reason"])
+MODEL_UNLOADS = Counter("service_model_unloads", "Unloads by reason: idle, room, hung or asked.", ["model", "reason"])
 MODEL_BYTES = Gauge("service_model_bytes", "Memory that a loaded model takes.", ["model"], multiprocess_mode="livesum")

@@ -19,6 +19,7 @@ from starlette.responses import Response
 
 from api.bento import Bento, JSONAnswer
 from api.endpoints import Endpoints
+from api.playground import playground_url
 from api.routes import Directory, build_routes
 from api.schemas import EmbeddingRequest, RerankRequest
 from api.shutdown import follow_signal
@@ -91,6 +92,10 @@ class RerankEmbedding:
             follow_signal(signal.SIGTERM, asyncio.get_running_loop(), self._on_sigterm)
         if open_to_all:
             logger.warning("listening on all interfaces without API keys: set API_KEYS, or HOST=127.0.0.1")
+        if settings.admin and not settings.keys:
+            logger.warning("ADMIN without API keys: whoever reaches the service may load and unload models")
+        if settings.playground and bentoml.server_context.worker_index in (None, 1):
+            logger.info("playground: %s", playground_url(settings.host, settings.port))
         chores = (self._preload(), self._import_packaged(), self._keep_house())
         self._tasks = [asyncio.create_task(chore) for chore in chores]
 

@@ -111,13 +111,18 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
         description="What this process serves, so that the two can scale apart: embeddings, rerank, or both.",
     )
 
+    playground: bool = Field(True, description="Whether /playground serves a page for trying the service out.")
+    admin: bool = Field(False, description="Whether models may be loaded, unloaded and imported by request.")
+
     tracing: bool = Field(
         False,
         description="OpenTelemetry spans for every request and its stages, by OTLP over HTTP to where "
         "OTEL_EXPORTER_OTLP_ENDPOINT says (http://localhost:4318).",
     )
     request_log: Literal["text", "json", "off"] = Field(
-        "text", description="A line for every request but healthy probes; never a text, a vector or a key."
+        "text",
+        description="A line for every request but healthy probes and what the playground polls; "
+        "never a text, a vector or a key.",
     )
 
     @cached_property

@@ -221,8 +221,54 @@ TOKENS = _list(
     "One list for each text.",
 )
 
+_STATES = ["ready", "loading", "stored", "importing", "importable", "forwarded", "unavailable"]
+_STATE = _string("What can be done with it now.", enum=_STATES)
+_MEMORY = _integer("Bytes that it takes in memory; null where it is not there.", nullable=True)
+MODELS = _object(
+    "Every model, and what the service allows. With several workers, those of the one that answers.",
+    {
+        "default_embedding_model": _string("Model of an embedding request that names none."),
+        "default_reranker_model": _string("Model of a rerank request that names none."),
+        "tasks": _list({"type": "string"}, "What this process serves: embeddings, rerank, or both."),
+        "limits": _object(
+            "Of one request.",
+            {
+                "max_inputs": _integer("Texts in an embedding request."),
+                "max_documents": _integer("Documents in a rerank request."),
+                "max_body_bytes": _integer("Size of a body."),
+            },
+        ),
+        "playground": {"type": "boolean", "description": "Whether /playground is served."},
+        "admin": {"type": "boolean", "description": "Whether models may be loaded, unloaded and imported by request."},
+        "models": _list(
+            _object(
+                "One model; further facts stand beside these.",
+                {
+                    "id": _string("Short name."),
+                    "full_name": _string("Name on the Hub."),
+                    "kind": _string("What it does.", enum=["embedding", "reranker"]),
+                    "state": _STATE,
+                    "detail": _string("Why it is unavailable, or failed to load.", nullable=True),
+                    "import_progress": {"type": "number", "description": "From 0 to 1.", "nullable": True},
+                    "backend": _string("What runs it, where it is in memory.", nullable=True),
+                    "memory_bytes": _MEMORY,
+                    "max_tokens": _integer("What it reads of a text.", nullable=True),
+                    "dimensions": _integer("Width of its vectors.", nullable=True),
+                    "license": _string("SPDX identifier, or the repository's words."),
+                },
+            ),
+            "In the catalogue's order.",
+        ),
+    },
+)
+MODEL_STATE = _object(
+    "What became of a model.", {"id": _string("Short name."), "state": _STATE, "memory_bytes": _MEMORY}
+)
+
 ANSWERS: dict[str, Schema] = {
     "Error": ERROR,
+    "Models": MODELS,
+    "ModelState": MODEL_STATE,
     "Embeddings": EMBEDDINGS,
     "Ranking": RANKING,
     "TokenCounts": TOKEN_COUNTS,

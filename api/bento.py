@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import anyio.to_thread
 from _bentoml_impl.server import app as app_module
 from _bentoml_impl.server.app import ServiceAppFactory
 from _bentoml_sdk.io_models import IORootModel
@@ -18,6 +19,8 @@ from bentoml import Service
 from bentoml._internal.server.http.instruments import RunnerTrafficMetricsMiddleware
 from bentoml._internal.server.http.traffic import TimeoutMiddleware
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -109,12 +112,22 @@ class AppFactory(ServiceAppFactory):
         """Within the metrics, so that refusals are counted."""
         if not self._limits.keys:
             return []
-        return [Middleware(ApiKeyMiddleware, keys=self._limits.keys, metrics_open=self._limits.metrics_open)]
+        limits = self._limits
+        options: dict[str, Any] = {
+            "keys": limits.keys,
+            "metrics_open": limits.metrics_open,
+            "playground": limits.playground,
+        }
+        return [Middleware(ApiKeyMiddleware, **options)]
 
     async def index_page(self, _: Request) -> Response:
         """GET /: BentoML's documentation page without the tag manager that would report each reader to Google."""
         page = (Path(app_module.__file__).parent / "main-openapi.html").read_text(encoding="utf-8")
         return HTMLResponse(_TAG_MANAGER.sub("", page))
+
+    async def metrics(self, _: Request) -> Response:
+        """GET /metrics: as BentoML answers it, but gathered once: it gathers twice and throws the first away."""
+        return Response(await anyio.to_thread.run_sync(_gather_metrics), media_type=CONTENT_TYPE_LATEST)
 
     async def openapi_spec_view(self, _: Request) -> Response:
         """GET /docs.json: every route, also those that BentoML does not know of."""
@@ -131,6 +144,13 @@ class AppFactory(ServiceAppFactory):
         response = await answer(request, handle, self._limits)
         self._add_response_headers(response)
         return response
+
+
+def _gather_metrics() -> bytes:
+    """Every worker's metrics, summed."""
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # prometheus_client
+    return generate_latest(registry)
 
 
 class BoundedMetricsMiddleware(RunnerTrafficMetricsMiddleware):

@@ -10,6 +10,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.errors import error_response
+from api.playground import FILES, PAGE
 from errors import AuthenticationError
 
 OPEN_PATHS = frozenset({"/health", "/healthz", "/livez", "/readyz"})
@@ -19,14 +20,15 @@ OPEN_PATHS = frozenset({"/health", "/healthz", "/livez", "/readyz"})
 class ApiKeyMiddleware:
     """Answers 401, before the body is read, to a request that shows none of the keys."""
 
-    def __init__(self, app: ASGIApp, *, keys: Iterable[str], metrics_open: bool) -> None:
+    def __init__(self, app: ASGIApp, *, keys: Iterable[str], metrics_open: bool, playground: bool = False) -> None:
         self.app = app
         # Digests have one length, so that comparing them tells nothing about a key's
         self._digests = [_digest(key) for key in keys]
-        self._open = OPEN_PATHS | ({"/metrics"} if metrics_open else set())
+        self._open = OPEN_PATHS | ({"/metrics"} if metrics_open else set()) | ({PAGE} if playground else set())
+        self._open_below = (FILES,) if playground else ()  # the page asks for a key by itself
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in self._open:
+        if scope["type"] != "http" or scope["path"] in self._open or scope["path"].startswith(self._open_below):
             await self.app(scope, receive, send)
             return
         shown = _shown(Headers(scope=scope))

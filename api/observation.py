@@ -26,14 +26,24 @@ if TYPE_CHECKING:  # its packages are loaded only where tracing is on
 
 RequestLog = Literal["text", "json", "off"]
 
-QUIET = frozenset({"/livez", "/readyz", "/healthz", "/health", "/metrics"})
-"""Asked every few seconds by machines: logged only when they fail."""
+PLAYGROUND_FILE = "/playground/{file}"
+QUIET = frozenset({"/livez", "/readyz", "/healthz", "/health", "/metrics", "/models", "/playground", PLAYGROUND_FILE})
+"""Asked every few seconds by machines or by the playground, or the playground itself: logged only when they fail."""
 _READINESS = "/readyz"  # 503 while models load is what it is for
 UNKNOWN_PATH = "/unknown"
 """Stands for every path that is no route: a scanner must not grow the label set, nor write into the log."""
 
 ROUTE = "service.route"
 """Where a request's scope holds its route for those within this middleware."""
+
+_PATTERNS = (
+    (re.compile("/v1/models/.*"), "/v1/models/{name}"),
+    (re.compile("/models/.+/load"), "/models/{name}/load"),
+    (re.compile("/models/.+/unload"), "/models/{name}/unload"),
+    (re.compile("/models/.+/import"), "/models/{name}/import"),
+    (re.compile("/playground/.*"), PLAYGROUND_FILE),
+)
+"""Paths that hold a name, and what stands for all of them."""
 
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 
@@ -204,7 +214,7 @@ def label(path: str, routes: frozenset[str]) -> str:
     """A path as it stands in metrics and logs: a route, or one name for all that are none."""
     if path in routes:
         return path
-    return "/v1/models/{name}" if path.startswith("/v1/models/") else UNKNOWN_PATH
+    return next((name for pattern, name in _PATTERNS if pattern.fullmatch(path)), UNKNOWN_PATH)
 
 
 def paths(app: Starlette) -> Iterator[str]:

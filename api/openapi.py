@@ -6,18 +6,25 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from api.admin import ACTS
 from api.answer_schemas import ANSWERS
+from api.playground import PAGE
 from api.posts import BENTOML_POSTS, POSTS, Post
 from settings import Settings
 
 _REF = "#/components/schemas/{model}"
 
+_DESCRIPTION = "OpenAI-compatible embeddings and Cohere/Jina-style reranking over Hugging Face models."
+_PLAYGROUND = f" [Try it out in the playground](.{PAGE})."
+
 _ERRORS = {
     "400": "The request is wrong; `param` names the field.",
     "401": "The service wants an API key, and the request has none that it knows.",
+    "403": "The settings do not allow it.",
     "404": "No such route or model.",
     "405": "The route exists for another method.",
     "408": "The body did not arrive in time.",
+    "409": "The model is in use, or on its way into memory.",
     "413": "The body is too large.",
     "429": "Too much work is queued; `Retry-After` says when to try again.",
     "500": "Our fault; the log says what.",
@@ -25,6 +32,8 @@ _ERRORS = {
     "503": "The model cannot be served now; the message says why.",
     "504": "No answer within the deadline.",
 }
+_ACT_ERRORS = ("400", "401", "403", "404", "408", "409", "413", "500", "503", "504")
+_NAME = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
 _POST_ERRORS = ("400", "401", "404", "408", "413", "429", "500", "502", "503", "504")
 
 
@@ -41,7 +50,7 @@ def build_document(settings: Settings) -> dict[str, Any]:
         if name in schemas:
             _limit(schemas[name]["properties"][field], limit)
     paths: dict[str, Any] = {
-        "/models": {"get": _get("Every model with its facts and state.")},
+        "/models": {"get": _get("Every model with its facts and state.", answer="Models")},
         "/v1/models": {"get": _get("The models, as OpenAI lists them.")},
         "/v1/models/{name}": {"get": _one_model()},
         "/info": {"get": _get("The default embedding model (text-embeddings-inference).")},
@@ -50,12 +59,14 @@ def build_document(settings: Settings) -> dict[str, Any]:
         "/readyz": {"get": _probe("200 once the models asked for at start are loaded, 503 before.")},
         "/metrics": {"get": _probe("Prometheus metrics.")},
     }
+    if settings.admin:
+        paths |= {f"/models/{{name}}/{act}": {"post": _act(summary)} for act, (_, summary) in ACTS.items()}
     document: dict[str, Any] = {
         "openapi": "3.0.3",
         "info": {
             "title": "Rerank & Embedding API",
             "version": "1",
-            "description": "OpenAI-compatible embeddings and Cohere/Jina-style reranking over Hugging Face models.",
+            "description": _DESCRIPTION + (_PLAYGROUND if settings.playground else ""),
         },
         "servers": [{"url": "."}],
         "paths": {post.path: {"post": _post(post)} for post in posts} | paths,
@@ -95,15 +106,23 @@ def _any(schemas: list[dict[str, Any]]) -> dict[str, Any]:
     return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
 
 
-def _get(summary: str) -> dict[str, Any]:
-    ok = {"description": "The answer.", "content": {"application/json": {"schema": {"type": "object"}}}}
+def _get(summary: str, answer: str | None = None) -> dict[str, Any]:
+    schema = {"$ref": _REF.format(model=answer)} if answer else {"type": "object"}
+    ok = {"description": "The answer.", "content": {"application/json": {"schema": schema}}}
     return {"summary": summary, "responses": {"200": ok, **{code: _error(code) for code in ("401", "500")}}}
 
 
 def _one_model() -> dict[str, Any]:
     operation = _get("One model; its name may hold a slash.")
-    operation["parameters"] = [{"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}]
+    operation["parameters"] = [_NAME]
     operation["responses"]["404"] = _error("404")
+    return operation
+
+
+def _act(summary: str) -> dict[str, Any]:
+    operation = _get(summary, answer="ModelState")
+    operation["parameters"] = [_NAME]
+    operation["responses"] |= {code: _error(code) for code in _ACT_ERRORS}
     return operation
 
 

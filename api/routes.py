@@ -13,9 +13,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from api.admin import admin_routes
 from api.calls import answer
 from api.endpoints import Endpoints
 from api.errors import CatchAllMiddleware, answer_exception
+from api.playground import playground_routes
 from api.posts import POSTS, Post
 from api.responses import json_response
 from models.catalog import ModelSpec
@@ -31,7 +33,7 @@ class Directory:
     """What the service can say about itself and its models."""
 
     def __init__(self, pool: ModelPool, store: ModelStore, device: Device, settings: Settings) -> None:
-        self._pool = pool
+        self.pool = pool
         self._store = store
         self._device = device
         self._settings = settings
@@ -43,7 +45,7 @@ class Directory:
                 "status": "healthy",
                 "platform": self._device.platform,
                 "device": self._device.torch_name,
-                "models_loaded": sorted(model.name for model in self._pool.loaded()),
+                "models_loaded": sorted(model.name for model in self.pool.loaded()),
             }
         )
 
@@ -57,16 +59,16 @@ class Directory:
 
     async def openai_models(self, _: Request) -> Response:
         """GET /v1/models, as OpenAI answers it."""
-        data = [openai_model(spec) for spec in self._pool.catalog]
+        data = [openai_model(spec) for spec in self.pool.catalog]
         return json_response({"object": "list", "data": data})
 
     async def openai_model(self, request: Request) -> Response:
         """GET /v1/models/{id}; the id may hold a slash."""
-        return json_response(openai_model(self._pool.catalog.get(request.path_params["name"])))
+        return json_response(openai_model(self.pool.catalog.get(request.path_params["name"])))
 
     def _info(self) -> dict[str, Any]:
         settings = self._settings
-        spec = self._pool.catalog.get(settings.embedding_model_name)
+        spec = self.pool.catalog.get(settings.embedding_model_name)
         stored = self._store.find(spec)
         facts = stored.facts if stored else None
         return {
@@ -85,13 +87,21 @@ class Directory:
         return {
             "default_embedding_model": self._settings.embedding_model_name,
             "default_reranker_model": self._settings.reranker_model_name,
+            "tasks": self._settings.serve_tasks,
+            "limits": {
+                "max_inputs": self._settings.max_inputs,
+                "max_documents": self._settings.max_documents,
+                "max_body_bytes": self._settings.max_body_bytes,
+            },
+            "playground": self._settings.playground,
+            "admin": self._settings.admin,
             "models": list(self._facts()),
         }
 
     def _facts(self) -> Iterator[dict[str, Any]]:
-        loaded = {model.name: model for model in self._pool.loaded()}
-        for spec in self._pool.catalog:
-            status = self._pool.status(spec)
+        loaded = {model.name: model for model in self.pool.loaded()}
+        for spec in self.pool.catalog:
+            status = self.pool.status(spec)
             stored = self._store.find(spec)
             facts = stored.facts if stored else None
             model = loaded.get(spec.name)
@@ -107,6 +117,7 @@ class Directory:
                 "detail": status.detail or None,
                 "import_progress": status.progress,
                 "backend": model.backend if model else None,
+                "memory_bytes": model.memory_bytes if model else None,
                 "max_tokens": facts.max_tokens if facts else spec.max_tokens,
                 "dimensions": facts.dimensions if facts else spec.dimensions,
                 "matryoshka_dimensions": spec.matryoshka,
@@ -155,6 +166,8 @@ def build_routes(settings: Settings) -> Starlette:
             Route("/info", get("info"), methods=["GET"]),
             Route("/v1/models", get("openai_models"), methods=["GET"]),
             Route("/v1/models/{name:path}", get("openai_model"), methods=["GET"]),
+            *admin_routes(settings),
+            *(playground_routes() if settings.playground else []),
             *(Route(route.path, post(route), methods=["POST"]) for route in POSTS),
         ],
         middleware=[Middleware(CatchAllMiddleware)],

@@ -9,14 +9,16 @@ import threading
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import metrics
-from errors import InternalError, ModelUnavailableError, ServiceError, ShuttingDownError
+from errors import InternalError, ModelBusyError, ModelUnavailableError, ServiceError
 from models.catalog import Catalog, ModelSpec
-from models.store import ModelStore, StoredModel
+from models.store import ModelStore
 from runners.devices import return_memory
+from runners.importing import Importing
 from runners.loaded_model import LoadedModel, Status
-from runners.pool_entry import Entry, Import, Incomplete, Load, MemoryNeeded, NoRoom, Obstacle
+from runners.pool_entry import Entry, Import, Incomplete, Load, MemoryNeeded, NoRoom, Obstacle, share
 
 logger = logging.getLogger("service.models")
 
@@ -48,9 +50,9 @@ class ModelPool:
         self.catalog = catalog
         self._store = store
         self._load = load
-        self._import = import_model
+        self._imports = import_model is not None
+        self._importing = Importing(store, import_model, incomplete, self._ready_names)
         self._obstacle = obstacle
-        self._incomplete = incomplete
         self._memory_needed = memory_needed
         self._memory_budget = memory_budget
         self.alive = True
@@ -83,11 +85,50 @@ class ModelPool:
         async with self.use(spec):
             self._entries[spec.name].pinned = True
 
+    async def load(self, spec: ModelSpec) -> None:
+        """Load a model now, also one that has just failed."""
+        entry = self._entries.setdefault(spec.name, Entry())
+        if entry.task is None:
+            entry.failure = None
+        async with self.use(spec):
+            pass
+
+    async def bring_in(self, spec: ModelSpec) -> None:
+        """Import a model without loading it. Who loads it meanwhile waits for the same import."""
+        if (reason := self._obstacle(spec)) is not None:
+            raise ModelUnavailableError(reason)
+        entry = self._entries.setdefault(spec.name, Entry())
+        fetch = asyncio.ensure_future(self._importing.stored(spec, entry))
+        try:
+            await share(fetch)
+        except ServiceError as error:
+            if entry.task is None:  # else the load says so
+                self._fail(spec, entry, error)
+            raise
+        entry.failure = None
+
+    async def unload(self, spec: ModelSpec) -> None:
+        """Take a model out of memory, a pinned one too, once it has done what it was asked.
+
+        ModelBusyError where that takes longer than DRAIN_PATIENCE_S, or while the model is being loaded.
+        """
+        entry = self._entries.get(spec.name, Entry())
+        if entry.task is None:
+            return
+        if not entry.task.done():
+            raise ModelBusyError(f"{spec.name} is being loaded. Unload it once it is ready.")
+        pinned, entry.pinned = entry.pinned, False
+        if not await asyncio.shield(asyncio.create_task(self._drain(spec.name, entry, "asked"))):
+            entry.pinned = pinned
+            raise ModelBusyError(
+                f"{spec.name} is in use and did not finish within {DRAIN_PATIENCE_S:g} s. Try again later."
+            )
+
     async def unload_idle(self, after_s: float) -> None:
         """Unload what nobody has used for `after_s` seconds, apart from pinned models."""
         for name, entry in self._evictable():
             # Closing the one before may have taken a while: look again
-            if self._is_evictable(entry) and time.monotonic() - entry.last_used >= after_s:
+            if entry.evictable and time.monotonic() - entry.last_used >= after_s:
                 await self._unload(name, entry, "idle")
 
     def abort_stalled(self, after_s: float) -> None:
@@ -116,19 +157,19 @@ class ModelPool:
     def status(self, spec: ModelSpec) -> Status:
         """State of a model, without touching it. Reads the store, so call it off the event loop."""
         entry = self._entries.get(spec.name, Entry())
+        if entry.importing:
+            return Status("importing", progress=entry.progress)
         if entry.task is not None:
-            if entry.task.done():
-                return Status("ready")
-            return Status("importing", progress=entry.progress) if entry.importing else Status("loading")
+            return Status("ready" if entry.task.done() else "loading")
         if (reason := self._obstacle(spec)) is not None:
             return Status("unavailable", reason)
         if spec.forwarded:
             return Status("forwarded")
         if self._store.find(spec) is not None:
-            return Status("stored")
+            return Status("stored", entry.failure.message if entry.failure else "")
         if entry.failure is not None:
             return Status("unavailable", entry.failure.message)
-        if self._import is None:
+        if not self._imports:
             return Status("unavailable", "Not imported, and IMPORT_ON_DEMAND is off. Run scripts/import_models.")
         return Status("importable")
 
@@ -136,21 +177,25 @@ class ModelPool:
         """The models in memory."""
         return [model for entry in self._entries.values() if (model := entry.model) is not None]
 
+    def memory_bytes(self, spec: ModelSpec) -> int | None:
+        """What a model takes in memory; None where it is not there."""
+        model = self._entries.get(spec.name, Entry()).model
+        return model.memory_bytes if model is not None else None
+
     def give_up(self, error: ServiceError) -> None:
         """Give `error` to everybody who waits for a result or for a model."""
-        for entry in self._entries.values():
-            if entry.task is not None and not entry.task.done():
-                entry.task.cancel()
+        for task in self._under_way():
+            task.cancel()
         for model in self.loaded():
             if model.engine is not None:
                 model.engine.abort(error)
 
     async def close(self) -> None:
         """Unload everything; whoever waits gets an error."""
-        loading = [entry.task for entry in self._entries.values() if entry.task is not None and not entry.task.done()]
-        for task in loading:
+        under_way = self._under_way()
+        for task in under_way:
             task.cancel()
-        await asyncio.gather(*loading, return_exceptions=True)
+        await asyncio.gather(*under_way, return_exceptions=True)
         loaded = self.loaded()
         self._entries.clear()
         for model in loaded:
@@ -159,18 +204,17 @@ class ModelPool:
                 await model.disconnect()
         self._loading.shutdown(wait=False, cancel_futures=True)
 
+    def _under_way(self) -> list[asyncio.Task[Any]]:
+        """Loads and imports that are not done."""
+        tasks = [task for entry in self._entries.values() for task in (entry.task, entry.fetching)]
+        return [task for task in tasks if task is not None and not task.done()]
+
     async def _ready(self, spec: ModelSpec, entry: Entry) -> LoadedModel:
         if entry.task is None:
             if entry.failure is not None and time.monotonic() - entry.failed_at < RETRY_FAILED_AFTER_S:
                 raise entry.failure.with_traceback(None)  # else it gathers the frames of every request
             entry.task = asyncio.create_task(self._bring_up(spec, entry), name=f"load {spec.name}")
-        task = entry.task
-        try:
-            return await asyncio.shield(task)  # the load goes on for the others when one waiter gives up
-        except asyncio.CancelledError:
-            if not task.cancelled():
-                raise
-            raise ShuttingDownError("The service is going down. Try again.") from None
+        return await share(entry.task)
 
     async def _bring_up(self, spec: ModelSpec, entry: Entry) -> LoadedModel:
         loop = asyncio.get_running_loop()
@@ -178,7 +222,7 @@ class ModelPool:
         try:
             if (reason := self._obstacle(spec)) is not None:
                 raise ModelUnavailableError(f"{reason} {self._ready_names()}")
-            stored = None if spec.forwarded else await self._stored(spec, entry)
+            stored = None if spec.forwarded else await self._importing.stored(spec, entry)
             async with self._one_load:  # else two loads count on the same room
                 if stored is not None:
                     await self._make_room(spec, self._memory_needed(spec, stored))
@@ -202,15 +246,8 @@ class ModelPool:
 
     def _evictable(self) -> list[tuple[str, Entry]]:
         """Models in memory that nobody uses and nobody pinned, the longest unused first."""
-        free = [(name, entry) for name, entry in self._entries.items() if self._is_evictable(entry)]
+        free = [(name, entry) for name, entry in self._entries.items() if entry.evictable]
         return sorted(free, key=lambda item: item[1].last_used)
-
-    @staticmethod
-    def _is_evictable(entry: Entry) -> bool:
-        """Whether a model may go. One that computes for waiters that left would keep whoever closes it waiting."""
-        model = entry.model
-        busy = model is not None and model.engine is not None and model.engine.stalled_s > 0
-        return model is not None and not (busy or entry.in_use or entry.pinned)
 
     async def _make_room(self, spec: ModelSpec, needed: int) -> None:
         """Unload the longest unused models until `needed` bytes fit the budget."""
@@ -232,14 +269,20 @@ class ModelPool:
         used = [item for item in self._entries.items() if item[1].model is not None and not item[1].pinned]
         if not used:
             return False
-        name, entry = min(used, key=lambda item: item[1].last_used)
+        return await self._drain(*min(used, key=lambda item: item[1].last_used), "room")
+
+    async def _drain(self, name: str, entry: Entry, reason: str) -> bool:
+        """Unload a model once its requests are done; new ones wait. False where that takes too long."""
+        if entry.leaving is not None:  # it is on its way out already
+            await entry.leaving.wait()
+            return entry.model is None
         entry.leaving = asyncio.Event()
         try:
             async with asyncio.timeout(DRAIN_PATIENCE_S):
                 await entry.idle.wait()
-                while entry.model is not None and not self._is_evictable(entry):  # noqa: ASYNC110  # waiters left
+                while entry.model is not None and not entry.evictable:  # noqa: ASYNC110  # waiters left
                     await asyncio.sleep(_POLL_S)
-            await self._unload(name, entry, "room")
+            await self._unload(name, entry, reason)
         except TimeoutError:
             return False
         finally:
@@ -259,34 +302,6 @@ class ModelPool:
             metrics.MODEL_UNLOADS.labels(name, reason).inc()
             metrics.MODEL_BYTES.labels(name).set(0)
             logger.info("unloaded %s", name)
-
-    async def _stored(self, spec: ModelSpec, entry: Entry) -> StoredModel:
-        found = await asyncio.to_thread(self._store.find, spec)
-        if found is None or (self._import is not None and self._incomplete(found)):
-            return await self._imported(spec, entry)
-        return found
-
-    async def _imported(self, spec: ModelSpec, entry: Entry) -> StoredModel:
-        if self._import is None:
-            raise ModelUnavailableError(
-                f"{spec.name} is not in the model store and IMPORT_ON_DEMAND is off. "
-                f"Run: scripts/import_models --model {spec.name}. {self._ready_names()}"
-            )
-        entry.importing = True
-
-        def report(progress: float) -> None:
-            entry.progress = progress
-
-        try:
-            await self._import(spec, report)
-        except ModelUnavailableError as error:
-            raise ModelUnavailableError(f"{error.message} {self._ready_names()}", retry_after_s=30) from error
-        finally:
-            entry.importing, entry.progress = False, None
-        stored = await asyncio.to_thread(self._store.find, spec)
-        if stored is None:
-            raise ModelUnavailableError(f"The import of {spec.name} ended, but the model store does not have it.")
-        return stored
 
     def _fail(self, spec: ModelSpec, entry: Entry, error: ServiceError) -> None:
         metrics.MODEL_LOADS.labels(spec.name, "failed").inc()

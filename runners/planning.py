@@ -53,6 +53,8 @@ def plan(
     the sum over chunks of (longest x count + `call_cost`) by dynamic programming; without padding to save, each
     chunk takes what fits.
     """
+    if len(lengths) == 1:
+        return [[0]]
     order = sorted(range(len(lengths)), key=lengths.__getitem__)
     sizes = [max(lengths[index], 1) for index in order]
     starts = _fill(sizes, budget) if packed else _cut(sizes, budget, call_cost)

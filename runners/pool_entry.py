@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
-from errors import ServiceError
+from errors import ServiceError, ShuttingDownError
 from models.catalog import ModelSpec
 from models.store import StoredModel
 from runners.loaded_model import LoadedModel
+
+T = TypeVar("T")
 
 MemoryNeeded = Callable[[ModelSpec, StoredModel], int]
 """Bytes that loading a model takes, before it is loaded."""
@@ -28,6 +31,8 @@ class Entry:
     """A model's place in the pool."""
 
     task: asyncio.Task[LoadedModel] | None = None
+    fetching: asyncio.Task[StoredModel] | None = None
+    """The import that is under way; a load waits for it, and it may go on without one."""
     importing: bool = False
     progress: float | None = None
     failed_at: float = float("-inf")
@@ -46,6 +51,23 @@ class Entry:
         done = self.task is not None and self.task.done() and not self.task.cancelled()
         return self.task.result() if self.task is not None and done and self.task.exception() is None else None
 
+    @property
+    def evictable(self) -> bool:
+        """Whether the model may go. One that computes for waiters that left would keep whoever closes it waiting."""
+        model = self.model
+        busy = model is not None and model.engine is not None and model.engine.stalled_s > 0
+        return model is not None and not (busy or self.in_use or self.pinned)
+
 
 class NoRoom(Exception):  # noqa: N818  # not a failure: there may be room at any time
     """Everything that is in memory is in use; the words are for the client."""
+
+
+async def share(task: asyncio.Future[T]) -> T:
+    """The result of what goes on for the others when one waiter gives up."""
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        if not task.cancelled():
+            raise
+        raise ShuttingDownError("The service is going down. Try again.") from None

@@ -7,14 +7,21 @@ user's model store or the user's settings.
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from settings import Settings
+from tests.serving import ROOT, child_environment
 
 RUN_FOLDER = Path(tempfile.mkdtemp(prefix="rerank-embedding-tests-"))
+MODEL = "all-minilm-l6-v2"
+"""The model with real weights, from its Python package."""
 DEAD_ENDPOINT = "http://127.0.0.1:9"
 """The discard port: nothing listens, connections are refused at once."""
 
@@ -41,3 +48,29 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Leave nothing behind."""
     shutil.rmtree(RUN_FOLDER, ignore_errors=True)
+
+
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that `make` fills once a run, however many processes the run has. Nobody writes to it afterwards."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            unfinished = Path(tempfile.mkdtemp(dir=folder.parent))
+            make(unfinished)
+            unfinished.rename(folder)
+    return folder
+
+
+def import_models(home: Path, *names: str, **settings: str) -> None:
+    """Bring models into the store of a BENTOML_HOME."""
+    command = [sys.executable, "-m", "scripts.import_models", "--model", *names]
+    environment = child_environment(home, settings)
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.fixture(scope="session")
+def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BENTOML_HOME with the real model in its store; servers get copies of it."""
+    return made_once(tmp_path_factory, "imported", lambda home: import_models(home, MODEL))

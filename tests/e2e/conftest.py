@@ -1,16 +1,14 @@
 """A served process with real weights: all-MiniLM-L6-v2, from its Python package."""
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.serving import ROOT, Served, child_environment, copy_home, serve
+from tests.conftest import MODEL
+from tests.serving import Served, copy_home, serve
 
-MODEL = "all-minilm-l6-v2"
 MAX_TOKENS = 256
 SETTINGS = {
     "EMBEDDING_MODEL_NAME": MODEL,
@@ -19,18 +17,6 @@ SETTINGS = {
     "DEVICE": "cpu",
     "DTYPE": "float32",
 }
-
-
-@pytest.fixture(scope="session")
-def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A BENTOML_HOME with the real model in its store; servers get copies of it."""
-    home = tmp_path_factory.mktemp("imported")
-    command = [sys.executable, "-m", "scripts.import_models", "--model", MODEL]
-    result = subprocess.run(
-        command, cwd=ROOT, env=child_environment(home, {}), capture_output=True, text=True, check=False
-    )
-    assert result.returncode == 0, result.stderr
-    return home
 
 
 @pytest.fixture(scope="session")

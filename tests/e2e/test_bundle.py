@@ -95,6 +95,8 @@ def test_the_bundle_holds_no_secrets_no_tests_and_no_weights(built: Built) -> No
     packed = [path for path in built.bento.rglob("*") if path.is_file()]
     names = {str(path.relative_to(built.bento)) for path in packed}
     assert {"src/service.py", "src/api/cl100k_base.tiktoken", "src/models/catalog.yaml", "src/metrics.py"} <= names
+    page = [path for path in (ROOT / "playground").rglob("*") if path.is_file()]
+    assert {f"src/{path.relative_to(ROOT)}" for path in page} <= names
     assert not [name for name in names if "test" in name or name.endswith((".safetensors", ".bin", ".xml", ".pyc"))]
     assert sum(path.stat().st_size for path in packed) < 5_000_000
     for path in packed:
@@ -164,6 +166,8 @@ def test_the_bundle_serves_both_endpoints(served: tuple[str, dict[str, str], Pat
     cosine = sum(x * y for x, y in zip(first, second, strict=True))
     ranking = httpx.post(f"{url}/v1/rerank", json={"query": "a cat", "documents": ["a kitten"]}, timeout=60).json()
     assert_allclose(ranking["results"][0]["relevance_score"], (1 + cosine) / 2, atol=1e-3)
+    page = (ROOT / "playground/app.js").read_text(encoding="utf-8")
+    assert httpx.get(f"{url}/playground/app.js", timeout=60).text == page
 
 
 def test_it_writes_nowhere_but_to_its_volume_and_tmp(built: Built, served: tuple[str, dict[str, str], Path]) -> None:

@@ -44,6 +44,8 @@ GIVEN: dict[str, tuple[str, object]] = {
     "request_timeout_s": ("2.5", 2.5),
     "shutdown_grace_s": ("5", 5.0),
     "serve_tasks": ("rerank", ("rerank",)),
+    "playground": ("false", False),
+    "admin": ("true", True),
     "tracing": ("true", True),
     "request_log": ("json", "json"),
 }

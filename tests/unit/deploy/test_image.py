@@ -145,6 +145,12 @@ def test_the_bundle_has_every_module_of_the_service(spec: BentoPathSpec) -> None
     assert [path for path in served if not spec.includes(path)] == []
 
 
+def test_the_bundle_has_every_file_of_the_playground(spec: BentoPathSpec) -> None:
+    page = [path for path in files() if path.startswith("playground/")]
+    assert {"playground/index.html", "playground/app.js", "playground/style.css"} <= set(page)
+    assert [path for path in page if not spec.includes(path)] == []
+
+
 def test_the_bundle_has_the_scripts_that_containers_run(spec: BentoPathSpec) -> None:
     names = ("__init__.py", "import_models", "import_models.py", "verify_models", "verify_models.py")
     for name in (*names, "healthcheck", "healthcheck.py"):
@@ -153,7 +159,8 @@ def test_the_bundle_has_the_scripts_that_containers_run(spec: BentoPathSpec) -> 
 
 def test_the_bundle_has_nothing_else(spec: BentoPathSpec) -> None:
     packed = {path for path in files() if spec.includes(path)}
-    assert {path.split("/")[0] for path in packed if "/" in path} == {"api", "models", "runners", "scripts"}
+    folders = {path.split("/")[0] for path in packed if "/" in path}
+    assert folders == {"api", "models", "playground", "runners", "scripts"}
     assert {path for path in packed if "/" not in path and not path.endswith(".py")} == {"constraints.txt", "LICENSE"}
     mistakes = ".env secrets.yaml keys.txt my-models.yaml weights/model.safetensors tests/conftest.py .venv/x.py"
     assert [path for path in mistakes.split() if spec.includes(path)] == []

@@ -1,0 +1,98 @@
+"""POST /models/{name}/load, /unload and /import: what a model is to do, where ADMIN allows it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from api.calls import answer
+from api.observation import observe_model
+from api.responses import json_response
+from errors import CrossSiteError, ForbiddenError, InvalidRequestError
+from models.catalog import ModelSpec
+from runners.model_pool import ModelPool
+from settings import Settings
+
+Act = Callable[[ModelPool, ModelSpec], Awaitable[None]]
+
+
+async def load(pool: ModelPool, spec: ModelSpec) -> None:
+    """Into memory, imported first if need be."""
+    await pool.load(spec)
+
+
+async def unload(pool: ModelPool, spec: ModelSpec) -> None:
+    """Out of memory, once its requests are done."""
+    await pool.unload(spec)
+
+
+async def bring_in(pool: ModelPool, spec: ModelSpec) -> None:
+    """Into the model store, and no further."""
+    if spec.forwarded:
+        raise InvalidRequestError(f"{spec.name} is forwarded to its provider: there is nothing to import.")
+    await pool.bring_in(spec)
+
+
+ACTS: dict[str, tuple[Act, str]] = {
+    "load": (load, "Load a model, imported first if need be."),
+    "unload": (unload, "Unload a model once its requests are done."),
+    "import": (bring_in, "Import a model into the store without loading it."),
+}
+"""Last part of the path -> what is done, and how the OpenAPI document calls it."""
+
+
+def admin_routes(settings: Settings) -> list[Route]:
+    """The three routes. They are there without ADMIN, too, to say what is missing."""
+    return [
+        Route(f"/models/{{name:path}}/{name}", _route(act, settings), methods=["POST"])
+        for name, (act, _) in ACTS.items()
+    ]
+
+
+def _route(act: Act, settings: Settings) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        async def handle(_: bytes) -> Response:
+            _check(request.headers, settings)
+            pool: ModelPool = request.app.state.directory.pool
+            spec = pool.catalog.get(request.path_params["name"])
+            observe_model(spec.name)
+            await act(pool, spec)
+            return json_response(await asyncio.to_thread(_state, pool, spec))
+
+        return await answer(request, handle, settings)
+
+    return endpoint
+
+
+def _state(pool: ModelPool, spec: ModelSpec) -> dict[str, Any]:
+    return {"id": spec.name, "state": pool.status(spec).state, "memory_bytes": pool.memory_bytes(spec)}
+
+
+def _check(headers: Headers, settings: Settings) -> None:
+    if not settings.admin:
+        raise ForbiddenError(
+            "Loading, unloading and importing models by request is switched off. Start the service with ADMIN=true."
+        )
+    if not _same_site(headers):
+        raise CrossSiteError(
+            "Only this service's own page, or a program, may ask for this; not a page of another site."
+        )
+
+
+def _same_site(headers: Headers) -> bool:
+    """Whether no page of another origin sent this: a browser may do so without asking, where the body is none.
+
+    Browsers send Sec-Fetch-Site to https and to localhost; elsewhere Origin has to name the host that was asked.
+    """
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        return site in ("same-origin", "none")
+    origin = headers.get("origin")
+    return origin is None or urlsplit(origin).netloc == headers.get("host")

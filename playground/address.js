@@ -1,0 +1,34 @@
+// What the page keeps in its URL: ?view=rerank&lang=ja&theme=dark. A link so shared looks the same to its reader.
+
+/**
+ * A part of the URL's query, or null.
+ * @param {string} name
+ * @returns {string | null}
+ */
+export function read(name) {
+  return new URLSearchParams(location.search).get(name);
+}
+
+/**
+ * The page's address with these parts changed; null removes one.
+ * @param {Object<string, string | null>} parts
+ * @returns {string}
+ */
+export function addressWith(parts) {
+  const query = new URLSearchParams(location.search);
+  for (const [name, value] of Object.entries(parts)) {
+    if (value === null) query.delete(name);
+    else query.set(name, value);
+  }
+  const text = query.toString();
+  return location.pathname + (text ? `?${text}` : "") + location.hash;
+}
+
+/**
+ * Changes parts of the URL in place; `push` makes it a step that Back undoes.
+ * @param {Object<string, string | null>} parts
+ * @param {{push?: boolean}} [options]
+ */
+export function write(parts, { push = false } = {}) {
+  history[push ? "pushState" : "replaceState"](null, "", addressWith(parts));
+}

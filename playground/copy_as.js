@@ -1,0 +1,108 @@
+// The request that the page just sent, as a program: shown and copied.
+
+import { el, fill, uniqueId } from "./dom.js";
+import { addStrings, number, t } from "./i18n.js";
+import { key } from "./service.js";
+import { SNIPPETS } from "./snippets.js";
+import { strings } from "./strings/copy_as.js";
+
+const NAMES = {
+  curl: "curl",
+  openai: "Python: openai",
+  cohere: "Python: cohere",
+  requests: "Python: requests",
+  javascript: "JavaScript",
+};
+const SHOWN_CHARACTERS = 4000;
+
+addStrings(strings);
+
+let way = "curl"; // every view offers the one that was last chosen
+
+/**
+ * Choose a language, see the program, copy it. Nothing is written before it is wanted: a request may be large.
+ * @param {() => import("./snippets.js").Request | null} getRequest the last one, or null
+ * @returns {HTMLElement & {refresh: () => void}} `refresh` is to be called when there is another request
+ */
+export function copyAs(getRequest) {
+  const id = uniqueId("copy");
+  const options = Object.entries(NAMES).map(([name, label]) => el("option", { value: name }, label));
+  const select = el("select", { id, value: way, on: { change: changed } }, options);
+  const copy = el("button", { type: "button", class: "button small", on: { click: copied } }, t("copy.copy"));
+  const status = el("span", { class: "note", role: "status" });
+  const note = el("div", { class: "stack tight" });
+  const code = el("pre", { tabindex: "0", role: "region", "aria-label": t("copy.program") });
+  const details = el("details", { on: { toggle: draw } }, el("summary", {}, t("copy.show")), code);
+  const element = el(
+    "section",
+    { class: "copy-as stack tight", "aria-label": t("copy.title") },
+    el("div", { class: "row" }, el("label", { for: id }, t("copy.title")), select, copy, status),
+    note,
+    details,
+  );
+  element.refresh = refresh;
+  refresh();
+  return element;
+
+  function changed() {
+    way = select.value;
+    refresh();
+  }
+
+  function refresh() {
+    fill(status);
+    draw();
+  }
+
+  function snippet() {
+    const request = getRequest();
+    return request && SNIPPETS[select.value](request, { root: root(), key: key() !== "" });
+  }
+
+  function draw() {
+    const made = getRequest() ? snippet() : null;
+    copy.disabled = !made?.text;
+    details.hidden = !made?.text;
+    const notes = made ? [made.note, key() && "copy.key"].filter(Boolean) : ["copy.nothing"];
+    fill(note, notes.map((each) => el("p", { class: "note" }, t(each))));
+    if (!made?.text || !details.open) fill(code);
+    else fill(code, shown(made.text));
+  }
+
+  async function copied() {
+    const { text } = snippet();
+    fill(status, (await write(text)) ? t("copy.copied") : t("copy.failed"));
+  }
+}
+
+/** The beginning of a long program, which says so: what is copied is all of it. */
+function shown(text) {
+  if (text.length <= SHOWN_CHARACTERS) return text;
+  const start = text.slice(0, text.lastIndexOf("\n", SHOWN_CHARACTERS) + 1) || text.slice(0, SHOWN_CHARACTERS);
+  return [start, el("span", { class: "note" }, t("copy.more", { characters: number(text.length - start.length) }))];
+}
+
+/** Where the service is, a proxy's path prefix included. */
+function root() {
+  return new URL(".", document.baseURI).href.replace(/\/$/, "");
+}
+
+async function write(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    return writeByCommand(text); // without https, or without permission
+  }
+}
+
+function writeByCommand(text) {
+  const before = document.activeElement;
+  const area = el("textarea", { class: "visually-hidden", "aria-hidden": "true", tabindex: "-1", value: text });
+  document.body.append(area);
+  area.select();
+  const done = document.execCommand("copy");
+  area.remove();
+  before?.focus();
+  return done;
+}

@@ -1,0 +1,85 @@
+// Elements made in code. Text becomes text nodes and attribute values only: nothing here reads markup.
+
+const PROPERTIES = new Set(["value", "checked", "selected", "indeterminate"]);
+const SVG = "http://www.w3.org/2000/svg";
+
+/**
+ * An HTML element. `props` are attributes (true: present, false or null: absent), `class`, and `on: {click: listener}`.
+ * Children are nodes, strings, numbers, null, or lists of these; strings become text nodes.
+ * @param {string} tag
+ * @param {Object<string, any>} [props]
+ * @param {...any} children
+ * @returns {HTMLElement}
+ */
+export function el(tag, props = {}, ...children) {
+  return build(document.createElement(tag), props, children);
+}
+
+/**
+ * The same in the SVG namespace.
+ * @param {string} tag
+ * @param {Object<string, any>} [attributes]
+ * @param {...any} children
+ * @returns {SVGElement}
+ */
+export function svg(tag, attributes = {}, ...children) {
+  return build(document.createElementNS(SVG, tag), attributes, children);
+}
+
+/**
+ * Replaces what `parent` holds.
+ * @template {Element} T
+ * @param {T} parent
+ * @param {...any} children
+ * @returns {T}
+ */
+export function fill(parent, ...children) {
+  parent.replaceChildren(...nodes(children));
+  return parent;
+}
+
+/**
+ * `fn`, called once `ms` after the last of a series of calls.
+ * @param {Function} fn
+ * @param {number} ms
+ */
+export function debounce(fn, ms) {
+  let timer = 0;
+  return (...args) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => fn(...args), ms);
+  };
+}
+
+/**
+ * An id that no other element has: for labels and descriptions.
+ * @param {string} prefix
+ */
+export function uniqueId(prefix) {
+  uniqueId.last = (uniqueId.last ?? 0) + 1;
+  return `${prefix}-${uniqueId.last}`;
+}
+
+/** Lets the browser paint and take input, between two slices of long work. */
+export function breathe() {
+  return globalThis.scheduler?.yield ? scheduler.yield() : new Promise((resolve) => setTimeout(resolve));
+}
+
+function build(element, props, children) {
+  const { on = {}, ...attributes } = props;
+  for (const [event, listener] of Object.entries(on)) element.addEventListener(event, listener);
+  element.append(...nodes(children));
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (PROPERTIES.has(name) && element.namespaceURI !== SVG && name in element) element[name] = value;
+    else element.setAttribute(name, value === true ? "" : String(value));
+  }
+  return element;
+}
+
+function nodes(children) {
+  return children
+    .flat(Infinity)
+    .filter((child) => child !== null && child !== undefined && child !== false)
+    .map((child) => (child instanceof Node ? child : document.createTextNode(String(child))));
+}

@@ -1,0 +1,220 @@
+// Texts to vectors: what is asked, and the request. What is shown of the answer is embeddings_result.js.
+
+import { el, fill, uniqueId } from "./dom.js";
+import { drawResult, forgetResult } from "./embeddings_result.js";
+import { addStrings, t } from "./i18n.js";
+import { modelChooser } from "./model_chooser.js";
+import { runner } from "./problem.js";
+import { ask, limits, models } from "./service.js";
+import { strings } from "./strings/embeddings.js";
+import { textsField } from "./texts_field.js";
+import { compute } from "./vectors.js";
+
+addStrings(strings);
+
+export const id = "embeddings";
+
+const ROUTE = "v1/embeddings";
+const QUERY = /^\?\s+/; // of a line, where queries and documents are mixed
+const SIDES = ["query", "document"];
+const PLACEHOLDER = "{instruction}";
+const PROMPT = "prompt:";
+
+/** What the reader gave and what came back: it outlives a switch of view or language. */
+const state = {
+  source: { text: null, file: null, problem: null },
+  model: "",
+  side: "none", // or query, document, mixed, prompt:NAME
+  instruction: "",
+  /** @type {import("./embeddings_result.js").Result | null} */
+  result: null,
+};
+let allowed = { maxInputs: 2048, maxBodyBytes: 64 * 2 ** 20 };
+let view = null; // the parts on the page, while there are any
+
+/** @param {HTMLElement} root */
+export function mount(root) {
+  const chooser = modelChooser({
+    kinds: ["embedding"],
+    label: t("embeddings.model"),
+    value: state.model,
+    onChange: (name) => {
+      state.model = name;
+      drawSides();
+    },
+  });
+  const field = textsField({ source: state.source, limits: () => allowed });
+  const run = runner({ id, label: t("embeddings.run"), onRun: send });
+  view = {
+    chooser,
+    field,
+    sides: el("div", { class: "stack tight" }),
+    missing: el("p", { class: "note bad", role: "alert" }),
+    place: el("div", { class: "stack" }),
+  };
+  fill(
+    root,
+    el(
+      "form",
+      { class: "card stack", novalidate: true, on: { submit: (event) => event.preventDefault(), keydown: sent } },
+      el("div", { class: "columns" }, field.element, el("div", { class: "stack" }, chooser.element, view.sides)),
+      view.missing,
+      run.element,
+    ),
+    view.place,
+  );
+  drawSides();
+  learnLimits();
+  if (state.result) drawResult(view.place, state.result);
+
+  /** Ctrl+Enter everywhere in the form. */
+  function sent(event) {
+    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+    event.preventDefault();
+    run.run();
+  }
+}
+
+export function unmount() {
+  forgetResult();
+  view = null;
+}
+
+async function learnLimits() {
+  try {
+    allowed = await limits();
+    view?.field.draw();
+    drawSides();
+  } catch {
+    // the model chooser says that the service does not answer; the service refuses what is too much
+  }
+}
+
+// Sides and prompts
+
+function drawSides() {
+  if (!view) return;
+  const prompts = view.chooser.model?.prompts ?? {};
+  const others = Object.keys(prompts).filter((name) => !SIDES.includes(name));
+  if (promptName() && !others.includes(promptName())) state.side = "none";
+  const options = [
+    ["none", t("embeddings.side.none")],
+    ["query", t("embeddings.side.all_query")],
+    ["document", t("embeddings.side.all_document")],
+    ["mixed", t("embeddings.side.mixed")],
+    ...others.map((name) => [PROMPT + name, t("embeddings.side.prompt", { name })]),
+  ].map(([value, label]) => el("option", { value }, label));
+  const select = el("select", { id: uniqueId("side"), value: state.side }, options);
+  select.addEventListener("change", () => {
+    state.side = select.value;
+    drawSides();
+    view.sides.querySelector("select").focus();
+  });
+  fill(
+    view.sides,
+    el("div", { class: "field" }, el("label", { for: select.id }, t("embeddings.side")), select),
+    whatIsAdded(prompts),
+    state.side === "mixed" ? el("p", { class: "note" }, t("embeddings.side.two")) : null,
+    takesInstruction() ? instructionField() : null,
+  );
+}
+
+function promptName() {
+  return state.side.startsWith(PROMPT) ? state.side.slice(PROMPT.length) : null;
+}
+
+function whatIsAdded(prompts) {
+  const model = view.chooser.model?.id;
+  if (!model || state.side === "none") return null;
+  const name = promptName();
+  const sides = name ? [name] : SIDES.filter((side) => state.side === side || state.side === "mixed");
+  return sides.map((each) => {
+    const side = name ?? t(`embeddings.side.${each}`);
+    const text = prompts[each]
+      ? t("embeddings.side.adds", { model, side, prompt: prompts[each] })
+      : t("embeddings.side.adds_nothing", { model, side });
+    return el("p", { class: "note user-text" }, text);
+  });
+}
+
+function takesInstruction() {
+  const prompts = view?.chooser.model?.prompts ?? {};
+  return (prompts[promptName() ?? state.side] ?? "").includes(PLACEHOLDER);
+}
+
+function instructionField() {
+  const input = el("input", { id: uniqueId("instruction"), type: "text", value: state.instruction });
+  input.addEventListener("input", () => (state.instruction = input.value));
+  return el("div", { class: "field" }, el("label", { for: input.id }, t("embeddings.instruction")), input);
+}
+
+// The request
+
+/** One request for each side, as input_type holds for a whole request; `at` are the places of its texts. */
+function requests(lines) {
+  const isMixed = state.side === "mixed";
+  const sides = lines.map((line) => (isMixed ? (QUERY.test(line) ? "query" : "document") : state.side));
+  return [...new Set(sides)].map((side) => {
+    const at = sides.flatMap((each, index) => (each === side ? [index] : []));
+    const input = at.map((index) => (isMixed ? lines[index].replace(QUERY, "") : lines[index]));
+    const isSide = SIDES.includes(side);
+    const body = {
+      ...(view.chooser.value && { model: view.chooser.value }), // else the service's default
+      input,
+      encoding_format: "base64",
+      ...(isSide && { input_type: side }),
+      ...(promptName() && { prompt_name: promptName() }),
+      ...(state.instruction && takesInstruction() && { instruction: state.instruction }),
+    };
+    return { side: isSide ? side : "", at, body };
+  });
+}
+
+async function send(signal) {
+  const lines = view.field.texts();
+  fill(view.missing, lines.length ? null : t("embeddings.texts.none"));
+  if (!lines.length) return view.field.focus();
+  const chosen = view.chooser.model;
+  const wanted = requests(lines);
+  const others = new AbortController(); // where one fails, the other ends, too
+  const both = AbortSignal.any([signal, others.signal]);
+  let answers;
+  try {
+    answers = await Promise.all(wanted.map(({ body }) => ask(ROUTE, { body, signal: both, view: id })));
+  } catch (problem) {
+    others.abort();
+    throw problem;
+  } finally {
+    models({ fresh: true }).catch(() => {}); // it may have been loaded for this
+  }
+  const texts = [];
+  const vectors = [];
+  wanted.forEach(({ side, at, body }, which) => {
+    const data = answers[which].data.data;
+    at.forEach((place, index) => {
+      texts[place] = { number: place + 1, text: body.input[index], side };
+      vectors[place] = data[index].embedding;
+    });
+  });
+  const model = chosen ?? { id: wanted[0].body.model ?? answers[0].data.model };
+  const { d } = await compute("load", { strings: vectors, texts, model: model.id });
+  state.result = {
+    texts,
+    model,
+    d,
+    width: d,
+    k: 0,
+    chosen: 0,
+    from: 0,
+    asTable: false,
+    computed: {},
+    asked: {},
+    answers: answers.map(({ data, ...answer }, which) => ({
+      ...answer,
+      side: wanted[which].side,
+      tokens: data.usage.prompt_tokens,
+      warnings: data.warnings ?? [],
+    })),
+  };
+  if (view) drawResult(view.place, state.result);
+}

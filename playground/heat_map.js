@@ -1,0 +1,230 @@
+// The cosines of texts as coloured cells. One path for each step of the colour scale, so that the theme's style sheet
+// colours them; one reader's line under it, and arrow keys, for what hovering shows.
+
+import { el, fill, svg, uniqueId } from "./dom.js";
+import { number, t } from "./i18n.js";
+
+/** Texts on each side at most: more could not be told apart. */
+export const MOST_TEXTS = 64;
+/** The same for the table: a larger one would hold up the page. */
+export const MOST_TABLE_TEXTS = 24;
+/** Steps of the colour scale: classes heat-0 to heat-11. */
+const STEPS = 12;
+const SMALLEST_CELL = 9;
+const LARGEST_CELL = 48;
+const VALUE_CELL = 34; // from here on a cell has room for its number
+const NUMBERS = 30;
+const CAPTION = 16;
+const LABEL_CELL = 14; // from here on a row has room for its text
+const LABEL_CHARACTERS = 60;
+
+const MOVES = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+
+/**
+ * The ends of the colour scale: what the pairs of different texts span, rounded outwards to 0.05.
+ * @param {Float32Array} cosines (m, m)
+ * @param {number} m
+ * @returns {[number, number]}
+ */
+export function scaleOf(cosines, m) {
+  let low = Infinity;
+  let high = -Infinity;
+  for (let row = 0; row < m; row += 1) {
+    for (let column = 0; column < row; column += 1) {
+      low = Math.min(low, cosines[row * m + column]);
+      high = Math.max(high, cosines[row * m + column]);
+    }
+  }
+  if (m < 2) return [0, 1];
+  const ends = [Math.floor(low * 20 + 1e-6) / 20, Math.ceil(high * 20 - 1e-6) / 20];
+  return ends[0] < ends[1] ? ends : [ends[0] - 0.05, ends[1]];
+}
+
+/** The step of a value; beyond an end it is the end's. */
+export function stepOf(value, [low, high]) {
+  return Math.max(0, Math.min(STEPS - 1, Math.floor(((value - low) / (high - low)) * STEPS)));
+}
+
+/**
+ * @param {object} options
+ * @param {Float32Array} options.cosines (m, m)
+ * @param {{number: number, text: string}[]} options.texts m of them, with their numbers in the whole list
+ * @param {number} options.width pixels that there are
+ * @param {(index: number) => void} options.onChoose a cell's row was chosen, by Enter or a click
+ * @returns {HTMLElement}
+ */
+export function heatMap({ cosines, texts, width, onChoose }) {
+  const m = texts.length;
+  const cell = Math.max(SMALLEST_CELL, Math.min(LARGEST_CELL, Math.floor((width - NUMBERS - 2) / m)));
+  const size = cell * m;
+  const labels = cell >= LABEL_CELL && width - size - NUMBERS > 160 ? width - size - NUMBERS : 0;
+  const scale = scaleOf(cosines, m);
+  const cursor = svg("rect", { class: "heat-cursor", width: cell, height: cell, visibility: "hidden" });
+  const picture = svg(
+    "svg",
+    { width: size + NUMBERS + labels, height: size + CAPTION, class: "heat-map", "aria-hidden": "true" },
+    svg("g", { transform: `translate(${NUMBERS} ${CAPTION})` }, cells(), cell >= VALUE_CELL ? values() : null, cursor),
+    axes(),
+  );
+  const line = el("div", { class: "readout" });
+  const heard = el("p", { class: "visually-hidden", role: "status" });
+  const help = el("p", { class: "note", id: uniqueId("heat-help") }, t("embeddings.matrix.help"));
+  const box = el(
+    "div",
+    {
+      class: "heat-box",
+      tabindex: "0",
+      role: "application",
+      "aria-label": t("embeddings.matrix.label", { count: m }),
+      "aria-describedby": help.id,
+    },
+    picture,
+  );
+  let at = [0, 0];
+  show(null);
+  box.addEventListener("pointermove", (event) => show(cellUnder(event)));
+  box.addEventListener("pointerleave", () => show(null));
+  box.addEventListener("click", (event) => {
+    const found = cellUnder(event);
+    if (!found) return;
+    at = found;
+    show(at);
+    onChoose(at[0]);
+  });
+  box.addEventListener("focus", () => {
+    if (box.matches(":focus-visible")) show(at, { aloud: true });
+  });
+  box.addEventListener("blur", () => show(null));
+  box.addEventListener("keydown", pressed);
+  return el("div", { class: "stack tight" }, legend(scale), box, line, heard, help);
+
+  function cells() {
+    const paths = Array.from({ length: STEPS }, () => []);
+    for (let row = 0; row < m; row += 1) {
+      for (let column = 0; column < m; column += 1) {
+        const step = row === column ? STEPS - 1 : stepOf(cosines[row * m + column], scale);
+        paths[step].push(`M${column * cell} ${row * cell}h${cell}v${cell}h-${cell}z`);
+      }
+    }
+    return paths.map((path, step) => svg("path", { class: `heat-${step}`, d: path.join("") || "M0 0" }));
+  }
+
+  function values() {
+    return Array.from({ length: m * m }, (_, at) => {
+      const [row, column] = [Math.floor(at / m), at % m];
+      const step = row === column ? STEPS - 1 : stepOf(cosines[at], scale);
+      const place = { x: (column + 0.5) * cell, y: (row + 0.5) * cell + 4 };
+      return svg("text", { ...place, class: `heat-value heat-ink-${step}` }, number(cosines[at], 2));
+    });
+  }
+
+  function axes() {
+    const every = Math.ceil(22 / cell);
+    return texts
+      .map((text, index) => [text.number, index])
+      .filter(([, index]) => index % every === 0)
+      .map(([name, index]) => [
+        svg("text", { class: "heat-axis end", x: NUMBERS - 4, y: CAPTION + (index + 0.5) * cell + 4 }, String(name)),
+        labels ? rowLabel(index) : null,
+        svg("text", { class: "heat-axis middle", x: NUMBERS + (index + 0.5) * cell, y: CAPTION - 4 }, String(name)),
+      ]);
+  }
+
+  /** The picture's edge cuts what is too long; the reader's line has it whole. */
+  function rowLabel(index) {
+    const { text } = texts[index];
+    const place = { x: NUMBERS + size + 8, y: CAPTION + (index + 0.5) * cell + 4 };
+    return svg("text", { class: "heat-label", ...place }, [...text].slice(0, LABEL_CHARACTERS).join(""));
+  }
+
+  function cellUnder(event) {
+    const { left, top } = picture.getBoundingClientRect();
+    const column = Math.floor((event.clientX - left - NUMBERS) / cell);
+    const row = Math.floor((event.clientY - top - CAPTION) / cell);
+    return row >= 0 && column >= 0 && row < m && column < m ? [row, column] : null;
+  }
+
+  function pressed(event) {
+    const move = MOVES[event.key];
+    if (event.key === "Enter" || event.key === " ") onChoose(at[0]);
+    else if (event.key === "Home") at = [at[0], 0];
+    else if (event.key === "End") at = [at[0], m - 1];
+    else if (move) at = at.map((place, axis) => Math.max(0, Math.min(m - 1, place + move[axis])));
+    else return;
+    event.preventDefault();
+    show(at, { aloud: true });
+    box.scrollTo({
+      left: NUMBERS + at[1] * cell - box.clientWidth / 2,
+      top: CAPTION + at[0] * cell - box.clientHeight / 2,
+    });
+  }
+
+  function show(place, { aloud = false } = {}) {
+    if (!place) {
+      cursor.setAttribute("visibility", "hidden");
+      fill(line, el("p", { class: "note" }, t("embeddings.matrix.hover")));
+      return;
+    }
+    const [row, column] = place;
+    const [first, second] = [texts[row], texts[column]];
+    const cosine = number(cosines[row * m + column], 4);
+    cursor.setAttribute("x", String(column * cell));
+    cursor.setAttribute("y", String(row * cell));
+    cursor.setAttribute("visibility", "visible");
+    fill(
+      line,
+      el("p", {}, el("b", { class: "mono" }, cosine), " ", t("embeddings.matrix.pair", pair(first, second))),
+      el("p", { class: "note clip" }, `${first.number}: ${first.text}`),
+      el("p", { class: "note clip" }, `${second.number}: ${second.text}`),
+    );
+    if (aloud) fill(heard, t("embeddings.matrix.spoken", { ...pair(first, second), cosine, text: second.text }));
+  }
+}
+
+function pair(first, second) {
+  return { first: String(first.number), second: String(second.number) };
+}
+
+function legend([low, high]) {
+  const width = 14;
+  const steps = Array.from({ length: STEPS }, (_, step) =>
+    svg("rect", { class: `heat-${step}`, x: step * width, y: 0, width, height: 12 }),
+  );
+  return el(
+    "div",
+    { class: "row heat-legend" },
+    el("span", {}, t("embeddings.matrix.cosine")),
+    el("span", { class: "mono" }, number(low, 2)),
+    svg("svg", { width: STEPS * width, height: 12, "aria-hidden": "true" }, steps),
+    el("span", { class: "mono" }, number(high, 2)),
+  );
+}
+
+/**
+ * The same as a table.
+ * @param {{cosines: Float32Array, texts: {number: number, text: string}[]}} options
+ * @returns {HTMLElement}
+ */
+export function similarityTable({ cosines, texts }) {
+  const m = texts.length;
+  const head = texts.map(({ number: name, text }) => el("th", { scope: "col", class: "numeric", title: text }, name));
+  const rows = texts.map(({ number: name, text }, row) =>
+    el(
+      "tr",
+      {},
+      el("th", { scope: "row", title: text }, el("span", { class: "clip" }, `${name} ${text}`)),
+      texts.map((_, column) => el("td", { class: "numeric" }, number(cosines[row * m + column], 3))),
+    ),
+  );
+  return el(
+    "div",
+    { class: "table-box similarity-table", role: "region", tabindex: "0", "aria-label": t("embeddings.matrix.table") },
+    el(
+      "table",
+      {},
+      el("caption", { class: "visually-hidden" }, t("embeddings.matrix.table")),
+      el("thead", {}, el("tr", {}, el("th", { scope: "col" }, t("embeddings.text")), head)),
+      el("tbody", {}, rows),
+    ),
+  );
+}

@@ -1,0 +1,99 @@
+// The page in English and Japanese. Each view registers its own strings; keys begin with the view's name.
+
+import { read, write } from "./address.js";
+
+/** The languages and what each calls itself. */
+export const LANGUAGES = { en: "English", ja: "日本語" };
+
+const strings = { en: new Map(), ja: new Map() };
+let current = choose();
+
+/** @returns {"en" | "ja"} */
+export function language() {
+  return current;
+}
+
+/**
+ * Switches the language, in the URL too. The caller draws the page anew.
+ * @param {"en" | "ja"} next
+ */
+export function setLanguage(next) {
+  current = next;
+  document.documentElement.lang = next;
+  write({ lang: next });
+}
+
+/**
+ * Adds a view's texts. Both languages must have the same keys.
+ * @param {{en: Object<string, string>, ja: Object<string, string>}} texts
+ */
+export function addStrings(texts) {
+  for (const name of Object.keys(strings)) {
+    for (const [key, text] of Object.entries(texts[name])) strings[name].set(key, text);
+  }
+  for (const key of new Set([...Object.keys(texts.en), ...Object.keys(texts.ja)])) {
+    if (!(key in texts.en && key in texts.ja)) console.error(`a language lacks the text ${key}`);
+  }
+}
+
+/**
+ * The text of a key in the current language, with its {placeholders} filled; numbers are formatted.
+ * A missing key shows itself and is a console error, which fails the tests.
+ * @param {string} key
+ * @param {Object<string, any>} [values]
+ * @returns {string}
+ */
+export function t(key, values = {}) {
+  const text = strings[current].get(key);
+  if (text === undefined) {
+    console.error(`no text for ${key} in ${current}`);
+    return key;
+  }
+  return text.replace(/\{(\w+)\}/g, (whole, name) => {
+    if (!(name in values)) console.error(`${key} wants a value for ${whole}`);
+    return typeof values[name] === "number" ? number(values[name]) : String(values[name] ?? "");
+  });
+}
+
+/**
+ * A number as the language writes it; `digits` after the point, exactly where given, at most 3 otherwise.
+ * @param {number} value
+ * @param {number} [digits]
+ * @returns {string}
+ */
+export function number(value, digits) {
+  return formatter(current, digits).format(value);
+}
+
+/**
+ * A size in bytes, readable: 91 MB.
+ * @param {number} bytes
+ * @returns {string}
+ */
+export function bytes(bytes) {
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  let at = 0;
+  while (bytes >= 1000 && at < units.length - 1) {
+    bytes /= 1000;
+    at += 1;
+  }
+  return `${number(bytes, bytes < 10 && at > 0 ? 1 : 0)} ${units[at]}`;
+}
+
+const formatters = new Map();
+
+function formatter(name, digits) {
+  const key = `${name} ${digits}`;
+  if (!formatters.has(key)) {
+    const options = digits === undefined ? {} : { minimumFractionDigits: digits, maximumFractionDigits: digits };
+    formatters.set(key, new Intl.NumberFormat(name, options));
+  }
+  return formatters.get(key);
+}
+
+function choose() {
+  const asked = read("lang");
+  const name = asked in LANGUAGES ? asked : navigator.language.startsWith("ja") ? "ja" : "en";
+  document.documentElement.lang = name;
+  return name;
+}

@@ -1,0 +1,50 @@
+// The texts nearest to one, with their places by whole vectors, and those that shorter vectors have dropped.
+
+import { el } from "./dom.js";
+import { number, t } from "./i18n.js";
+
+/**
+ * @param {{texts: {number: number, text: string}[], chosen: number, d: number, width: number}} result
+ * @param {import("./neighbours.js").Change[]} changes
+ * @returns {HTMLElement}
+ */
+export function neighboursTable({ texts, chosen, d, width }, changes) {
+  if (!changes.length) return el("p", { class: "note" }, t("embeddings.neighbours.alone"));
+  const isCut = width < d;
+  const name = t("embeddings.neighbours.of", { number: String(texts[chosen].number) });
+  const rows = changes.map((change) =>
+    el(
+      "tr",
+      { class: change.dropped ? "dropped" : null },
+      el("td", { class: "numeric" }, number(change.rank)),
+      isCut ? el("td", {}, movement(change)) : null,
+      el("td", { class: "numeric" }, number(change.cosine, 4)),
+      el("td", { class: "user-text" }, el("b", {}, String(texts[change.index].number)), ` ${texts[change.index].text}`),
+    ),
+  );
+  const head = [
+    el("th", { scope: "col", class: "numeric" }, t("embeddings.neighbours.rank")),
+    isCut ? el("th", { scope: "col" }, t("embeddings.neighbours.was")) : null,
+    el("th", { scope: "col", class: "numeric" }, t("embeddings.neighbours.cosine")),
+    el("th", { scope: "col" }, t("embeddings.text")),
+  ];
+  return el(
+    "div",
+    { class: "table-box neighbours", role: "region", tabindex: "0", "aria-label": name },
+    el(
+      "table",
+      {},
+      el("caption", {}, name, " ", el("span", { class: "note user-text" }, texts[chosen].text)),
+      el("thead", {}, el("tr", {}, head)),
+      el("tbody", {}, rows),
+    ),
+  );
+}
+
+function movement({ rank, was, dropped }) {
+  if (dropped) return el("span", { class: "bad" }, t("embeddings.neighbours.dropped", { rank: was }));
+  if (rank === was) return el("span", { class: "note" }, t("embeddings.neighbours.same"));
+  const isUp = rank < was;
+  const key = isUp ? "embeddings.neighbours.up" : "embeddings.neighbours.down";
+  return el("span", { class: isUp ? "good" : "warn" }, t(key, { rank: was }));
+}

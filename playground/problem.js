@@ -1,0 +1,116 @@
+// What went wrong and what to do; the button that runs a request, waits, and cancels.
+
+import { el, fill } from "./dom.js";
+import { t, number } from "./i18n.js";
+import { Problem, askForKey, models } from "./service.js";
+
+const SLOW_MS = 1000;
+const ADVICE = new Set([400, 401, 403, 404, 408, 409, 413, 422, 429, 500, 502, 503, 504]);
+
+/**
+ * An alert that says what the service wrote, its code and the request's id, and what the reader can do.
+ * @param {Problem | Error} problem
+ * @returns {HTMLElement}
+ */
+export function problemBox(problem) {
+  const kind = problem instanceof Problem ? problem.kind : "page";
+  if (kind === "cancelled") return el("div", { class: "problem quiet", role: "status" }, t("problem.cancelled"));
+  const answered = problem.status >= 500 ? "problem.failed" : "problem.answer";
+  const title = kind === "answer" ? t(answered, { status: String(problem.status) }) : t(`problem.${kind}`);
+  return el(
+    "div",
+    { class: "problem", role: "alert" },
+    el("p", { class: "problem-title" }, title),
+    // The service writes English
+    kind === "network" ? null : el("p", { class: "problem-message", lang: "en" }, problem.message),
+    el("p", {}, advice(kind, problem)),
+    problem.status === 401 ? keyButton() : null,
+    kind === "answer" ? facts(problem) : null,
+  );
+}
+
+function advice(kind, problem) {
+  if (kind !== "answer") return t(`problem.${kind}.advice`);
+  if (problem.retryAfter !== null) return t("problem.advice.retry", { seconds: Math.ceil(problem.retryAfter) });
+  const known = ADVICE.has(problem.status) ? problem.status : problem.status >= 500 ? 500 : 400;
+  return t(`problem.advice.${known}`);
+}
+
+async function giveKey() {
+  if (await askForKey()) models({ fresh: true }).catch(() => {}); // whoever waits for the list goes on
+}
+
+function keyButton() {
+  return el("button", { type: "button", class: "button", on: { click: giveKey } }, t("key.give"));
+}
+
+function facts(problem) {
+  const rows = [
+    ["problem.code", problem.code],
+    ["problem.param", problem.param],
+    ["problem.request_id", problem.requestId],
+  ].filter(([, value]) => value);
+  if (!rows.length) return null;
+  const lines = rows.map(([key, value]) => [el("dt", {}, t(key)), el("dd", { class: "mono" }, value)]);
+  return el("dl", { class: "facts" }, lines);
+}
+
+const runs = new Map();
+
+/**
+ * A button that becomes Cancel while `onRun(signal)` runs, the seconds it has taken once it is slow, and the problem
+ * where it fails. A further run ends the one before. With an `id`, a runner made anew (after a switch of language)
+ * shows the run that is under way and the problem that was there.
+ * @param {{label: string, onRun: (signal: AbortSignal) => Promise<any>, id?: string}} options
+ * @returns {{element: HTMLElement, run: () => Promise<boolean>}} run() tells whether it succeeded
+ */
+export function runner({ label, onRun, id }) {
+  const state = (id && runs.get(id)) || { controller: null, started: 0, problem: null, draw: null };
+  if (id) runs.set(id, state);
+  const button = el("button", { type: "button", class: "button primary", on: { click: pressed } });
+  const status = el("p", { class: "run-status", role: "status" });
+  const place = el("div", { class: "run-problem" });
+  const element = el("div", { class: "runner" }, el("div", { class: "row" }, button, status), place);
+  state.draw = draw;
+  draw();
+  return { element, run };
+
+  function pressed() {
+    if (state.controller) state.controller.abort();
+    else run();
+  }
+
+  async function run() {
+    state.controller?.abort();
+    const controller = new AbortController();
+    Object.assign(state, { controller, started: performance.now(), problem: null });
+    const slow = setInterval(() => state.draw(), SLOW_MS);
+    state.draw();
+    let problem = null;
+    try {
+      await onRun(controller.signal);
+    } catch (error) {
+      problem = controller.signal.aborted ? new Problem({ kind: "cancelled" }) : error;
+      if (!(problem instanceof Problem)) console.error(problem);
+    } finally {
+      clearInterval(slow);
+    }
+    if (state.controller !== controller) return false; // another run has taken over
+    Object.assign(state, { controller: null, problem });
+    state.draw();
+    return problem === null;
+  }
+
+  function draw() {
+    const running = state.controller !== null;
+    fill(button, running ? t("run.cancel") : label);
+    button.classList.toggle("primary", !running);
+    element.setAttribute("aria-busy", String(running));
+    const seconds = Math.floor((performance.now() - state.started) / 1000);
+    const waiting = seconds < 1 ? t("run.running") : t("run.waiting", { seconds: number(seconds) });
+    // A reader who listens is told once that it goes on, not every second
+    fill(status, running ? [el("span", { "aria-hidden": seconds > 1 }, waiting)] : null);
+    if (state.problem) fill(place, problemBox(state.problem));
+    else fill(place);
+  }
+}

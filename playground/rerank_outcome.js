@@ -1,0 +1,167 @@
+// What came back: one ranking, or two side by side with rank lines between them; what each took; the request itself.
+
+import { bumpChart, ranksOf } from "./bump_chart.js";
+import { copyAs } from "./copy_as.js";
+import { el, fill, svg, uniqueId } from "./dom.js";
+import { t } from "./i18n.js";
+import { showPassage } from "./passage_dialog.js";
+import { problemBox } from "./problem.js";
+import { rankedList } from "./rerank_result.js";
+import { rowWindow } from "./row_window.js";
+import { timingBar } from "./timing.js";
+
+/**
+ * @typedef {Object} Column one model's answer; with a problem instead, nothing but that and the model
+ * @property {Object} model of GET /models
+ * @property {{method: string, path: string, body: any}} request as it was sent
+ * @property {{index: number, score: number}[]} results best first
+ * @property {Map<number, import("./truncation.js").Cut>} cuts
+ * @property {string[]} warnings that are not about a passage that was cut
+ * @property {number} tokens
+ * @property {{name: string, ms: number}[]} timings
+ * @property {number} elapsedMs
+ * @property {Error | null} problem
+ *
+ * @typedef {{query: string, passages: string[], raw: boolean, columns: Column[]}} Outcome
+ */
+
+/**
+ * @param {Outcome} outcome
+ * @returns {HTMLElement}
+ */
+export function outcomeView(outcome) {
+  const ranked = outcome.columns.filter((column) => !column.problem);
+  const isPair = ranked.length === 2;
+  const heads = outcome.columns.map((column, at) => columnHead(column, at, outcome));
+  return el(
+    "section",
+    { class: `stack outcome ${isPair ? "pair" : "single"}`, "aria-label": t("rerank.result") },
+    el("h3", {}, t("rerank.result")),
+    el("div", { class: outcome.columns.length > 1 ? "columns" : "stack" }, heads),
+    rankings(outcome, ranked),
+    ranked.length ? el("div", { class: "card" }, copies(ranked)) : null,
+  );
+}
+
+function columnHead(column, at, { columns, passages, raw }) {
+  const name = columns.length > 1 ? lettered(column.model, at) : column.model.id;
+  const title = el("h4", {}, name);
+  if (column.problem) return el("section", { class: "card stack tight" }, title, problemBox(column.problem));
+  const { cuts, tokens, warnings, results, timings, elapsedMs } = column;
+  const isCosine = column.model.kind === "embedding";
+  return el(
+    "section",
+    { class: `card stack tight series-${at}` },
+    title,
+    el("p", { class: "note" }, t("rerank.read", { count: passages.length, results: results.length, tokens })),
+    isCosine ? el("p", { class: "note" }, t(raw ? "rerank.cosineRaw" : "rerank.cosine")) : null,
+    cuts.size ? el("p", { class: "warn" }, t("rerank.cuts", { count: cuts.size })) : null,
+    warnings.map((warning) => el("p", { class: "warn", lang: "en" }, warning)),
+    timingBar(timings, elapsedMs),
+  );
+}
+
+function columnNames(ranked) {
+  const names = ranked.map(({ model }, at) => el("span", {}, lettered(model, at)));
+  return el("p", { class: "rankings-names label", "aria-hidden": "true" }, names);
+}
+
+function lettered(model, at) {
+  return t("rerank.modelNamed", { letter: "AB"[at], model: model.id });
+}
+
+/** The lists, the lines between two of them, and what the signs mean. */
+function rankings({ passages, query }, ranked) {
+  if (!ranked.length) return null;
+  const orders = ranked.map((column) => column.results.map(({ index }) => index));
+  const places = orders.map(ranksOf);
+  const isPair = ranked.length === 2;
+  const scale = scales(ranked);
+  const hint = uniqueId("hint");
+  const box = el("div", { class: "rankings" });
+  const view = rowWindow(box, Math.max(...orders.map((order) => order.length)));
+  const lists = ranked.map((column, at) =>
+    rankedList({
+      view,
+      results: column.results,
+      passages,
+      cuts: column.cuts,
+      before: at === 1 ? places[0] : null,
+      scale: scale[at],
+      label: t("rerank.ranking", { model: column.model.id }),
+      onOpen: open,
+      onPoint: point,
+      onAcross: isPair ? (index) => lists[1 - at].focus(index) : undefined,
+    }),
+  );
+  for (const { element } of lists) element.setAttribute("aria-describedby", hint);
+  const chart = isPair ? bumpChart({ left: orders[0], right: orders[1], view, onPoint: point }) : null;
+  fill(box, lists[0].element, chart?.element, lists[1]?.element);
+  return [
+    el("p", { class: "note", id: hint }, t(isPair ? "rerank.hintPair" : "rerank.hint")),
+    isPair ? legend() : null,
+    el("div", { class: "rankings-frame" }, isPair ? columnNames(ranked) : null, box),
+  ];
+
+  function point(index) {
+    for (const list of lists) list.mark(index);
+    chart?.highlight(index);
+  }
+
+  function open(index) {
+    showPassage({ index, text: passages[index], query, places: ranked.map((column, at) => place(column, at, index)) });
+  }
+
+  function place({ model, results, cuts }, at, index) {
+    const rank = places[at].get(index) ?? null;
+    return { model, rank, score: rank && results[rank - 1].score, cut: cuts.get(index) ?? null };
+  }
+}
+
+/** 0 to 1, or for raw scores from the lowest to the highest, 0 included. */
+function scales(ranked) {
+  return ranked.map(({ results, request }) => {
+    if (!request.body.raw_scores) return [0, 1];
+    const scores = results.map(({ score }) => score);
+    return [Math.min(0, ...scores), Math.max(0, ...scores)];
+  });
+}
+
+function legend() {
+  const kinds = ["up", "down", "same", "gone"];
+  return el(
+    "ul",
+    { class: "row bump-legend" },
+    kinds.map((kind) =>
+      el(
+        "li",
+        {},
+        svg(
+          "svg",
+          { class: "bump-sample", viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" },
+          svg("path", { d: kind === "gone" ? "M0 5H40" : "M0 5H100", class: `line ${kind}` }),
+        ),
+        t(`rerank.legend.${kind}`),
+      ),
+    ),
+  );
+}
+
+/** The request of one model, or of either. */
+function copies(ranked) {
+  let at = 0;
+  const copy = copyAs(() => ranked[at].request);
+  if (ranked.length < 2) return copy;
+  const id = uniqueId("copied-model");
+  const select = el(
+    "select",
+    { id, on: { change: () => choose(Number(select.value)) } },
+    ranked.map(({ model }, place) => el("option", { value: place }, lettered(model, place))),
+  );
+  return [el("div", { class: "row copied-model" }, el("label", { for: id }, t("rerank.requestOf")), select), copy];
+
+  function choose(place) {
+    at = place;
+    copy.refresh();
+  }
+}

@@ -1,0 +1,212 @@
+// The rerank view: a query, passages, one model or two; and the rankings.
+
+import { el, fill, uniqueId } from "./dom.js";
+import { addStrings, t } from "./i18n.js";
+import { modelChooser } from "./model_chooser.js";
+import { passagesField } from "./passages_field.js";
+import { runner } from "./problem.js";
+import { outcomeView } from "./rerank_outcome.js";
+import { ask, limits, models } from "./service.js";
+import { strings } from "./strings/rerank.js";
+import { readWarnings } from "./truncation.js";
+
+addStrings(strings);
+
+export const id = "rerank";
+
+const KINDS = ["reranker", "embedding"];
+const ROUTE = "v1/rerank";
+const FOLLOW_MS = 500;
+
+/** What the reader gave and what came back: it outlives a switch of view or language. */
+const state = {
+  query: "",
+  source: { text: "", file: null, problem: null },
+  first: undefined,
+  second: "",
+  topN: "",
+  raw: false,
+  /** @type {import("./rerank_outcome.js").Outcome | null} */
+  outcome: null,
+};
+let allowed = { maxDocuments: Infinity, maxBodyBytes: Infinity };
+let turns = 0; // runs so far
+let view = null; // the parts on the page, while there are any
+
+/** @param {HTMLElement} root */
+export function mount(root) {
+  const query = el("input", {
+    id: uniqueId("query"),
+    type: "text",
+    value: state.query,
+    on: { input: () => (state.query = query.value), keydown: entered },
+  });
+  const known = learnLimits();
+  const passages = passagesField({
+    source: state.source,
+    limits: () => allowed,
+    limitsKnown: () => known,
+    onSample: sampled,
+  });
+  const choosers = [
+    modelChooser({ kinds: KINDS, label: t("rerank.first"), value: state.first, onChange: choose("first") }),
+    modelChooser({
+      kinds: KINDS,
+      label: t("rerank.second"),
+      value: state.second,
+      optional: true,
+      onChange: choose("second"),
+    }),
+  ];
+  const missing = el("p", { class: "note bad", role: "alert" });
+  const run = runner({ id, label: t("rerank.run"), onRun: send });
+  const status = el("p", { class: "note", role: "status" });
+  const place = el("div", {});
+  view = { query, passages, run, missing, status, place };
+  const form = el(
+    "form",
+    { class: "card stack rerank-form", novalidate: true, on: { submit: stay, keydown: sent } },
+    el("div", { class: "field" }, el("label", { for: query.id }, t("rerank.query")), query),
+    passages.element,
+    el("div", { class: "columns" }, choosers.map(({ element }) => element)),
+    options(),
+    missing,
+    run.element,
+  );
+  fill(root, form, status, place);
+  known.then(() => view?.passages.draw());
+  drawOutcome();
+}
+
+export function unmount() {
+  view = null;
+}
+
+function choose(place) {
+  return (value) => {
+    state[place] = value;
+  };
+}
+
+function stay(event) {
+  event.preventDefault();
+}
+
+function options() {
+  const top = el("input", {
+    id: uniqueId("top"),
+    type: "number",
+    min: "1",
+    step: "1",
+    inputmode: "numeric",
+    value: state.topN,
+    placeholder: t("rerank.all"),
+    on: { input: () => (state.topN = top.value) },
+  });
+  const raw = el("input", { type: "checkbox", checked: state.raw, on: { change: () => (state.raw = raw.checked) } });
+  return el(
+    "div",
+    { class: "row" },
+    el("label", { for: top.id }, t("rerank.topN")),
+    top,
+    el("label", { class: "check" }, raw, t("rerank.raw")),
+    el("span", { class: "note" }, t("rerank.rawNote")),
+  );
+}
+
+/** Enter in the query, unless it ends a word in an input method. */
+function entered(event) {
+  if (event.key !== "Enter" || event.isComposing || event.ctrlKey || event.metaKey) return;
+  event.preventDefault();
+  view.run.run();
+}
+
+/** Ctrl+Enter everywhere in the form. */
+function sent(event) {
+  if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+  event.preventDefault();
+  view.run.run();
+}
+
+function sampled({ query }) {
+  state.query = query;
+  view.query.value = query;
+}
+
+async function learnLimits() {
+  try {
+    allowed = await limits();
+  } catch {
+    // the model chooser says that the service does not answer; the service refuses what is too much
+  }
+}
+
+/** What is not there yet, said beside the button; the field that lacks it takes the focus. */
+function isComplete(passages) {
+  const lacks = !state.query.trim() ? "query" : !passages.length ? "passages" : null;
+  const wrong = state.topN !== "" && !(Number.isInteger(Number(state.topN)) && Number(state.topN) > 0);
+  if (view) fill(view.missing, lacks ? t(`rerank.missing.${lacks}`) : wrong ? t("rerank.missing.topN") : null);
+  if (lacks) view?.[lacks].focus();
+  return !lacks && !wrong;
+}
+
+/** One model after the other, so that neither's time holds the other's. */
+async function send(signal) {
+  const turn = (turns += 1);
+  const field = view.passages;
+  const { defaultReranker } = await limits(); // where the service is away, this says so
+  const { passages } = field.reading();
+  if (!isComplete(passages)) return;
+  const { query, raw } = state;
+  const options = { ...(state.topN ? { top_n: Number(state.topN) } : {}), ...(raw ? { raw_scores: true } : {}) };
+  const chosen = [state.first ?? defaultReranker, state.second].filter(Boolean);
+  const outcome = { query, passages, raw, columns: [] };
+  for (const name of chosen) {
+    outcome.columns.push(await column(name, { query, documents: passages, ...options }, signal, chosen.length === 1));
+  }
+  if (outcome.columns.every(({ problem }) => problem?.kind === "cancelled")) throw outcome.columns[0].problem;
+  if (turn !== turns) return; // another run has taken over
+  state.outcome = outcome;
+  drawOutcome();
+}
+
+async function column(name, given, signal, isOnly) {
+  const model = (await models()).find((each) => each.id === name) ?? { id: name };
+  const isReady = model.state === "ready";
+  const following = isReady ? 0 : setTimeout(refresh, FOLLOW_MS); // the chooser then follows an import
+  try {
+    const answer = await ask(ROUTE, { body: { model: name, ...given }, signal, view: id });
+    const { results, usage, meta } = answer.data;
+    const { cuts, others } = readWarnings(meta.warnings ?? []);
+    return {
+      model,
+      request: answer.request,
+      results: results.map(({ index, relevance_score: score }) => ({ index, score })),
+      cuts,
+      warnings: others,
+      tokens: usage.total_tokens,
+      timings: answer.timings,
+      elapsedMs: answer.elapsedMs,
+      problem: null,
+    };
+  } catch (problem) {
+    if (isOnly) throw problem;
+    return { model, problem };
+  } finally {
+    clearTimeout(following);
+    if (!isReady) refresh();
+  }
+}
+
+function refresh() {
+  models({ fresh: true }).catch(() => {}); // it is for the looks; the request says what is wrong
+}
+
+function drawOutcome() {
+  if (!view || !state.outcome) return;
+  fill(view.place, outcomeView(state.outcome));
+  const ranked = state.outcome.columns.filter(({ problem }) => !problem);
+  const names = ranked.map(({ model }) => model.id).join(t("rerank.and"));
+  if (ranked.length) fill(view.status, t("rerank.done", { count: state.outcome.passages.length, models: names }));
+  else fill(view.status);
+}

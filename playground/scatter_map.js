@@ -1,0 +1,207 @@
+// Texts as points by their first two principal components. Labels stand where there is room; what has none shows when
+// it is pointed at or reached by key, and every text is in the list by its number.
+
+import { breathe, el, fill, svg, uniqueId } from "./dom.js";
+import { number, t } from "./i18n.js";
+import { nearestPoint, placeLabels, project } from "./label_placement.js";
+
+const RADIUS = 4;
+const MARGIN = 28;
+const LINE_HEIGHT = 15;
+const LABEL_CHARACTERS = 26;
+const REACH = 24; // pixels from a point within which it is pointed at
+const DIRECTIONS = { ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] };
+
+const widths = new Map();
+let context = null;
+
+/** A text's width on the map, by its characters': close enough, and asked of a canvas once for each. */
+function measure(text) {
+  let sum = 2;
+  for (const character of text) {
+    if (!widths.has(character)) widths.set(character, widthOf(character));
+    sum += widths.get(character);
+  }
+  return sum;
+}
+
+function widthOf(character) {
+  if (!context) {
+    context = document.createElement("canvas").getContext("2d");
+    context.font = `12px ${getComputedStyle(document.body).fontFamily}`;
+  }
+  return context.measureText(character).width;
+}
+
+/**
+ * @param {object} options
+ * @param {Float64Array} options.coordinates (n, 2)
+ * @param {[number, number]} options.explained shares of the variance
+ * @param {{number: number, text: string, side: string}[]} options.texts n of them
+ * @param {number} options.width pixels that there are
+ * @param {(index: number) => void} options.onChoose
+ * @returns {{element: HTMLElement, choose: (index: number, neighbours: number[]) => void}} `choose` marks a text and
+ *   joins it by lines to those nearest to it
+ */
+export function scatterMap({ coordinates, explained, texts, width, onChoose }) {
+  const height = Math.round(Math.max(300, Math.min(560, width * 0.62)));
+  const points = project(coordinates, { width, height, margin: MARGIN });
+  const labels = texts.map(({ number: name, text }) => [String(name), `${name} ${shortened(text)}`]);
+  const names = svg("g", {});
+  const unlabelled = el("p", { class: "note" });
+  const links = svg("path", { class: "map-link", d: "" });
+  const ring = svg("circle", { class: "map-chosen", r: RADIUS + 2.5, visibility: "hidden" });
+  const cursor = svg("circle", { class: "map-cursor", r: RADIUS + 5, visibility: "hidden" });
+  const picture = svg(
+    "svg",
+    { width, height, viewBox: `0 0 ${width} ${height}`, class: "scatter-map", "aria-hidden": "true" },
+    zeroLines(),
+    links,
+    svg("path", { class: "map-points", d: marks((side) => side !== "query", disc) }),
+    svg("path", { class: "map-points query", d: marks((side) => side === "query", diamond) }),
+    ring,
+    names,
+    cursor,
+  );
+  const line = el("div", { class: "readout" });
+  const heard = el("p", { class: "visually-hidden", role: "status" });
+  const help = el("p", { class: "note", id: uniqueId("map-help") }, t("embeddings.map.help"));
+  const box = el(
+    "div",
+    {
+      class: "map-box",
+      tabindex: "0",
+      role: "application",
+      "aria-label": t("embeddings.map.label", { count: texts.length }),
+      "aria-describedby": help.id,
+    },
+    picture,
+  );
+  let at = 0;
+  let chosen = -1;
+  show(-1);
+  box.addEventListener("pointermove", (event) => show(under(event)));
+  box.addEventListener("pointerleave", () => show(-1));
+  box.addEventListener("click", (event) => under(event) >= 0 && onChoose(under(event)));
+  box.addEventListener("focus", () => {
+    if (box.matches(":focus-visible")) show(at, { aloud: true });
+  });
+  box.addEventListener("blur", () => show(-1));
+  box.addEventListener("keydown", pressed);
+  const element = el(
+    "div",
+    { class: "stack tight" },
+    el("p", { class: "note map-axis" }, axis("embeddings.map.vertical", explained[1])),
+    box,
+    el("p", { class: "note map-axis horizontal" }, axis("embeddings.map.horizontal", explained[0])),
+    line,
+    heard,
+    unlabelled,
+    help,
+  );
+  label();
+  return { element, choose };
+
+  async function label() {
+    const room = { width, height, radius: RADIUS + 2, lineHeight: LINE_HEIGHT, measure };
+    const placed = (await placeLabels({ points, labels, ...room }, breathe)).filter(Boolean);
+    names.append(...placed.map((box) => svg("text", { class: "map-label", x: box.x + 1, y: box.y + 11.5 }, box.text)));
+    const count = points.length - placed.length;
+    if (count) fill(unlabelled, t("embeddings.map.unlabelled", { count }));
+  }
+
+  function choose(index, neighbours) {
+    chosen = index;
+    at = index;
+    const { x, y } = points[index];
+    ring.setAttribute("cx", String(x));
+    ring.setAttribute("cy", String(y));
+    ring.setAttribute("visibility", "visible");
+    links.setAttribute("d", neighbours.map((other) => `M${x} ${y}L${points[other].x} ${points[other].y}`).join(""));
+    if (cursor.getAttribute("visibility") === "hidden") show(-1);
+  }
+
+  function marks(isIncluded, shape) {
+    return points.flatMap(({ x, y }, index) => (isIncluded(texts[index].side) ? shape(x, y) : [])).join("");
+  }
+
+  function zeroLines() {
+    const zero = project(Float64Array.of(...bounds(coordinates), 0, 0), { width, height, margin: MARGIN })[2];
+    return [
+      svg("line", { class: "map-zero", x1: zero.x, x2: zero.x, y1: 0, y2: height }),
+      svg("line", { class: "map-zero", x1: 0, x2: width, y1: zero.y, y2: zero.y }),
+    ];
+  }
+
+  function under(event) {
+    const { left, top } = picture.getBoundingClientRect();
+    const place = { x: event.clientX - left, y: event.clientY - top };
+    const found = nearestPoint(points, place);
+    return found >= 0 && Math.hypot(points[found].x - place.x, points[found].y - place.y) <= REACH ? found : -1;
+  }
+
+  function pressed(event) {
+    const direction = DIRECTIONS[event.key];
+    const last = points.length - 1;
+    if (event.key === "Enter" || event.key === " ") onChoose(at);
+    else if (event.key === "Home") at = 0;
+    else if (event.key === "End") at = last;
+    else if (event.key === "PageUp") at = Math.max(0, at - 1);
+    else if (event.key === "PageDown") at = Math.min(last, at + 1);
+    else if (direction) at = towards(direction);
+    else return;
+    event.preventDefault();
+    show(at, { aloud: true });
+  }
+
+  function towards(direction) {
+    const found = nearestPoint(points, points[at], direction);
+    return found < 0 ? at : found;
+  }
+
+  function show(index, { aloud = false } = {}) {
+    cursor.setAttribute("visibility", index < 0 ? "hidden" : "visible");
+    if (index < 0 && chosen < 0) {
+      fill(line, el("p", { class: "note" }, t("embeddings.map.hover")));
+      return;
+    }
+    const { number: name, text, side } = texts[index < 0 ? chosen : index];
+    if (index >= 0) {
+      cursor.setAttribute("cx", String(points[index].x));
+      cursor.setAttribute("cy", String(points[index].y));
+    }
+    const sideName = side ? ` (${t(`embeddings.side.${side}`)})` : "";
+    fill(line, el("p", { class: "clip" }, el("b", {}, `${name}${sideName}`), ` ${text}`));
+    if (aloud) fill(heard, `${name}${sideName} ${text}`);
+  }
+}
+
+function axis(key, share) {
+  return t(key, { share: number(100 * share, 1) });
+}
+
+function disc(x, y) {
+  const r = RADIUS;
+  return `M${x - r} ${y}a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0z`;
+}
+
+function diamond(x, y) {
+  const r = RADIUS + 1.5;
+  return `M${x} ${y - r}l${r} ${r}l${-r} ${r}l${-r} ${-r}z`;
+}
+
+function bounds(coordinates) {
+  const ends = [Infinity, Infinity, -Infinity, -Infinity];
+  for (let at = 0; at < coordinates.length; at += 2) {
+    for (const axis of [0, 1]) {
+      ends[axis] = Math.min(ends[axis], coordinates[at + axis]);
+      ends[2 + axis] = Math.max(ends[2 + axis], coordinates[at + axis]);
+    }
+  }
+  return ends;
+}
+
+function shortened(text) {
+  const characters = [...text];
+  return characters.length > LABEL_CHARACTERS ? `${characters.slice(0, LABEL_CHARACTERS - 1).join("")}…` : text;
+}

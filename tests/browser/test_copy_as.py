@@ -1,0 +1,296 @@
+"""What the page copies is run as it was copied, and its answer compared with what the page showed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import RERANKER, Site, Visit, axe, settings_of, shot
+from tests.browser.reranking import choose, fill, give_file, rows, run, shown
+from tests.conftest import MODEL
+from tests.hub_server import HubServer
+from tests.serving import ROOT, Served, copy_home, serve
+
+WAYS = ["curl", "openai", "cohere", "requests", "javascript"]
+KEY = "sk-never-copied"
+PYTHON = ROOT / ".venv-clients-quick/bin/python"
+NASTY = [
+    'it\'s "quoted" and `ticked`',
+    "two\nlines\r\nand\ttabs",
+    "</script><script>alert(1)</script><!-- -->",
+    "back\\slash \\n \\u0041 \\' \\\" \\",
+    "$HOME ${HOME} $(id) `id` !! !1 %PATH% ; | & > < * ~ #",
+    "JSON",
+    "EOF\nJSON\n'''\n\"\"\"\n",
+    "日本語 ❤️ 👨‍👩‍👧 🗽 é e\u0301",
+    "\u2028\u2029\u202e\u0085\u007f\ufeff\u0000\u001b[31m",
+    "${process.exit(1)} {braces} f'{1}' %s",
+]
+ANSWER = {
+    "id": "x",
+    "model": "m",
+    "results": [],
+    "data": [],
+    "embeddings": {"float": []},
+    "response_type": "embeddings_by_type",
+    "texts": [],
+}
+"""Next to nothing, for every client."""
+RERANK = {"model": MODEL, "query": NASTY[0], "documents": NASTY, "top_n": 7, "raw_scores": True}
+EMBED = {"model": MODEL, "input": NASTY, "dimensions": 64, "input_type": "query"}
+
+
+@dataclass
+class Recorder:
+    """A server that notes each request."""
+
+    url: str
+    requests: list[tuple[str, str, Any, str]] = field(default_factory=list)
+    """Method, path, body, and what the Authorization header said."""
+
+
+@pytest.fixture(scope="module")
+def recorder() -> Iterator[Recorder]:
+    """Where programs are sent to show what they send."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            found.requests.append((self.command, self.path, json.loads(body), self.headers.get("authorization", "")))
+            answer = json.dumps(ANSWER).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    found = Recorder(f"http://127.0.0.1:{server.server_port}/behind/a/proxy")
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield found
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def guarded(stocked: Path, hub: HubServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A service that wants a key."""
+    home = copy_home(stocked, tmp_path_factory.mktemp("guarded"))
+    shutil.copy(stocked / "catalog.yaml", home)
+    with serve(home, **settings_of(home, hub) | {"PRELOAD_MODELS": MODEL, "API_KEYS": KEY}) as served:
+        yield served
+
+
+def execute(way: str, text: str, folder: Path, **environment: str) -> str:
+    """Run a program as a reader would, from a file; what it printed."""
+    commands = {"curl": ["bash"], "javascript": ["node"]}
+    suffix = {"curl": "sh", "javascript": "js"}.get(way, "py")
+    command = commands.get(way, [str(PYTHON)])
+    if way in commands:
+        assert shutil.which(command[0]), f"{command[0]} is missing."
+    else:
+        assert PYTHON.exists(), "The client libraries are missing: run scripts/install_clients --quick."
+    program = folder / f"program.{suffix}"
+    program.write_text(text, encoding="utf-8")
+    inherited = {name: value for name, value in os.environ.items() if not name.endswith(("_API_KEY", "_BASE_URL"))}
+    inherited.pop("API_KEY", None)
+    result = subprocess.run(
+        [*command, program.name],
+        cwd=folder,
+        env=inherited | {"NO_PROXY": "127.0.0.1", "PYTHONUTF8": "1"} | environment,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def copied(page: Page, way: str) -> str:
+    """What the clipboard holds after Copy."""
+    page.locator(".copy-as select").select_option(way)
+    page.locator(".copy-as .button").click()
+    expect(page.locator(".copy-as [role=status]")).to_have_text("Copied.")
+    text: str = page.evaluate("navigator.clipboard.readText()")
+    return text
+
+
+def ranking(answer: str) -> list[tuple[int, float]]:
+    """Index and score of each result in what a program printed."""
+    return [(each["index"], round(each["relevance_score"], 4)) for each in json.loads(answer)["results"]]
+
+
+@pytest.fixture(scope="module")
+def make(visit_page: Page) -> Callable[..., dict[str, str]]:
+    """snippets.js, asked for one program."""
+
+    def snippet(way: str, path: str, body: dict[str, Any], root: str, *, key: bool = False) -> dict[str, str]:
+        made: dict[str, str] = visit_page.evaluate(
+            "async ([way, request, target]) => (await import(new URL('playground/snippets.js', document.baseURI)))"
+            ".SNIPPETS[way](request, target)",
+            [way, {"method": "POST", "path": path, "body": body}, {"root": root, "key": key}],
+        )
+        return made
+
+    return snippet
+
+
+@pytest.fixture(scope="module")
+def visit_page(browser: Any, site: Site) -> Iterator[Page]:
+    """One page for the tests that need nothing but its modules."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"{site.url}/playground?view=rerank&lang=en")
+    yield page
+    context.close()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_is_copied_runs_and_answers_what_the_page_showed(visit: Visit, way: str, tmp_path: Path) -> None:
+    page = visit("rerank")
+    lines = "\n".join(json.dumps({"text": text}) for text in NASTY)
+    fill(page, NASTY[4], [])
+    give_file(page, "nasty.jsonl", lines)
+    choose(page, MODEL)
+    page.get_by_label("Raw scores").check()
+    page.get_by_label("Best results").fill("7")
+    run(page)
+    expected = [(row["index"], row["score"]) for row in shown(page)]
+    assert len(expected) == 7
+    assert ranking(execute(way, copied(page, way), tmp_path)) == expected
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_program_sends_the_exact_request(
+    make: Callable[..., dict[str, str]], recorder: Recorder, way: str, tmp_path: Path
+) -> None:
+    execute(way, make(way, "v1/rerank", RERANK, recorder.url)["text"], tmp_path)
+    assert recorder.requests.pop()[:3] == ("POST", "/behind/a/proxy/v1/rerank", RERANK)
+
+
+def test_pasted_into_an_interactive_shell(
+    make: Callable[..., dict[str, str]], recorder: Recorder, tmp_path: Path
+) -> None:
+    """Which may expand "!!" in what it reads from a keyboard."""
+    text = "echo first\n" + make("curl", "v1/rerank", RERANK, recorder.url)["text"]
+    shell = ["bash", "--norc", "-i", "-o", "histexpand"]
+    subprocess.run(shell, cwd=tmp_path, input=text.encode(), capture_output=True, timeout=60, check=True)
+    assert recorder.requests.pop()[2] == RERANK
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_request_for_embeddings(
+    make: Callable[..., dict[str, str]], recorder: Recorder, way: str, tmp_path: Path
+) -> None:
+    """Two clients cannot send it as the page does; their requests mean the same."""
+    execute(way, make(way, "v1/embeddings", EMBED, recorder.url)["text"], tmp_path)
+    _, path, body, _ = recorder.requests.pop()
+    if way == "cohere":
+        texts = {"texts": NASTY, "embedding_types": ["float"], "input_type": "query", "output_dimension": 64}
+        assert (path, body) == ("/behind/a/proxy/v1/embed", {"model": MODEL} | texts)
+    else:
+        default = {"encoding_format": "float"} if way == "openai" else {}
+        assert (path, body) == ("/behind/a/proxy/v1/embeddings", EMBED | default)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_embeddings_are_the_same_vectors(
+    make: Callable[..., dict[str, str]], site: Site, way: str, tmp_path: Path
+) -> None:
+    answer = json.loads(execute(way, make(way, "v1/embeddings", EMBED, site.url)["text"], tmp_path))
+    if way == "cohere":
+        vectors = answer["embeddings"].get("float") or answer["embeddings"]["float_"]
+    else:
+        vectors = [each["embedding"] for each in answer["data"]]
+    expected = json.loads(execute("curl", make("curl", "v1/embeddings", EMBED, site.url)["text"], tmp_path))
+    assert len(vectors) == len(NASTY)
+    for vector, each in zip(vectors, expected["data"], strict=True):
+        assert vector == pytest.approx(each["embedding"], abs=1e-6)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_other_routes(make: Callable[..., dict[str, str]], recorder: Recorder, way: str, tmp_path: Path) -> None:
+    """Cohere's client offers no way; the page says so instead of copying something else."""
+    body = {"model": MODEL, "inputs": NASTY}
+    made = make(way, "tokenize", body, recorder.url)
+    if way == "cohere":
+        assert not made["text"]
+        return
+    execute(way, made["text"], tmp_path)
+    assert recorder.requests.pop()[:3] == ("POST", "/behind/a/proxy/tokenize", body)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_key_is_read_from_the_environment(
+    visit_of: Callable[[str], Visit], guarded: Served, way: str, tmp_path: Path
+) -> None:
+    visit = visit_of(guarded.url)
+    visit.allow("status of 401")
+    page = visit("rerank", settled=False)
+    page.get_by_role("dialog").get_by_label("Key", exact=True).fill(KEY)
+    page.keyboard.press("Enter")
+    fill(page)
+    choose(page, MODEL)
+    run(page)
+    text = copied(page, way)
+    assert KEY not in text
+    assert KEY not in page.content()
+    expected = [(row["index"], row["score"]) for row in shown(page)]
+    assert ranking(execute(way, text, tmp_path, API_KEY=KEY)) == expected
+
+
+def test_a_large_request_is_copied_whole(visit: Visit, tmp_path: Path) -> None:
+    """More than fits an argument of a command, and more than the page shows."""
+    page = visit("rerank")
+    fill(page, "network", [])
+    give_file(page, "many.txt", "\n".join(f"Passage {number}: {'network ' * 30}" for number in range(1000)))
+    choose(page, RERANKER)
+    run(page)
+    text = copied(page, "curl")
+    assert len(text) > 200_000
+    assert len(ranking(execute("curl", text, tmp_path))) == 1000
+    page.locator(".copy-as summary").click()
+    expect(page.locator(".copy-as pre")).to_contain_text("further characters")
+    assert len(page.locator(".copy-as pre").inner_text()) < 5000
+
+
+def test_each_of_two_models_has_its_request(visit: Visit) -> None:
+    page = visit("rerank")
+    fill(page)
+    choose(page, RERANKER, MODEL)
+    run(page)
+    page.locator(".copy-as summary").click()
+    expect(page.locator(".copy-as pre")).to_contain_text(f'"model": "{RERANKER}"')
+    page.get_by_label("Request to").select_option("1")
+    expect(page.locator(".copy-as pre")).to_contain_text(f'"model": "{MODEL}"')
+    page.locator(".copy-as select").select_option("openai")
+    expect(page.locator(".copy-as pre")).to_contain_text("from openai import OpenAI")
+    axe(page)
+    shot(page, "copy-as")
+
+
+def test_without_the_clipboard_it_is_copied_all_the_same(visit: Visit) -> None:
+    """A page that is not served by https has no clipboard of the new kind."""
+    page = visit("rerank")
+    fill(page)
+    choose(page, MODEL)
+    run(page)
+    page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(new Error('not allowed')); }")
+    assert copied(page, "curl").startswith("curl ")
+    expect(page.locator(".copy-as .button")).to_be_focused()
+    expect(rows(page).first).to_be_visible()

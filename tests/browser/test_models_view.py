@@ -1,0 +1,174 @@
+"""The models view: states, figures, and loading, unloading and importing by a click."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.browser.conftest import (
+    FOR_ADMIN,
+    MISSING,
+    MODEL,
+    RERANKER,
+    Site,
+    Visit,
+    axe,
+    overflows,
+    shot,
+)
+from tests.hub_server import HubServer
+from tests.serving import until
+
+PATIENCE_MS = 60_000
+
+
+def row(page: Page, name: str) -> Locator:
+    """A model's place in the list."""
+    return page.locator(f'[data-model="{name}"]')
+
+
+def figure(page: Page, name: str, which: str) -> Locator:
+    """One of a model's numbers."""
+    return row(page, name).locator(f'[data-figure="{which}"]')
+
+
+def test_every_model_with_its_state(visit: Visit, site: Site) -> None:
+    page = visit("models")
+    expect(row(page, MODEL)).to_contain_text("Ready")
+    listed = httpx.get(f"{site.url}/models").json()["models"]
+    expect(page.locator("[data-model]")).to_have_count(len(listed))
+    names = page.get_by_role("heading", level=4).all_inner_texts()
+    assert sorted(names) == sorted(model["id"] for model in listed)
+    expect(row(page, RERANKER)).to_contain_text("default")
+    unavailable = next(model for model in listed if model["state"] == "unavailable")
+    expect(row(page, unavailable["id"])).to_contain_text(unavailable["detail"])
+
+
+def test_what_a_model_takes_and_does(visit: Visit, site: Site) -> None:
+    page = visit("models")
+    expect(figure(page, MODEL, "memory")).to_have_text(re.compile(r"\d+ MB"))
+    expect(figure(page, MODEL, "tokens_per_second")).to_have_text(re.compile(r"\d"))
+    for _ in range(3):
+        httpx.post(f"{site.url}/v1/embeddings", json={"input": ["a text to count"] * 64}).raise_for_status()
+    expect(figure(page, MODEL, "tokens_per_second")).to_have_text(re.compile(r"[1-9]"))
+    expect(figure(page, MODEL, "requests")).to_have_text(re.compile(r"[1-9]"))
+
+
+def test_import_load_and_unload(visit: Visit, site: Site, hub: HubServer) -> None:
+    page = visit("models")
+    status = page.get_by_role("status").filter(has_text=FOR_ADMIN)
+    weights = hub.hang("model.safetensors", after_bytes=1000)
+    page.get_by_role("button", name=f"Import {FOR_ADMIN}").click()
+    try:
+        page.get_by_role("progressbar", name=f"Import of {FOR_ADMIN}").wait_for()
+        expect(row(page, FOR_ADMIN)).to_contain_text("Importing")
+        expect(row(page, FOR_ADMIN)).to_be_in_viewport()
+        shot(page, "models-importing", whole=False)
+        leave_while_waiting(visit, site)
+    finally:
+        weights.released.set()
+    expect(status).to_have_text(f"{FOR_ADMIN} is imported.", timeout=PATIENCE_MS)
+    expect(row(page, FOR_ADMIN)).to_contain_text("Ready", timeout=PATIENCE_MS)  # a load goes on for whoever comes next
+    expect(figure(page, FOR_ADMIN, "memory")).not_to_have_text("–")
+
+    page.get_by_role("button", name=f"Unload {FOR_ADMIN}").click()
+    expect(status).to_have_text(f"{FOR_ADMIN} is unloaded.")
+    expect(row(page, FOR_ADMIN)).to_contain_text("Imported")
+    assert FOR_ADMIN not in httpx.get(f"{site.url}/health").json()["models_loaded"]
+
+    load = page.get_by_role("button", name=f"Load {FOR_ADMIN}")
+    load.focus()
+    page.keyboard.press("Enter")
+    expect(status).to_have_text(f"{FOR_ADMIN} is loaded.", timeout=PATIENCE_MS)
+    expect(row(page, FOR_ADMIN)).to_contain_text("Ready")
+
+
+def leave_while_waiting(visit: Visit, site: Site) -> None:
+    """A page that is left takes its request along: the service stops working for it."""
+    page = visit("models")
+    body = json.dumps({"model": FOR_ADMIN, "input": "text"})
+    with page.expect_request("**/v1/embeddings"):
+        page.evaluate("(body) => void fetch('v1/embeddings', { method: 'POST', body })", body)
+    assert "status=499" not in site.served.log
+    page.goto("about:blank")
+    until(lambda: "route=/v1/embeddings status=499" in site.served.log, what="the end of the request")
+
+
+def test_what_fails_says_why_and_can_be_tried_again(visit: Visit, site: Site) -> None:
+    page = visit("models")
+    visit.allow("status of 503")
+    page.get_by_role("button", name=f"Import {MISSING}").click()
+    alert = row(page, MISSING).get_by_role("alert")
+    expect(alert).to_contain_text("503", timeout=PATIENCE_MS)
+    expect(alert).to_contain_text("example/nowhere")
+    expect(alert).to_contain_text("model_unavailable")
+    expect(row(page, MISSING)).to_contain_text("Unavailable")
+    expect(alert).to_be_in_viewport()
+    shot(page, "models-failed", whole=False)
+    page.get_by_role("button", name=f"Try {MISSING} again").click()
+    expect(alert).to_be_hidden()
+
+
+def test_the_list_is_searched(visit: Visit) -> None:
+    page = visit("models")
+    search = page.get_by_role("searchbox", name="Find a model")
+    search.fill("all-minilm")
+    expect(page.locator("[data-model]")).to_have_count(1)
+    search.fill("japanese mit")
+    assert page.locator("[data-model]").count() > 1
+    search.fill("<img src=x onerror=alert(1)>")
+    expect(page.get_by_text("No model fits.")).to_be_visible()
+    search.fill("")
+    page.get_by_role("combobox", name="Kind").select_option("reranker")
+    expect(row(page, MODEL)).to_have_count(0)
+    expect(row(page, RERANKER)).to_be_visible()
+    page.get_by_role("combobox", name="Language").select_option("ja")
+    expect(page.get_by_role("combobox", name="種類")).to_have_value("reranker")
+
+
+def test_facts_stay_open_while_the_list_changes(visit: Visit, site: Site) -> None:
+    page = visit("models")
+    summary = row(page, MODEL).locator("summary")
+    summary.focus()
+    page.keyboard.press("Enter")
+    expect(row(page, MODEL)).to_contain_text("sentence-transformers/all-MiniLM-L6-v2")
+    state = httpx.post(f"{site.url}/models/{RERANKER}/unload").json()
+    assert state == {"id": RERANKER, "state": "stored", "memory_bytes": None}
+    expect(row(page, RERANKER)).to_contain_text("Imported")
+    expect(row(page, MODEL)).to_contain_text("sentence-transformers/all-MiniLM-L6-v2")
+    expect(summary).to_be_focused()
+    httpx.post(f"{site.url}/models/{RERANKER}/load", timeout=60).raise_for_status()
+    expect(row(page, RERANKER)).to_contain_text("Ready")
+
+
+LOOKS = [("en", "light", False), ("en", "dark", True), ("ja", "dark", False), ("ja", "light", True)]
+
+
+@pytest.mark.parametrize(("lang", "theme", "phone"), LOOKS)
+def test_looks(visit: Visit, lang: str, theme: str, phone: bool) -> None:
+    page = visit("models", lang=lang, theme=theme, phone=phone)
+    row(page, MODEL).locator("summary").click()
+    expect(figure(page, MODEL, "memory")).not_to_have_text("–")
+    assert not overflows(page)
+    shot(page, f"models-{lang}-{theme}-{'phone' if phone else 'wide'}", whole=False)
+    page.get_by_role("searchbox").fill("all-minilm")  # a list of all takes axe long, and is more of the same
+    axe(page)
+
+
+def test_without_admin_nothing_can_be_done(
+    visit_of: Callable[[str], Visit], site: Site, stocked: Path, hub: HubServer
+) -> None:
+    """The page as it is where ADMIN is off: the answer of /models is changed on its way."""
+    visit = visit_of(site.url)
+    page = visit("models", settled=False)
+    page.route("**/models", lambda route: route.fulfill(json=httpx.get(f"{site.url}/models").json() | {"admin": False}))
+    page.reload()
+    expect(row(page, MODEL)).to_be_visible()
+    expect(page.get_by_text("ADMIN=true")).to_be_visible()
+    expect(page.get_by_role("button", name=re.compile("load|Import"))).to_have_count(0)

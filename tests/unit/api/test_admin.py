@@ -1,0 +1,113 @@
+"""Who may have models loaded: nobody without ADMIN, and no page of another site."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from api.admin import ACTS, admin_routes
+from models.catalog import Catalog
+from runners.loaded_model import Status
+from settings import load_settings
+from tests.errors import refused
+from tests.unit.fakes import spec
+
+FAR = spec(name="far", repo="Cohere/far", kind="reranker", conversion="cohere")
+HOST = "service.example:7987"
+
+
+class FakePool:
+    """Notes what it was asked for."""
+
+    def __init__(self) -> None:
+        self.catalog = Catalog([spec(), FAR])
+        self.asked: list[tuple[str, str]] = []
+
+    async def load(self, wanted: Any) -> None:
+        self.asked.append(("load", wanted.name))
+
+    async def unload(self, wanted: Any) -> None:
+        self.asked.append(("unload", wanted.name))
+
+    async def bring_in(self, wanted: Any) -> None:
+        self.asked.append(("import", wanted.name))
+
+    def status(self, wanted: Any) -> Status:
+        return Status("ready")
+
+    def memory_bytes(self, wanted: Any) -> int:
+        return 12
+
+
+class FakeDirectory:
+    """Where the routes look for the pool."""
+
+    def __init__(self) -> None:
+        self.pool = FakePool()
+
+
+def client_of(**environment: str) -> TestClient:
+    app = Starlette(routes=list(admin_routes(load_settings(environment))))
+    app.state.directory = FakeDirectory()
+    return TestClient(app, base_url=f"http://{HOST}")
+
+
+def asked(client: TestClient) -> list[tuple[str, str]]:
+    directory: FakeDirectory = client.app.state.directory  # type: ignore[attr-defined]
+    return directory.pool.asked
+
+
+@pytest.mark.parametrize("act", ACTS)
+@pytest.mark.parametrize("name", ["tiny", spec().repo])
+def test_by_short_and_by_full_name(act: str, name: str) -> None:
+    client = client_of(ADMIN="true")
+    answer = client.post(f"/models/{name}/{act}")
+    assert (answer.status_code, answer.json()) == (200, {"id": "tiny", "state": "ready", "memory_bytes": 12})
+    assert asked(client) == [(act, "tiny")]
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_without_admin_it_is_refused(act: str) -> None:
+    client = client_of()
+    assert "ADMIN=true" in refused(client.post(f"/models/tiny/{act}"), 403, "forbidden")
+    assert asked(client) == []
+
+
+ALLOWED: list[dict[str, str]] = [
+    {},
+    {"Sec-Fetch-Site": "same-origin", "Origin": f"http://{HOST}"},
+    {"Sec-Fetch-Site": "none"},
+    {"Origin": f"http://{HOST}"},
+    {"Origin": f"https://{HOST}"},
+]
+FOREIGN: list[dict[str, str]] = [
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site"},
+    {"Sec-Fetch-Site": "cross-site", "Origin": f"http://{HOST}"},
+    {"Origin": "http://evil.example"},
+    {"Origin": "http://service.example"},
+    {"Origin": "null"},
+]
+
+
+@pytest.mark.parametrize("headers", ALLOWED)
+def test_its_own_page_and_programs_may(headers: dict[str, str]) -> None:
+    assert client_of(ADMIN="true").post("/models/tiny/load", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("headers", FOREIGN)
+def test_other_pages_may_not(headers: dict[str, str]) -> None:
+    client = client_of(ADMIN="true", CORS_ORIGINS="*")
+    refused(client.post("/models/tiny/load", headers=headers), 403, "cross_site_request")
+    assert asked(client) == []
+
+
+def test_what_cannot_be_done() -> None:
+    client = client_of(ADMIN="true")
+    refused(client.post("/models/nobody/load"), 404, "model_not_found", "model")
+    refused(client.post("/models/far/import"), 400, "invalid_value")
+    assert client.get("/models/tiny/load").status_code == 405
+    assert asked(client) == []
