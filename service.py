@@ -132,7 +132,7 @@ class RerankEmbedding:
         return self._ready
 
     async def __is_alive__(self) -> bool:
-        return self.pool.alive
+        return self.pool.watchdog.alive
 
     async def _preload(self) -> None:
         for name in settings.preload_models:

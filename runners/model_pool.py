@@ -5,20 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import threading
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import metrics
-from errors import InternalError, ModelBusyError, ModelUnavailableError, ServiceError
+from errors import ModelBusyError, ModelUnavailableError, ServiceError
 from models.catalog import Catalog, ModelSpec
 from models.store import ModelStore
 from runners.devices import return_memory
 from runners.importing import Importing
 from runners.loaded_model import LoadedModel, Status
 from runners.pool_entry import Entry, Import, Incomplete, Load, MemoryNeeded, NoRoom, Obstacle, share
+from runners.watchdog import Watchdog
 
 logger = logging.getLogger("service.models")
 
@@ -29,7 +29,6 @@ DRAIN_PATIENCE_S = 30.0
 """How long a model that is needed elsewhere may go on with the requests that it has."""
 _POLL_S = 0.02
 _NO_ROOM_RETRY_S = 5
-_FATAL_STALLS = 2
 
 
 class ModelPool:
@@ -55,8 +54,7 @@ class ModelPool:
         self._obstacle = obstacle
         self._memory_needed = memory_needed
         self._memory_budget = memory_budget
-        self.alive = True
-        """False once a model hung again after it had been reloaded: only a new process helps."""
+        self.watchdog = Watchdog()
         self._entries: dict[str, Entry] = {}
         self._loading = ThreadPoolExecutor(1, thread_name_prefix="loader")
         self._one_load = asyncio.Lock()
@@ -132,27 +130,8 @@ class ModelPool:
                 await self._unload(name, entry, "idle")
 
     def abort_stalled(self, after_s: float) -> None:
-        """The watchdog: give up models whose pass has been running for `after_s` seconds.
-
-        Their waiters get an error, and the next request loads the model anew. A model that hangs again ends
-        `alive`.
-        """
-        for name, entry in self._entries.items():
-            model = entry.model
-            if model is None or model.engine is None:
-                continue
-            model.engine.report_queue()
-            if model.engine.stalled_s < after_s:
-                continue
-            entry.stalls += 1
-            entry.task = None
-            metrics.MODEL_UNLOADS.labels(name, "hung").inc()
-            metrics.MODEL_BYTES.labels(name).set(0)
-            self.alive = self.alive and entry.stalls < _FATAL_STALLS
-            logger.error("%s has been computing for more than %.0f s and is given up", name, after_s)
-            model.engine.abort(InternalError(f"{name} stopped answering and is loaded anew. Try again."))
-            # waits for the pass, which may come back one day, and gives the memory back then
-            threading.Thread(target=model.close, name=f"close {name}", daemon=True).start()
+        """Give up models whose pass has been running for `after_s` seconds (watchdog.py)."""
+        self.watchdog.check(self._entries, after_s)
 
     def status(self, spec: ModelSpec) -> Status:
         """State of a model, without touching it. Reads the store, so call it off the event loop."""
@@ -226,7 +205,11 @@ class ModelPool:
             async with self._one_load:  # else two loads count on the same room
                 if stored is not None:
                     await self._make_room(spec, self._memory_needed(spec, stored))
-                model = await loop.run_in_executor(self._loading, self._load, spec, stored)
+                entry.loading_since = time.monotonic()
+                try:
+                    model = await loop.run_in_executor(self._loading, self._load, spec, stored)
+                finally:
+                    entry.loading_since = None
         except NoRoom as full:
             entry.task = None
             raise ModelUnavailableError(str(full), retry_after_s=_NO_ROOM_RETRY_S) from None

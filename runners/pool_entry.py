@@ -33,6 +33,8 @@ class Entry:
     task: asyncio.Task[LoadedModel] | None = None
     fetching: asyncio.Task[StoredModel] | None = None
     """The import that is under way; a load waits for it, and it may go on without one."""
+    loading_since: float | None = None
+    """When the loading thread took it up, while it is at it."""
     importing: bool = False
     progress: float | None = None
     failed_at: float = float("-inf")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Iterator
 
 import pytest
 
 from runners.batching import AdaptiveBatcher
 from runners.tokenization import Sequence
-from tests.unit.fakes import GatedRun, until
+from tests.unit.fakes import PATIENCE_S, GatedRun, until
 
 BUDGET = 16
 
@@ -76,3 +77,17 @@ async def test_everything_is_answered_in_order(batcher: AdaptiveBatcher, run: Ga
     for number, rows in enumerate(await asyncio.gather(*jobs), start=1):
         assert rows.tolist() == [[number, 1 + number * place % 9] for place in range(20)]  # type: ignore[attr-defined]  # numpy
     assert batcher.queued_tokens == 0
+
+
+async def test_no_row_is_lost_where_both_lanes_finish_parts_of_a_request(
+    batcher: AdaptiveBatcher, run: GatedRun
+) -> None:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # threads change places at every chance
+    try:
+        run.open()
+        jobs = [submit(batcher, number, *[8] * 400) for number in range(1, 9)]
+        for number, rows in enumerate(await asyncio.wait_for(asyncio.gather(*jobs), PATIENCE_S), start=1):
+            assert rows.tolist() == [[number, 8]] * 400  # type: ignore[attr-defined]  # numpy
+    finally:
+        sys.setswitchinterval(before)

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from errors import InternalError, ShuttingDownError
-from runners import batching, lanes, model_pool
+from runners import batching, lanes, model_pool, watchdog
 from runners.loaded_model import Status
 from tests.unit.fakes import PATIENCE_S, until
 from tests.unit.runners.faulty import FaultyBackend
@@ -67,7 +67,7 @@ async def test_a_model_that_hangs_is_given_up_and_loaded_anew(shelf: Shelf, monk
     shelf.pool.abort_stalled(LIMIT_S)
     assert await told(tasks) == {"model-0 stopped answering and is loaded anew. Try again.": REQUESTS}
     assert shelf.pool.status(A) == Status("stored")
-    assert shelf.pool.alive
+    assert shelf.pool.watchdog.alive
     await asyncio.gather(*(shelf.ask(number, A) for number in range(REQUESTS)))
     assert shelf.loads[A.name] == 2
     assert backend.closed == 0
@@ -82,7 +82,7 @@ async def test_a_second_hang_ends_life(shelf: Shelf, monkeypatch: pytest.MonkeyP
         clock.now += LIMIT_S
         shelf.pool.abort_stalled(LIMIT_S)
         assert (await told(tasks)).total() == REQUESTS
-        assert shelf.pool.alive is alive
+        assert shelf.pool.watchdog.alive is alive
         backend.release()
     await shelf.ask(1, A)  # alive or not, the next one is right
 
@@ -156,9 +156,27 @@ async def test_many_models_hang_at_once(monkeypatch: pytest.MonkeyPatch) -> None
     clock.now += LIMIT_S
     six.pool.abort_stalled(LIMIT_S)
     assert (await told(tasks)).total() == 600
-    assert six.pool.alive
+    assert six.pool.watchdog.alive
     await asyncio.gather(*(six.ask(number, wanted) for wanted in SPECS for number in range(100)))
     for release in hanging:
         release()
     await six.pool.close()
     await until(lambda: six.closes == six.loads)
+
+
+async def test_a_load_that_never_ends_ends_life(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loads take turns, so all that come after it would wait for ever."""
+    now = 1000.0
+    monkeypatch.setattr(watchdog, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(model_pool, "time", SimpleNamespace(monotonic=lambda: now))
+    shelf.gate.clear()
+    loading = asyncio.create_task(shelf.ask(1, A))
+    await until(lambda: A.name in shelf.pool._entries and shelf.pool._entries[A.name].loading_since is not None)
+    now += watchdog.LONGEST_LOAD_S - 1
+    shelf.pool.abort_stalled(LIMIT_S)
+    assert shelf.pool.watchdog.alive
+    now += 1
+    shelf.pool.abort_stalled(LIMIT_S)
+    assert not shelf.pool.watchdog.alive
+    shelf.gate.set()
+    await loading
