@@ -19,8 +19,8 @@ export function language() {
  */
 export function setLanguage(next) {
   current = next;
+  write({ lang: next }); // first: after a change of the document it would wait for the whole page's layout
   document.documentElement.lang = next;
-  write({ lang: next });
 }
 
 /**

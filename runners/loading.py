@@ -37,7 +37,7 @@ def load_model(spec: ModelSpec, stored: StoredModel | None, device: Device, sett
         max_queued_tokens=settings.max_queued_tokens,
         call_cost_tokens=_call_cost(backend, stored.facts, budget),
     )
-    taken = stored_memory_needed(spec, stored, device)
+    taken = max(stored_memory_needed(spec, stored, device), backend.memory_bytes)
     return LoadedModel(spec, _runner(engine, spec, stored.facts), backend.name, stored, engine, taken)
 
 

@@ -35,6 +35,9 @@ class Backend(Protocol):
     overlaps: bool
     """Whether a pass may be handed over while another one runs, so that the device need not wait for the next."""
 
+    memory_bytes: int
+    """What it took when it was loaded, as measured; 0 where that cannot be told."""
+
     def forward(self, sequences: Sequences) -> Rows:
         """B sequences -> (B, H) pooled vectors of an embedder, (B, 1) logits of a reranker, in float32."""
         ...

@@ -59,9 +59,11 @@ class CapturedPasses:
         self._passes: list[_Pass] = []
         with torch.cuda.device(device), torch.inference_mode():
             memory = torch.cuda.graph_pool_handle()
+            # one for all passes: cuBLAS keeps tens of megabytes for every stream that it has seen
+            stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch
             try:
                 for tokens in reversed(TOKENS):  # the largest first: the others fit into its memory
-                    self._passes.insert(0, self._capture(network, tokens, memory))
+                    self._passes.insert(0, self._capture(network, tokens, stream, memory))
             except RuntimeError as error:  # out of memory too: the passes that are there serve
                 logger.warning("no CUDA graphs below %d tokens: %s", tokens, type(error).__name__)
 
@@ -83,7 +85,7 @@ class CapturedPasses:
         found.graph.replay()
         return found.rows[:texts]
 
-    def _capture(self, network: Network, tokens: int, memory: Any) -> _Pass:
+    def _capture(self, network: Network, tokens: int, stream: torch.cuda.Stream, memory: Any) -> _Pass:
         texts = min(max(_FEWEST_TEXTS, tokens // _TOKENS_A_TEXT), _MOST_TEXTS)
         inputs = torch.zeros(4 * tokens + texts + 2, dtype=torch.int64, device=self._device)
         inputs[-(texts + 1) :] = tokens  # one text of all tokens, then empty ones
@@ -92,7 +94,6 @@ class CapturedPasses:
             fields, bounds = inputs[: 4 * tokens].view(4, tokens), inputs[4 * tokens :].int()
             return network.forward_packed(fields, bounds, min(tokens, LONGEST))
 
-        stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]  # torch
         stream.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(stream):
             for _ in range(_WARM_UPS):

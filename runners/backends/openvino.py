@@ -115,6 +115,7 @@ class OpenVINOBackend:
 
     packs = False
     overlaps = False
+    memory_bytes = 0  # its files are memory-mapped: the system takes what it needs, and gives it back
 
     def __init__(self, folder: Path, facts: ModelFacts, *, precision: str, threads: int) -> None:
         self._graphs: Graphs | None = Graphs(folder, precision=precision, threads=threads)

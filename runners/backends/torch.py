@@ -30,6 +30,7 @@ class TorchBackend:
 
     def __init__(self, folder: Path, spec: ModelSpec, facts: ModelFacts, device: Device) -> None:
         self._device = torch.device(device.torch_name)
+        reserved = self._reserved_bytes()
         self._dtype: torch.dtype = getattr(torch, device.dtype)
         self._pad_id = facts.pad_id
         register()
@@ -43,6 +44,7 @@ class TorchBackend:
             self._captured = CapturedPasses(self._network, self._device, self._pad_id)
         if device.platform == "cpu":
             torch.set_num_threads(device.threads)
+        self.memory_bytes = max(0, self._reserved_bytes() - reserved)
 
     def forward(self, sequences: Sequences) -> Rows:
         """B sequences -> (B, D) vectors or (B, 1) logits."""
@@ -68,6 +70,13 @@ class TorchBackend:
         gc.collect()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
+
+    def _reserved_bytes(self) -> int:
+        """Memory of a GPU that this process holds, what is only cached left out."""
+        if self._device.type == "cpu":
+            return 0
+        torch.cuda.empty_cache()
+        return torch.cuda.memory_reserved(self._device)
 
     def _has_kernel(self) -> bool:
         """Variable-length flash attention is for GPUs and half precision."""

@@ -76,6 +76,7 @@ class FakeBackend:
     name = "fake"
     packs = False
     overlaps = False
+    memory_bytes = 0
     beside = None
 
     def __init__(self, *, reranker: bool = False) -> None:

@@ -31,6 +31,7 @@ class FaultyBackend:
     name = "faulty"
     packs = False
     overlaps = False
+    memory_bytes = 0
     beside = None
 
     def __init__(self) -> None:
