@@ -145,7 +145,7 @@ def site(stocked: Path, hub: HubServer) -> Iterator[Site]:
 
 def chromium() -> str:
     """Debian's Chromium, or what CHROMIUM names."""
-    found = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    found = os.environ.get("CHROMIUM") or shutil.which("chromium-headless-shell") or shutil.which("chromium")
     if found is None:
         pytest.fail("Chromium is missing: run scripts/install --dev, or set CHROMIUM to a Chromium or Chrome.")
     return found

@@ -24,7 +24,7 @@ from tests.errors import refused
 from tests.serving import InProcess, Served, copy_home, serve, until
 
 CLIENTS = 8
-PRE_STOP_S = 1
+PRE_STOP_S = 5
 """Between the last request that is sent to a process and its SIGTERM, as preStop does in deploy/kubernetes."""
 
 
