@@ -37,6 +37,7 @@ os.environ |= {
     "HF_ENDPOINT": DEAD_ENDPOINT,
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "NO_PROXY": "127.0.0.1,localhost",
+    "OMP_NUM_THREADS": "1",  # several tests run at a time: threads that wait for each other by spinning only disturb
 }
 
 

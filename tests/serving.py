@@ -99,7 +99,8 @@ def serve(home: Path, *, ready: str = "/readyz", timeout_s: float = 120, **setti
     """
     port = int(settings.get("PORT", free_port()))
     log_path = home / "serve.log"
-    environment = child_environment(home, {"PORT": str(port)} | settings)
+    # one thread: several tests run at a time, and threads that wait for each other by spinning only disturb
+    environment = child_environment(home, {"PORT": str(port), "CPU_THREADS": "1"} | settings)
     with log_path.open("wb") as log:
         supervisor = psutil.Popen(
             [Path(sys.executable).with_name("bentoml"), "serve"],

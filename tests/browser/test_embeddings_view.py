@@ -10,12 +10,12 @@ from typing import Any
 
 import httpx
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import Visit, axe, overflows, shot
 from tests.browser.embedding import cut_to, embed, run, settled
+from tests.browser.looks import looks
 from tests.browser.modules import requests_to
 from tests.conftest import MODEL
 
@@ -50,10 +50,7 @@ def vectors_of(url: str, texts: list[str], **more: Any) -> NDArray[np.float32]:
     return np.array([entry["embedding"] for entry in answer.raise_for_status().json()["data"]], np.float32)
 
 
-@pytest.mark.parametrize(
-    ("lang", "theme", "phone"),
-    [("en", "light", False), ("ja", "dark", False), ("ja", "light", True), ("en", "dark", True)],
-)
+@looks
 def test_what_comes_of_the_example(visit: Visit, lang: str, theme: str, phone: bool) -> None:
     page = visit("embeddings", lang=lang, theme=theme, phone=phone)
     run(page, lang=lang)

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 
 import httpx
-import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from tests.browser.conftest import Visit, axe, overflows, shot
+from tests.browser.looks import looks
 from tests.browser.modules import longest_task_cpu_ms, requests_to
 from tests.conftest import MODEL
 
@@ -47,10 +47,7 @@ class Scripted:
             route.fulfill(content_type="text/plain", body=text)
 
 
-@pytest.mark.parametrize(
-    ("lang", "theme", "phone"),
-    [("en", "light", False), ("ja", "dark", False), ("ja", "light", True), ("en", "dark", True)],
-)
+@looks
 def test_charts_and_table(visit: Visit, lang: str, theme: str, phone: bool) -> None:
     page = visit("live", lang=lang, theme=theme, phone=phone)
     expect(page.get_by_role("img")).to_have_count(CHARTS)

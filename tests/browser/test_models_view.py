@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
-import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import (
@@ -22,6 +21,7 @@ from tests.browser.conftest import (
     overflows,
     shot,
 )
+from tests.browser.looks import looks
 from tests.hub_server import HubServer
 from tests.serving import until
 
@@ -147,10 +147,7 @@ def test_facts_stay_open_while_the_list_changes(visit: Visit, site: Site) -> Non
     expect(row(page, RERANKER)).to_contain_text("Ready")
 
 
-LOOKS = [("en", "light", False), ("en", "dark", True), ("ja", "dark", False), ("ja", "light", True)]
-
-
-@pytest.mark.parametrize(("lang", "theme", "phone"), LOOKS)
+@looks
 def test_looks(visit: Visit, lang: str, theme: str, phone: bool) -> None:
     page = visit("models", lang=lang, theme=theme, phone=phone)
     row(page, MODEL).locator("summary").click()

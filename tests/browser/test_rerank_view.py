@@ -14,15 +14,10 @@ from tokenizers import Tokenizer
 
 from tests import tiny
 from tests.browser.conftest import RERANKER, SECOND_RERANKER, Site, Visit, axe, overflows, shot
+from tests.browser.looks import looks
 from tests.browser.reranking import PASSAGES, QUERY, choose, fill, give_file, movement, rows, run, shown
 from tests.conftest import MODEL
 
-LOOKS = [
-    pytest.param("en", "light", False, id="en-light-wide"),
-    pytest.param("ja", "dark", False, id="ja-dark-wide"),
-    pytest.param("ja", "light", True, id="ja-light-phone"),
-    pytest.param("en", "dark", True, id="en-dark-phone"),
-]
 LONG = "naïve 日本 🗽 " + "one two three four five six seven " * 100
 
 
@@ -41,7 +36,7 @@ def compare(page: Page, expected: list[tuple[int, float]], *, place: int = 0) ->
     assert [row["position"] for row in found] == [index + 1 for index, _ in expected]
 
 
-@pytest.mark.parametrize(("lang", "theme", "phone"), LOOKS)
+@looks
 def test_the_example_is_ranked(visit: Visit, lang: str, theme: str, phone: bool) -> None:
     page = visit("rerank", lang=lang, theme=theme, phone=phone)
     page.get_by_role("button", name="English" if lang == "en" else "日本語", exact=True).click()
@@ -57,7 +52,7 @@ def test_the_example_is_ranked(visit: Visit, lang: str, theme: str, phone: bool)
     shot(page, f"rerank-one-{lang}-{theme}-{'phone' if phone else 'wide'}")
 
 
-@pytest.mark.parametrize(("lang", "theme", "phone"), LOOKS)
+@looks
 def test_two_models_side_by_side(visit: Visit, site: Site, lang: str, theme: str, phone: bool) -> None:
     page = visit("rerank", lang=lang, theme=theme, phone=phone)
     fill(page, passages=[*PASSAGES, LONG])

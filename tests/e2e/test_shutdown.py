@@ -23,7 +23,7 @@ from tests.e2e.test_lifecycle import computing, long_request
 from tests.errors import refused
 from tests.serving import InProcess, Served, copy_home, serve, until
 
-CLIENTS = 8
+CLIENTS = 4
 PRE_STOP_S = 5
 """Between the last request that is sent to a process and its SIGTERM, as preStop does in deploy/kubernetes."""
 
