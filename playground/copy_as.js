@@ -1,6 +1,6 @@
 // The request that the page just sent, as a program: shown and copied.
 
-import { el, fill, uniqueId } from "./dom.js";
+import { el, fill, smallButton, uniqueId } from "./dom.js";
 import { addStrings, number, t } from "./i18n.js";
 import { key } from "./service.js";
 import { SNIPPETS } from "./snippets.js";
@@ -28,7 +28,7 @@ export function copyAs(getRequest) {
   const id = uniqueId("copy");
   const options = Object.entries(NAMES).map(([name, label]) => el("option", { value: name }, label));
   const select = el("select", { id, value: way, on: { change: changed } }, options);
-  const copy = el("button", { type: "button", class: "button small", on: { click: copied } }, t("copy.copy"));
+  const copy = smallButton(t("copy.copy"), copied);
   const status = el("span", { class: "note", role: "status" });
   const note = el("div", { class: "stack tight" });
   const code = el("pre", { tabindex: "0", role: "region", "aria-label": t("copy.program") });

@@ -83,3 +83,12 @@ function nodes(children) {
     .filter((child) => child !== null && child !== undefined && child !== false)
     .map((child) => (child instanceof Node ? child : document.createTextNode(String(child))));
 }
+
+/**
+ * @param {string} label
+ * @param {() => void} click
+ * @returns {HTMLButtonElement}
+ */
+export function smallButton(label, click) {
+  return el("button", { type: "button", class: "button small", on: { click } }, label);
+}

@@ -1,7 +1,7 @@
 // What came of the texts: facts, dimensions, map, neighbours, similarity. The worker computes; this draws.
 
 import { copyAs } from "./copy_as.js";
-import { breathe, debounce, el, fill } from "./dom.js";
+import { breathe, debounce, el, fill, smallButton } from "./dom.js";
 import { save } from "./downloads.js";
 import { heatMap, similarityTable } from "./heat_map.js";
 import { number, t } from "./i18n.js";
@@ -252,7 +252,7 @@ function drawDownload() {
       fill(status, t("embeddings.download.done", { name }));
     };
     const label = t(`embeddings.download.${format}`);
-    return el("button", { type: "button", class: "button small", on: { click: pressed } }, label);
+    return smallButton(label, pressed);
   };
   const note = t("embeddings.download.note", { width: result.width, whole: result.d });
   const title = el("span", { class: "label" }, t("embeddings.download"));

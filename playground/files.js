@@ -242,3 +242,18 @@ class TableReader {
 }
 
 const READERS = { txt: PlainReader, csv: TableReader, jsonl: JSONReader };
+
+/** A pasted text beyond this many characters is kept beside the field: a field that large would freeze the page. */
+const LARGE_PASTE = 50_000;
+
+/**
+ * @param {ClipboardEvent} event
+ * @param {HTMLTextAreaElement} area
+ * @returns {string | null} what the field would hold, where the paste is too large for it and was stopped; else null
+ */
+export function largePaste(event, area) {
+  const text = event.clipboardData?.getData("text/plain") ?? "";
+  if (text.length < LARGE_PASTE) return null;
+  event.preventDefault();
+  return area.value.slice(0, area.selectionStart) + text + area.value.slice(area.selectionEnd);
+}

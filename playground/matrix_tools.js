@@ -1,6 +1,6 @@
 // Which part of the similarities is shown, and how: as a heat map or as a table.
 
-import { el, fill, uniqueId } from "./dom.js";
+import { el, fill, smallButton, uniqueId } from "./dom.js";
 import { MOST_TABLE_TEXTS, MOST_TEXTS } from "./heat_map.js";
 import { t } from "./i18n.js";
 
@@ -21,7 +21,7 @@ export function matrixTools(result, onChange) {
     [true, "embeddings.matrix.as_table"],
   ].map(([asTable, key]) => [
     asTable,
-    el("button", { type: "button", class: "button small", on: { click: () => take({ asTable }) } }, t(key)),
+    smallButton(t(key), () => take({ asTable })),
   ]);
   const from = el("input", { id: uniqueId("from"), type: "number", min: 1, max: result.texts.length });
   from.addEventListener("change", () => take({ from: (Math.floor(Number(from.value)) || 1) - 1 }));

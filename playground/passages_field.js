@@ -1,12 +1,10 @@
 // Where the passages come from: lines that are typed or pasted, a file that is chosen or dropped, or an example.
 
-import { debounce, el, fill, uniqueId } from "./dom.js";
-import { ACCEPT, FileProblem, readFile, readLines } from "./files.js";
+import { debounce, el, fill, smallButton, uniqueId } from "./dom.js";
+import { ACCEPT, FileProblem, largePaste, readFile, readLines } from "./files.js";
 import { bytes, number, t } from "./i18n.js";
 import { SAMPLES } from "./samples.js";
 
-/** A pasted text beyond this many characters is kept beside the field: a field that large would freeze the page. */
-const LARGE_PASTE = 50_000;
 const PREVIEW_PASSAGES = 3;
 const PREVIEW_CHARACTERS = 160;
 
@@ -74,10 +72,8 @@ export function passagesField({ source, limits, limitsKnown, onSample }) {
   }
 
   function pasted(event) {
-    const text = event.clipboardData?.getData("text/plain") ?? "";
-    if (text.length < LARGE_PASTE) return;
-    event.preventDefault();
-    const whole = area.value.slice(0, area.selectionStart) + text + area.value.slice(area.selectionEnd);
+    const whole = largePaste(event, area);
+    if (whole === null) return;
     limitsKnown().then(() => take({ name: null, reading: readLines(whole, limits().maxDocuments) }));
   }
 
@@ -164,7 +160,7 @@ export function passagesField({ source, limits, limitsKnown, onSample }) {
 }
 
 function button(key, click) {
-  return el("button", { type: "button", class: "button small", on: { click } }, t(key));
+  return smallButton(t(key), click);
 }
 
 function preview(text) {

@@ -1,11 +1,9 @@
 // The texts to embed: lines that are typed or pasted, or a file that is chosen or dropped.
 
-import { debounce, el, fill, uniqueId } from "./dom.js";
-import { ACCEPT, readFile, readLines } from "./files.js";
+import { debounce, el, fill, smallButton, uniqueId } from "./dom.js";
+import { ACCEPT, largePaste, readFile, readLines } from "./files.js";
 import { t } from "./i18n.js";
 
-/** A pasted text beyond this many characters is kept beside the field: a field that large would freeze the page. */
-const LARGE_PASTE = 50_000;
 const PREVIEW_TEXTS = 4;
 
 /**
@@ -25,7 +23,7 @@ export function textsField({ source, limits }) {
   const input = el("input", { type: "file", accept: ACCEPT, hidden: true, on: { change: chosen } });
   const card = el("div", { class: "file-card stack tight" });
   const notes = el("div", { id: `${id}-notes`, role: "status" });
-  const open = button("embeddings.texts.file", () => input.click());
+  const open = smallButton(t("embeddings.texts.file"), () => input.click());
   const count = debounce(describe, 200);
   area.addEventListener("input", () => {
     source.text = area.value;
@@ -80,7 +78,7 @@ export function textsField({ source, limits }) {
 
   function preview({ name, texts: some }) {
     const shown = some.slice(0, PREVIEW_TEXTS).map((text) => el("li", { class: "clip" }, text));
-    const away = button("embeddings.texts.away", () => {
+    const away = smallButton(t("embeddings.texts.away"), () => {
       source.file = null;
       draw();
       area.focus();
@@ -118,17 +116,11 @@ export function textsField({ source, limits }) {
   }
 
   function pasted(event) {
-    const text = event.clipboardData?.getData("text/plain") ?? "";
-    if (text.length < LARGE_PASTE) return;
-    event.preventDefault();
-    const whole = area.value.slice(0, area.selectionStart) + text + area.value.slice(area.selectionEnd);
+    const whole = largePaste(event, area);
+    if (whole === null) return;
     const read = readLines(whole, limits().maxInputs);
     source.file = { name: null, texts: read.passages, left: read.leftOut };
     draw();
     open.focus();
-  }
-
-  function button(key, pressed) {
-    return el("button", { type: "button", class: "button small", on: { click: pressed } }, t(key));
   }
 }

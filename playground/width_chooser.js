@@ -1,6 +1,6 @@
 // How many dimensions are used: a slider with the widths that the model was trained for, and the number itself.
 
-import { el, fill, uniqueId } from "./dom.js";
+import { el, fill, smallButton, uniqueId } from "./dom.js";
 import { number, t } from "./i18n.js";
 
 const NEIGHBOURS = [1, 3, 5, 10, 20];
@@ -46,7 +46,7 @@ export function widthChooser({ d, width, k, texts, model, onWidth, onNeighbours 
   );
 
   function button(value, label) {
-    return el("button", { type: "button", class: "button small", on: { click: () => take(value) } }, label);
+    return smallButton(label, () => take(value));
   }
 
   function take(value) {

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import gc
 import logging
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -52,12 +54,8 @@ class TorchBackend:
 
     def forward_exact(self, sequences: Sequences) -> Rows:
         """The same with a copy of the network in float32, made for this one pass, and padded."""
-        try:
-            with torch.inference_mode():
-                return _Answer(self._padded(copy.deepcopy(self._network).float(), sequences)).wait()
-        except torch.OutOfMemoryError as error:
-            torch.cuda.empty_cache()
-            raise OutOfMemoryError("the device is out of memory") from error
+        with _own_errors(), torch.inference_mode():
+            return _Answer(self._padded(copy.deepcopy(self._network).float(), sequences)).wait()
 
     @property
     def beside(self) -> None:
@@ -97,13 +95,10 @@ class TorchBackend:
         return problem is None
 
     def _forward(self, sequences: Sequences, *, packed: bool) -> Rows:
-        try:
+        with _own_errors():
             with self._handing_over, torch.inference_mode():
                 answer = _Answer(self._packed(sequences) if packed else self._padded(self._network, sequences))
             return answer.wait()
-        except torch.OutOfMemoryError as error:
-            torch.cuda.empty_cache()
-            raise OutOfMemoryError("the device is out of memory") from error
 
     def _padded(self, network: Network, sequences: Sequences) -> torch.Tensor:
         batch = Batch.of(sequences, self._pad_id)
@@ -116,6 +111,16 @@ class TorchBackend:
             return rows
         tokens, bounds = (to_device(array, self._device) for array in (batch.tokens, batch.bounds))
         return self._network.forward_packed(tokens, bounds.int(), batch.longest)
+
+
+@contextlib.contextmanager
+def _own_errors() -> Iterator[None]:
+    """OutOfMemoryError of ours for torch's, with what was only cached given back."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        torch.cuda.empty_cache()
+        raise OutOfMemoryError("the device is out of memory") from error
 
 
 def _pinned(shape: torch.Size) -> torch.Tensor:
