@@ -7,7 +7,10 @@ it still does).
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,7 +22,7 @@ from bentoml import Service
 from bentoml._internal.server.http.instruments import RunnerTrafficMetricsMiddleware
 from bentoml._internal.server.http.traffic import TimeoutMiddleware
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Metric, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -149,8 +152,22 @@ class AppFactory(ServiceAppFactory):
 def _gather_metrics() -> bytes:
     """Every worker's metrics, summed."""
     registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # prometheus_client
+    registry.register(_WrittenMetrics())
     return generate_latest(registry)
+
+
+class _WrittenMetrics:
+    """What the workers' files say, without those that have no content yet, on which prometheus_client's own collector
+    fails: a worker makes a file for its first metric of a kind, and gives it its size a moment later."""
+
+    def collect(self) -> Iterable[Metric]:
+        written = []
+        for path in Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).glob("*.db"):
+            with contextlib.suppress(FileNotFoundError):  # a worker that ends takes files away
+                if path.stat().st_size:
+                    written.append(str(path))
+        merged: Iterable[Metric] = MultiProcessCollector.merge(written)  # type: ignore[no-untyped-call]  # theirs
+        return merged
 
 
 class BoundedMetricsMiddleware(RunnerTrafficMetricsMiddleware):

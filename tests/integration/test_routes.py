@@ -1,5 +1,8 @@
 """The GET routes: what the service says about itself."""
 
+import os
+from pathlib import Path
+
 import httpx
 import pytest
 
@@ -73,6 +76,18 @@ def test_docs(api: httpx.Client) -> None:
     page = api.get("/")
     assert page.status_code == 200
     assert page.headers["content-type"].startswith("text/html")
+
+
+def test_metrics_while_a_worker_makes_a_file(api: httpx.Client) -> None:
+    """prometheus_client opens a file, then gives it its size: until then there is nothing to read in it."""
+    empty = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"], "gauge_livesum_999999999.db")
+    empty.touch()
+    try:
+        metrics = api.get("/metrics")
+    finally:
+        empty.unlink()
+    assert metrics.status_code == 200
+    assert "service_requests_total" in metrics.text
 
 
 def test_metrics_label_paths_without_bound_growth(api: httpx.Client) -> None:

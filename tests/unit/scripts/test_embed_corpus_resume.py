@@ -16,7 +16,7 @@ import pytest
 
 from scripts import embed_corpus
 from scripts.corpus import journal, parts
-from tests.serving import ROOT, InProcess, free_port
+from tests.serving import ROOT, InProcess, free_port, until
 from tests.unit.scripts.conftest import ROWS, Run, text
 from tests.unit.scripts.corpus_service import FakeService, error
 
@@ -34,10 +34,11 @@ def journalled(run: Run) -> int:
 
 
 def test_sigkill_of_the_script(run: Run, fake: FakeService, texts: list[str]) -> None:
-    """Killed in the fourth and, once more, in the seventh request."""
+    """Killed in the fourth and, once more, in the seventh request, when a part is written."""
     killed: list[subprocess.Popen[bytes]] = []
 
     def kill() -> None:
+        until(lambda: journalled(run), what="a written part")
         killed[-1].kill()
 
     fake.answers = {3: kill, 6: kill}
