@@ -8,7 +8,6 @@ it still does).
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -152,21 +151,21 @@ class AppFactory(ServiceAppFactory):
 def _gather_metrics() -> bytes:
     """Every worker's metrics, summed."""
     registry = CollectorRegistry()
-    registry.register(_WrittenMetrics())
+    _WrittenMetrics(registry)  # type: ignore[no-untyped-call]  # prometheus_client
     return generate_latest(registry)
 
 
-class _WrittenMetrics:
+class _WrittenMetrics(MultiProcessCollector):
     """What the workers' files say, without those that have no content yet, on which prometheus_client's own collector
     fails: a worker makes a file for its first metric of a kind, and gives it its size a moment later."""
 
     def collect(self) -> Iterable[Metric]:
         written = []
-        for path in Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).glob("*.db"):
+        for path in Path(self._path).glob("*.db"):
             with contextlib.suppress(FileNotFoundError):  # a worker that ends takes files away
                 if path.stat().st_size:
                     written.append(str(path))
-        merged: Iterable[Metric] = MultiProcessCollector.merge(written)  # type: ignore[no-untyped-call]  # theirs
+        merged: Iterable[Metric] = self.merge(written)  # type: ignore[no-untyped-call]  # prometheus_client
         return merged
 
 
