@@ -48,15 +48,15 @@ class AdaptiveBatcher:
         max_batch_tokens: int,
         max_queued_tokens: int,
         name: str,
-        packs: bool = False,
+        padding_cost: float = 1.0,
         overlaps: bool = False,
         call_cost_tokens: int = CALL_COST_TOKENS,
     ) -> None:
         self._name = name
         self._budget = max_batch_tokens
-        self._packs = packs
+        self._padding_cost = padding_cost
         self._call_cost = call_cost_tokens
-        self._meter = Meter(name, packs=packs)
+        self._meter = Meter(name, padding_cost)
         self._lock = threading.Lock()
         self._main = [Lane(run, threading.Condition(self._lock)) for _ in range(2 if overlaps else 1)]
         self._fast = None if run_beside is None else Lane(run_beside, threading.Condition(self._lock))
@@ -146,7 +146,7 @@ class AdaptiveBatcher:
             self._wake_fast_lane()
 
     def _plan(self, lengths: list[int]) -> list[list[int]]:
-        return plan(lengths, self._budget, packed=self._packs, call_cost=self._call_cost)
+        return plan(lengths, self._budget, padding_cost=self._padding_cost, call_cost=self._call_cost)
 
     def _wake_main(self) -> None:
         """One lane at most: a second pass is handed over early where it is a full one, else it waits for company."""
@@ -248,7 +248,7 @@ class AdaptiveBatcher:
 
     def _pays(self, size: Extent, more: Extent) -> bool:
         """Whether one pass for both fits and is cheaper than two."""
-        both, first, second = (each.computed(packed=self._packs) for each in (size + more, size, more))
+        both, first, second = (each.computed(self._padding_cost) for each in (size + more, size, more))
         return both <= min(self._budget, first + second + self._call_cost)
 
     def _compute(self, lane: Lane, batch: Batch) -> None:
@@ -286,7 +286,7 @@ class AdaptiveBatcher:
     def _split(self, lane: Lane, batch: Batch, error: Exception) -> None:
         """Halve a failing batch until the input that fails is alone; only its request gets the error."""
         if isinstance(error, OutOfMemoryError):
-            self._budget = max(1, min(self._budget, extent(batch).computed(packed=self._packs) // 2))
+            self._budget = max(1, min(self._budget, int(extent(batch).computed(self._padding_cost)) // 2))
             logger.warning("%s is out of memory; passes now take at most %d tokens", self._name, self._budget)
         if len(batch) > 1:
             middle = len(batch) // 2

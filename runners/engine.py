@@ -86,7 +86,7 @@ class Engine:
             max_batch_tokens=max_batch_tokens,
             max_queued_tokens=max_queued_tokens,
             name=name,
-            packs=backend.packs,
+            padding_cost=backend.padding_cost,
             overlaps=backend.overlaps,
             call_cost_tokens=call_cost_tokens,
         )

@@ -50,8 +50,8 @@ def _batch_tokens(backend: Backend, facts: ModelFacts, most: int) -> int:
 
 
 def _call_cost(backend: Backend, facts: ModelFacts, budget: int) -> int:
-    """Of a GPU's padded passes it is measured; without padding there is nothing to weigh it against."""
-    if backend.packs or not backend.overlaps:
+    """Of a GPU's padded passes it is measured; without padding there is little to weigh it against."""
+    if backend.padding_cost < 1 or not backend.overlaps:
         return CALL_COST_TOKENS
     return learn_call_cost(backend.forward, trial_text(facts), budget)
 

@@ -18,9 +18,9 @@ def extent(batch: Batch) -> Extent:
 class Meter:
     """The metrics of one model's batcher."""
 
-    def __init__(self, name: str, *, packs: bool) -> None:
+    def __init__(self, name: str, padding_cost: float) -> None:
         self._name = name
-        self._packs = packs
+        self._padding_cost = padding_cost
         self.tokens_per_s = 0.0
         """Of late, padding included; 0 before the first pass."""
 
@@ -32,7 +32,7 @@ class Meter:
     def batch(self, batch: Batch, seconds: float) -> None:
         """A pass that ended well; its jobs note its time."""
         size = extent(batch)
-        computed = size.computed(packed=self._packs)
+        computed = size.computed(self._padding_cost)
         for job in dict.fromkeys(job for job, _ in batch):
             job.compute_s += seconds
         metrics.BATCH_TEXTS.labels(self._name).observe(len(batch))

@@ -39,25 +39,25 @@ class Extent:
     def __add__(self, other: Extent) -> Extent:
         return Extent(self.count + other.count, max(self.longest, other.longest), self.tokens + other.tokens)
 
-    def computed(self, *, packed: bool) -> int:
-        """Tokens that the pass computes: padding costs like any token, where there is padding."""
-        return self.tokens if packed else self.count * self.longest
+    def computed(self, padding_cost: float) -> float:
+        """Tokens that the pass computes; one of padding counts as `padding_cost` (Backend)."""
+        return self.tokens + padding_cost * (self.count * self.longest - self.tokens)
 
 
 def plan(
-    lengths: SequenceOf[int], budget: int, *, packed: bool = False, call_cost: int = CALL_COST_TOKENS
+    lengths: SequenceOf[int], budget: int, *, padding_cost: float = 1.0, call_cost: int = CALL_COST_TOKENS
 ) -> list[list[int]]:
     """Cut inputs into chunks that are cheapest to run: indices of each chunk, short inputs first.
 
     At most `budget` computed tokens are in a chunk (one input alone may exceed it). Sorted by length, the cuts minimise
-    the sum over chunks of (longest x count + `call_cost`) by dynamic programming; without padding to save, each
-    chunk takes what fits.
+    the sum over chunks of (Extent.computed + `call_cost`) by dynamic programming; of cuts that cost the same, those
+    that leave least for the last chunk.
     """
     if len(lengths) == 1:
         return [[0]]
     order = sorted(range(len(lengths)), key=lengths.__getitem__)
     sizes = [max(lengths[index], 1) for index in order]
-    starts = _fill(sizes, budget) if packed else _cut(sizes, budget, call_cost)
+    starts = _cut(sizes, budget, padding_cost, call_cost)
     chunks: list[list[int]] = []
     end = len(sizes)
     while end:
@@ -66,27 +66,20 @@ def plan(
     return chunks[::-1]
 
 
-def _cut(sizes: list[int], budget: int, call_cost: int) -> list[int]:
-    """Where the chunk that ends before each place begins, for the cheapest cuts of padded chunks."""
-    counts = np.arange(len(sizes) + 1)
-    best = np.zeros(len(sizes) + 1, dtype=np.int64)
+def _cut(sizes: list[int], budget: int, padding_cost: float, call_cost: int) -> list[int]:
+    """Where the chunk that ends before each place begins, for the cheapest cuts."""
+    places = np.arange(len(sizes) + 1)
+    own = (1 - padding_cost) * np.concatenate(([0], np.cumsum(sizes)))  # what the tokens cost beside their rectangle
+    best = np.zeros(len(sizes) + 1)
     starts = [0] * (len(sizes) + 1)
+    first = 0
     for end, longest in enumerate(sizes, start=1):
-        first = max(0, min(end - 1, end - budget // longest))
-        costs = best[first:end] + longest * (end - counts[first:end])
+        computed = padding_cost * longest * (end - places[first:end]) + own[end] - own[first:end]
+        excess = min(int((computed > budget).sum()), len(computed) - 1)  # the earlier a chunk begins, the more it holds
+        first += excess
+        costs = (best[first:end] + computed[excess:])[::-1]
         cheapest = int(costs.argmin())
-        best[end], starts[end] = costs[cheapest] + call_cost, first + cheapest
-    return starts
-
-
-def _fill(sizes: list[int], budget: int) -> list[int]:
-    """The same for chunks without padding: each is filled up to the budget."""
-    starts, start, tokens = [0] * (len(sizes) + 1), 0, 0
-    for end, size in enumerate(sizes, start=1):
-        tokens += size
-        if tokens > budget and end - start > 1:
-            start, tokens = end - 1, size
-        starts[end] = start
+        best[end], starts[end] = costs[cheapest] + call_cost, end - 1 - cheapest
     return starts
 
 

@@ -29,8 +29,8 @@ class Backend(Protocol):
     name: str
     """What /models says of it: `torch float32 on cpu`."""
 
-    packs: bool
-    """Whether texts of different lengths share a pass without padding."""
+    padding_cost: float
+    """What a token of padding costs beside a real one: 1 where it is computed like any other, 0 where there is none."""
 
     overlaps: bool
     """Whether a pass may be handed over while another one runs, so that the device need not wait for the next."""

@@ -1,4 +1,4 @@
-"""Sequences of ids as the arrays of one forward pass: padded to a rectangle, or packed end to end."""
+"""Sequences of ids as the arrays of one forward pass: padded to a rectangle, end to end, or both in turn."""
 
 from __future__ import annotations
 
@@ -43,6 +43,52 @@ class Batch:
         """The inputs in the order in which networks take them."""
         inputs = [self.input_ids, self.attention_mask, self.pooling_mask]
         return inputs if self.token_type_ids is None else [*inputs, self.token_type_ids]
+
+
+@dataclass(frozen=True)
+class UnpaddedBatch:
+    """A padded batch for a network in which only attention and pooling see the rectangle (B, T).
+
+    The rest, most of the work, gets the N real tokens end to end.
+    """
+
+    input_ids: Ids
+    """(1, N)"""
+    position_ids: Ids
+    """(1, N): the place of each token within its sequence, from 0."""
+    attention_mask: Ids
+    """(B, T)"""
+    pooling_mask: Ids
+    """(B, T)"""
+    places: Ids
+    """(B, T): which of the N each token of the rectangle is; any of them where that is padding."""
+    indices: Ids
+    """(N,): where in the flattened rectangle each of the N stands."""
+    token_type_ids: Ids | None
+    """(1, N)"""
+
+    @classmethod
+    def of(cls, batch: Batch, step: int = 1) -> UnpaddedBatch:
+        """Without the padding of `batch`; N is a multiple of `step`, filled up with repetitions that nobody sees."""
+        flat = batch.attention_mask.ravel()
+        real = np.flatnonzero(flat)
+        indices = np.pad(real, (0, -len(real) % step))
+        segments = batch.token_type_ids
+        return cls(
+            batch.input_ids.ravel()[None, indices],
+            indices[None] % batch.attention_mask.shape[1],
+            batch.attention_mask,
+            batch.pooling_mask,
+            (np.cumsum(flat) - 1).reshape(batch.attention_mask.shape),
+            indices,
+            None if segments is None else segments.ravel()[None, indices],
+        )
+
+    def arrays(self) -> list[Ids]:
+        """The inputs in the order in which networks take them."""
+        segments = [] if self.token_type_ids is None else [self.token_type_ids]
+        rectangle = [self.attention_mask, self.pooling_mask, self.places]
+        return [self.input_ids, self.position_ids, *rectangle, self.indices, *segments]
 
 
 @dataclass(frozen=True)

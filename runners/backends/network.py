@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from models.facts import ModelFacts
-from runners.backends.packing import PACKED_POOLINGS
+from runners.backends.packing import PACKED_POOLINGS, Rectangle
 from runners.pooling import POOLINGS
 
 
@@ -22,7 +22,7 @@ class Body(nn.Module):
     def __init__(self, encoder: nn.Module, pooling: str, *, segments: bool) -> None:
         super().__init__()
         self.encoder = encoder
-        self._pool = POOLINGS[pooling]
+        self.pool: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = POOLINGS[pooling]
         self._pool_packed = PACKED_POOLINGS[pooling]
         self._segments = segments
 
@@ -38,23 +38,53 @@ class Body(nn.Module):
         if self._segments and token_type_ids is not None:
             inputs["token_type_ids"] = token_type_ids
         hidden = self.encoder(**inputs).last_hidden_state.float()
-        rows: torch.Tensor = self._pool(hidden, pooling_mask.float())
-        return rows
+        return self.pool(hidden, pooling_mask.float())
 
     def forward_packed(self, tokens: torch.Tensor, bounds: torch.Tensor, longest: int) -> torch.Tensor:
         """The fields of PackedBatch -> (B, H), for an encoder with the attention of packing.py."""
         ids, positions, counted, segments = tokens.unsqueeze(1)
-        inputs = {"input_ids": ids, "position_ids": positions + self._first_position()}
-        if self._segments:
-            inputs["token_type_ids"] = segments
+        inputs = self.packed_inputs(ids, positions, segments)
         limits = {"cu_seq_lens_q": bounds, "cu_seq_lens_k": bounds, "max_length_q": longest, "max_length_k": longest}
         hidden = self.encoder(**inputs, **limits).last_hidden_state[0].float()
         return self._pool_packed(hidden, counted[0].float(), bounds)
+
+    def packed_inputs(
+        self, ids: torch.Tensor, positions: torch.Tensor, segments: torch.Tensor | None
+    ) -> dict[str, torch.Tensor]:
+        """What the encoder takes of tokens end to end, (1, N) each: positions are counted as it counts them."""
+        inputs = {"input_ids": ids, "position_ids": positions + self._first_position()}
+        if self._segments and segments is not None:
+            inputs["token_type_ids"] = segments
+        return inputs
 
     def _first_position(self) -> int:
         """The RoBERTa family counts positions from behind the id of its padding."""
         embeddings: Any = getattr(self.encoder, "embeddings", None)
         return embeddings.padding_idx + 1 if hasattr(embeddings, "create_position_ids_from_input_ids") else 0
+
+
+class UnpaddedBody(nn.Module):
+    """A body whose encoder has the attention of packing.py: the fields of UnpaddedBatch -> (B, H) in float32."""
+
+    def __init__(self, body: Body) -> None:
+        super().__init__()
+        self.body = body
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        position_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        pooling_mask: torch.Tensor,
+        places: torch.Tensor,
+        indices: torch.Tensor,
+        token_type_ids: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """(1, N), (B, T) and (N,) ids -> (B, H)."""
+        inputs = self.body.packed_inputs(input_ids, position_ids, token_type_ids)
+        rectangle = Rectangle(places, indices, attention_mask.bool())
+        hidden = self.body.encoder(**inputs, rectangle=rectangle).last_hidden_state[0].float()
+        return self.body.pool(hidden[places], pooling_mask.float())
 
 
 class Network(nn.Module):

@@ -22,17 +22,17 @@ import torch
 from filelock import FileLock
 from torch import nn
 from transformers import AttentionInterface
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from models.catalog import ModelSpec
 from models.facts import ModelFacts
 from runners.backends import Rows
-from runners.backends.batches import Batch
+from runners.backends.batches import Batch, UnpaddedBatch
 from runners.backends.gate import difference, probes
 from runners.backends.modules import load_network
-from runners.backends.network import Network
+from runners.backends.network import Network, UnpaddedBody
 from runners.backends.openvino import REPORT, Graphs, Report, export_folder, precisions, read_report
+from runners.backends.packing import attend, can_pack
 
 logger = logging.getLogger("service.models")
 
@@ -70,14 +70,30 @@ def _export(target: Path, folder: Path, spec: ModelSpec, facts: ModelFacts) -> R
     with torch.inference_mode():
         expected = [network(*map(torch.from_numpy, batch.arrays())).numpy() for batch in batches]
     tabulate_positions(network.body, facts.max_tokens)
+    if can_pack(network.body.encoder):
+        report = _convert_and_compare(network, batches, expected, target, spec, facts, unpadded=True)
+        if report["f32"] is None:
+            return report
+    return _convert_and_compare(network, batches, expected, target, spec, facts, unpadded=False)
+
+
+def _convert_and_compare(
+    network: Network,
+    batches: list[Batch],
+    expected: list[Rows],
+    target: Path,
+    spec: ModelSpec,
+    facts: ModelFacts,
+    *,
+    unpadded: bool,
+) -> Report:
     try:
-        _convert(network, batches[0], target)
+        _convert(network, batches[0], target, unpadded=unpadded)
     except OSError:
         raise
     except Exception as error:  # the converter raises whatever it meets
         logger.warning("OpenVINO cannot convert %s: %s", spec.repo, error)
         return {"f32": f"OpenVINO cannot convert it ({type(error).__name__})"}
-    del network
     return {precision: _gate(target, precision, batches, expected, facts) for precision in precisions()}
 
 
@@ -87,11 +103,13 @@ def register_attention() -> None:
     OpenVINO's attention answers NaN for a row without a key (padding under a sliding window), and the NaN spreads;
     torch answers 0. A real token sees itself anyway, so its result does not change.
     """
-    AttentionInterface.register(ATTENTION, sdpa_attention_forward)
+    AttentionInterface.register(ATTENTION, attend)
     AttentionMaskInterface.register(ATTENTION, _mask_with_diagonal)
 
 
 def _mask_with_diagonal(*args: Any, **options: Any) -> torch.Tensor | None:
+    if options.get("attention_mask") is None:
+        return None  # tokens end to end: the rectangle says who sees whom
     options |= {"use_vmap": False, "allow_is_causal_skip": False, "allow_is_bidirectional_skip": False}
     mask: torch.Tensor | None = sdpa_mask(*args, **options)
     if mask is None or mask.shape[-1] != mask.shape[-2]:
@@ -131,15 +149,17 @@ def tabulate_positions(body: nn.Module, positions: int) -> None:
                 setattr(parent, name, PositionTable(module, kinds, positions))
 
 
-def _convert(network: Network, probe: Batch, target: Path) -> None:
-    inputs = tuple(map(torch.from_numpy, probe.arrays()))
+def _convert(network: Network, probe: Batch, target: Path, *, unpadded: bool) -> None:
+    arrays = UnpaddedBatch.of(probe).arrays() if unpadded else probe.arrays()
+    traced = UnpaddedBody(network.body) if unpadded else network.body
+    inputs = tuple(map(torch.from_numpy, arrays))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracer warns of every Python branch
-        body = ov.convert_model(network.body, example_input=inputs)
+        body = ov.convert_model(traced, example_input=inputs)
         _save(body, target / "body.xml", fp16=True)
         if network.head is not None:
             with torch.inference_mode():
-                rows = network.body(*inputs)
+                rows = traced(*inputs)
             head = ov.convert_model(network.head, example_input=(rows.clone(),))
             _save(head, target / "head.xml", fp16=False)
 

@@ -1,14 +1,15 @@
-"""Attention over texts packed end to end: no padding is computed, whatever their lengths.
+"""Attention over texts packed end to end: the rest of a network computes no padding, whatever their lengths.
 
 transformers hands the bounds of the texts through to the attention function, which on a GPU is torch's variable-length
-flash attention; elsewhere each text attends in turn, which is slow and exact: for tests.
+flash attention; elsewhere each text attends in turn, which is slow and exact: for tests. Where there is no such kernel
+(OpenVINO), attention alone computes a padded rectangle, whose shape it is told instead of the bounds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -20,6 +21,14 @@ from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 ATTENTION = "packed_or_padded"
 
 
+class Rectangle(NamedTuple):
+    """Where texts that lie end to end stand in a padded batch: see UnpaddedBatch."""
+
+    places: torch.Tensor
+    indices: torch.Tensor
+    mask: torch.Tensor
+
+
 def register() -> None:
     """Make the attention known by its name; padded batches go to transformers' own."""
     AttentionInterface.register(ATTENTION, attend)
@@ -27,14 +36,14 @@ def register() -> None:
 
 
 def can_pack(encoder: nn.Module) -> bool:
-    """Whether the encoder was loaded with this attention and hands the bounds through to it.
+    """Whether the encoder was loaded with a registered attention and hands bounds or a rectangle through to it.
 
     What reads distances between tokens (DeBERTa, MPNet), ALiBi (Jina) or entities (LUKE) has an attention of its own.
     """
     return (
         isinstance(encoder, PreTrainedModel)
         and encoder._supports_attention_backend is True
-        and encoder.config._attn_implementation == ATTENTION
+        and AttentionInterface().get(encoder.config._attn_implementation) is attend
     )
 
 
@@ -58,14 +67,15 @@ def attend(
     is_causal: bool | None = None,
     cu_seq_lens_q: torch.Tensor | None = None,
     max_length_q: int = 0,
+    rectangle: Rectangle | None = None,
     **options: Any,
 ) -> tuple[torch.Tensor, None]:
     """Heads apart, tokens apart: (1, heads, N, width) each -> (1, N, heads, width).
 
-    `cu_seq_lens_q` (B + 1) are the bounds of the texts and `max_length_q` is the length of the longest; without them
-    the batch is padded.
+    `cu_seq_lens_q` (B + 1) are the bounds of the texts and `max_length_q` is the length of the longest, or `rectangle`
+    says where they stand; without either the batch is padded.
     """
-    if cu_seq_lens_q is None:
+    if cu_seq_lens_q is None and rectangle is None:
         padded, _ = sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scaling, is_causal=is_causal, **options
         )
@@ -73,6 +83,10 @@ def attend(
     causal = bool(getattr(module, "is_causal", False) if is_causal is None else is_causal)
     back = -1 if sliding_window is None else sliding_window - 1
     window = (back, 0 if causal else back)
+    if rectangle is not None:
+        options |= {"scaling": scaling, "is_causal": False}  # the mask says it
+        return _attend_in_rectangle(module, (query, key, value), rectangle, window, options), None
+    assert cu_seq_lens_q is not None
     queries, keys, values = (part[0].transpose(0, 1) for part in (query, key, value))  # (N, heads, width)
     if not query.is_cuda:
         return _attend_in_turn(queries, keys, values, cu_seq_lens_q, scaling, window)[None], None
@@ -117,13 +131,42 @@ def _attend_in_turn(
     return out
 
 
+def _attend_in_rectangle(
+    module: nn.Module,
+    parts: tuple[torch.Tensor, ...],
+    rectangle: Rectangle,
+    window: tuple[int, int],
+    options: dict[str, Any],
+) -> torch.Tensor:
+    """(1, heads, N, width) each -> (1, N, heads, width), spread out to (B, heads, T, width) in between.
+
+    It is traced: B, T and N stay open.
+    """
+    spread = []
+    for part in parts:
+        tokens = part.transpose(1, 2).flatten(2)[0]  # as they came from the layer before, so that nothing is moved
+        there = tokens[rectangle.places]
+        spread.append(there.view(*rectangle.places.shape, int(part.shape[1]), -1).transpose(1, 2))
+    mask = rectangle.mask[:, None, None]
+    within = _within(window, rectangle.places.shape[1])
+    if within is not None:  # padding may see nobody then, which OpenVINO answers with NaN, but for itself
+        mask = mask & within | torch.eye(rectangle.places.shape[1], dtype=torch.bool)
+    attended: torch.Tensor = sdpa_attention_forward(module, *spread, mask, **options)[0]
+    return attended.flatten(0, 1)[rectangle.indices][None]
+
+
 def _within(window: tuple[int, int], length: int) -> torch.Tensor | None:
     """(T, T): which token sees which, `window` tokens back and ahead; -1 is without limit."""
-    back, ahead = (length if side < 0 else side for side in window)
-    if back >= length and ahead >= length:
+    back, ahead = window
+    if back < 0 and ahead < 0:
         return None
     distance = torch.arange(length)[None] - torch.arange(length)[:, None]
-    return (distance >= -back) & (distance <= ahead)
+    within = torch.ones_like(distance, dtype=torch.bool)
+    if back >= 0:
+        within = within & (distance >= -back)
+    if ahead >= 0:
+        within = within & (distance <= ahead)
+    return within
 
 
 def _cls_pool(hidden: torch.Tensor, _counted: torch.Tensor, bounds: torch.Tensor) -> torch.Tensor:

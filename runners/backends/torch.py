@@ -39,10 +39,11 @@ class TorchBackend:
         self._network = load_network(folder, spec, facts, self._dtype, attention=ATTENTION).to(self._device)
         self._handing_over = threading.Lock()  # one pass after the other; waiting for the results needs no turn
         self._captured: CapturedPasses | None = None
-        self.packs = self._has_kernel() and can_pack(self._network.body.encoder) and self._packing_agrees(facts)
+        self._packs = self._has_kernel() and can_pack(self._network.body.encoder) and self._packing_agrees(facts)
+        self.padding_cost = 0.0 if self._packs else 1.0
         self.overlaps = self._device.type == "cuda"
         self.name = f"torch {device.dtype} on {device.platform}"
-        if self.packs:
+        if self._packs:
             self._captured = CapturedPasses(self._network, self._device, self._pad_id)
         if device.platform == "cpu":
             torch.set_num_threads(device.threads)
@@ -50,7 +51,7 @@ class TorchBackend:
 
     def forward(self, sequences: Sequences) -> Rows:
         """B sequences -> (B, D) vectors or (B, 1) logits."""
-        return self._forward(sequences, packed=self.packs)
+        return self._forward(sequences, packed=self._packs)
 
     def forward_exact(self, sequences: Sequences) -> Rows:
         """The same with a copy of the network in float32, made for this one pass, and padded."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from errors import ModelUnavailableError
 from models.store import StoredModel
@@ -47,6 +48,8 @@ RERANKERS = [
     "jina-reranker-turbo",  # ALiBi
     "qwen3-reranker-0.6b",
 ]
+OWN_ATTENTION = {"all-mpnet-base-v2", "luke-japanese-base", "nv-embed-v2", "mxbai-rerank-large", "jina-reranker-turbo"}
+"""Their attention reads more than who sees whom: they are computed with all of their padding."""
 PLAIN = EMBEDDERS[0]
 LONG = 1500
 """Beyond the longest probe of the gate: errors of positions grow with the position."""
@@ -122,12 +125,29 @@ def test_numbers_are_torchs_at_every_length_padded_or_not(exported: Exported, na
     assert report["f32"] is None, report
     found, expected = load(model), load(model, TORCH)
     assert (found.name, expected.name) == ("openvino f32 on cpu", "torch float32 on cpu")
+    assert (found.padding_cost < 1) == (name not in OWN_ATTENTION)
     for batch in batches(model.stored):
         assert_same(found.forward(batch), expected.forward(batch))
     exact = batch_of(model.stored, 17, 3)
     assert_same(found.forward_exact(exact), expected.forward_exact(exact))
     found.close()
     expected.close()
+
+
+def test_what_differs_without_padding_is_converted_with_it(fresh: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An architecture whose attention is called in its own way may pass through and compute something else."""
+    forward = openvino_export.UnpaddedBody.forward
+
+    def wrong(self: openvino_export.UnpaddedBody, *inputs: torch.Tensor) -> torch.Tensor:
+        return forward(self, *inputs).flip(1)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(openvino_export.UnpaddedBody, "forward", wrong)
+        report = export(fresh.stored.folder, fresh.spec, fresh.stored.facts)
+    assert report["f32"] is None
+    found = load(fresh)
+    assert found.padding_cost == 1
+    assert_same(found.forward(batch_of(fresh.stored, 3, 70)), load(fresh, TORCH).forward(batch_of(fresh.stored, 3, 70)))
 
 
 def test_several_threads_get_their_own_rows(exported: Exported) -> None:

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from runners.backends import Rows
-from runners.backends.batches import Batch, PackedBatch
+from runners.backends.batches import Batch, PackedBatch, UnpaddedBatch
 from runners.backends.modules import load_network
-from runners.backends.network import Network
+from runners.backends.network import Network, UnpaddedBody
 from runners.backends.packing import ATTENTION, can_pack, register
 from runners.tokenization import Sequence
 from tests.integration.architectures.workshop import Model, Workshop
@@ -89,6 +89,24 @@ def test_packed_texts_come_out_as_padded_ones(load: Load, name: str) -> None:
     assert can_pack(network.body.encoder)
     sequences = texts(model)
     np.testing.assert_allclose(packed(network, sequences), padded(model, network, sequences), atol=2e-5, rtol=2e-5)
+
+
+def unpadded(model: Model, network: Network, sequences: list[Sequence]) -> Rows:
+    """Attention alone computes padding."""
+    batch = UnpaddedBatch.of(Batch.of(sequences, model.stored.facts.pad_id), step=8)
+    with torch.inference_mode():
+        rows = UnpaddedBody(network.body)(*map(torch.from_numpy, batch.arrays()))
+        found: Rows = (rows if network.head is None else network.head(rows)).numpy()
+    return found
+
+
+@pytest.mark.parametrize("name", PACKED)
+def test_texts_that_only_attention_pads_come_out_as_padded_ones(load: Load, name: str) -> None:
+    model, network = load(name)
+    sequences = texts(model)
+    np.testing.assert_allclose(unpadded(model, network, sequences), padded(model, network, sequences), atol=2e-5)
+    alone = np.concatenate([unpadded(model, network, [sequence]) for sequence in sequences])
+    np.testing.assert_allclose(unpadded(model, network, sequences[::-1]), alone[::-1], atol=2e-5)
 
 
 @pytest.mark.parametrize("name", PACKED)

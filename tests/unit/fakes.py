@@ -74,7 +74,7 @@ class FakeBackend:
     """A model of one layer: the vector of a text is (sum of ids, tokens, 1); the logit is the sum of ids / 100."""
 
     name = "fake"
-    packs = False
+    padding_cost = 1.0
     overlaps = False
     memory_bytes = 0
     beside = None

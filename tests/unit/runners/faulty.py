@@ -29,7 +29,7 @@ class FaultyBackend:
     """The row of a text is (its first id, tokens, 1)."""
 
     name = "faulty"
-    packs = False
+    padding_cost = 1.0
     overlaps = False
     memory_bytes = 0
     beside = None

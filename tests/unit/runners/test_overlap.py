@@ -27,7 +27,7 @@ def run() -> Iterator[GatedRun]:
 def batcher(run: GatedRun) -> Iterator[AdaptiveBatcher]:
     """A batcher for a device that packs and overlaps."""
     made = AdaptiveBatcher(
-        run, max_batch_tokens=BUDGET, max_queued_tokens=10**6, name="test", packs=True, overlaps=True
+        run, max_batch_tokens=BUDGET, max_queued_tokens=10**6, name="test", padding_cost=0.0, overlaps=True
     )
     yield made
     run.open()
