@@ -29,7 +29,7 @@ from runners.embedding import EmbeddingResult, EmbeddingRunner
 from runners.loaded_model import LoadedModel
 from runners.model_pool import ModelPool
 from runners.plain_tokenizers import Token
-from runners.rerank import CosineReranker, Reranker, RerankResult, RerankRunner
+from runners.rerank import CosineReranker, Reranker, RerankOptions, RerankResult, RerankRunner
 from settings import Settings, Task
 
 _MANY_IDS = 2_000
@@ -177,14 +177,8 @@ class Endpoints:
         observe_model(spec.name)
         query_prompt = _query_prompt(spec, ask.instruction)
         async with self._pool.use(spec) as model:
-            result = await _reranker(model, ask.instruction, query_prompt).rerank(
-                ask.query,
-                ask.documents,
-                truncate=ask.truncate,
-                max_document_tokens=ask.max_document_tokens,
-                field=ask.field,
-                priority=ask.priority,
-            )
+            options = RerankOptions(ask.truncate, ask.max_document_tokens, ask.field, ask.priority)
+            result = await _reranker(model, ask.instruction, query_prompt).rerank(ask.query, ask.documents, options)
         _note(spec, len(ask.documents), result)
         order = ranked(result, top_n=ask.top_n, raw_scores=ask.raw_scores)
         return Ranked(result, order, name, truncation_warnings(result.truncations, ask.field))

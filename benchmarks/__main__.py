@@ -12,6 +12,7 @@ from typing import Any
 
 from benchmarks import machine
 from benchmarks.checkpoints import ROOT
+from benchmarks.environments import Device
 from benchmarks.picture import picture
 from benchmarks.report import OURS, table
 from benchmarks.rows import KEYS
@@ -37,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     signal.signal(signal.SIGTERM, _leave)
     result = execute(_options(options))
-    path = options.out or FOLDER / "results" / _default_name(options.quick)
+    path = options.out or FOLDER / "results" / _default_name(options.device, quick=options.quick)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(f"Kept in {path}", file=sys.stderr)
@@ -65,9 +66,9 @@ def _options(options: argparse.Namespace) -> Options:
     )
 
 
-def _default_name(quick: bool) -> str:
+def _default_name(device: Device, *, quick: bool) -> str:
     date = datetime.datetime.now(datetime.UTC).date().isoformat()
-    return f"{date}-{machine.short_name()}{'-quick' if quick else ''}.json"
+    return f"{date}-{machine.short_name()}{'-cuda' if device == 'cuda' else ''}{'-quick' if quick else ''}.json"
 
 
 def _show(result: dict[str, Any], svg: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -29,23 +30,29 @@ class RerankResult:
     timings: Timings = field(default_factory=Timings)
 
 
+@dataclass(frozen=True)
+class RerankOptions:
+    """How a request's texts are read, and when its turn comes."""
+
+    truncate: Truncate = "end"
+    max_document_tokens: int | None = None
+    """At most so many tokens of a document are read."""
+    field: str = "documents"
+    """What a refusal calls the documents."""
+    priority: int = 0
+    """Of waiting requests those with a low one come first."""
+
+
+DEFAULTS = RerankOptions()
+
+
 class Reranker(Protocol):
     """Whatever can score documents: a cross-encoder, an embedder by cosine, a forwarded provider."""
 
-    async def rerank(
-        self,
-        query: str,
-        documents: SequenceOf[str],
-        *,
-        truncate: Truncate = "end",
-        max_document_tokens: int | None = None,
-        field: str = "documents",
-        priority: int = 0,
-    ) -> RerankResult:
-        """A score for each document, of which at most `max_document_tokens` tokens are read.
+    async def rerank(self, query: str, documents: SequenceOf[str], options: RerankOptions = DEFAULTS) -> RerankResult:
+        """A score for each document.
 
-        InputTooLongError, which names the document by `field` and its index, where an input is too long for the
-        model and `truncate` says refuse. Of waiting requests those with a low `priority` come first.
+        InputTooLongError, which names the document, where an input is too long and `options.truncate` says refuse.
         """
         ...
 
@@ -57,26 +64,17 @@ class RerankRunner:
         self.engine = engine
         self._instruction = instruction
 
-    async def rerank(
-        self,
-        query: str,
-        documents: SequenceOf[str],
-        *,
-        truncate: Truncate = "end",
-        max_document_tokens: int | None = None,
-        field: str = "documents",
-        priority: int = 0,
-    ) -> RerankResult:
+    async def rerank(self, query: str, documents: SequenceOf[str], options: RerankOptions = DEFAULTS) -> RerankResult:
         """Score each document against the query; equal documents are computed once."""
         unique = list(dict.fromkeys(documents))
         place = {text: index for index, text in enumerate(unique)}
-        texts, shortened = await self.engine.shorten(unique, max_document_tokens)
-        encoded = await self.engine.encode_pairs(query, texts, self._instruction, truncate)
+        texts, shortened = await self.engine.shorten(unique, options.max_document_tokens)
+        encoded = await self.engine.encode_pairs(query, texts, self._instruction, options.truncate)
         encoded.truncations = [*shortened, *encoded.truncations]
         encoded.spread([place[text] for text in documents])
-        if truncate == "refuse":
-            encoded.refuse_truncation(field)
-        logits = (await self.engine.run(encoded.sequences, priority, encoded.timings))[:, 0]  # (U,)
+        if options.truncate == "refuse":
+            encoded.refuse_truncation(options.field)
+        logits = (await self.engine.run(encoded.sequences, options.priority, encoded.timings))[:, 0]  # (U,)
         order = np.fromiter((place[text] for text in documents), dtype=np.intp, count=len(documents))
         raw = logits[order]
         return RerankResult(sigmoid(raw), raw.astype(np.float64), encoded.tokens, encoded.truncations, encoded.timings)
@@ -90,24 +88,16 @@ class CosineReranker:
         self._query_prompt = query_prompt
         self._document_prompt = document_prompt
 
-    async def rerank(
-        self,
-        query: str,
-        documents: SequenceOf[str],
-        *,
-        truncate: Truncate = "end",
-        max_document_tokens: int | None = None,
-        field: str = "documents",
-        priority: int = 0,
-    ) -> RerankResult:
+    async def rerank(self, query: str, documents: SequenceOf[str], options: RerankOptions = DEFAULTS) -> RerankResult:
         """Score each document by its vector's cosine to the query's."""
-        cutting: Truncate = "start" if truncate == "start" else "end"
-        texts, shortened = await self._runner.engine.shorten(documents, max_document_tokens)
-        asked = await self._runner.embed([query], prompt=self._query_prompt, truncate=cutting, priority=priority)
-        found = await self._runner.embed(texts, prompt=self._document_prompt, truncate=cutting, priority=priority)
+        cutting: Truncate = "start" if options.truncate == "start" else "end"
+        embed = partial(self._runner.embed, truncate=cutting, priority=options.priority)
+        texts, shortened = await self._runner.engine.shorten(documents, options.max_document_tokens)
+        asked = await embed([query], prompt=self._query_prompt)
+        found = await embed(texts, prompt=self._document_prompt)
         cut = found.truncations + [replace(cut, index=-1) for cut in asked.truncations]
-        if cut and truncate == "refuse":
-            raise too_long("query" if cut[0].index < 0 else f"{field}.{cut[0].index}", cut[0])
+        if cut and options.truncate == "refuse":
+            raise too_long("query" if cut[0].index < 0 else f"{options.field}.{cut[0].index}", cut[0])
         cut = list({each.index: each for each in (*shortened, *cut)}.values())
         cosines = found.vectors.astype(np.float64) @ asked.vectors[0].astype(np.float64)
         tokens = asked.prompt_tokens + found.prompt_tokens

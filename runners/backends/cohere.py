@@ -9,8 +9,7 @@ import numpy as np
 
 from errors import InvalidRequestError, ModelUnavailableError, OverloadedError, ServiceError, UpstreamError
 from models.catalog import ModelSpec
-from runners.rerank import RerankResult, Scores
-from runners.tokenization import Truncate
+from runners.rerank import DEFAULTS, RerankOptions, RerankResult, Scores
 from settings import Settings
 
 if TYPE_CHECKING:
@@ -35,24 +34,15 @@ class CohereReranker:
             timeout=settings.request_timeout_s,
         )
 
-    async def rerank(
-        self,
-        query: str,
-        documents: SequenceOf[str],
-        *,
-        truncate: Truncate = "end",
-        max_document_tokens: int | None = None,
-        field: str = "documents",  # noqa: ARG002  # only for a refusal that names a document
-        priority: int = 0,
-    ) -> RerankResult:
+    async def rerank(self, query: str, documents: SequenceOf[str], options: RerankOptions = DEFAULTS) -> RerankResult:
         """Cohere's own scores, which lie in 0..1; `raw` repeats them, as Cohere gives no logits."""
-        if truncate != "end":
+        if options.truncate != "end":
             raise InvalidRequestError(
                 "This model is forwarded to Cohere, which cuts the end of long documents without saying so; "
                 "leave out truncate.",
                 param="truncate",
             )
-        answer = await self._ask(query, documents, max_document_tokens, priority)
+        answer = await self._ask(query, documents, options)
         scores = _scores(answer, len(documents))
         return RerankResult(scores, scores, _input_tokens(answer), [])
 
@@ -60,19 +50,19 @@ class CohereReranker:
         """Give the connections back."""
         await self._client.__aexit__(None, None, None)  # type: ignore[no-untyped-call]  # its only way to close
 
-    async def _ask(self, query: str, documents: SequenceOf[str], max_document_tokens: int | None, priority: int) -> Any:
+    async def _ask(self, query: str, documents: SequenceOf[str], options: RerankOptions) -> Any:
         import httpx
         from cohere.core import ApiError
 
-        asked = {"max_tokens_per_doc": max_document_tokens, "priority": priority or None}
-        options: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
+        asked = {"max_tokens_per_doc": options.max_document_tokens, "priority": options.priority or None}
+        given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
         try:
             return await self._client.rerank(
                 model=self._model,
                 query=query,
                 documents=list(documents),
                 request_options={"max_retries": _RETRIES},
-                **options,
+                **given,
             )
         except ApiError as error:
             raise _translate(error, [query, *documents]) from error

@@ -16,6 +16,7 @@ from errors import (
 )
 from models.catalog import load_catalog
 from runners.backends.cohere import CohereReranker
+from runners.rerank import RerankOptions
 from settings import load_settings
 from tests.cohere_server import KEY, CohereServer, input_tokens, score
 
@@ -227,7 +228,7 @@ async def test_an_answer_without_counts_counts_nothing(connect: Connect, cohere:
 
 async def test_truncation_cannot_be_forbidden(connect: Connect, cohere: CohereServer) -> None:
     with pytest.raises(InvalidRequestError, match="Cohere") as raised:
-        await connect().rerank(QUERY, DOCUMENTS, truncate="refuse")
+        await connect().rerank(QUERY, DOCUMENTS, RerankOptions(truncate="refuse"))
     assert raised.value.param == "truncate"
     assert cohere.requests == []
 

@@ -20,7 +20,7 @@ from runners.embedding import EmbeddingResult, EmbeddingRunner
 from runners.loaded_model import LoadedModel
 from runners.loading import load_model
 from runners.probe import probe
-from runners.rerank import RerankResult
+from runners.rerank import RerankOptions, RerankResult
 from runners.tokenization import Truncate
 from settings import Settings
 from tests import tiny
@@ -100,7 +100,7 @@ async def answer(
     """What the model's runner makes of the texts, or of each text as a document for the query."""
     if isinstance(model.runner, EmbeddingRunner):
         return await model.runner.embed(texts, truncate=truncate)
-    return await model.runner.rerank(query, texts, truncate=truncate)
+    return await model.runner.rerank(query, texts, RerankOptions(truncate))
 
 
 def numbers(result: EmbeddingResult | RerankResult) -> Floats:

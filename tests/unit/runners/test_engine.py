@@ -11,7 +11,7 @@ import pytest
 from errors import InputTooLongError, InvalidRequestError
 from runners.embedding import EmbeddingRunner
 from runners.engine import Engine
-from runners.rerank import CosineReranker, RerankRunner
+from runners.rerank import CosineReranker, RerankOptions, RerankRunner
 from runners.tokenization import Truncation
 from tests.unit.fakes import FakeBackend, letters
 
@@ -105,7 +105,7 @@ async def test_too_long_a_pair_is_cut_or_refused(reranker: RerankRunner) -> None
     result = await reranker.rerank("a", documents)
     assert result.truncations == [Truncation(1, 14, 8)]
     with pytest.raises(InputTooLongError, match=r"^documents\.1 has 14 tokens"):
-        await reranker.rerank("a", documents, truncate="refuse")
+        await reranker.rerank("a", documents, RerankOptions(truncate="refuse"))
 
 
 async def test_cosine_of_an_embedder_as_score(embedder: EmbeddingRunner) -> None:
@@ -125,9 +125,9 @@ async def test_cosine_reports_and_refuses_what_is_cut_on_either_side(embedder: E
     result = await cosine.rerank("abcdefghij", ["a", "abcdefghijk"])
     assert sorted(result.truncations, key=lambda cut: cut.index) == [Truncation(-1, 12, 8), Truncation(1, 13, 8)]
     with pytest.raises(InputTooLongError, match=r"^query has 12 tokens"):
-        await cosine.rerank("abcdefghij", ["a"], truncate="refuse")
+        await cosine.rerank("abcdefghij", ["a"], RerankOptions(truncate="refuse"))
     with pytest.raises(InputTooLongError, match=r"^documents\.1 has 13 tokens"):
-        await cosine.rerank("a", ["a", "abcdefghijk"], truncate="refuse")
+        await cosine.rerank("a", ["a", "abcdefghijk"], RerankOptions(truncate="refuse"))
 
 
 async def test_requests_share_one_engine_without_mixing(embedder: EmbeddingRunner) -> None:
