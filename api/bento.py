@@ -140,12 +140,11 @@ class AppFactory(ServiceAppFactory):
         method = self.service.apis[name]
 
         async def handle(body: bytes) -> Response:
-            response: Response = await getattr(self._service_instance, name).local(parse(method.input_spec, body))
+            # As an attribute of the instance BentoML would make it anew, with a signature, for each request
+            response: Response = await method.func(self._service_instance, parse(method.input_spec, body))
             return response
 
-        response = await answer(request, handle, self._limits)
-        self._add_response_headers(response)
-        return response
+        return await answer(request, handle, self._limits)
 
 
 def _gather_metrics() -> bytes:
