@@ -12,6 +12,8 @@ from runners.backends import OutOfMemoryError
 from runners.planning import (
     CALL_COST_TOKENS,
     LONGEST_TRIAL_S,
+    MIXED_BUDGET,
+    SHORT_PASS_S,
     SMALLEST_BUDGET,
     TRIAL_TOKENS,
     learn_budget,
@@ -45,10 +47,17 @@ def learned(monkeypatch: pytest.MonkeyPatch, device: Device, most: int = MOST) -
     return learn_budget(device, TEXT, most)
 
 
-def test_a_device_that_is_no_faster_with_more_gets_the_smallest_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    device = Device(lambda tokens: tokens / 100_000)
-    assert learned(monkeypatch, device) == SMALLEST_BUDGET
-    assert max(device.passes) == 2 * SMALLEST_BUDGET
+@pytest.mark.parametrize(
+    ("speed", "budget"),
+    [(100_000, MIXED_BUDGET), (MIXED_BUDGET / SHORT_PASS_S, MIXED_BUDGET), (0.99 * MIXED_BUDGET / SHORT_PASS_S, 256)],
+)
+def test_a_device_that_is_no_faster_with_more_gets_small_passes(
+    monkeypatch: pytest.MonkeyPatch, speed: float, budget: int
+) -> None:
+    """As small as texts of mixed lengths bear, and smaller where others would wait for one."""
+    device = Device(lambda tokens: tokens / speed)
+    assert learned(monkeypatch, device) == budget
+    assert max(device.passes) == 2 * budget
 
 
 def test_a_device_that_is_ever_faster_with_more_gets_all_that_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
