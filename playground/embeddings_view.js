@@ -3,11 +3,11 @@
 import { el, fill, uniqueId } from "./dom.js";
 import { drawResult, forgetResult } from "./embeddings_result.js";
 import { addStrings, t } from "./i18n.js";
+import { linesField } from "./lines_field.js";
 import { modelChooser } from "./model_chooser.js";
 import { runner } from "./problem.js";
 import { ask, limits, models } from "./service.js";
 import { strings } from "./strings/embeddings.js";
-import { textsField } from "./texts_field.js";
 import { compute } from "./vectors.js";
 
 addStrings(strings);
@@ -43,7 +43,17 @@ export function mount(root) {
       drawSides();
     },
   });
-  const field = textsField({ source: state.source, limits: () => allowed });
+  const known = learnLimits();
+  const field = linesField({
+    source: state.source,
+    label: t("embeddings.texts"),
+    rows: 9,
+    example: t("embeddings.example"),
+    keepsTyped: true,
+    countNote,
+    limits: () => ({ max: allowed.maxInputs, maxBytes: allowed.maxBodyBytes }),
+    limitsKnown: () => known,
+  });
   const run = runner({ id, label: t("embeddings.run"), onRun: send });
   view = {
     chooser,
@@ -64,7 +74,6 @@ export function mount(root) {
     view.place,
   );
   drawSides();
-  learnLimits();
   if (state.result) drawResult(view.place, state.result);
 
   /** Ctrl+Enter everywhere in the form. */
@@ -78,6 +87,13 @@ export function mount(root) {
 export function unmount() {
   forgetResult();
   view = null;
+}
+
+function countNote(count) {
+  const limit = allowed.maxInputs;
+  const isOver = count > limit;
+  const words = t(isOver ? "embeddings.texts.over" : "embeddings.texts.count", { count, limit });
+  return el("p", { class: isOver ? "note bad" : "note" }, words);
 }
 
 async function learnLimits() {
@@ -171,7 +187,7 @@ function requests(lines) {
 }
 
 async function send(signal) {
-  const lines = view.field.texts();
+  const lines = view.field.reading().passages;
   fill(view.missing, lines.length ? null : t("embeddings.texts.none"));
   if (!lines.length) return view.field.focus();
   const chosen = view.chooser.model;

@@ -13,9 +13,9 @@ export const ACCEPT = Object.keys(FORMATS)
   .map((ending) => `.${ending}`)
   .join(",");
 
-/** A file that cannot be read: `reason` is "type", "size", "binary" or "none" (it holds no passage). */
+/** A file that was not taken: `reason` says why; "none": it holds no passage, "many": it was not alone. */
 export class FileProblem extends Error {
-  /** @param {"type" | "size" | "binary" | "none"} reason */
+  /** @param {"type" | "size" | "closed" | "binary" | "none" | "many"} reason */
   constructor(reason, facts = {}) {
     super(reason);
     this.name = "FileProblem";
@@ -50,7 +50,7 @@ export async function readFile(file, { maxPassages, maxBytes }) {
   const format = FORMATS[file.name.toLowerCase().split(".").pop()];
   if (!format) throw new FileProblem("type", { name: file.name });
   if (file.size > maxBytes) throw new FileProblem("size", { name: file.name, bytes: file.size, limit: maxBytes });
-  const bytes = new Uint8Array(await file.arrayBuffer());
+  const bytes = new Uint8Array(await content(file));
   for (const encoding of encodings(bytes)) {
     const collector = new Collector(format, maxPassages);
     if (!(await decode(bytes, encoding, new READERS[format](collector)))) continue;
@@ -58,6 +58,14 @@ export async function readFile(file, { maxPassages, maxBytes }) {
     return { ...collector.reading, encoding: encoding === "utf-8" ? null : encoding };
   }
   throw new FileProblem("binary", { name: file.name });
+}
+
+async function content(file) {
+  try {
+    return await file.arrayBuffer();
+  } catch {
+    throw new FileProblem("closed", { name: file.name }); // gone since it was chosen, or a folder
+  }
 }
 
 /**

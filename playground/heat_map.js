@@ -1,13 +1,12 @@
 // The cosines of texts as coloured cells. One path for each step of the colour scale, so that the theme's style sheet
-// colours them; one reader's line under it, and arrow keys, for what hovering shows.
+// colours them.
 
-import { el, fill, svg, uniqueId } from "./dom.js";
+import { el, svg } from "./dom.js";
 import { number, t } from "./i18n.js";
+import { pictureBox } from "./picture_box.js";
 
 /** Texts on each side at most: more could not be told apart. */
 export const MOST_TEXTS = 64;
-/** The same for the table: a larger one would hold up the page. */
-export const MOST_TABLE_TEXTS = 24;
 /** Steps of the colour scale: classes heat-0 to heat-11. */
 const STEPS = 12;
 const SMALLEST_CELL = 9;
@@ -66,37 +65,22 @@ export function heatMap({ cosines, texts, width, onChoose }) {
     svg("g", { transform: `translate(${NUMBERS} ${CAPTION})` }, cells(), cell >= VALUE_CELL ? values() : null, cursor),
     axes(),
   );
-  const line = el("div", { class: "readout" });
-  const heard = el("p", { class: "visually-hidden", role: "status" });
-  const help = el("p", { class: "note", id: uniqueId("heat-help") }, t("embeddings.matrix.help"));
-  const box = el(
-    "div",
-    {
-      class: "heat-box",
-      tabindex: "0",
-      role: "application",
-      "aria-label": t("embeddings.matrix.label", { count: m }),
-      "aria-describedby": help.id,
-    },
+  const { box, readout, help } = pictureBox({
+    name: "heat",
     picture,
-  );
-  let at = [0, 0];
-  show(null);
-  box.addEventListener("pointermove", (event) => show(cellUnder(event)));
-  box.addEventListener("pointerleave", () => show(null));
-  box.addEventListener("click", (event) => {
-    const found = cellUnder(event);
-    if (!found) return;
-    at = found;
-    show(at);
-    onChoose(at[0]);
+    cursor,
+    label: t("embeddings.matrix.label", { count: m }),
+    help: t("embeddings.matrix.help"),
+    start: [0, 0],
+    under,
+    step,
+    mark,
+    words,
+    spoken,
+    onChoose: ([row]) => onChoose(row),
+    reveal,
   });
-  box.addEventListener("focus", () => {
-    if (box.matches(":focus-visible")) show(at, { aloud: true });
-  });
-  box.addEventListener("blur", () => show(null));
-  box.addEventListener("keydown", pressed);
-  return el("div", { class: "stack tight" }, legend(scale), box, line, heard, help);
+  return el("div", { class: "stack tight" }, legend(scale), box, readout, help);
 
   function cells() {
     const paths = Array.from({ length: STEPS }, () => []);
@@ -137,47 +121,49 @@ export function heatMap({ cosines, texts, width, onChoose }) {
     return svg("text", { class: "heat-label", ...place }, [...text].slice(0, LABEL_CHARACTERS).join(""));
   }
 
-  function cellUnder(event) {
+  function under(event) {
     const { left, top } = picture.getBoundingClientRect();
     const column = Math.floor((event.clientX - left - NUMBERS) / cell);
     const row = Math.floor((event.clientY - top - CAPTION) / cell);
     return row >= 0 && column >= 0 && row < m && column < m ? [row, column] : null;
   }
 
-  function pressed(event) {
-    const move = MOVES[event.key];
-    if (event.key === "Enter" || event.key === " ") onChoose(at[0]);
-    else if (event.key === "Home") at = [at[0], 0];
-    else if (event.key === "End") at = [at[0], m - 1];
-    else if (move) at = at.map((place, axis) => Math.max(0, Math.min(m - 1, place + move[axis])));
-    else return;
-    event.preventDefault();
-    show(at, { aloud: true });
+  function step(key, [row, column]) {
+    if (key === "Home") return [row, 0];
+    if (key === "End") return [row, m - 1];
+    const move = MOVES[key];
+    return move ? [row + move[0], column + move[1]].map((place) => Math.max(0, Math.min(m - 1, place))) : null;
+  }
+
+  function reveal([row, column], box) {
     box.scrollTo({
-      left: NUMBERS + at[1] * cell - box.clientWidth / 2,
-      top: CAPTION + at[0] * cell - box.clientHeight / 2,
+      left: NUMBERS + column * cell - box.clientWidth / 2,
+      top: CAPTION + row * cell - box.clientHeight / 2,
     });
   }
 
-  function show(place, { aloud = false } = {}) {
-    if (!place) {
-      cursor.setAttribute("visibility", "hidden");
-      fill(line, el("p", { class: "note" }, t("embeddings.matrix.hover")));
-      return;
-    }
-    const [row, column] = place;
-    const [first, second] = [texts[row], texts[column]];
-    const cosine = number(cosines[row * m + column], 4);
+  function mark([row, column]) {
     cursor.setAttribute("x", String(column * cell));
     cursor.setAttribute("y", String(row * cell));
-    cursor.setAttribute("visibility", "visible");
-    fill(
-      line,
-      el("p", {}, el("b", { class: "mono" }, cosine), " ", t("embeddings.matrix.pair", pair(first, second))),
+  }
+
+  function words(place) {
+    if (!place) return el("p", { class: "note" }, t("embeddings.matrix.hover"));
+    const [first, second] = place.map((index) => texts[index]);
+    return [
+      el("p", {}, el("b", { class: "mono" }, cosine(place)), " ", t("embeddings.matrix.pair", pair(first, second))),
       el("p", { class: "note clip" }, `${first.number}: ${first.text}`),
       el("p", { class: "note clip" }, `${second.number}: ${second.text}`),
-    );
-    if (aloud) fill(heard, t("embeddings.matrix.spoken", { ...pair(first, second), cosine, text: second.text }));
+    ];
+  }
+
+  function spoken(place) {
+    const [first, second] = place.map((index) => texts[index]);
+    return t("embeddings.matrix.spoken", { ...pair(first, second), cosine: cosine(place), text: second.text });
+  }
+
+  function cosine([row, column]) {
+    return number(cosines[row * m + column], 4);
   }
 }
 
@@ -197,34 +183,5 @@ function legend([low, high]) {
     el("span", { class: "mono" }, number(low, 2)),
     svg("svg", { width: STEPS * width, height: 12, "aria-hidden": "true" }, steps),
     el("span", { class: "mono" }, number(high, 2)),
-  );
-}
-
-/**
- * The same as a table.
- * @param {{cosines: Float32Array, texts: {number: number, text: string}[]}} options
- * @returns {HTMLElement}
- */
-export function similarityTable({ cosines, texts }) {
-  const m = texts.length;
-  const head = texts.map(({ number: name, text }) => el("th", { scope: "col", class: "numeric", title: text }, name));
-  const rows = texts.map(({ number: name, text }, row) =>
-    el(
-      "tr",
-      {},
-      el("th", { scope: "row", title: text }, el("span", { class: "clip" }, `${name} ${text}`)),
-      texts.map((_, column) => el("td", { class: "numeric" }, number(cosines[row * m + column], 3))),
-    ),
-  );
-  return el(
-    "div",
-    { class: "table-box similarity-table", role: "region", tabindex: "0", "aria-label": t("embeddings.matrix.table") },
-    el(
-      "table",
-      {},
-      el("caption", { class: "visually-hidden" }, t("embeddings.matrix.table")),
-      el("thead", {}, el("tr", {}, el("th", { scope: "col" }, t("embeddings.text")), head)),
-      el("tbody", {}, rows),
-    ),
   );
 }

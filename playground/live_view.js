@@ -8,6 +8,7 @@ import { HISTORY_S, History, largest } from "./live_history.js";
 import { parseMetrics } from "./metrics_text.js";
 import { ask } from "./service.js";
 import { strings } from "./strings/live.js";
+import { tableBox } from "./table_box.js";
 
 addStrings(strings);
 
@@ -56,16 +57,8 @@ export function unmount() {
 
 function table() {
   const heads = ["live.table.chart", "live.table.series"].map((key) => el("th", { scope: "col" }, t(key)));
-  return el(
-    "div",
-    { class: "table-box live-table", role: "region", tabindex: "0", "aria-label": t("live.table") },
-    el(
-      "table",
-      {},
-      el("caption", { class: "visually-hidden" }, t("live.table")),
-      el("thead", {}, el("tr", {}, heads, el("th", { scope: "col", class: "numeric" }, t("live.table.value")))),
-    ),
-  );
+  const value = el("th", { scope: "col", class: "numeric" }, t("live.table.value"));
+  return tableBox({ name: "live-table", label: t("live.table"), head: [heads, value] });
 }
 
 function togglePause() {

@@ -1,8 +1,9 @@
 // Which part of the similarities is shown, and how: as a heat map or as a table.
 
 import { el, fill, smallButton, uniqueId } from "./dom.js";
-import { MOST_TABLE_TEXTS, MOST_TEXTS } from "./heat_map.js";
+import { MOST_TEXTS } from "./heat_map.js";
 import { t } from "./i18n.js";
+import { MOST_TABLE_TEXTS } from "./similarity_table.js";
 
 /** How many texts a side has room for, as the similarities are shown. */
 export function mostTexts({ asTable }) {

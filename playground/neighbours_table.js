@@ -2,6 +2,7 @@
 
 import { el } from "./dom.js";
 import { number, t } from "./i18n.js";
+import { tableBox } from "./table_box.js";
 
 /**
  * @param {{texts: {number: number, text: string}[], chosen: number, d: number, width: number}} result
@@ -11,7 +12,7 @@ import { number, t } from "./i18n.js";
 export function neighboursTable({ texts, chosen, d, width }, changes) {
   if (!changes.length) return el("p", { class: "note" }, t("embeddings.neighbours.alone"));
   const isCut = width < d;
-  const name = t("embeddings.neighbours.of", { number: String(texts[chosen].number) });
+  const label = t("embeddings.neighbours.of", { number: String(texts[chosen].number) });
   const rows = changes.map((change) =>
     el(
       "tr",
@@ -28,17 +29,13 @@ export function neighboursTable({ texts, chosen, d, width }, changes) {
     el("th", { scope: "col", class: "numeric" }, t("embeddings.neighbours.cosine")),
     el("th", { scope: "col" }, t("embeddings.text")),
   ];
-  return el(
-    "div",
-    { class: "table-box neighbours", role: "region", tabindex: "0", "aria-label": name },
-    el(
-      "table",
-      {},
-      el("caption", {}, name, " ", el("span", { class: "note user-text" }, texts[chosen].text)),
-      el("thead", {}, el("tr", {}, head)),
-      el("tbody", {}, rows),
-    ),
-  );
+  return tableBox({
+    name: "neighbours",
+    label,
+    caption: [label, " ", el("span", { class: "note user-text" }, texts[chosen].text)],
+    head,
+    bodies: el("tbody", {}, rows),
+  });
 }
 
 function movement({ rank, was, dropped }) {

@@ -4,6 +4,7 @@ import { el, fill, uniqueId } from "./dom.js";
 import { number, t } from "./i18n.js";
 import { problemBox } from "./problem.js";
 import { cutText, movementText, scoreText } from "./rerank_result.js";
+import { tableBox } from "./table_box.js";
 import { findCut } from "./truncation.js";
 
 /**
@@ -30,7 +31,7 @@ export function showPassage({ index, text, query, places }) {
         el("h3", { id: title }, t("rerank.passage", { position: index + 1 })),
         el("button", { type: "submit", class: "button small" }, t("rerank.close")),
       ),
-      el("div", { class: "table-box" }, table(places, index)),
+      table(places, index),
       texts(),
     ),
   );
@@ -82,12 +83,11 @@ function table(places, index) {
   const names = ["rerank.model", "rerank.rank", "rerank.score", "rerank.movement"];
   const [first, ...others] = names.map((name) => t(name));
   const heads = others.map((name) => el("th", { scope: "col", class: "numeric" }, name));
-  return el(
-    "table",
-    {},
-    el("thead", {}, el("tr", {}, el("th", { scope: "col" }, first), heads)),
-    el("tbody", {}, places.map((place) => line(place, index))),
-  );
+  return tableBox({
+    label: t("rerank.places"),
+    head: [el("th", { scope: "col" }, first), heads],
+    bodies: el("tbody", {}, places.map((place) => line(place, index))),
+  });
 }
 
 function line({ model, rank, score }, index) {

@@ -2,10 +2,11 @@
 
 import { el, fill, uniqueId } from "./dom.js";
 import { addStrings, t } from "./i18n.js";
+import { linesField } from "./lines_field.js";
 import { modelChooser } from "./model_chooser.js";
-import { passagesField } from "./passages_field.js";
 import { runner } from "./problem.js";
 import { outcomeView } from "./rerank_outcome.js";
+import { sampleButtons } from "./samples.js";
 import { ask, limits, models } from "./service.js";
 import { strings } from "./strings/rerank.js";
 import { readWarnings } from "./truncation.js";
@@ -42,11 +43,14 @@ export function mount(root) {
     on: { input: () => (state.query = query.value), keydown: entered },
   });
   const known = learnLimits();
-  const passages = passagesField({
+  const passages = linesField({
     source: state.source,
-    limits: () => allowed,
+    label: t("rerank.passages"),
+    rows: 8,
+    aside: sampleButtons(sampled),
+    countNote,
+    limits: () => ({ max: allowed.maxDocuments, maxBytes: allowed.maxBodyBytes }),
     limitsKnown: () => known,
-    onSample: sampled,
   });
   const choosers = [
     modelChooser({ kinds: KINDS, label: t("rerank.first"), value: state.first, onChange: choose("first") }),
@@ -128,9 +132,14 @@ function sent(event) {
   view.run.run();
 }
 
-function sampled({ query }) {
+function sampled({ query, passages }) {
   state.query = query;
   view.query.value = query;
+  view.passages.write(passages);
+}
+
+function countNote(count, name) {
+  return el("p", { class: "note" }, name ? t("rerank.count.file", { count, name }) : t("rerank.count", { count }));
 }
 
 async function learnLimits() {

@@ -1,7 +1,12 @@
-// Two examples, one of which each reader understands.
+// Two examples, one of which each reader understands, and their buttons.
 
-/** @type {{lang: string, name: string, query: string, passages: string[]}[]} */
-export const SAMPLES = [
+import { el } from "./dom.js";
+import { t } from "./i18n.js";
+
+/** @typedef {{lang: string, name: string, query: string, passages: string[]}} Sample */
+
+/** @type {Sample[]} */
+const SAMPLES = [
   {
     lang: "en",
     name: "English",
@@ -37,3 +42,15 @@ export const SAMPLES = [
     ],
   },
 ];
+
+/**
+ * @param {(sample: Sample) => void} onChoose
+ * @returns {HTMLElement}
+ */
+export function sampleButtons(onChoose) {
+  const buttons = SAMPLES.map((sample) => {
+    const on = { click: () => onChoose(sample) };
+    return el("button", { type: "button", class: "button small", lang: sample.lang, on }, sample.name);
+  });
+  return el("span", { class: "row samples" }, el("span", { class: "note" }, t("rerank.example")), buttons);
+}

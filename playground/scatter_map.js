@@ -1,9 +1,10 @@
 // Texts as points by their first two principal components. Labels stand where there is room; what has none shows when
 // it is pointed at or reached by key, and every text is in the list by its number.
 
-import { breathe, el, fill, svg, uniqueId } from "./dom.js";
+import { breathe, el, fill, svg } from "./dom.js";
 import { number, t } from "./i18n.js";
 import { nearestPoint, placeLabels, project } from "./label_placement.js";
+import { pictureBox } from "./picture_box.js";
 
 const RADIUS = 4;
 const MARGIN = 28;
@@ -63,39 +64,28 @@ export function scatterMap({ coordinates, explained, texts, width, onChoose }) {
     names,
     cursor,
   );
-  const line = el("div", { class: "readout" });
-  const heard = el("p", { class: "visually-hidden", role: "status" });
-  const help = el("p", { class: "note", id: uniqueId("map-help") }, t("embeddings.map.help"));
-  const box = el(
-    "div",
-    {
-      class: "map-box",
-      tabindex: "0",
-      role: "application",
-      "aria-label": t("embeddings.map.label", { count: texts.length }),
-      "aria-describedby": help.id,
-    },
+  let chosen = null;
+  const { box, readout, help, moveTo } = pictureBox({
+    name: "map",
     picture,
-  );
-  let at = 0;
-  let chosen = -1;
-  show(-1);
-  box.addEventListener("pointermove", (event) => show(under(event)));
-  box.addEventListener("pointerleave", () => show(-1));
-  box.addEventListener("click", (event) => under(event) >= 0 && onChoose(under(event)));
-  box.addEventListener("focus", () => {
-    if (box.matches(":focus-visible")) show(at, { aloud: true });
+    cursor,
+    label: t("embeddings.map.label", { count: texts.length }),
+    help: t("embeddings.map.help"),
+    start: 0,
+    under,
+    step,
+    mark: (index) => move(cursor, index),
+    words,
+    spoken: (index) => `${title(index)} ${texts[index].text}`,
+    onChoose,
   });
-  box.addEventListener("blur", () => show(-1));
-  box.addEventListener("keydown", pressed);
   const element = el(
     "div",
     { class: "stack tight" },
     el("p", { class: "note map-axis" }, axis("embeddings.map.vertical", explained[1])),
     box,
     el("p", { class: "note map-axis horizontal" }, axis("embeddings.map.horizontal", explained[0])),
-    line,
-    heard,
+    readout,
     unlabelled,
     help,
   );
@@ -112,13 +102,11 @@ export function scatterMap({ coordinates, explained, texts, width, onChoose }) {
 
   function choose(index, neighbours) {
     chosen = index;
-    at = index;
     const { x, y } = points[index];
-    ring.setAttribute("cx", String(x));
-    ring.setAttribute("cy", String(y));
+    move(ring, index);
     ring.setAttribute("visibility", "visible");
     links.setAttribute("d", neighbours.map((other) => `M${x} ${y}L${points[other].x} ${points[other].y}`).join(""));
-    if (cursor.getAttribute("visibility") === "hidden") show(-1);
+    moveTo(index);
   }
 
   function marks(isIncluded, shape) {
@@ -137,42 +125,37 @@ export function scatterMap({ coordinates, explained, texts, width, onChoose }) {
     const { left, top } = picture.getBoundingClientRect();
     const place = { x: event.clientX - left, y: event.clientY - top };
     const found = nearestPoint(points, place);
-    return found >= 0 && Math.hypot(points[found].x - place.x, points[found].y - place.y) <= REACH ? found : -1;
+    return found >= 0 && Math.hypot(points[found].x - place.x, points[found].y - place.y) <= REACH ? found : null;
   }
 
-  function pressed(event) {
-    const direction = DIRECTIONS[event.key];
+  function step(key, at) {
     const last = points.length - 1;
-    if (event.key === "Enter" || event.key === " ") onChoose(at);
-    else if (event.key === "Home") at = 0;
-    else if (event.key === "End") at = last;
-    else if (event.key === "PageUp") at = Math.max(0, at - 1);
-    else if (event.key === "PageDown") at = Math.min(last, at + 1);
-    else if (direction) at = towards(direction);
-    else return;
-    event.preventDefault();
-    show(at, { aloud: true });
+    if (key === "Home") return 0;
+    if (key === "End") return last;
+    if (key === "PageUp") return Math.max(0, at - 1);
+    if (key === "PageDown") return Math.min(last, at + 1);
+    return DIRECTIONS[key] ? towards(DIRECTIONS[key], at) : null;
   }
 
-  function towards(direction) {
+  function towards(direction, at) {
     const found = nearestPoint(points, points[at], direction);
     return found < 0 ? at : found;
   }
 
-  function show(index, { aloud = false } = {}) {
-    cursor.setAttribute("visibility", index < 0 ? "hidden" : "visible");
-    if (index < 0 && chosen < 0) {
-      fill(line, el("p", { class: "note" }, t("embeddings.map.hover")));
-      return;
-    }
-    const { number: name, text, side } = texts[index < 0 ? chosen : index];
-    if (index >= 0) {
-      cursor.setAttribute("cx", String(points[index].x));
-      cursor.setAttribute("cy", String(points[index].y));
-    }
-    const sideName = side ? ` (${t(`embeddings.side.${side}`)})` : "";
-    fill(line, el("p", { class: "clip" }, el("b", {}, `${name}${sideName}`), ` ${text}`));
-    if (aloud) fill(heard, `${name}${sideName} ${text}`);
+  function move(circle, index) {
+    circle.setAttribute("cx", String(points[index].x));
+    circle.setAttribute("cy", String(points[index].y));
+  }
+
+  function words(index) {
+    const told = index ?? chosen;
+    if (told === null) return el("p", { class: "note" }, t("embeddings.map.hover"));
+    return el("p", { class: "clip" }, el("b", {}, title(told)), ` ${texts[told].text}`);
+  }
+
+  function title(index) {
+    const { number: name, side } = texts[index];
+    return side ? `${name} (${t(`embeddings.side.${side}`)})` : String(name);
   }
 }
 

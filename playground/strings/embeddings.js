@@ -6,12 +6,6 @@ export const strings = {
     "embeddings.texts": "Texts, one a line",
     "embeddings.texts.count": "{count} of at most {limit} texts",
     "embeddings.texts.over": "{count} texts: more than the {limit} that one request takes",
-    "embeddings.texts.drop": "A .txt, .csv or .jsonl file can be dropped here.",
-    "embeddings.texts.file": "Open a file …",
-    "embeddings.texts.left": "{count} further texts are left out.",
-    "embeddings.texts.pasted": "Pasted texts",
-    "embeddings.texts.away": "Remove",
-    "embeddings.texts.unreadable": "{name} cannot be read as texts.",
     "embeddings.texts.none": "Write at least one text.",
     "embeddings.example":
       "How do I reset my password?\nI cannot sign in to my account\nWhere is my order?\n" +
@@ -108,12 +102,6 @@ export const strings = {
     "embeddings.texts": "テキスト (1 行に 1 件)",
     "embeddings.texts.count": "{count} 件 (上限 {limit} 件)",
     "embeddings.texts.over": "{count} 件: 1 リクエストの上限 {limit} 件を超えています",
-    "embeddings.texts.drop": ".txt、.csv、.jsonl ファイルをここにドロップできます。",
-    "embeddings.texts.file": "ファイルを開く…",
-    "embeddings.texts.left": "他に {count} 件を除外しました。",
-    "embeddings.texts.pasted": "貼り付けたテキスト",
-    "embeddings.texts.away": "取り消す",
-    "embeddings.texts.unreadable": "{name} はテキストとして読み込めません。",
     "embeddings.texts.none": "テキストを 1 件以上入力してください。",
     "embeddings.example":
       "パスワードを再設定するにはどうすればよいですか\nアカウントにログインできません\n注文した商品は今どこにありますか\n" +

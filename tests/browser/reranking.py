@@ -32,14 +32,6 @@ def choose(page: Page, first: str | None = None, second: str | None = None) -> N
             page.locator(".model-chooser select").nth(place).select_option(name)
 
 
-def give_file(page: Page, name: str, content: bytes | str) -> None:
-    """Choose a file."""
-    content = content.encode() if isinstance(content, str) else content
-    page.locator(".passages-field input[type=file]").set_input_files(
-        {"name": name, "mimeType": "application/octet-stream", "buffer": content}
-    )
-
-
 def run(page: Page, *, timeout_ms: float = 60_000) -> None:
     """Press the button and wait until the run has ended."""
     page.locator(".runner .button").click()

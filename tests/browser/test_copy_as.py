@@ -17,7 +17,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import RERANKER, Site, Visit, axe, settings_of, shot
-from tests.browser.reranking import choose, fill, give_file, rows, run, shown
+from tests.browser.lines_field import give_file
+from tests.browser.reranking import choose, fill, rows, run, shown
 from tests.conftest import MODEL
 from tests.hub_server import HubServer
 from tests.serving import ROOT, Served, copy_home, serve

@@ -228,7 +228,7 @@ def test_no_text_and_too_many(visit: Visit, tmp_path: Path) -> None:
     file.write_text("\n".join(f"text {number}" for number in range(2100)), encoding="utf-8")
     page.locator("input[type=file]").set_input_files(file)
     expect(page.get_by_text("2,048 of at most 2,048 texts")).to_be_visible()
-    expect(page.get_by_text("52 further texts are left out.")).to_be_visible()
+    expect(page.get_by_text("the first 2,048 are used, 52 are left out")).to_be_visible()
 
 
 def test_cancelled(visit: Visit) -> None:

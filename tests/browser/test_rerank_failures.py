@@ -8,7 +8,8 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import MISSING, RERANKER, Site, Visit, axe, shot
-from tests.browser.reranking import PASSAGES, choose, fill, give_file, rows, run
+from tests.browser.lines_field import give_file
+from tests.browser.reranking import PASSAGES, choose, fill, rows, run
 from tests.conftest import MODEL
 from tests.serving import until
 

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, expect
 
 from tests.browser.conftest import Site, Visit, axe, shot
-from tests.browser.reranking import fill, give_file, rows, run
+from tests.browser.lines_field import drop, give_file, notes
+from tests.browser.reranking import fill, rows, run
 
 LIMIT = 3
 
@@ -119,16 +120,11 @@ def test_pieces_of_a_file_fit_together(read: Read) -> None:
     assert found["passages"] == texts
 
 
-def notes(page: Page) -> str:
-    """What the page says under the passages."""
-    return page.locator(".passages-field [role=status]").inner_text()
-
-
 def test_more_than_the_limit_is_said(visit: Visit) -> None:
     page = visit("rerank")
     give_file(page, "many.txt", "\n".join(f"passage {number}" for number in range(1203)))
-    expect(page.locator(".passages-field [role=status]")).to_contain_text("the first 1,000 are used, 203 are left out")
-    assert "Passages read from many.txt: 1,000" in notes(page)
+    expect(notes(page)).to_contain_text("the first 1,000 are used, 203 are left out")
+    expect(notes(page)).to_contain_text("Passages read from many.txt: 1,000")
     axe(page)
     shot(page, "rerank-file")
     page.get_by_role("button", name="Edit as lines").click()
@@ -149,19 +145,12 @@ def test_a_file_is_ranked_and_can_be_taken_away(visit: Visit) -> None:
 
 def test_a_file_is_dropped(visit: Visit) -> None:
     page = visit("rerank")
-    drop = """(names) => {
-      const data = new DataTransfer();
-      for (const name of names) data.items.add(new File(["a\\nb"], name));
-      const at = document.querySelector(".rerank-form textarea");
-      for (const type of ["dragover", "drop"])
-        at.dispatchEvent(new DragEvent(type, { dataTransfer: data, bubbles: true, cancelable: true }));
-    }"""
-    page.evaluate(drop, ["a.txt", "b.txt"])
-    expect(page.locator(".passages-field [role=status]")).to_have_text("One file at a time, please.")
-    page.evaluate(drop, ["a.exe"])
-    expect(page.locator(".passages-field [role=status]")).to_contain_text("a.exe cannot be read")
-    page.evaluate(drop, ["a.txt"])
-    expect(page.locator(".passages-field [role=status]")).to_have_text("Passages read from a.txt: 2")
+    drop(page, "a.txt", "b.txt")
+    expect(notes(page)).to_contain_text("One file at a time, please.")
+    drop(page, "a.exe")
+    expect(notes(page)).to_contain_text("a.exe cannot be read")
+    drop(page, "a.txt")
+    expect(notes(page)).to_have_text("Passages read from a.txt: 2")
 
 
 def test_a_large_paste_does_not_go_through_the_field(visit: Visit) -> None:
@@ -172,7 +161,8 @@ def test_a_large_paste_does_not_go_through_the_field(visit: Visit) -> None:
     area.press("End")
     area.press("Control+v")
     expect(page.locator(".file-card")).to_contain_text("Pasted text")
-    expect(page.locator(".passages-field [role=status]")).to_have_text("Passages: 501")
+    expect(notes(page)).to_have_text("Passages: 501")
+    expect(page.get_by_role("button", name="Choose a file")).to_be_focused()
     page.get_by_role("button", name="Remove", exact=True).click()
     area.press("Control+End")
     page.evaluate("text => navigator.clipboard.writeText(text)", "one\ntwo")

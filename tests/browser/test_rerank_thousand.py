@@ -11,7 +11,8 @@ from typing import Any
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import RERANKER, SECOND_RERANKER, Visit, axe, shot
-from tests.browser.reranking import choose, fill, give_file, rows, run, shown
+from tests.browser.lines_field import give_file
+from tests.browser.reranking import choose, fill, rows, run, shown
 
 LONGEST_TASK_MS = 100
 WORDS = ["router", "cable", "network", "speed", "bread", "house", "price", "spider", "sleep", "ocean", "modem"]

@@ -14,8 +14,9 @@ from tokenizers import Tokenizer
 
 from tests import tiny
 from tests.browser.conftest import RERANKER, SECOND_RERANKER, Site, Visit, axe, overflows, shot
+from tests.browser.lines_field import give_file
 from tests.browser.looks import looks
-from tests.browser.reranking import PASSAGES, QUERY, choose, fill, give_file, movement, rows, run, shown
+from tests.browser.reranking import PASSAGES, QUERY, choose, fill, movement, rows, run, shown
 from tests.conftest import MODEL
 
 LONG = "naïve 日本 🗽 " + "one two three four five six seven " * 100
@@ -250,6 +251,8 @@ def test_a_switch_of_language_or_view_keeps_everything(visit: Visit) -> None:
     before = shown(page), shown(page, 1)
     page.get_by_role("combobox", name="Language").select_option("ja")
     expect(page.get_by_role("heading", name="結果")).to_be_visible()
+    for place in (0, 1):
+        expect(rows(page, place)).to_have_count(4)  # they come with the next frame
     assert [[{**row, "movement": ""} for row in place] for place in (shown(page), shown(page, 1))] == [
         [{**row, "movement": ""} for row in place] for place in before
     ]
