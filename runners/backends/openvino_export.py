@@ -63,38 +63,29 @@ def _write(target: Path, folder: Path, spec: ModelSpec, facts: ModelFacts) -> Re
     return report
 
 
-def _export(target: Path, folder: Path, spec: ModelSpec, facts: ModelFacts) -> Report:
+def _export(target: Path, folder: Path, spec: ModelSpec, facts: ModelFacts, *, unpadded: bool = True) -> Report:
+    """Write the files; with `unpadded` so that attention alone computes padding, where the architecture allows it."""
     register_attention()
     network = load_network(folder, spec, facts, torch.float32, attention=ATTENTION)
+    unpadded = unpadded and can_pack(network.body.encoder)
     batches = [Batch.of(sequences, facts.pad_id) for sequences in probes(facts)]
     with torch.inference_mode():
         expected = [network(*map(torch.from_numpy, batch.arrays())).numpy() for batch in batches]
     tabulate_positions(network.body, facts.max_tokens)
-    if can_pack(network.body.encoder):
-        report = _convert_and_compare(network, batches, expected, target, spec, facts, unpadded=True)
-        if report["f32"] is None:
-            return report
-    return _convert_and_compare(network, batches, expected, target, spec, facts, unpadded=False)
-
-
-def _convert_and_compare(
-    network: Network,
-    batches: list[Batch],
-    expected: list[Rows],
-    target: Path,
-    spec: ModelSpec,
-    facts: ModelFacts,
-    *,
-    unpadded: bool,
-) -> Report:
     try:
         _convert(network, batches[0], target, unpadded=unpadded)
     except OSError:
         raise
     except Exception as error:  # the converter raises whatever it meets
         logger.warning("OpenVINO cannot convert %s: %s", spec.repo, error)
-        return {"f32": f"OpenVINO cannot convert it ({type(error).__name__})"}
-    return {precision: _gate(target, precision, batches, expected, facts) for precision in precisions()}
+        report: Report = {"f32": f"OpenVINO cannot convert it ({type(error).__name__})"}
+    else:
+        del network
+        report = {precision: _gate(target, precision, batches, expected, facts) for precision in precisions()}
+    if unpadded and report["f32"] is not None:
+        logger.warning("%s is converted with its padding: without, %s", spec.repo, report["f32"])
+        return _export(target, folder, spec, facts, unpadded=False)
+    return report
 
 
 def register_attention() -> None:

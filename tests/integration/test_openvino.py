@@ -134,7 +134,9 @@ def test_numbers_are_torchs_at_every_length_padded_or_not(exported: Exported, na
     expected.close()
 
 
-def test_what_differs_without_padding_is_converted_with_it(fresh: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_differs_without_padding_is_converted_with_it(
+    fresh: Model, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """An architecture whose attention is called in its own way may pass through and compute something else."""
     forward = openvino_export.UnpaddedBody.forward
 
@@ -145,6 +147,7 @@ def test_what_differs_without_padding_is_converted_with_it(fresh: Model, monkeyp
         patch.setattr(openvino_export.UnpaddedBody, "forward", wrong)
         report = export(fresh.stored.folder, fresh.spec, fresh.stored.facts)
     assert report["f32"] is None
+    assert "is converted with its padding: without, smallest cosine" in caplog.text
     found = load(fresh)
     assert found.padding_cost == 1
     assert_same(found.forward(batch_of(fresh.stored, 3, 70)), load(fresh, TORCH).forward(batch_of(fresh.stored, 3, 70)))
