@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 
@@ -55,14 +56,13 @@ def plan(
     """Cut inputs into chunks that are cheapest to run: indices of each chunk, short inputs first.
 
     At most `budget` computed tokens are in a chunk (one input alone may exceed it). Sorted by length, the cuts minimise
-    the sum over chunks of (Extent.computed + `call_cost`) by dynamic programming; of cuts that cost the same, those
-    that leave least for the last chunk.
+    the sum over chunks of (Extent.computed + `call_cost`) by dynamic programming.
     """
     if len(lengths) == 1:
         return [[0]]
     order = sorted(range(len(lengths)), key=lengths.__getitem__)
     sizes = [max(lengths[index], 1) for index in order]
-    starts = _cut(sizes, budget, padding_cost, call_cost)
+    starts = _cut(sizes, budget, padding_cost, call_cost) if padding_cost else _fill(sizes, budget)
     chunks: list[list[int]] = []
     end = len(sizes)
     while end:
@@ -74,17 +74,28 @@ def plan(
 def _cut(sizes: list[int], budget: int, padding_cost: float, call_cost: int) -> list[int]:
     """Where the chunk that ends before each place begins, for the cheapest cuts."""
     places = np.arange(len(sizes) + 1)
-    own = (1 - padding_cost) * np.concatenate(([0], np.cumsum(sizes)))  # what the tokens cost beside their rectangle
-    best = np.zeros(len(sizes) + 1)
+    own = [0.0, *((1 - padding_cost) * tokens for tokens in accumulate(sizes))]  # what tokens cost beside a rectangle
+    best = np.zeros(len(sizes) + 1)  # of what stands before each place, less its `own`
     starts = [0] * (len(sizes) + 1)
     first = 0
     for end, longest in enumerate(sizes, start=1):
-        computed = padding_cost * longest * (end - places[first:end]) + own[end] - own[first:end]
-        excess = min(int((computed > budget).sum()), len(computed) - 1)  # the earlier a chunk begins, the more it holds
-        first += excess
-        costs = (best[first:end] + computed[excess:])[::-1]
+        each = padding_cost * longest
+        while first < end - 1 and each * (end - first) + own[end] - own[first] > budget:
+            first += 1
+        costs = best[first:end] - each * places[first:end]
         cheapest = int(costs.argmin())
-        best[end], starts[end] = costs[cheapest] + call_cost, end - 1 - cheapest
+        best[end], starts[end] = costs[cheapest] + each * end + call_cost, first + cheapest
+    return starts
+
+
+def _fill(sizes: list[int], budget: int) -> list[int]:
+    """The same where padding costs nothing, in a tenth of the time: each chunk is filled up to the budget."""
+    starts, start, tokens = [0] * (len(sizes) + 1), 0, 0
+    for end, size in enumerate(sizes, start=1):
+        tokens += size
+        if tokens > budget and end - start > 1:
+            start, tokens = end - 1, size
+        starts[end] = start
     return starts
 
 
