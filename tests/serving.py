@@ -37,6 +37,11 @@ def until(found: Callable[[], T], *, timeout_s: float = 60, what: str = "an even
     return value
 
 
+def read_all(connection: socket.socket) -> bytes:
+    """What comes until the other side closes: a head and a body may come apart."""
+    return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
 def free_port() -> int:
     """A TCP port that nothing listens on."""
     with socket.socket() as listener:

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.errors import message_of
-from tests.serving import Served, until
+from tests.serving import Served, read_all, until
 
 MARKER = "marker5f0c2ba1d7e94c6f8a3b90e41d2c7b6a"
 """Put into every wrong request; must never be written anywhere."""
@@ -144,9 +144,7 @@ def test_garbage_on_the_wire(served: Served, sent: str) -> None:
     with socket.create_connection(("127.0.0.1", served.port), timeout=30) as connection:
         connection.sendall(sent.encode("latin-1"))
         connection.shutdown(socket.SHUT_WR)
-        answer = b""
-        while part := connection.recv(65536):
-            answer += part
+        answer = read_all(connection)
     statuses = [int(line.split()[1]) for line in answer.split(b"\r\n") if line.startswith(b"HTTP/1.1 ")]
     assert all(status < 500 for status in statuses), answer
     assert MARKER.encode() not in answer

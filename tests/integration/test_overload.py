@@ -13,7 +13,7 @@ from runners.backends import Rows, Sequences
 from runners.backends.torch import TorchBackend
 from tests.errors import message_of, refused
 from tests.integration.conftest import App, Checkpoint, RunApp, embed, ok
-from tests.serving import until
+from tests.serving import read_all, until
 
 MARKER = "zebra-and-quagga"
 
@@ -83,7 +83,7 @@ def test_a_body_that_does_not_arrive(run_app: RunApp) -> None:
     with run_app(REQUEST_TIMEOUT_S="0.3") as app, socket.create_connection(("127.0.0.1", app.server.port)) as slow:
         slow.sendall(b'POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n{"input"')
         slow.settimeout(20)
-        answer = b"".join(iter(lambda: slow.recv(65536), b""))  # the head and the body may come apart
+        answer = read_all(slow)
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b'"code":"request_timeout"' in answer
 

@@ -11,6 +11,7 @@ import pytest
 from api.playground import FOLDER
 from tests.errors import refused
 from tests.integration.conftest import DEFAULT_EMBEDDER, App, Checkpoint, RunApp, embed, ok
+from tests.serving import read_all
 
 SHORT = "bge-m3"
 KEY = "sk-playground"
@@ -71,9 +72,7 @@ def test_nothing_else_is_to_be_had(app: App, path: str) -> None:
     """Sent as it stands: clients tidy paths up."""
     with socket.create_connection(("127.0.0.1", app.server.port), timeout=10) as connection:
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
-        answer = b""
-        while part := connection.recv(65536):
-            answer += part
+        answer = read_all(connection)
     assert answer.startswith(b"HTTP/1.1 404"), answer[:200]
     assert b"route_not_found" in answer
 
