@@ -10,10 +10,12 @@ ServiceError
 ├── RouteNotFoundError 404       no such path
 ├── ModelNotFoundError 404       no such model; the message offers the nearest names
 ├── MethodNotAllowedError 405
-├── RequestIncompleteError 408   the body did not arrive in time
+├── RequestIncompleteError 408   the head or the body did not arrive in time
 ├── ModelBusyError 409           the model is in use, or on its way
 ├── BodyTooLargeError 413
+├── UnsupportedEncodingError 415 the body's Content-Encoding is not one that is decoded
 ├── OverloadedError 429          the queue is full; Retry-After
+├── HeadTooLargeError 431        the path and headers are too long
 ├── InternalError 500            ours; details go to the log, never to the client
 ├── UpstreamError 502            a forwarded provider answered nonsense or refused
 ├── ModelUnavailableError 503    known, but cannot be served now; the message says why
@@ -97,7 +99,7 @@ class MethodNotAllowedError(ServiceError):
 
 
 class RequestIncompleteError(ServiceError):
-    """408: the body did not arrive before the deadline."""
+    """408: the head or the body did not arrive in time."""
 
     status, type, code = 408, "invalid_request_error", "request_timeout"
 
@@ -114,10 +116,22 @@ class BodyTooLargeError(ServiceError):
     status, type, code = 413, "invalid_request_error", "body_too_large"
 
 
+class UnsupportedEncodingError(ServiceError):
+    """415: the body's Content-Encoding is not one that is decoded here."""
+
+    status, type, code = 415, "invalid_request_error", "unsupported_encoding"
+
+
 class OverloadedError(ServiceError):
     """429: more work is queued than is allowed."""
 
     status, type, code = 429, "rate_limit_error", "rate_limit_exceeded"
+
+
+class HeadTooLargeError(ServiceError):
+    """431: the path and headers are too long."""
+
+    status, type, code = 431, "invalid_request_error", "head_too_large"
 
 
 class InternalError(ServiceError):

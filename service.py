@@ -21,7 +21,7 @@ from starlette.responses import Response
 from api.bento import Bento, JSONAnswer
 from api.endpoints import Endpoints
 from api.playground import playground_url
-from api.routes import Directory, build_routes
+from api.routes import Directory
 from api.schemas import EmbeddingRequest, RerankRequest
 from api.shutdown import follow_signal
 from errors import ServiceError, ShuttingDownError
@@ -44,7 +44,6 @@ catalog = load_catalog(settings.extra_catalog)
 for default in (settings.embedding_model_name, settings.reranker_model_name, *settings.preload_models):
     catalog.get(default)  # a wrong name stops the start, not the first request
 require(settings)
-routes = build_routes(settings)
 open_to_all = not settings.keys and ipaddress.ip_address(settings.host).is_unspecified
 
 
@@ -55,13 +54,12 @@ def options(settings: Settings) -> dict[str, Any]:
         "resources": resource_hint(settings),
         "http": {"host": settings.host, "port": settings.port},
         "traffic": {"timeout": settings.request_timeout_s},
-        "logging": {"access": {"enabled": False}},  # api/observation.py writes a line for each request
+        "logging": {"access": {"enabled": False}},  # api/access_log.py writes a line for each request
         "tracing": {"excluded_urls": ".*"},  # BentoML's own; ours is in api/tracing.py
     }
 
 
 @bentoml.service(name="rerank_embedding", service_class=Bento, **options(settings))
-@bentoml.asgi_app(routes)
 class RerankEmbedding:
     """OpenAI-compatible embeddings and Cohere/Jina-style reranking over Hugging Face models."""
 
@@ -85,8 +83,8 @@ class RerankEmbedding:
             memory_budget=memory_budget(device, settings),
         )
         self.store = store
-        self.endpoints = routes.state.endpoints = Endpoints(self.pool, settings)
-        routes.state.directory = Directory(self.pool, store, device, settings)
+        self.endpoints = Endpoints(self.pool, settings)
+        self.directory = Directory(self.pool, store, device, settings, ready=lambda: self._ready)
         self._ready = False
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -105,14 +103,16 @@ class RerankEmbedding:
         self._tasks = [asyncio.create_task(chore) for chore in chores]
 
     def _on_sigterm(self) -> None:
-        """uvicorn lets running requests finish, however long; the supervisor kills. Between the two lies our answer."""
+        """uvicorn lets running requests finish, however long, and BentoML's supervisor waits a day for it."""
         error = ShuttingDownError(
-            f"The service is going down and waited {settings.shutdown_grace_s:g} s (SHUTDOWN_GRACE_S). Try again."
+            f"The service is shutting down; the request did not finish within {settings.shutdown_grace_s:g} s "
+            "(SHUTDOWN_GRACE_S). Try again."
         )
         for task in self._tasks:
             task.cancel()  # nothing is loaded ahead any more, nor becomes ready
         self._ready = False
         asyncio.get_running_loop().call_later(settings.shutdown_grace_s, self.pool.give_up, error)
+        RerankEmbedding.app.shut_down(settings.shutdown_grace_s, error)  # type: ignore[attr-defined]  # a bentoml.Service
 
     @bentoml.on_shutdown
     async def stop(self) -> None:
@@ -130,14 +130,7 @@ class RerankEmbedding:
     @bentoml.api(route="/v1/rerank", output_spec=JSONAnswer)
     async def rerank(self, request: RerankRequest, /) -> Response:
         """Documents by their relevance to a query, best first."""
-        context = RerankEmbedding.context  # type: ignore[attr-defined]  # the decorator makes a bentoml.Service of it
-        return await self.endpoints.rerank(request, context.request.headers)
-
-    async def __is_ready__(self) -> bool:
-        return self._ready
-
-    async def __is_alive__(self) -> bool:
-        return self.pool.watchdog.alive
+        return await self.endpoints.rerank(request, {})
 
     async def _preload(self) -> None:
         for name in settings.preload_models:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import socket
 from collections.abc import Mapping
 from functools import cached_property
@@ -81,7 +82,7 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
         (), description="Keys of which every request must show one (Authorization: Bearer, or x-api-key). None: open."
     )
     api_keys_file: Path | None = Field(
-        None, description="A file with further keys, one a line; # starts a comment. Read at start."
+        None, description="File with further keys, one per line; ` #` starts a comment. It is read at start-up."
     )
     metrics_open: bool = Field(True, description="Whether /metrics needs no key.")
     cors_origins: Names = Field(
@@ -93,18 +94,31 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
 
     max_inputs: int = Field(2048, gt=0, description="Texts in one embedding request.")
     max_documents: int = Field(1000, gt=0, description="Documents in one rerank request.")
-    max_body_bytes: int = Field(64 * 2**20, gt=0, description="Size of a request body.")
+    max_body_bytes: int = Field(64 * 2**20, gt=0, description="Size of a request body, also once it is decompressed.")
+    max_held_body_bytes: int = Field(
+        512 * 2**20,
+        gt=0,
+        description="Size of all request bodies that a worker is receiving or answering; a large one gets 429 beyond.",
+    )
+    max_head_bytes: int = Field(65_536, ge=1024, description="Size of a request's path and headers.")
     max_batch_tokens: int = Field(
         16_384, ge=16, description="Most padded tokens in one forward pass; how many pay is measured at load."
     )
     max_queued_tokens: int = Field(2_000_000, gt=0, description="Tokens waiting for one model before 429.")
     request_timeout_s: float = Field(300.0, gt=0, description="Deadline of a request, import and load included.")
 
+    client_timeout_s: float = Field(
+        60.0,
+        gt=0,
+        description="Time for a request's head to arrive; a body, or the reading of an answer, may pause for as long.",
+    )
+    keep_alive_s: float = Field(
+        75.0, gt=0, description="Time after which a connection without a request is closed; longer than clients' pools."
+    )
     shutdown_grace_s: float = Field(
         25.0,
         gt=0,
-        lt=30,
-        description="A request that still runs so long after SIGTERM gets 503. BentoML's supervisor kills after 30.",
+        description="Time that running requests have after SIGTERM; then they get 503, and the process ends.",
     )
     serve_tasks: Annotated[tuple[Task, ...], BeforeValidator(_split), Field(min_length=1)] = Field(
         ("embeddings", "rerank"),
@@ -147,12 +161,16 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
                 raise ValueError("is neither an IP address nor a name that resolves to one") from None
 
 
+_COMMENT = re.compile(r"(^|\s)#.*")
+"""In a key file; a key may hold the sign itself."""
+
+
 def _read_keys(path: Path) -> list[str]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"API_KEYS_FILE: {path} cannot be read ({type(error).__name__}).") from None
-    keys = [key for line in lines if (key := line.partition("#")[0].strip())]
+    keys = [key for line in lines if (key := _COMMENT.sub("", line).strip())]
     if not keys:
         raise SettingsError(f"API_KEYS_FILE: {path} holds no key. Write one a line, or leave the variable out.")
     return keys

@@ -8,13 +8,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
-from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
-from api.calls import answer
-from api.observation import observe_model
+from api.access_log import observe_model
 from api.responses import json_response
+from api.routing import Handler, Request, Route
 from errors import CrossSiteError, ForbiddenError, InvalidRequestError
 from models.catalog import ModelSpec
 from runners.model_pool import ModelPool
@@ -48,27 +46,20 @@ ACTS: dict[str, tuple[Act, str]] = {
 """Last part of the path -> what is done, and how the OpenAPI document calls it."""
 
 
-def admin_routes(settings: Settings) -> list[Route]:
+def admin_routes(pool: ModelPool, settings: Settings) -> list[Route]:
     """The three routes. They are there without ADMIN, too, to say what is missing."""
-    return [
-        Route(f"/models/{{name:path}}/{name}", _route(act, settings), methods=["POST"])
-        for name, (act, _) in ACTS.items()
-    ]
+    return [Route("POST", f"/models/{{name}}/{name}", _handler(act, pool, settings)) for name, (act, _) in ACTS.items()]
 
 
-def _route(act: Act, settings: Settings) -> Callable[[Request], Awaitable[Response]]:
-    async def endpoint(request: Request) -> Response:
-        async def handle(_: bytes) -> Response:
-            _check(request.headers, settings)
-            pool: ModelPool = request.app.state.directory.pool
-            spec = pool.catalog.get(request.path_params["name"])
-            observe_model(spec.name)
-            await act(pool, spec)
-            return json_response(await asyncio.to_thread(_state, pool, spec))
+def _handler(act: Act, pool: ModelPool, settings: Settings) -> Handler:
+    async def handle(request: Request) -> Response:
+        _check(request.headers, settings)
+        spec = pool.catalog.get(request.params["name"])
+        observe_model(spec.name)
+        await act(pool, spec)
+        return json_response(await asyncio.to_thread(_state, pool, spec))
 
-        return await answer(request, handle, settings)
-
-    return endpoint
+    return handle
 
 
 def _state(pool: ModelPool, spec: ModelSpec) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from starlette.responses import Response
 
+from api.access_log import observe, observe_model
 from api.asks import EmbeddingAsk, RerankAsk
 from api.callers import is_litellm, reads_objects
-from api.observation import observe, observe_model
 from api.responses import (
     embedding_bytes,
     json_response,

@@ -1,25 +1,20 @@
-"""The GET routes and the POST routes that BentoML does not know of, as one small Starlette app mounted in the Bento."""
+"""Every route but BentoML's own: what GET routes say of the service and its models, and who answers POST routes."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+from starlette.responses import PlainTextResponse, Response
 
 from api.admin import admin_routes
-from api.calls import answer
 from api.endpoints import Endpoints
-from api.errors import CatchAllMiddleware, answer_exception
 from api.playground import playground_routes
-from api.posts import POSTS, Post
+from api.posts import BENTOML_POSTS, POSTS, Post
 from api.responses import json_response
+from api.routing import Handler, Request, Route
+from errors import ModelUnavailableError
 from models.catalog import ModelSpec
 from models.store import ModelStore
 from runners.devices import Device
@@ -32,8 +27,11 @@ VERSION = "1"
 class Directory:
     """What the service can say about itself and its models."""
 
-    def __init__(self, pool: ModelPool, store: ModelStore, device: Device, settings: Settings) -> None:
+    def __init__(
+        self, pool: ModelPool, store: ModelStore, device: Device, settings: Settings, *, ready: Callable[[], bool]
+    ) -> None:
         self.pool = pool
+        self._ready = ready
         self._store = store
         self._device = device
         self._settings = settings
@@ -49,12 +47,20 @@ class Directory:
             }
         )
 
+    async def alive(self, _: Request) -> Response:
+        """GET /livez and /healthz: 503 once only a new process helps."""
+        return _probe(self.pool.watchdog.alive, "The service is stuck and has to be restarted.")
+
+    async def ready(self, _: Request) -> Response:
+        """GET /readyz: 200 once the models of PRELOAD_MODELS are loaded."""
+        return _probe(self._ready(), "The service is not ready: it is starting, or shutting down.")
+
     async def models(self, _: Request) -> Response:
         """GET /models: every model with its facts and its state."""
         return json_response(await asyncio.to_thread(self._listing))
 
     async def info(self, _: Request) -> Response:
-        """GET /info: the default embedding model in text-embeddings-inference's words."""
+        """GET /info: the default model in text-embeddings-inference's words: the reranker where only that is served."""
         return json_response(await asyncio.to_thread(self._info))
 
     async def openai_models(self, _: Request) -> Response:
@@ -64,24 +70,36 @@ class Directory:
 
     async def openai_model(self, request: Request) -> Response:
         """GET /v1/models/{id}; the id may hold a slash."""
-        return json_response(openai_model(self.pool.catalog.get(request.path_params["name"])))
+        return json_response(openai_model(self.pool.catalog.get(request.params["name"])))
 
     def _info(self) -> dict[str, Any]:
         settings = self._settings
-        spec = self.pool.catalog.get(settings.embedding_model_name)
+        reranks = settings.serve_tasks == ("rerank",)
+        spec = self.pool.catalog.get(settings.reranker_model_name if reranks else settings.embedding_model_name)
         stored = self._store.find(spec)
         facts = stored.facts if stored else None
+        kind: dict[str, Any] = {"embedding": {"pooling": facts.pooling if facts else spec.pooling}}
+        if spec.kind == "reranker":
+            kind = {"reranker": {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}}
         return {
             "model_id": spec.repo,
             "model_sha": facts.revision if facts else spec.revision,
-            "model_dtype": settings.dtype,
-            "model_type": {"embedding": {"pooling": facts.pooling if facts else spec.pooling}},
+            "model_dtype": self._dtype(spec),
+            "model_type": kind,
             "max_input_length": facts.max_tokens if facts else spec.max_tokens,
             "max_batch_tokens": settings.max_batch_tokens,
             "max_client_batch_size": settings.max_inputs,
             "auto_truncate": True,
             "version": VERSION,
         }
+
+    def _dtype(self, spec: ModelSpec) -> str:
+        """What a model is computed in: known once it is loaded, before that what DTYPE or the device says."""
+        for model in self.pool.loaded():
+            if model.name == spec.name:
+                word = model.backend.split()[1]
+                return {"f32": "float32", "bf16": "bfloat16"}.get(word, word)
+        return self._device.dtype
 
     def _listing(self) -> dict[str, Any]:
         return {
@@ -142,34 +160,31 @@ def openai_model(spec: ModelSpec) -> dict[str, Any]:
     return {"id": spec.name, "object": "model", "created": 0, "owned_by": spec.repo.split("/")[0]}
 
 
-def build_routes(settings: Settings) -> Starlette:
-    """The app to mount; the service sets `app.state.directory` and `app.state.endpoints` before the first request."""
+def _probe(good: bool, problem: str) -> Response:
+    if not good:
+        raise ModelUnavailableError(problem)
+    return PlainTextResponse("\n")
 
-    def get(name: str) -> Any:
-        async def endpoint(request: Request) -> Response:
-            response: Response = await getattr(request.app.state.directory, name)(request)
-            return response
 
-        return endpoint
+def build_routes(endpoints: Endpoints, directory: Directory, settings: Settings) -> list[Route]:
+    """Our routes, answered by `endpoints` and `directory`."""
 
-    def post(route: Post) -> Any:
-        async def endpoint(request: Request) -> Response:
-            endpoints: Endpoints = request.app.state.endpoints
-            return await answer(request, lambda body: route.answer(endpoints, body, request.headers), settings)
+    def post(route: Post) -> Handler:
+        async def handle(request: Request) -> Response:
+            return await route.answer(endpoints, request.body, request.headers)
 
-        return endpoint
+        return handle
 
-    return Starlette(
-        routes=[
-            Route("/health", get("health"), methods=["GET"]),
-            Route("/models", get("models"), methods=["GET"]),
-            Route("/info", get("info"), methods=["GET"]),
-            Route("/v1/models", get("openai_models"), methods=["GET"]),
-            Route("/v1/models/{name:path}", get("openai_model"), methods=["GET"]),
-            *admin_routes(settings),
-            *(playground_routes() if settings.playground else []),
-            *(Route(route.path, post(route), methods=["POST"]) for route in POSTS),
-        ],
-        middleware=[Middleware(CatchAllMiddleware)],
-        exception_handlers={HTTPException: answer_exception},
-    )
+    return [
+        Route("GET", "/health", directory.health, open=True, quiet=True),
+        Route("GET", "/livez", directory.alive, open=True, quiet=True),
+        Route("GET", "/healthz", directory.alive, open=True, quiet=True),
+        Route("GET", "/readyz", directory.ready, open=True, quiet=True),
+        Route("GET", "/models", directory.models, quiet=True),
+        Route("GET", "/info", directory.info),
+        Route("GET", "/v1/models", directory.openai_models),
+        Route("GET", "/v1/models/{name}", directory.openai_model),
+        *admin_routes(directory.pool, settings),
+        *(playground_routes() if settings.playground else []),
+        *(Route("POST", each.path, post(each)) for each in (*BENTOML_POSTS, *POSTS)),
+    ]

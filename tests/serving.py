@@ -1,5 +1,6 @@
 """Serve the project: `bentoml serve` as a process of its own, or one ASGI app in a thread of this one."""
 
+import asyncio
 import contextlib
 import os
 import shutil
@@ -17,6 +18,7 @@ from typing import Any, Self, TypeVar
 import httpx
 import psutil
 import uvicorn
+import uvloop
 
 from settings import Settings
 
@@ -162,7 +164,14 @@ class InProcess:
             self.app, host="127.0.0.1", port=self.port, log_config=None, timeout_graceful_shutdown=10
         )
         self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, name="in-process server", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="in-process server", daemon=True)
+
+    def _run(self) -> None:
+        async def serve() -> None:
+            self.loop = asyncio.get_running_loop()
+            await self._server.serve()
+
+        uvloop.run(serve())
 
     @property
     def url(self) -> str:

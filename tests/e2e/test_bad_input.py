@@ -135,8 +135,8 @@ def test_unknown_paths_share_one_label(client: httpx.Client) -> None:
         client.get(f"/v1/models/{MARKER}-{number}")
     metrics = client.get("/metrics").text
     assert MARKER not in metrics
-    assert 'endpoint="/unknown"' in metrics
-    assert 'endpoint="/v1/embeddings"' in metrics
+    assert 'route="/unknown"' in metrics
+    assert 'route="/v1/embeddings"' in metrics
 
 
 @pytest.mark.parametrize("sent", GARBAGE)
@@ -167,5 +167,5 @@ def test_a_client_that_leaves(served: Served, client: httpx.Client) -> None:
 def closed(client: httpx.Client) -> float:
     """Requests to /v1/embeddings whose client left."""
     lines = client.get("/metrics").text.splitlines()
-    mine = ("request_total{", 'endpoint="/v1/embeddings"', 'http_response_code="499"')
+    mine = ("service_requests_total{", 'route="/v1/embeddings"', 'status="499"')
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines if all(part in line for part in mine))

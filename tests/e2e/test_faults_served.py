@@ -114,7 +114,7 @@ def test_sigterm_under_load(imported: Path, tmp_path: Path) -> None:
 def answered(server: Served) -> float:
     """Embedding requests that were answered, from the metrics."""
     lines = httpx.get(f"{server.url}/metrics", timeout=30).text.splitlines()
-    done = [line for line in lines if "request_total" in line and 'endpoint="/v1/embeddings"' in line]
+    done = [line for line in lines if "service_requests_total{" in line and 'route="/v1/embeddings"' in line]
     return sum(float(line.rsplit(" ", 1)[1]) for line in done)
 
 

@@ -54,7 +54,7 @@ class App:
 
     def loaded(self, name: str) -> LoadedModel:
         """A model in memory; StopIteration where it is not."""
-        return next(model for model in self.module.routes.state.directory.pool.loaded() if model.name == name)
+        return next(model for model in self.module.RerankEmbedding.app.directory.pool.loaded() if model.name == name)
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,12 @@
-"""BentoML's TimeoutMiddleware still keeps what it should let go, and our app is without it."""
+"""BentoML's TimeoutMiddleware still keeps what it should let go, which is one reason not to use its middlewares."""
 
 import asyncio
 
 from bentoml._internal.server.http.traffic import TimeoutMiddleware
 
-from tests.integration.conftest import RunApp
-
 
 async def test_bentomls_timeout_middleware_keeps_the_timer_of_a_finished_request() -> None:
-    """Why api/bento.py leaves it out. When this fails, BentoML has mended it: keep theirs and delete ours."""
+    """When this fails, BentoML has mended it, and api/bento.py need not name it any more."""
     loop = asyncio.get_running_loop()
     timers: list[asyncio.TimerHandle] = []
     call_later = loop.call_later
@@ -29,10 +27,3 @@ async def test_bentomls_timeout_middleware_keeps_the_timer_of_a_finished_request
     assert not timer.cancelled()
     assert timer.when() - loop.time() > 200
     timer.cancel()
-
-
-def test_our_app_is_without_it(run_app: RunApp) -> None:
-    with run_app() as app:
-        kinds = [middleware.cls for middleware in app.server.app.user_middleware]
-        assert kinds
-        assert TimeoutMiddleware not in kinds

@@ -39,9 +39,13 @@ GIVEN: dict[str, tuple[str, object]] = {
     "max_inputs": ("10", 10),
     "max_documents": ("20", 20),
     "max_body_bytes": ("1000", 1000),
+    "max_held_body_bytes": ("5000", 5000),
+    "max_head_bytes": ("2000", 2000),
     "max_batch_tokens": ("512", 512),
     "max_queued_tokens": ("9000", 9000),
     "request_timeout_s": ("2.5", 2.5),
+    "client_timeout_s": ("7.5", 7.5),
+    "keep_alive_s": ("90", 90.0),
     "shutdown_grace_s": ("5", 5.0),
     "serve_tasks": ("rerank", ("rerank",)),
     "playground": ("false", False),
@@ -65,10 +69,14 @@ WRONG = {
     "max_inputs": ["0"],
     "max_documents": ["0"],
     "max_body_bytes": ["0", "64MB"],
+    "max_held_body_bytes": ["0"],
+    "max_head_bytes": ["1023"],
     "max_batch_tokens": ["15"],
     "max_queued_tokens": ["0"],
     "request_timeout_s": ["0", "soon"],
-    "shutdown_grace_s": ["0", "30"],
+    "client_timeout_s": ["0"],
+    "keep_alive_s": ["0"],
+    "shutdown_grace_s": ["0"],
     "serve_tasks": ["embed", "rerank,chat", ","],
     "tracing": ["2"],
     "request_log": ["xml", "1"],
@@ -155,8 +163,8 @@ def test_without_either_setting_there_are_no_keys() -> None:
 
 
 def test_a_file_of_keys_has_one_a_line_and_comments(tmp_path: Path) -> None:
-    content = "# who may ask\nkey-a  # alice\n\n  key b\t\n#key-c\nkey-d#\r\nkey-a\n"
-    assert keys_of(tmp_path / "keys", content) == ("key-a", "key b", "key-d")
+    content = "\ufeff# our clients\nkey-a  # alice\n\n  key b\t\n#key-c\nkey#d\t# bob\nkey-e#\r\nkey-a\n"
+    assert keys_of(tmp_path / "keys", content) == ("key-a", "key b", "key#d", "key-e#")
 
 
 def test_both_settings_of_keys_count(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from api.admin import ACTS, admin_routes
@@ -13,6 +12,7 @@ from models.catalog import Catalog
 from runners.loaded_model import Status
 from settings import load_settings
 from tests.errors import refused
+from tests.unit.api.apps import app_of
 from tests.unit.fakes import spec
 
 FAR = spec(name="far", repo="Cohere/far", kind="reranker", conversion="cohere")
@@ -42,22 +42,18 @@ class FakePool:
         return 12
 
 
-class FakeDirectory:
-    """Where the routes look for the pool."""
-
-    def __init__(self) -> None:
-        self.pool = FakePool()
-
-
 def client_of(**environment: str) -> TestClient:
-    app = Starlette(routes=list(admin_routes(load_settings(environment))))
-    app.state.directory = FakeDirectory()
-    return TestClient(app, base_url=f"http://{HOST}")
+    pool = FakePool()
+    settings = load_settings(environment)
+    app = app_of(admin_routes(pool, settings), **environment)  # type: ignore[arg-type]  # all that they use of a pool
+    client = TestClient(app, base_url=f"http://{HOST}")
+    client.app_state["pool"] = pool
+    return client
 
 
 def asked(client: TestClient) -> list[tuple[str, str]]:
-    directory: FakeDirectory = client.app.state.directory  # type: ignore[attr-defined]
-    return directory.pool.asked
+    pool: FakePool = client.app_state["pool"]
+    return pool.asked
 
 
 @pytest.mark.parametrize("act", ACTS)

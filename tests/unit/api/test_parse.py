@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from api.errors import error_response
+from api.error_body import error_response
 from api.schemas import EmbeddingRequest, RerankRequest, parse
 from errors import InvalidRequestError
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from api.errors import invalid_request
+from api.error_body import invalid_request
 from api.schemas import EmbeddingRequest, RerankRequest
 
 EMBEDDING: dict[str, Any] = {"input": "a"}

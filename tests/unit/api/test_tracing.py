@@ -10,16 +10,13 @@ from typing import Any
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
-from starlette.applications import Starlette
-from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from api.errors import error_response
-from api.observation import ObservationMiddleware, observe
-from api.tracing import Tracing
+from api.access_log import observe
+from api.routing import Request, Route
 from runners.timings import Timings
+from tests.unit.api.apps import app_of
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
@@ -74,16 +71,16 @@ async def work(request: Request) -> Response:
 
 
 async def fail(request: Request) -> Response:
-    return error_response(RuntimeError("a user's own words"))
+    raise RuntimeError("a user's own words")
 
 
 def ask(path: str, **headers: str) -> None:
     """One request to a small app whose spans are sent before this returns."""
-    tracing = Tracing()
-    app = Starlette(routes=[Route("/work", work), Route("/fail", fail), Route("/livez", work)])
-    app.add_middleware(ObservationMiddleware, log="off", tracing=tracing)
+    routes = [Route("GET", "/work", work), Route("GET", "/fail", fail), Route("GET", "/livez", work, quiet=True)]
+    app = app_of(routes, REQUEST_LOG="off", TRACING="true")
     TestClient(app).get(path, headers=headers)
-    tracing._provider.shutdown()
+    assert app._log._tracing is not None
+    app._log._tracing._provider.shutdown()
 
 
 def attributes(span: Span) -> dict[str, Any]:

@@ -11,12 +11,10 @@ from collections.abc import Mapping
 import orjson
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.access_log import observe_error
 from api.fields import UNION_TAGS
-from api.observation import observe_error
 from errors import (
     BodyTooLargeError,
     InternalError,
@@ -90,32 +88,3 @@ def error_response(error: Exception, headers: Mapping[str, str] | None = None) -
     if known.retry_after_s is not None:
         extra["Retry-After"] = str(known.retry_after_s)
     return Response(error_body(known), status_code=known.status, media_type="application/json", headers=extra)
-
-
-async def answer_exception(_: Request, error: Exception) -> Response:
-    """The exception handler of our Starlette apps."""
-    return error_response(error)
-
-
-class CatchAllMiddleware:
-    """The innermost net: whatever a route raises becomes an answer, and no traceback with a user's text."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return await self.app(scope, receive, send)
-        started = False
-
-        async def watch(message: Message) -> None:
-            nonlocal started
-            started = started or message["type"] == "http.response.start"
-            await send(message)
-
-        try:
-            await self.app(scope, receive, watch)
-        except Exception as error:
-            if started:
-                raise
-            await error_response(error)(scope, receive, send)

@@ -7,31 +7,27 @@ import json
 import logging
 import re
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
-from starlette.applications import Starlette
-from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 
-from api import observation
-from api.errors import CatchAllMiddleware, error_response
-from api.observation import ObservationMiddleware, observe, observe_model
+from api import access_log
+from api.access_log import Observation, observe, observe_model, observing
+from api.routing import Request, Route
 from errors import InvalidRequestError
 from runners.timings import Timings
+from tests.unit.api.apps import client_of
 
 SECRET = "a user's own words"
 
 
 async def work(request: Request) -> Response:
     """Pretends to have computed something."""
-    body = await request.body()
-    if body == b"wrong":
+    if request.body == b"wrong":
         observe_model("tiny")
-        return error_response(InvalidRequestError("wrong"))
+        raise InvalidRequestError("wrong")
     await asyncio.sleep(0)
     observe(model="tiny", texts=2, tokens=9, truncated=1, timings=Timings(0.001, 0.002, 0.003))
     return Response(SECRET)
@@ -41,13 +37,14 @@ async def fail(_: Request) -> Response:
     raise ValueError(SECRET)
 
 
-def client(log: observation.RequestLog = "text") -> TestClient:
-    """A client of a small app behind the middleware."""
-    mounted = Starlette(routes=[Route("/work", work, methods=["POST"]), Route("/fail", fail)])
-    app = Starlette(routes=[Route("/livez", work, methods=["GET"]), Mount("/", mounted)])
-    app.add_middleware(CatchAllMiddleware)
-    app.add_middleware(ObservationMiddleware, log=log)
-    return TestClient(app, raise_server_exceptions=False)
+def client(log: access_log.RequestLog = "text") -> TestClient:
+    """A client of a small app."""
+    routes = [
+        Route("POST", "/work", work),
+        Route("GET", "/fail", fail),
+        Route("GET", "/livez", work, quiet=True),
+    ]
+    return client_of(routes, REQUEST_LOG=log)
 
 
 @pytest.fixture
@@ -59,14 +56,14 @@ def lines(caplog: pytest.LogCaptureFixture) -> Iterator[list[str]]:
         def emit(self, record: logging.LogRecord) -> None:
             found.append(record.getMessage())
 
-    handlers, propagate, level = observation.logger.handlers, observation.logger.propagate, observation.logger.level
+    handlers, propagate, level = access_log.logger.handlers, access_log.logger.propagate, access_log.logger.level
     keep = Keep()
-    observation.logger.addHandler(keep)
-    observation.logger.setLevel(logging.INFO)
+    access_log.logger.addHandler(keep)
+    access_log.logger.setLevel(logging.INFO)
     yield found
-    observation.logger.removeHandler(keep)
-    observation.logger.handlers, observation.logger.propagate = handlers, propagate
-    observation.logger.setLevel(level)
+    access_log.logger.removeHandler(keep)
+    access_log.logger.handlers, access_log.logger.propagate = handlers, propagate
+    access_log.logger.setLevel(level)
 
 
 def value(name: str, **labels: str) -> float:
@@ -155,20 +152,15 @@ def test_outside_a_request_nothing_is_noted() -> None:
 
 
 def test_requests_do_not_see_each_other() -> None:
-    async def one(number: int) -> Any:
-        seen: list[object] = []
-
-        async def app(scope: Any, receive: Any, send: Any) -> None:
-            await asyncio.sleep(0.001 * (number % 3))
+    async def one(number: int) -> Observation:
+        seen = Observation("id", "GET", "/")
+        with observing(seen):
             observe_model(f"model-{number}")
             await asyncio.sleep(0.001)
-            seen.append(observation._current.get())
+            assert access_log._current.get() is seen
+        return seen
 
-        scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "app": Starlette()}
-        await ObservationMiddleware(app, log="off")(scope, None, None)  # type: ignore[arg-type]  # never called
-        return seen[0]
-
-    async def many() -> list[Any]:
+    async def many() -> list[Observation]:
         return await asyncio.gather(*(one(number) for number in range(20)))
 
     assert [seen.model for seen in asyncio.run(many())] == [f"model-{number}" for number in range(20)]

@@ -8,15 +8,11 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel, ValidationError
-from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
-from starlette.routing import Route
-from starlette.testclient import TestClient
+from starlette.responses import Response
 
 import errors
-from api.errors import CatchAllMiddleware, error_response, invalid_request
+from api.error_body import error_response, invalid_request
 from api.schemas import EmbeddingRequest
 from errors import ServiceError
 
@@ -30,7 +26,9 @@ EVERY_CLASS = [
     (errors.MethodNotAllowedError, 405, "invalid_request_error", "method_not_allowed"),
     (errors.RequestIncompleteError, 408, "invalid_request_error", "request_timeout"),
     (errors.BodyTooLargeError, 413, "invalid_request_error", "body_too_large"),
+    (errors.UnsupportedEncodingError, 415, "invalid_request_error", "unsupported_encoding"),
     (errors.OverloadedError, 429, "rate_limit_error", "rate_limit_exceeded"),
+    (errors.HeadTooLargeError, 431, "invalid_request_error", "head_too_large"),
     (errors.InternalError, 500, "server_error", "internal_error"),
     (errors.UpstreamError, 502, "server_error", "upstream_error"),
     (errors.ModelUnavailableError, 503, "server_error", "model_unavailable"),
@@ -139,29 +137,3 @@ def test_a_validation_error_without_a_place_has_no_param() -> None:
     translated = invalid_request(raised.value)
     assert translated.param is None
     assert SECRET not in translated.message
-
-
-def app_that_raises(error: Exception, *, after_first_bytes: bool = False) -> TestClient:
-    async def endpoint(_: Request) -> Response:
-        if not after_first_bytes:
-            raise error
-
-        async def parts() -> Any:
-            yield b"half"
-            raise error
-
-        return StreamingResponse(parts())
-
-    app = Starlette(routes=[Route("/", endpoint)])
-    return TestClient(CatchAllMiddleware(app.router))
-
-
-def test_the_net_catches_what_a_route_raises() -> None:
-    answer = app_that_raises(RuntimeError(SECRET)).get("/")
-    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal_error")
-    assert app_that_raises(errors.ModelNotFoundError("No.")).get("/").status_code == 404
-
-
-def test_an_answer_that_has_begun_is_not_begun_again() -> None:
-    with pytest.raises(RuntimeError, match="private words"):
-        app_that_raises(RuntimeError(SECRET), after_first_bytes=True).get("/")

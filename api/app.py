@@ -1,0 +1,208 @@
+"""The one path of every request: from its head to the last byte of its answer.
+
+    route -> request id -> API key -> body -> handler -> answer -> metrics and log line
+
+Whatever a handler raises becomes an answer here, and so does whatever ends a request early (api/call.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import threading
+import time
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.access_log import AccessLog, Observation, observing, server_timing
+from api.auth import CHALLENGE, ApiKeys
+from api.body import BodyBudget, BodyReader
+from api.call import Call
+from api.connection import Connections
+from api.error_body import error_response, translate
+from api.routing import Match, Request, Route, Routes
+from errors import AuthenticationError, MethodNotAllowedError, RouteNotFoundError, ServiceError
+from settings import Settings
+
+if TYPE_CHECKING:  # its packages are loaded only where tracing is on
+    from api.tracing import Tracing
+
+logger = logging.getLogger("service")
+
+CLIENT_CLOSED_REQUEST = 499
+_PREFLIGHT_AGE_S = 600
+_CLOSE_S = 1.0
+"""From the answers at the end of the grace period to closing the connections of clients that do not read them."""
+_EXIT_S = 4.0
+"""From the end of the grace period to that of a process in which a thread still runs."""
+_REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
+
+
+class App:
+    """The ASGI app of one worker. `lifespan` is BentoML's own app, which starts and stops the service."""
+
+    def __init__(self, settings: Settings, *, lifespan: ASGIApp) -> None:
+        self.routes = Routes([])
+        """Empty until the service has started; no request arrives before."""
+        self.connections = Connections.of(settings)
+        self._settings = settings
+        self._lifespan = lifespan
+        self._keys = ApiKeys(settings.keys) if settings.keys else None
+        self._cors = _cors(settings)
+        self._bodies = BodyBudget(settings)
+        self._log = AccessLog(settings.request_log, _tracing(settings))
+        self._calls: set[Call] = set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._lifespan(scope, receive, send)
+            return
+        started = time.perf_counter()
+        headers = Headers(scope=scope)
+        match = self.routes.find(scope["path"])
+        route = match.methods.get(scope["method"])
+        seen = Observation(_request_id(headers), scope["method"], match.path, route is not None and route.quiet)
+        reader = BodyReader(self._bodies)
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                seen.status = message["status"]
+                answer = MutableHeaders(scope=message)
+                answer["X-Request-Id"] = seen.request_id
+                answer["Server-Timing"] = server_timing(seen.timings, time.perf_counter() - started)
+                self._allow_origin(headers, answer)
+            await send(message)
+
+        with observing(seen):
+            try:
+                answer = await self._answer(Request(scope, headers, match.params), match, reader, receive)
+                await self._send(answer, scope, receive, send_with_headers)
+            finally:
+                reader.close()
+                self._log.note(seen, time.perf_counter() - started, headers)
+
+    async def _answer(self, request: Request, match: Match, reader: BodyReader, receive: Receive) -> ASGIApp:
+        """The handler's answer, or that of what went wrong."""
+        try:
+            if self._cors is not None and _is_preflight(request):
+                return self._cors.preflight_response(request.headers)
+            route = self._admit(request, match)
+            with Call(self._settings) as call:
+                self._calls.add(call)
+                try:
+                    if route.method == "POST":
+                        request.body = await reader.read(receive, request.headers, call.receiving)
+                        call.received(receive)
+                    return await route.handle(request)
+                finally:
+                    self._calls.discard(call)
+        except ClientDisconnect:
+            return Response(status_code=CLIENT_CLOSED_REQUEST)  # nobody reads it; the log line has it
+        except AuthenticationError as error:
+            return error_response(error, CHALLENGE)
+        except MethodNotAllowedError as error:
+            return error_response(error, {"Allow": match.allowed()})
+        except Exception as error:
+            return error_response(error)
+
+    def _admit(self, request: Request, match: Match) -> Route:
+        """The route, where the request may use it. Without a key, it does not even learn which routes there are."""
+        route = match.methods.get(request.scope["method"])
+        if self._keys is not None and not (route is not None and route.open):
+            self._keys.check(request.headers)
+        if route is not None:
+            return route
+        if match.methods:
+            raise MethodNotAllowedError("This route exists, but not for this method.")
+        raise RouteNotFoundError("There is no such route. GET /docs.json lists the routes.")
+
+    async def _send(self, answer: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send an answer; where making it fails, an error in its place."""
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await answer(scope, receive, watched)
+        except Exception as error:
+            if not started:
+                await error_response(error)(scope, receive, send)
+            else:
+                translate(error)  # for the log; the server closes the connection of an answer that does not end
+
+    def _allow_origin(self, request: Headers, answer: MutableHeaders) -> None:
+        """Let an allowed page read the answer, errors included."""
+        origin = request.get("origin")
+        if self._cors is None or origin is None:
+            return
+        answer.add_vary_header("Origin")
+        if self._cors.is_allowed_origin(origin):
+            answer.update(self._cors.simple_headers)
+            answer.setdefault("Access-Control-Allow-Origin", origin)
+
+    def shut_down(self, grace_s: float, error: ServiceError) -> None:
+        """After the grace period, answer `error` to every request that still runs, and make sure that the process ends.
+
+        Neither a client that does not read its answer nor a thread that cannot be interrupted may keep it.
+        """
+        loop = asyncio.get_running_loop()
+        loop.call_later(grace_s, self._end_calls, error)
+        loop.call_later(grace_s + _CLOSE_S, self.connections.abort)
+        exit_timer = threading.Timer(grace_s + _EXIT_S, _exit)
+        exit_timer.daemon = True
+        exit_timer.start()
+
+    def _end_calls(self, error: ServiceError) -> None:
+        for call in list(self._calls):
+            call.end(error)
+
+
+def _exit() -> None:
+    logger.warning("a thread is still running after the shutdown; the process ends without it")
+    logging.shutdown()
+    os._exit(0)
+
+
+def _request_id(headers: Headers) -> str:
+    """The client's own id where it cannot break a log line, else a new one."""
+    given = headers.get("x-request-id", "")
+    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def _is_preflight(request: Request) -> bool:
+    headers = request.headers
+    return request.scope["method"] == "OPTIONS" and "origin" in headers and "access-control-request-method" in headers
+
+
+def _cors(settings: Settings) -> CORSMiddleware | None:
+    """Starlette's rules about origins and preflights, used without its place around an app."""
+    if not settings.cors_origins:
+        return None
+    options: dict[str, Any] = {
+        "allow_origins": settings.cors_origins,
+        "allow_methods": ["GET", "POST"],
+        "allow_headers": ["*"],  # answered with those that the browser asks for, Authorization included
+        "allow_private_network": True,  # Chromium asks for it where a public page calls a private address
+        "expose_headers": ["Retry-After", "Server-Timing", "X-Request-Id"],
+        "max_age": _PREFLIGHT_AGE_S,
+    }
+    return CORSMiddleware(Response(), **options)
+
+
+def _tracing(settings: Settings) -> Tracing | None:
+    if not settings.tracing:
+        return None
+    from api.tracing import Tracing
+
+    return Tracing()

@@ -1,0 +1,130 @@
+"""How a request ends early: at its deadline, when its body stops coming, when its client leaves, at a shutdown."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+from starlette.requests import ClientDisconnect
+
+from api.call import Call
+from errors import DeadlineError, RequestIncompleteError, ShuttingDownError
+from settings import Settings, load_settings
+
+SOON = load_settings({"REQUEST_TIMEOUT_S": "0.05", "CLIENT_TIMEOUT_S": "0.02"})
+LATE = load_settings({"REQUEST_TIMEOUT_S": "1000", "CLIENT_TIMEOUT_S": "1000"})
+
+
+class Client:
+    """The `receive` of a client that stays until the test lets it leave."""
+
+    def __init__(self) -> None:
+        self.left = asyncio.Event()
+
+    async def __call__(self) -> dict[str, object]:
+        await self.left.wait()
+        return {"type": "http.disconnect"}
+
+
+async def for_ever() -> None:
+    await asyncio.Event().wait()
+
+
+async def run(settings: Settings, work: Callable[[Call], Awaitable[None]]) -> None:
+    """Work within a call; afterwards the task is as if nothing had been cancelled."""
+    try:
+        with Call(settings) as call:
+            await work(call)
+    finally:
+        task = asyncio.current_task()
+        assert task is not None
+        assert task.cancelling() == 0
+        await asyncio.sleep(0)
+
+
+async def test_work_that_ends_in_time_is_not_disturbed() -> None:
+    for _ in range(3):
+        with Call(LATE) as call:
+            call.receiving()
+            call.received(Client())
+            await asyncio.sleep(0)
+        call.end(ShuttingDownError("too late"))
+        await asyncio.sleep(0)
+
+
+async def test_the_deadline_counts_from_the_start_of_the_request() -> None:
+    async def work(call: Call) -> None:
+        for _ in range(3):
+            call.receiving()
+            await asyncio.sleep(0.01)
+        call.received(Client())
+        await for_ever()
+
+    with pytest.raises(DeadlineError, match=r"0\.05 s \(REQUEST_TIMEOUT_S\)"):
+        await run(SOON, work)
+
+
+async def test_a_body_that_takes_longer_than_the_deadline() -> None:
+    async def work(call: Call) -> None:
+        while True:
+            call.receiving()
+            await asyncio.sleep(0)
+
+    with pytest.raises(RequestIncompleteError, match="REQUEST_TIMEOUT_S"):
+        await run(SOON, work)
+
+
+async def test_a_body_that_stops_coming() -> None:
+    async def work(call: Call) -> None:
+        call.receiving()
+        await for_ever()
+
+    with pytest.raises(RequestIncompleteError, match=r"0\.02 s \(CLIENT_TIMEOUT_S\)"):
+        await run(load_settings({"CLIENT_TIMEOUT_S": "0.02"}), work)
+
+
+async def test_a_client_that_leaves() -> None:
+    client = Client()
+
+    async def work(call: Call) -> None:
+        call.received(client)
+        client.left.set()
+        await for_ever()
+
+    with pytest.raises(ClientDisconnect):
+        await run(LATE, work)
+
+
+async def test_the_first_reason_counts() -> None:
+    async def work(call: Call) -> None:
+        asyncio.get_running_loop().call_soon(call.end, ShuttingDownError("first"))
+        asyncio.get_running_loop().call_soon(call.end, ShuttingDownError("second"))
+        await for_ever()
+
+    with pytest.raises(ShuttingDownError, match="first"):
+        await run(LATE, work)
+
+
+async def test_an_error_of_the_work_itself_is_kept() -> None:
+    async def work(call: Call) -> None:
+        asyncio.get_running_loop().call_soon(call.end, ShuttingDownError("no"))
+        try:
+            await for_ever()
+        except asyncio.CancelledError:
+            raise KeyError from None
+
+    with pytest.raises(KeyError):
+        await run(LATE, work)
+
+
+async def test_a_cancellation_from_outside_stays_one() -> None:
+    async def work() -> None:
+        with Call(LATE):
+            await for_ever()
+
+    task = asyncio.create_task(work())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

@@ -1,0 +1,315 @@
+"""HTTP/1.1 as clients speak it, on a real socket: offers of other protocols, half-closed connections, and limits."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+from starlette.responses import Response
+
+from api.routing import Request, Route
+from tests.errors import message_of
+from tests.serving import InProcess, read_all, until
+from tests.unit.api.apps import served
+
+BODY = b'{"input": "hello"}'
+OFFER = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABk\r\n"
+"""What the JDK's HttpClient sends with every request, unless it is told to speak HTTP/1.1 only."""
+
+
+class Handlers:
+    """What the routes under test do, and what was seen of it."""
+
+    def __init__(self) -> None:
+        self.proceed = threading.Event()
+        self.began = threading.Event()
+        self.cancelled = threading.Event()
+
+    async def echo(self, request: Request) -> Response:
+        return Response(request.body, media_type="application/json")
+
+    async def slow(self, request: Request) -> Response:
+        """Answers once the test says so."""
+        self.began.set()
+        try:
+            while not self.proceed.is_set():  # noqa: ASYNC110  # set by another thread
+                await asyncio.sleep(0.01)
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+        return Response(b"done")
+
+    async def large(self, request: Request) -> Response:
+        return Response(b"x" * 50_000_000)
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("GET", "/", self.echo),
+            Route("POST", "/echo", self.echo),
+            Route("POST", "/slow", self.slow),
+            Route("POST", "/large", self.large),
+        ]
+
+
+@pytest.fixture
+def handlers() -> Handlers:
+    return Handlers()
+
+
+@pytest.fixture
+def server(handlers: Handlers) -> Iterator[InProcess]:
+    with served(handlers.routes()) as server:
+        yield server
+        handlers.proceed.set()
+
+
+def connect(server: InProcess) -> closing[socket.socket]:
+    """A connection that gives up after a while, so that a failing test ends."""
+    return closing(socket.create_connection(("127.0.0.1", server.port), timeout=30))
+
+
+def post(path: str = "/echo", *, headers: bytes = b"", body: bytes = BODY) -> bytes:
+    length = b"Content-Length: %d\r\n" % len(body)
+    return b"POST %b HTTP/1.1\r\nHost: x\r\n%b%b\r\n%b" % (path.encode(), headers, length, body)
+
+
+def chunked(body: bytes = BODY, headers: bytes = b"") -> bytes:
+    head = b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n%b\r\n" % headers
+    return head + b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (body[:5], body[5:])) + b"0\r\n\r\n"
+
+
+def read_answer(connection: socket.socket) -> tuple[int, bytes]:
+    """One whole answer: its status and body."""
+    received = b""
+    while b"\r\n\r\n" not in received:
+        received += _more(connection)
+    head, _, body = received.partition(b"\r\n\r\n")
+    headers = dict(line.split(b": ", 1) for line in head.lower().split(b"\r\n")[1:])
+    parts, missing = [body], int(headers[b"content-length"]) - len(body)
+    while missing:
+        parts.append(_more(connection))
+        missing -= len(parts[-1])
+    return int(head.split()[1]), b"".join(parts)
+
+
+def _more(connection: socket.socket) -> bytes:
+    data = connection.recv(65536)
+    assert data, "the connection was closed in the middle of an answer"
+    return data
+
+
+def answered(connection: socket.socket, sent: bytes) -> tuple[int, bytes]:
+    connection.sendall(sent)
+    return read_answer(connection)
+
+
+def refusal(received: bytes) -> tuple[int, str]:
+    """Status and message of an answer after which the connection is closed."""
+    head, _, body = received.partition(b"\r\n\r\n")
+    assert b"connection: close" in head.lower()
+    return int(head.split()[1]), message_of(json.loads(body))
+
+
+@pytest.mark.parametrize("request_of", [lambda: post(headers=OFFER), lambda: chunked(headers=OFFER)])
+@pytest.mark.parametrize("pieces", [1, 2, 1000])
+def test_an_offer_of_h2c_is_ignored_and_the_body_is_read(server: InProcess, request_of: object, pieces: int) -> None:
+    assert callable(request_of)
+    sent: bytes = request_of()
+    cut = sent.index(b"\r\n\r\n") + 4
+    parts = (
+        [sent]
+        if pieces == 1
+        else [sent[:cut], sent[cut:]]
+        if pieces == 2
+        else [sent[i : i + 1] for i in range(len(sent))]
+    )
+    with connect(server) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for _ in range(2):  # the connection stays good
+            for part in parts:
+                connection.sendall(part)
+            assert read_answer(connection) == (200, BODY)
+        assert answered(connection, post()) == (200, BODY)
+
+
+@pytest.mark.parametrize(
+    "offer",
+    [
+        b"Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n",
+        b"Connection: upgrade\r\nUpgrade: TLS/1.0\r\n",
+        b"Connection: Upgrade\r\nConnection: HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n",
+    ],
+)
+def test_other_offers_are_ignored_as_well(server: InProcess, offer: bytes) -> None:
+    with connect(server) as connection:
+        assert answered(connection, b"GET / HTTP/1.1\r\nHost: x\r\n%b\r\n" % offer)[0] == 200
+        assert answered(connection, post(headers=offer)) == (200, BODY)
+
+
+def test_an_offer_beside_close_closes(server: InProcess) -> None:
+    with connect(server) as connection:
+        connection.sendall(post(headers=b"Connection: Upgrade, close\r\nUpgrade: h2c\r\n"))
+        assert read_all(connection).endswith(BODY)
+
+
+def test_connect_is_refused(server: InProcess) -> None:
+    with connect(server) as connection:
+        connection.sendall(b"CONNECT example.org:443 HTTP/1.1\r\nHost: example.org\r\n\r\n")
+        assert refusal(read_all(connection))[0] == 400
+
+
+def test_a_half_closed_client_gets_its_answer(server: InProcess) -> None:
+    with connect(server) as connection:
+        connection.sendall(post())
+        connection.shutdown(socket.SHUT_WR)
+        assert read_all(connection).endswith(BODY)
+
+
+def test_a_half_closed_client_may_wait_long(server: InProcess, handlers: Handlers) -> None:
+    with connect(server) as connection:
+        connection.sendall(post("/slow"))
+        connection.shutdown(socket.SHUT_WR)
+        interim = b"HTTP/1.1 102 Processing\r\n\r\n"
+        assert connection.recv(len(interim), socket.MSG_WAITALL) == interim
+        handlers.proceed.set()
+        rest = read_all(connection)
+    assert rest.removeprefix(interim).startswith(b"HTTP/1.1 200 ")
+    assert rest.endswith(b"done")
+    assert not handlers.cancelled.is_set()
+
+
+def test_an_old_client_that_half_closes_gets_no_interim_answer(server: InProcess, handlers: Handlers) -> None:
+    with connect(server) as connection:
+        connection.sendall(post("/slow").replace(b"HTTP/1.1", b"HTTP/1.0"))
+        connection.shutdown(socket.SHUT_WR)
+        assert handlers.began.wait(30)
+        connection.settimeout(2)
+        with pytest.raises(TimeoutError):
+            connection.recv(1)
+        handlers.proceed.set()
+        connection.settimeout(30)
+        assert read_all(connection).startswith(b"HTTP/1.1 200 ")
+
+
+def test_the_work_of_a_client_that_is_gone_ends(server: InProcess, handlers: Handlers) -> None:
+    with connect(server) as connection:
+        connection.sendall(post("/slow"))
+        assert handlers.began.wait(30)
+    assert handlers.cancelled.wait(30)
+
+
+def test_a_client_that_closes_in_the_middle_of_its_body_gets_nothing(server: InProcess) -> None:
+    with connect(server) as connection:
+        connection.sendall(post()[:-3])
+        connection.shutdown(socket.SHUT_WR)
+        assert read_all(connection) == b""
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"nonsense\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n\r\n",
+        b"GET http://[ HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n",
+    ],
+)
+def test_what_is_not_http_gets_our_error_body(server: InProcess, sent: bytes) -> None:
+    with connect(server) as connection:
+        connection.sendall(sent)
+        status, message = refusal(read_all(connection))
+    assert status == 400
+    assert message == "The request is not valid HTTP/1.1."
+
+
+def test_pipelined_requests_are_answered_in_turn(server: InProcess) -> None:
+    with connect(server) as connection:
+        connection.sendall(post(body=b"1") + post(body=b"2", headers=OFFER) + post(body=b"3"))
+        connection.shutdown(socket.SHUT_WR)
+        received = read_all(connection)
+    assert [part[-1:] for part in received.split(b"HTTP/1.1 200 OK")[1:]] == [b"1", b"2", b"3"]
+
+
+def header_of(size: int) -> bytes:
+    return b"X-Large: %b\r\n" % (b"x" * size)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET / HTTP/1.1\r\nHost: x\r\n%b\r\n" % header_of(70_000),
+        b"GET / HTTP/1.1\r\nHost: x\r\n" + header_of(70_000)[:-2],
+        b"GET / HTTP/1.1\r\nHost: x\r\n" + header_of(100) * 700,
+        b"GET /%b HTTP/1.1\r\nHost: x\r\n\r\n" % (b"x" * 70_000),
+        b"GET /" + b"x" * 70_000,
+    ],
+    ids=["one header", "an unfinished header", "many headers", "a path", "an unfinished path"],
+)
+def test_a_head_that_is_too_large(server: InProcess, sent: bytes) -> None:
+    with connect(server) as connection:
+        connection.sendall(sent)
+        status, message = refusal(read_all(connection))
+    assert status == 431
+    assert "65536 bytes (MAX_HEAD_BYTES)" in message
+
+
+def test_a_client_that_never_ends_its_head_is_not_read(server: InProcess) -> None:
+    """It is told so, and its connection is closed: it cannot send what the service would have to hold."""
+    with connect(server) as connection, contextlib.suppress(ConnectionResetError, BrokenPipeError):
+        while True:
+            connection.sendall(b"GET / HTTP/1.1\r\nX: " + b"x" * 100_000)
+
+
+def test_trailers_have_the_same_limit(server: InProcess) -> None:
+    with connect(server) as connection:
+        connection.sendall(chunked()[:-2] + header_of(500_000))
+        assert refusal(read_all(connection))[0] == 431
+
+
+def test_a_head_at_the_limit_is_served(server: InProcess) -> None:
+    with connect(server) as connection:
+        assert answered(connection, post(headers=header_of(60_000))) == (200, BODY)
+
+
+@pytest.mark.parametrize("sent", [b"GE", b"GET / HTTP/1.1\r\nHost: x\r\n"])
+def test_a_head_that_does_not_end(handlers: Handlers, sent: bytes) -> None:
+    with served(handlers.routes(), CLIENT_TIMEOUT_S="0.2") as server, connect(server) as connection:
+        assert answered(connection, post()) == (200, BODY)
+        connection.sendall(sent)
+        status, message = refusal(read_all(connection))
+    assert status == 408
+    assert "0.2 s (CLIENT_TIMEOUT_S)" in message
+
+
+@pytest.mark.parametrize("sent", [b"", b"\r\n", post(), post("/unknown", body=BODY)[:-1]])
+def test_a_connection_without_a_request_is_closed(handlers: Handlers, sent: bytes) -> None:
+    with served(handlers.routes(), KEEP_ALIVE_S="0.2") as server, connect(server) as connection:
+        connection.sendall(sent)
+        assert read_all(connection).count(b"HTTP/1.1") == (len(sent) > 2)
+
+
+def test_a_connection_is_kept_longer_than_by_default(handlers: Handlers) -> None:
+    """uvicorn's own 5 s are shorter than most clients' pools; the setting's default is longer."""
+    with served(handlers.routes()) as server, connect(server) as connection:
+        assert answered(connection, post()) == (200, BODY)
+        (open_one,) = server.app.connections.open
+        assert open_one.timeout_keep_alive == 75
+
+
+def test_a_client_that_does_not_read_is_dropped(handlers: Handlers) -> None:
+    with served(handlers.routes(), CLIENT_TIMEOUT_S="0.2") as server, connect(server) as connection:
+        connection.sendall(post("/large"))
+        until(lambda: not server.app.connections.open, what="the end of the connection")
+
+
+def test_a_client_that_reads_a_large_answer_is_not(handlers: Handlers) -> None:
+    with served(handlers.routes(), CLIENT_TIMEOUT_S="5") as server, connect(server) as connection:
+        connection.sendall(post("/large"))
+        status, body = read_answer(connection)
+    assert (status, len(body)) == (200, 50_000_000)
