@@ -12,6 +12,9 @@ REQUESTS = Counter("service_requests", "Answers by route, model and status.", ["
 REQUEST_SECONDS = Histogram(
     "service_request_seconds", "From the request's head to the answer's.", ["route"], buckets=_SECONDS
 )
+REQUESTS_IN_PROGRESS = Gauge(
+    "service_requests_in_progress", "Requests that are received or worked on.", ["route"], multiprocess_mode="livesum"
+)
 STAGE_SECONDS = Histogram(
     "service_stage_seconds",
     "What a request spends in a stage: tokenize, queue (waiting for its turns) and compute.",

@@ -86,8 +86,13 @@ class AccessLog:
         if log == "json":
             _write_bare_lines()
 
+    def begin(self, seen: Observation) -> None:
+        """A request whose head has arrived."""
+        metrics.REQUESTS_IN_PROGRESS.labels(seen.route).inc()
+
     def note(self, seen: Observation, seconds: float, headers: Headers) -> None:
         """A request that has ended after so many seconds."""
+        metrics.REQUESTS_IN_PROGRESS.labels(seen.route).dec()
         metrics.REQUESTS.labels(seen.route, seen.model, str(seen.status)).inc()
         metrics.REQUEST_SECONDS.labels(seen.route).observe(seconds)
         if seen.error:

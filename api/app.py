@@ -81,6 +81,7 @@ class App:
                 self._allow_origin(headers, answer)
             await send(message)
 
+        self._log.begin(seen)
         with observing(seen):
             try:
                 answer = await self._answer(Request(scope, headers, match.params), match, reader, receive)

@@ -50,7 +50,7 @@ class Connections:
     def abort(self) -> None:
         """Close every connection at once, whatever is still to be sent."""
         for connection in list(self.open):
-            connection.transport.abort()
+            connection.abort()
 
 
 class Timer:
@@ -88,6 +88,8 @@ class Connection(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self.timeout_keep_alive = connections.keep_alive_s  # type: ignore[assignment]  # uvicorn: whole seconds only
         self._limits = connections
+        self._active_cycle: Any = None
+        """The request that is being answered; of pipelined ones the oldest."""
         self._in_head = False
         self._unparsed_bytes = 0
         """Read since the parser last had a whole head or a piece of a body."""
@@ -101,7 +103,13 @@ class Connection(HttpToolsProtocol):
         self._limits.open.add(self)
         self._wait_for_a_request()
 
+    def abort(self) -> None:
+        """Close the connection at once; what is still written to it is dropped."""
+        self._end_active_cycle()
+        self.transport.abort()
+
     def connection_lost(self, exc: Exception | None) -> None:
+        self._end_active_cycle()
         super().connection_lost(exc)
         self._limits.open.discard(self)
         self._unset_keepalive_if_required()
@@ -171,6 +179,16 @@ class Connection(HttpToolsProtocol):
             self._head_timer.stop()
             super().on_headers_complete()
 
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        self._active_cycle = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _end_active_cycle(self) -> None:
+        """uvicorn knows only the newest of several pipelined requests, and would go on writing for the others."""
+        if self._active_cycle is not None:
+            self._active_cycle.disconnected = True
+            self._active_cycle.message_event.set()
+
     def on_body(self, body: bytes) -> None:
         self._unparsed_bytes = 0
         if self._refusal is None:
@@ -198,7 +216,7 @@ class Connection(HttpToolsProtocol):
         def send() -> None:
             if self.transport.is_closing() or self.cycle.response_started:
                 return
-            if not self.pipeline:
+            if not self._active_cycle.response_started:
                 self.transport.write(b"HTTP/1.1 102 Processing\r\n\r\n")
             self._probe(min(2 * delay_s, _LONGEST_PROBE_S))
 
@@ -218,7 +236,7 @@ class Connection(HttpToolsProtocol):
         def look() -> None:
             now_unread = self.transport.get_write_buffer_size()
             if now_unread == unread_bytes:
-                self.transport.abort()
+                self.abort()
             else:
                 self._watch_reader(now_unread)
 

@@ -125,5 +125,5 @@ def test_a_hub_out_of_reach(served: Served) -> None:
 def in_progress(url: str) -> float:
     """Requests to /v1/embeddings that wait."""
     lines = httpx.get(f"{url}/metrics").text.splitlines()
-    running = [line for line in lines if "in_progress" in line and 'endpoint="/v1/embeddings"' in line]
+    running = [line for line in lines if line.startswith('service_requests_in_progress{route="/v1/embeddings"')]
     return sum(float(line.rsplit(" ", 1)[1]) for line in running)

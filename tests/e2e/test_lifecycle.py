@@ -26,7 +26,7 @@ def long_request(url: str, seconds: float = 60) -> int | None:
 def computing(server: Served) -> float:
     """Embedding requests that are being worked on, in all workers."""
     lines = httpx.get(f"{server.url}/metrics").text.splitlines()
-    running = [line for line in lines if "in_progress" in line and 'endpoint="/v1/embeddings"' in line]
+    running = [line for line in lines if line.startswith('service_requests_in_progress{route="/v1/embeddings"')]
     return sum(float(line.rsplit(" ", 1)[1]) for line in running)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from starlette.routing import Route
 from tests.e2e.conftest import SETTINGS
 from tests.e2e.test_lifecycle import computing, long_request
 from tests.errors import refused
-from tests.serving import InProcess, Served, copy_home, serve, until
+from tests.serving import InProcess, Served, copy_home, read_all, serve, until
 
 CLIENTS = 4
 PRE_STOP_S = 5
@@ -100,10 +101,56 @@ def test_a_request_that_outlasts_the_grace_is_told(imported: Path, tmp_path: Pat
         until(lambda: "service_compute_seconds_total" in metrics(server), what="the first pass")
         server.terminate()
         message = refused(waiting.result(), 503, "shutting_down")
-        assert "waited 1 s (SHUTDOWN_GRACE_S)" in message
+        assert "within 1 s (SHUTDOWN_GRACE_S)" in message
         _, alive = psutil.wait_procs([server.supervisor], timeout=30)
         assert not alive
         assert "Traceback" not in server.log, server.log
+
+
+class Silent:
+    """A provider that takes requests and never answers: a listening socket, and nothing behind it."""
+
+    def __init__(self) -> None:
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def test_nothing_outlasts_the_grace(imported: Path, tmp_path: Path) -> None:
+    """A half-sent body, an unread answer, a forwarded request and a long tokenisation, all at once."""
+    home = copy_home(imported, tmp_path)
+    settings = SETTINGS | {"SHUTDOWN_GRACE_S": "1", "COHERE_API_KEY": "x", "MAX_BATCH_TOKENS": "64"}
+    with ExitStack() as stack:
+        silent = stack.enter_context(closing(Silent()))
+        server = stack.enter_context(serve(home, **settings, COHERE_BASE_URL=silent.url))
+        half_sent, unread = (stack.enter_context(connect(server)) for _ in range(2))
+        half_sent.sendall(b"POST /v1/rerank HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\nhalf")
+        unread.sendall(b"GET /models HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)
+        pool = stack.enter_context(ThreadPoolExecutor(2))
+        rerank = {"model": "cohere-rerank-multilingual", "query": "q", "documents": ["d"]}
+        embed = {"input": ["word " * 20_000 + str(number) for number in range(400)]}
+        posts = [("/v1/rerank", rerank), ("/v1/embeddings", embed)]
+        waiting = [pool.submit(httpx.post, server.url + path, json=body, timeout=300) for path, body in posts]
+        until(lambda: in_progress(server, "/v1/rerank") == 2, what="the half-sent and the forwarded request")
+        until(lambda: in_progress(server, "/v1/embeddings") == 1, what="the long text")
+        server.terminate()
+        for each in waiting:
+            refused(each.result(), 503, "shutting_down")
+        assert read_all(half_sent).startswith(b"HTTP/1.1 503 ")
+        _, alive = psutil.wait_procs([server.supervisor], timeout=60)
+        assert not alive
+        assert "Traceback" not in server.log, server.log
+
+
+def connect(server: Served) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", server.port), timeout=60)
+
+
+def in_progress(server: Served, route: str) -> float:
+    start = f'service_requests_in_progress{{route="{route}"'
+    return sum(float(line.rsplit(" ", 1)[1]) for line in metrics(server).splitlines() if line.startswith(start))
 
 
 def metrics(server: Served) -> str:

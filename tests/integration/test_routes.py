@@ -95,7 +95,7 @@ def test_metrics_label_paths_without_bound_growth(api: httpx.Client) -> None:
         assert api.get(path).status_code == 404
     api.get("/v1/models/BAAI/bge-m3")
     metrics = api.get("/metrics").text
-    assert 'endpoint="/unknown"' in metrics
-    assert 'endpoint="/v1/models/{name}"' in metrics
+    assert 'route="/unknown"' in metrics
+    assert 'route="/v1/models/{name}"' in metrics
     for scanned in (".env", "wp-login", "/v1/nothing", "BAAI"):
         assert scanned not in metrics

@@ -236,6 +236,13 @@ def test_pipelined_requests_are_answered_in_turn(server: InProcess) -> None:
     assert [part[-1:] for part in received.split(b"HTTP/1.1 200 OK")[1:]] == [b"1", b"2", b"3"]
 
 
+def test_the_work_of_all_pipelined_requests_ends_with_the_connection(server: InProcess, handlers: Handlers) -> None:
+    with connect(server) as connection:
+        connection.sendall(post("/slow") + post("/slow"))
+        assert handlers.began.wait(30)
+    assert handlers.cancelled.wait(30)
+
+
 def header_of(size: int) -> bytes:
     return b"X-Large: %b\r\n" % (b"x" * size)
 
