@@ -18,6 +18,7 @@ from typing import Any
 import bentoml
 from starlette.responses import Response
 
+import startup
 from api.bento import Bento, JSONAnswer
 from api.endpoints import Endpoints
 from api.playground import playground_url
@@ -39,13 +40,15 @@ _SWITCH_S = 0.0005
 """How long a thread keeps the interpreter while others want it. Python's 5 ms are longer than most passes of a GPU,
 whose thread asks for it several times a pass: 8 to 20 % more requests on an H100."""
 
-settings = load_settings()
-catalog = load_catalog(settings.extra_catalog)
-for default in (settings.embedding_model_name, settings.reranker_model_name, *settings.preload_models):
-    catalog.get(default)  # a wrong name stops the start, not the first request
-require(settings)
+with startup.in_one_sentence():
+    settings = load_settings()
+    catalog = load_catalog(settings.extra_catalog)
+    for default in (settings.embedding_model_name, settings.reranker_model_name, *settings.preload_models):
+        catalog.get(default)  # a wrong name stops the start, not the first request
+    require(settings)
+    open_to_all = not settings.keys and ipaddress.ip_address(settings.host).is_unspecified
+    startup.check(settings)
 routes = build_routes(settings)
-open_to_all = not settings.keys and ipaddress.ip_address(settings.host).is_unspecified
 
 
 def options(settings: Settings) -> dict[str, Any]:
