@@ -6,6 +6,7 @@ BentoML's supervisor imports this module too, so nothing here imports torch befo
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import ipaddress
 import logging
@@ -86,6 +87,7 @@ class RerankEmbedding:
             incomplete=partial(needs_export, device=device, settings=settings),
             memory_needed=partial(stored_memory_needed, device=device),
             memory_budget=memory_budget(device, settings),
+            max_imports=settings.max_imports,
         )
         self.store = store
         self.endpoints = routes.state.endpoints = Endpoints(self.pool, settings)
@@ -164,10 +166,8 @@ class RerankEmbedding:
         """Bring the models that installed packages carry into the store, so that a first request need not wait."""
         for spec in catalog:
             if settings.import_on_demand and spec.package and await asyncio.to_thread(self.store.find, spec) is None:
-                try:
-                    await import_in_child(spec, lambda _: None)
-                except ServiceError as error:
-                    logger.warning("%s could not be imported: %s", spec.name, error.message)
+                with contextlib.suppress(ServiceError):  # the pool logs it; a request tries again
+                    await self.pool.bring_in(spec)
 
     async def _keep_house(self) -> None:
         """Notice passes that hang, and unload what nobody uses."""

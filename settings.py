@@ -26,6 +26,16 @@ def _split(value: object) -> object:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
+def _address(value: object) -> object:
+    """'https://mirror/' -> 'https://mirror'"""
+    if not isinstance(value, str):
+        return value
+    if not value.strip().startswith(("http://", "https://")):
+        raise ValueError("must begin with http:// or https://")
+    return value.strip().rstrip("/")
+
+
+Address = Annotated[str, BeforeValidator(_address)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Task = Literal["embeddings", "rerank"]
 Keys = Annotated[tuple[SecretStr, ...], BeforeValidator(_split)]
@@ -54,7 +64,11 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
         Path("/app/models"), description="Folder of downloaded checkpoints, one `<org>_<name>/` each."
     )
     import_on_demand: bool = Field(True, description="Import a model that is not in the store when first asked for.")
-    hf_endpoint: str = Field("https://huggingface.co", description="The Hub, or a mirror of it.")
+    hf_endpoint: Address = Field("https://huggingface.co", description="The Hub, or a mirror of it.")
+    hf_hub_offline: bool = Field(
+        False, description="Take models from the Hugging Face cache (HF_HOME) and never from the network."
+    )
+    max_imports: int = Field(2, gt=0, description="Imports that run at once, of all workers together; others wait.")
     hf_token: SecretStr | None = Field(None, description="Token for gated or private repositories.")
 
     device: Literal["auto", "cuda", "cpu"] = Field(
@@ -89,7 +103,7 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     )
 
     cohere_api_key: SecretStr | None = Field(None, description="Key for the models that are forwarded to Cohere.")
-    cohere_base_url: str | None = Field(None, description="Cohere's API, or a private deployment of it.")
+    cohere_base_url: Address | None = Field(None, description="Cohere's API, or a private deployment of it.")
 
     max_inputs: int = Field(2048, gt=0, description="Texts in one embedding request.")
     max_documents: int = Field(1000, gt=0, description="Documents in one rerank request.")
