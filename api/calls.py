@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from api.cross_site import note_origin
 from api.errors import error_response
 from errors import BodyTooLargeError, DeadlineError, RequestIncompleteError
 from settings import Settings
@@ -20,6 +21,7 @@ CLIENT_CLOSED_REQUEST = 499
 
 async def answer(request: Request, handle: Handle, limits: Settings) -> Response:
     """What `handle` makes of the request's body, or an error of ours; 504 once the deadline has passed."""
+    note_origin(request.headers, limits.cors_origins)
     try:
         return await _until_disconnect(request, handle, limits)
     except ClientDisconnect:
