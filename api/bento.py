@@ -7,9 +7,7 @@ it still does).
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,8 +19,7 @@ from bentoml import Service
 from bentoml._internal.server.http.instruments import RunnerTrafficMetricsMiddleware
 from bentoml._internal.server.http.traffic import TimeoutMiddleware
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Metric, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -31,6 +28,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+import metrics_files
 from api.calls import answer
 from api.errors import CatchAllMiddleware, answer_exception
 from api.keys import ApiKeyMiddleware
@@ -129,7 +127,7 @@ class AppFactory(ServiceAppFactory):
 
     async def metrics(self, _: Request) -> Response:
         """GET /metrics: as BentoML answers it, but gathered once: it gathers twice and throws the first away."""
-        return Response(await anyio.to_thread.run_sync(_gather_metrics), media_type=CONTENT_TYPE_LATEST)
+        return Response(await anyio.to_thread.run_sync(metrics_files.gather), media_type=CONTENT_TYPE_LATEST)
 
     async def openapi_spec_view(self, _: Request) -> Response:
         """GET /docs.json: every route, also those that BentoML does not know of."""
@@ -145,27 +143,6 @@ class AppFactory(ServiceAppFactory):
             return response
 
         return await answer(request, handle, self._limits)
-
-
-def _gather_metrics() -> bytes:
-    """Every worker's metrics, summed."""
-    registry = CollectorRegistry()
-    _WrittenMetrics(registry)  # type: ignore[no-untyped-call]  # prometheus_client
-    return generate_latest(registry)
-
-
-class _WrittenMetrics(MultiProcessCollector):
-    """What the workers' files say, without those that have no content yet, on which prometheus_client's own collector
-    fails: a worker makes a file for its first metric of a kind, and gives it its size a moment later."""
-
-    def collect(self) -> Iterable[Metric]:
-        written = []
-        for path in Path(self._path).glob("*.db"):
-            with contextlib.suppress(FileNotFoundError):  # a worker that ends takes files away
-                if path.stat().st_size:
-                    written.append(str(path))
-        merged: Iterable[Metric] = self.merge(written)  # type: ignore[no-untyped-call]  # prometheus_client
-        return merged
 
 
 class BoundedMetricsMiddleware(RunnerTrafficMetricsMiddleware):
