@@ -47,7 +47,7 @@ def is_ours(error: OSError) -> bool:
 
 def write_problem(error: OSError, folder: Path, needed: int, what: str) -> ModelUnavailableError:
     """Why `what` could not be written below `folder`."""
-    if is_full(error) or free_bytes(folder) < needed:  # OpenVINO does not say why a write failed
+    if is_full(error) or (error.errno is None and free_bytes(folder) < needed):  # OpenVINO names no reason
         return _no_space(folder, needed, what)
     return ModelUnavailableError(
         f"{what} could not be written to {folder} ({error.strerror or error}). Set BENTOML_HOME to a folder that the "

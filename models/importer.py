@@ -103,11 +103,18 @@ def packaged_folder(spec: ModelSpec) -> Path | None:
 
 
 def _build(spec: ModelSpec, source: Snapshot, store: ModelStore, check: Check) -> StoredModel:
-    staging, copied = store.staging(spec), store.staging(spec)
-    needed = 0
+    names = needed_files(shallow_files(source.folder))
     try:
-        names = needed_files(shallow_files(source.folder))
+        return _convert(spec, source, names, store, check)
+    except OSError as error:
         needed = size_of(source.folder, names)
+        raise disk.write_problem(error, store.models, needed, f"the conversion of {spec.repo}") from error
+
+
+def _convert(spec: ModelSpec, source: Snapshot, names: list[str], store: ModelStore, check: Check) -> StoredModel:
+    """Make a stored model; whatever happens, its working folders are gone afterwards."""
+    staging, copied = store.staging(spec), store.staging(spec)
+    try:
         if not source.ours:  # its owner may write to it at any time, also while we serve
             copy_all(source.folder, names, copied)
             source = replace(source, folder=copied)
@@ -115,8 +122,6 @@ def _build(spec: ModelSpec, source: Snapshot, store: ModelStore, check: Check) -
         check(spec, StoredModel("staging", staging, facts))
         labels = {"kind": spec.kind, "short-name": spec.name}
         return store.register(staging, facts, labels)
-    except OSError as error:
-        raise disk.write_problem(error, store.models, needed, f"the conversion of {spec.repo}") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
         shutil.rmtree(copied, ignore_errors=True)
