@@ -26,7 +26,7 @@ def _split(value: object) -> object:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
-def _address(value: object) -> object:
+def _base_url(value: object) -> object:
     """'https://mirror/' -> 'https://mirror'"""
     if not isinstance(value, str):
         return value
@@ -35,7 +35,7 @@ def _address(value: object) -> object:
     return value.strip().rstrip("/")
 
 
-Address = Annotated[str, BeforeValidator(_address)]
+BaseUrl = Annotated[str, BeforeValidator(_base_url)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Task = Literal["embeddings", "rerank"]
 Keys = Annotated[tuple[SecretStr, ...], BeforeValidator(_split)]
@@ -64,7 +64,7 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
         Path("/app/models"), description="Folder of downloaded checkpoints, one `<org>_<name>/` each."
     )
     import_on_demand: bool = Field(True, description="Import a model that is not in the store when first asked for.")
-    hf_endpoint: Address = Field("https://huggingface.co", description="The Hub, or a mirror of it.")
+    hf_endpoint: BaseUrl = Field("https://huggingface.co", description="The Hub, or a mirror of it.")
     hf_hub_offline: bool = Field(
         False, description="Take models from the Hugging Face cache (HF_HOME) and never from the network."
     )
@@ -103,7 +103,7 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     )
 
     cohere_api_key: SecretStr | None = Field(None, description="Key for the models that are forwarded to Cohere.")
-    cohere_base_url: Address | None = Field(None, description="Cohere's API, or a private deployment of it.")
+    cohere_base_url: BaseUrl | None = Field(None, description="Cohere's API, or a private deployment of it.")
 
     max_inputs: int = Field(2048, gt=0, description="Texts in one embedding request.")
     max_documents: int = Field(1000, gt=0, description="Documents in one rerank request.")
