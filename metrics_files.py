@@ -54,12 +54,21 @@ class _AllWorkers:
 
     def collect(self) -> Iterable[Metric]:
         names = list(ReservedDict.in_memory)
-        for path in Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).glob("*.db"):
+        for path in _written():
             with contextlib.suppress(FileNotFoundError):  # a worker that ends takes files away
                 if path.stat().st_size and str(path) not in ReservedDict.in_memory:
                     names.append(str(path))
         merged: Iterable[Metric] = MultiProcessCollector.merge(names)  # type: ignore[no-untyped-call]  # prometheus_client
         return merged
+
+
+def _written() -> list[Path]:
+    """The workers' files; none where their folder is gone."""
+    try:
+        collector = MultiProcessCollector(None)  # type: ignore[no-untyped-call]  # it knows the folder
+    except ValueError:
+        return []
+    return list(Path(collector._path).glob("*.db"))
 
 
 class ReservedDict(MmapedDict):

@@ -172,6 +172,11 @@ def _read_keys(path: Path) -> list[str]:
     return keys
 
 
+def bentoml_home() -> Path:
+    """BENTOML_HOME as BentoML reads it; BentoML's own function would make folders."""
+    return Path(os.path.expandvars(os.environ.get("BENTOML_HOME", "~/bentoml"))).expanduser()
+
+
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Settings from the environment; SettingsError names the variable that is wrong."""
     environ = os.environ if environ is None else environ

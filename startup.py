@@ -19,7 +19,7 @@ import click
 from errors import ModelNotFoundError
 from models.catalog import CatalogError
 from runners.devices import DeviceError
-from settings import Settings, SettingsError, load_settings
+from settings import Settings, SettingsError, bentoml_home, load_settings
 
 BENTOML_FOLDERS = ("", "bentos", "models", "envs", "tmp")
 """Folders of BENTOML_HOME that BentoML makes, or fails."""
@@ -49,13 +49,8 @@ def check(settings: Settings) -> None:
     context = click.get_current_context(silent=True)
     if context is None or context.command.name != "serve":
         return
-    check_home(home(), imports=settings.import_on_demand)
+    check_home(bentoml_home(), imports=settings.import_on_demand)
     check_address(context.params.get("host") or settings.host, context.params.get("port") or settings.port)
-
-
-def home() -> Path:
-    """BENTOML_HOME as BentoML reads it; its own function would create folders."""
-    return Path(os.path.expandvars(os.environ.get("BENTOML_HOME", "~/bentoml"))).expanduser()
 
 
 def check_home(folder: Path, *, imports: bool) -> None:
@@ -101,7 +96,7 @@ def _taken(host: str, port: int, error: OSError) -> str:
 def main() -> int:
     """Exit status: 0, or 1 with the reason on standard error."""
     try:
-        check_home(home(), imports=load_settings().import_on_demand)
+        check_home(bentoml_home(), imports=load_settings().import_on_demand)
     except (SettingsError, StartError) as error:
         sys.stderr.write(f"{error}\n")
         return 1

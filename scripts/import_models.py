@@ -22,8 +22,8 @@ from models.goldens import goldens_of
 from models.importer import import_model
 from models.integrity import flaw, is_whole
 from models.store import ModelStore, StoredModel
-from settings import Settings, SettingsError, load_settings
-from startup import StartError, check_home, home
+from settings import Settings, SettingsError, bentoml_home, load_settings
+from startup import StartError, check_home
 
 logger = logging.getLogger("service.models")
 
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
         everything = [spec for spec in catalog if not spec.forwarded]
         names = (*options.model, *(settings.preload_models if options.preload else ()))
         specs = everything if options.all else [catalog.get(name) for name in names]
-        check_home(home(), imports=False)
+        check_home(bentoml_home(), imports=False)
     except (SettingsError, CatalogError, ModelNotFoundError) as error:
         return _fail(str(error), json_lines=options.json, status=2)
     except StartError as error:

@@ -14,8 +14,8 @@ from models.goldens import goldens_of
 from models.integrity import flaw, is_whole, repair
 from models.store import ModelStore, StoredModel
 from runners.devices import Device, DeviceError, detect
-from settings import Settings, SettingsError, load_settings
-from startup import StartError, check_home, home
+from settings import Settings, SettingsError, bentoml_home, load_settings
+from startup import StartError, check_home
 
 _ROW = "{:32} {:14} {:>12} {:>10}  {}\n"
 
@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
         catalog = load_catalog(settings.extra_catalog)
         specs = [catalog.get(name) for name in options.model] or list(catalog)
         device = detect(settings)
-        check_home(home(), imports=False)
+        check_home(bentoml_home(), imports=False)
     except (SettingsError, CatalogError, ModelNotFoundError, DeviceError, StartError) as error:
         sys.stderr.write(f"{error}\n")
         return 2

@@ -16,7 +16,7 @@ import click
 import pytest
 
 import startup
-from settings import Settings, SettingsError
+from settings import Settings, SettingsError, bentoml_home
 from startup import StartError, check_address, check_home
 from tests.serving import child_environment, free_port
 from tests.unit.sources import ROOT
@@ -112,9 +112,9 @@ def test_a_full_disk_does_not_stop_what_is_stored(tmp_path: Path, monkeypatch: p
 def test_home_is_read_as_bentoml_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME", "/data")
     monkeypatch.setenv("BENTOML_HOME", "$SOME/bentoml")
-    assert startup.home() == Path("/data/bentoml")
+    assert bentoml_home() == Path("/data/bentoml")
     monkeypatch.delenv("BENTOML_HOME")
-    assert startup.home() == Path.home() / "bentoml"
+    assert bentoml_home() == Path.home() / "bentoml"
 
 
 def test_nothing_is_checked_outside_of_serve(monkeypatch: pytest.MonkeyPatch, busy_port: int, unwritable: Path) -> None:
