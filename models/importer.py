@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import importlib.util
+import logging
 import os
 import shutil
 from collections.abc import Callable
@@ -25,6 +26,8 @@ from models.hub_cache import cached, offline
 from models.integrity import damaged_files, flaw, repair
 from models.store import ModelStore, StoredModel, tag_name
 from settings import Settings
+
+logger = logging.getLogger("service.models")
 
 Check = Callable[[ModelSpec, StoredModel], None]
 """Runs a prepared model once; ModelUnavailableError where it must not be served."""
@@ -69,14 +72,22 @@ def _import(
     spec: ModelSpec, store: ModelStore, settings: Settings, check: Check, progress: Progress, from_dir: Path | None
 ) -> StoredModel:
     flawed = None if from_dir is not None else store.find(spec)
+    reason = None if flawed is None else flaw(spec, flawed, thorough=True)
+    if reason is not None:
+        logger.warning("%s is imported anew: %s", spec.name, reason)
     downloads = store.work / f"{tag_name(spec.repo)}.download"
-    local = _local_source(spec, settings, from_dir)
-    if local is None and flawed is not None and flawed.facts.local:
-        # the Hub's weights may be others than those that came from a folder
-        raise ModelUnavailableError(f"{spec.name}: {flaw(spec, flawed, thorough=True)}. Run: {repair(spec, flawed)}.")
-    fetched = cached(spec) if local is None and offline(settings) else None
-    source = local or fetched or download(spec, downloads, settings, progress)
-    stored = _build(spec, source, store, check)
+    try:
+        source = _local_source(spec, settings, from_dir)
+        if source is None and flawed is not None and flawed.facts.local:
+            # the Hub's weights may be others than those of the folder
+            raise ModelUnavailableError(f"It came from a folder. Run: {repair(spec, flawed)}.")
+        if source is None:
+            source = cached(spec) if offline(settings) else download(spec, downloads, settings, progress)
+        stored = _build(spec, source, store, check)
+    except ModelUnavailableError as error:
+        if reason is None:
+            raise
+        raise ModelUnavailableError(f"{spec.name} has to be imported anew: {reason}. {error.message}") from error
     shutil.rmtree(downloads, ignore_errors=True)
     if flawed is not None and flawed.folder != stored.folder and damaged_files(flawed, thorough=True):
         store.discard(flawed)

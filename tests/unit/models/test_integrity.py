@@ -110,6 +110,19 @@ def test_a_model_from_a_folder_is_not_repaired_with_the_hubs_weights(store: Mode
     assert store.list() == [stored]
 
 
+def test_a_repair_that_fails_names_the_damage_too(store: ModelStore) -> None:
+    staging = store.staging(WANTED)
+    (staging / "config.json").write_text("{}")
+    known = facts(repo=REPO, sha256={"config.json": "00"})
+    stored = store.register(staging, known, {})
+    with pytest.raises(ModelUnavailableError) as raised:
+        run(store)
+    assert raised.value.message.startswith(
+        f"tiny has to be imported anew: config.json in {stored.folder} is damaged or missing. Downloading {REPO} from "
+    )
+    assert store.list() == [stored]
+
+
 def test_a_packaged_model_is_repaired_by_its_plain_command() -> None:
     stored = StoredModel("it", Path("/nowhere"), facts(revision="local-1"))
     assert repair(spec(package="some_package"), stored) == "scripts/import_models --model tiny"

@@ -95,39 +95,46 @@ async def queue() -> AsyncIterator[Queue]:
     await asyncio.gather(*built.users, return_exceptions=True)
 
 
-async def test_at_most_two_at_once_and_the_others_in_their_order(queue: Queue) -> None:
+async def test_at_most_two_at_once(queue: Queue) -> None:
     users = queue.ask(*SPECS)
     await queue.waiting(4)
-    assert queue.states()[:2] == [Status("importing")] * 2
-    assert queue.imports.begun == ["model-0", "model-1"]
+    assert queue.states().count(Status("importing")) == len(queue.imports.begun) == 2
     queue.imports.let()
     assert await asyncio.gather(*users) == [each.name for each in SPECS]
-    assert queue.imports.begun == [each.name for each in SPECS]
+    assert sorted(queue.imports.begun) == [each.name for each in SPECS]
     assert queue.imports.most == 2
 
 
-async def test_the_setting_counts() -> None:
+async def test_the_others_wait_in_their_order() -> None:
     queue = Queue(places=1)
-    queue.ask(*SPECS)
-    await queue.waiting(5)
+    for waiting, wanted in enumerate(SPECS):
+        queue.ask(wanted)
+        await queue.waiting(waiting)
+        await until(lambda: bool(queue.imports.begun))
     assert queue.imports.begun == ["model-0"]
+    queue.imports.let()
+    await asyncio.gather(*queue.users)
+    assert queue.imports.begun == [each.name for each in SPECS]
+    assert queue.imports.most == 1
     await queue.pool.close()
-    await asyncio.gather(*queue.users, return_exceptions=True)
 
 
 async def test_who_leaves_makes_room(queue: Queue) -> None:
-    users = queue.ask(*SPECS[:4])
+    queue.ask(*SPECS[:2])
+    await until(lambda: len(queue.imports.begun) == 2)
+    leaving, staying = queue.ask(*SPECS[2:4])
     await queue.waiting(2)
-    users[2].cancel()
+    leaving.cancel()
     await until(lambda: queue.pool.status(SPECS[2]) == Status("importable"))
     queue.imports.let()
-    assert await users[3] == "model-3"
-    assert queue.imports.begun == ["model-0", "model-1", "model-3"]
+    assert await staying == "model-3"
+    assert "model-2" not in queue.imports.begun
 
 
 async def test_a_place_is_kept_while_somebody_waits_for_it(queue: Queue) -> None:
-    first, second, leaving = queue.ask(*SPECS[:3])
-    (staying,) = queue.ask(SPECS[2])
+    first, second = queue.ask(*SPECS[:2])
+    await until(lambda: len(queue.imports.begun) == 2)
+    leaving, staying = queue.ask(SPECS[2], SPECS[2])
     importing = asyncio.create_task(queue.pool.bring_in(SPECS[3]))
     await queue.waiting(2)
     leaving.cancel()
@@ -145,6 +152,7 @@ async def test_a_place_is_kept_while_somebody_waits_for_it(queue: Queue) -> None
 
 async def test_who_comes_back_waits_anew(queue: Queue) -> None:
     queue.ask(*SPECS[:2])
+    await until(lambda: len(queue.imports.begun) == 2)
     (leaving,) = queue.ask(SPECS[2])
     await queue.waiting(1)
     leaving.cancel()
