@@ -131,7 +131,7 @@ def _export(spec: ModelSpec, stored: StoredModel, settings: Settings) -> None:
         except OSError as error:  # torch serves the model, and the next import tries again
             what = f"the conversion of {spec.repo} for OpenVINO"
             reason = disk.write_problem(error, stored.folder, stored.facts.weight_bytes, what).message
-            logger.warning("%s is served by torch: %s", spec.name, reason)
+            logger.warning("%s was not converted for OpenVINO, and torch serves it: %s", spec.name, reason)
 
 
 def _remove_damaged_export(stored: StoredModel) -> None:
