@@ -27,12 +27,8 @@ def _split(value: object) -> object:
 
 
 def _base_url(value: object) -> object:
-    """'https://mirror/' -> 'https://mirror'"""
-    if not isinstance(value, str):
-        return value
-    if not value.strip().startswith(("http://", "https://")):
-        raise ValueError("must begin with http:// or https://")
-    return value.strip().rstrip("/")
+    """'https://mirror/' -> 'https://mirror': paths are put behind it."""
+    return value.strip().rstrip("/") if isinstance(value, str) else value
 
 
 BaseUrl = Annotated[str, BeforeValidator(_base_url)]
@@ -148,6 +144,13 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
         if not all(key.isascii() for key in keys):
             raise SettingsError("API_KEYS: a key may hold ASCII characters only, as it travels in a header.")
         return tuple(dict.fromkeys(keys))
+
+    @field_validator("hf_endpoint")
+    @classmethod
+    def _with_scheme(cls, endpoint: str) -> str:
+        if not endpoint.startswith(("http://", "https://")):
+            raise ValueError("must begin with http:// or https://")
+        return endpoint
 
     @field_validator("host")
     @classmethod

@@ -10,7 +10,8 @@ from pathlib import Path
 from errors import ModelUnavailableError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_CANNOT_WRITE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EIO)
+_CANNOT_WRITE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
+_BROKEN = (errno.EIO, errno.EFBIG)
 
 
 def require_space(folder: Path, needed: int, what: str) -> None:
@@ -42,16 +43,18 @@ def is_full(error: BaseException | None) -> bool:
 
 def is_ours(error: OSError) -> bool:
     """Whether an error is one of the disk and not of the network."""
-    return is_full(error) or error.errno in _CANNOT_WRITE
+    return is_full(error) or error.errno in (*_CANNOT_WRITE, *_BROKEN)
 
 
 def write_problem(error: OSError, folder: Path, needed: int, what: str) -> ModelUnavailableError:
     """Why `what` could not be written below `folder`."""
     if is_full(error) or (error.errno is None and free_bytes(folder) < needed):  # OpenVINO names no reason
         return _no_space(folder, needed, what)
+    advice = f"Set BENTOML_HOME to a folder that the user with id {os.geteuid()} can write to."
+    if error.errno not in _CANNOT_WRITE:
+        advice = "Is the disk full or read-only?"
     return ModelUnavailableError(
-        f"{what} could not be written to {folder} ({error.strerror or error}). Set BENTOML_HOME to a folder that the "
-        f"user with id {os.geteuid()} can write to."
+        f"{what[0].upper()}{what[1:]} could not be written to {folder} ({error.strerror or error}). {advice}"
     )
 
 

@@ -60,7 +60,6 @@ WRONG = {
     "hf_endpoint": ["huggingface.co", "ftp://mirror"],
     "hf_hub_offline": ["2"],
     "max_imports": ["0", "two"],
-    "cohere_base_url": ["cohere.example.com"],
     "device": ["gpu", "CUDA:0"],
     "backend": ["onnx"],
     "dtype": ["int8"],
