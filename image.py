@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any, Literal
@@ -66,6 +67,12 @@ def instructions() -> list[str]:
     return [f"mkdir -p {folders} && chown -R {USER}:{USER} {DATA}\nEXPOSE {DEFAULT_PORT}\n{health}"]
 
 
+def wrap_entrypoint(folder: Path) -> None:
+    """Put our entrypoint in the place of BentoML's, which it calls: a Dockerfile's ENTRYPOINT is BentoML's to write."""
+    (folder / "entrypoint.sh").rename(folder / "bentoml-entrypoint.sh")
+    shutil.copy(ROOT / "docker" / "entrypoint.sh", folder)
+
+
 def detected() -> str:
     """The platform of this machine, as scripts/detect_hardware prints it."""
     command = [str(ROOT / "scripts/detect_hardware")]
@@ -86,4 +93,6 @@ class PlatformImage(Image):
         self.python_packages(*requirements(platform))
         self.build_include("constraints.txt")
         self.post_commands += instructions()
-        return super().freeze(bento_fs, envs, platform_)
+        info = super().freeze(bento_fs, envs, platform_)
+        wrap_entrypoint(bento_fs / "env" / "docker")
+        return info

@@ -6,6 +6,7 @@ BentoML's supervisor imports this module too, so nothing here imports torch befo
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import ipaddress
 import logging
@@ -18,6 +19,7 @@ from typing import Any
 import bentoml
 from starlette.responses import Response
 
+import startup
 from api.bento import Bento, JSONAnswer
 from api.endpoints import Endpoints
 from api.playground import playground_url
@@ -39,12 +41,14 @@ _SWITCH_S = 0.0005
 """How long a thread keeps the interpreter while others want it. Python's 5 ms are longer than most passes of a GPU,
 whose thread asks for it several times a pass: 8 to 20 % more requests on an H100."""
 
-settings = load_settings()
-catalog = load_catalog(settings.extra_catalog)
-for default in (settings.embedding_model_name, settings.reranker_model_name, *settings.preload_models):
-    catalog.get(default)  # a wrong name stops the start, not the first request
-require(settings)
-open_to_all = not settings.keys and ipaddress.ip_address(settings.host).is_unspecified
+with startup.in_one_sentence():
+    settings = load_settings()
+    catalog = load_catalog(settings.extra_catalog)
+    for default in (settings.embedding_model_name, settings.reranker_model_name, *settings.preload_models):
+        catalog.get(default)  # a wrong name stops the start, not the first request
+    require(settings)
+    open_to_all = not settings.keys and ipaddress.ip_address(settings.host).is_unspecified
+    startup.check(settings)
 
 
 def options(settings: Settings) -> dict[str, Any]:
@@ -81,6 +85,7 @@ class RerankEmbedding:
             incomplete=partial(needs_export, device=device, settings=settings),
             memory_needed=partial(stored_memory_needed, device=device),
             memory_budget=memory_budget(device, settings),
+            max_imports=settings.max_imports,
         )
         self.store = store
         self.endpoints = Endpoints(self.pool, settings)
@@ -154,10 +159,8 @@ class RerankEmbedding:
         """Bring the models that installed packages carry into the store, so that a first request need not wait."""
         for spec in catalog:
             if settings.import_on_demand and spec.package and await asyncio.to_thread(self.store.find, spec) is None:
-                try:
-                    await import_in_child(spec, lambda _: None)
-                except ServiceError as error:
-                    logger.warning("%s could not be imported: %s", spec.name, error.message)
+                with contextlib.suppress(ServiceError):  # the pool logs it; a request tries again
+                    await self.pool.bring_in(spec)
 
     async def _keep_house(self) -> None:
         """Notice passes that hang, and unload what nobody uses."""

@@ -27,6 +27,12 @@ def _split(value: object) -> object:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
+def _base_url(value: object) -> object:
+    """'https://mirror/' -> 'https://mirror': paths are put behind it."""
+    return value.strip().rstrip("/") if isinstance(value, str) else value
+
+
+BaseUrl = Annotated[str, BeforeValidator(_base_url)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Task = Literal["embeddings", "rerank"]
 Keys = Annotated[tuple[SecretStr, ...], BeforeValidator(_split)]
@@ -55,7 +61,11 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
         Path("/app/models"), description="Folder of downloaded checkpoints, one `<org>_<name>/` each."
     )
     import_on_demand: bool = Field(True, description="Import a model that is not in the store when first asked for.")
-    hf_endpoint: str = Field("https://huggingface.co", description="The Hub, or a mirror of it.")
+    hf_endpoint: BaseUrl = Field("https://huggingface.co", description="The Hub, or a mirror of it.")
+    hf_hub_offline: bool = Field(
+        False, description="Take models from the Hugging Face cache (HF_HOME) and never from the network."
+    )
+    max_imports: int = Field(2, gt=0, description="Imports that run at once, of all workers together; others wait.")
     hf_token: SecretStr | None = Field(None, description="Token for gated or private repositories.")
 
     device: Literal["auto", "cuda", "cpu"] = Field(
@@ -90,7 +100,7 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     )
 
     cohere_api_key: SecretStr | None = Field(None, description="Key for the models that are forwarded to Cohere.")
-    cohere_base_url: str | None = Field(None, description="Cohere's API, or a private deployment of it.")
+    cohere_base_url: BaseUrl | None = Field(None, description="Cohere's API, or a private deployment of it.")
 
     max_inputs: int = Field(2048, gt=0, description="Texts in one embedding request.")
     max_documents: int = Field(1000, gt=0, description="Documents in one rerank request.")
@@ -149,6 +159,13 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
             raise SettingsError("API_KEYS: a key may hold ASCII characters only, as it travels in a header.")
         return tuple(dict.fromkeys(keys))
 
+    @field_validator("hf_endpoint")
+    @classmethod
+    def _with_scheme(cls, endpoint: str) -> str:
+        if not endpoint.startswith(("http://", "https://")):
+            raise ValueError("must begin with http:// or https://")
+        return endpoint
+
     @field_validator("host")
     @classmethod
     def _ip_address(cls, host: str) -> str:
@@ -174,6 +191,11 @@ def _read_keys(path: Path) -> list[str]:
     if not keys:
         raise SettingsError(f"API_KEYS_FILE: {path} holds no key. Write one a line, or leave the variable out.")
     return keys
+
+
+def bentoml_home() -> Path:
+    """BENTOML_HOME as BentoML reads it; BentoML's own function would make folders."""
+    return Path(os.path.expandvars(os.environ.get("BENTOML_HOME", "~/bentoml"))).expanduser()
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:

@@ -11,6 +11,8 @@ if [ "${1:-}" = "--docker" ]; then
   exec scripts/start_container "$@"
 fi
 [ $# -eq 0 ] || { printf 'Usage: ./start.sh [--docker [OPTION...]]\n' >&2; exit 2; }
+# Kubernetes sets BENTOML_PORT=tcp://... where a Service is named bentoml; BentoML takes a number only
+if [[ ! "${BENTOML_PORT:-}" =~ ^[0-9]+$ ]]; then unset BENTOML_PORT; fi
 scripts/install
 scripts/import_models --model all-minilm-l6-v2
 exec .venv/bin/bentoml serve

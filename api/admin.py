@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
 from api.access_log import observe_model
+from api.cross_site import same_site
 from api.responses import json_response
 from api.routing import Handler, Request, Route
 from errors import CrossSiteError, ForbiddenError, InvalidRequestError
@@ -71,19 +71,7 @@ def _check(headers: Headers, settings: Settings) -> None:
         raise ForbiddenError(
             "Loading, unloading and importing models by request is switched off. Start the service with ADMIN=true."
         )
-    if not _same_site(headers):
+    if not same_site(headers):
         raise CrossSiteError(
             "Only this service's own page, or a program, may ask for this; not a page of another site."
         )
-
-
-def _same_site(headers: Headers) -> bool:
-    """Whether no page of another origin sent this: a browser may do so without asking, where the body is none.
-
-    Browsers send Sec-Fetch-Site to https and to localhost; elsewhere Origin has to name the host that was asked.
-    """
-    site = headers.get("sec-fetch-site")
-    if site is not None:
-        return site in ("same-origin", "none")
-    origin = headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == headers.get("host")

@@ -27,6 +27,7 @@ from api.auth import CHALLENGE, ApiKeys
 from api.body import BodyBudget, BodyReader
 from api.call import Call
 from api.connection import Connections
+from api.cross_site import note_origin
 from api.error_body import error_response, translate
 from api.routing import Match, Request, Route, Routes
 from errors import AuthenticationError, MethodNotAllowedError, RouteNotFoundError, ServiceError
@@ -96,6 +97,7 @@ class App:
             if self._cors is not None and _is_preflight(request):
                 return self._cors.preflight_response(request.headers)
             route = self._admit(request, match)
+            note_origin(request.headers, self._settings.cors_origins)
             with Call(self._settings) as call:
                 self._calls.add(call)
                 try:

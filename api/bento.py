@@ -7,9 +7,7 @@ without bound, and its errors have several shapes.
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,12 +16,12 @@ from _bentoml_impl.server import app as app_module
 from _bentoml_impl.server.app import ServiceAppFactory
 from _bentoml_sdk.io_models import IORootModel
 from bentoml import Service
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Metric, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp
 
+import metrics_files
 from api.app import App
 from api.openapi import build_document
 from api.responses import json_response
@@ -80,7 +78,7 @@ def _routes_of_bentoml(app: Starlette, settings: Settings) -> list[Route]:
         return json_response(build_document(settings))
 
     async def metrics(_: Request) -> Response:
-        return Response(await anyio.to_thread.run_sync(_gather_metrics), media_type=CONTENT_TYPE_LATEST)
+        return Response(await anyio.to_thread.run_sync(metrics_files.gather), media_type=CONTENT_TYPE_LATEST)
 
     return [
         Route("GET", "/", index),
@@ -89,24 +87,3 @@ def _routes_of_bentoml(app: Starlette, settings: Settings) -> list[Route]:
         Route("GET", "/schema.json", bentoml),
         Route("GET", "/static_content/{file}", bentoml),
     ]
-
-
-def _gather_metrics() -> bytes:
-    """Every worker's metrics, summed."""
-    registry = CollectorRegistry()
-    _WrittenMetrics(registry)  # type: ignore[no-untyped-call]  # prometheus_client
-    return generate_latest(registry)
-
-
-class _WrittenMetrics(MultiProcessCollector):
-    """What the workers' files say, without those that have no content yet, on which prometheus_client's own collector
-    fails: a worker makes a file for its first metric of a kind, and gives it its size a moment later."""
-
-    def collect(self) -> Iterable[Metric]:
-        written = []
-        for path in Path(self._path).glob("*.db"):
-            with contextlib.suppress(FileNotFoundError):  # a worker that ends takes files away
-                if path.stat().st_size:
-                    written.append(str(path))
-        merged: Iterable[Metric] = self.merge(written)  # type: ignore[no-untyped-call]  # prometheus_client
-        return merged

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from api.access_log import observe, observe_model
 from api.asks import EmbeddingAsk, RerankAsk
 from api.callers import is_litellm, reads_objects
+from api.cross_site import may_import
 from api.responses import (
     embedding_bytes,
     json_response,
@@ -149,7 +150,7 @@ class Endpoints:
             instruction=ask.instruction,
             suffix=suffix,
         )
-        async with self._pool.use(spec) as model:
+        async with self._pool.use(spec, may_import=may_import()) as model:
             assert isinstance(model.runner, EmbeddingRunner)
             result = await model.runner.embed(
                 ask.inputs,
@@ -176,7 +177,7 @@ class Endpoints:
         spec, _ = self._pool.catalog.resolve(name)
         observe_model(spec.name)
         query_prompt = _query_prompt(spec, ask.instruction)
-        async with self._pool.use(spec) as model:
+        async with self._pool.use(spec, may_import=may_import()) as model:
             options = RerankOptions(ask.truncate, ask.max_document_tokens, ask.field, ask.priority)
             result = await _reranker(model, ask.instruction, query_prompt).rerank(ask.query, ask.documents, options)
         _note(spec, len(ask.documents), result)
@@ -205,7 +206,7 @@ class Endpoints:
         self._at_most(len(texts), self._settings.max_inputs, field, "MAX_INPUTS")
         spec, suffix = self._pool.catalog.resolve(name)
         prompt = choose_prompt(spec, input_type=input_type, prompt_name=prompt_name, suffix=suffix)
-        async with self._pool.use(spec) as loaded:
+        async with self._pool.use(spec, may_import=may_import()) as loaded:
             if loaded.engine is None:
                 raise WrongModelKindError(
                     f"{spec.name} is forwarded; its tokenizer is not here. Name another model.", param="model"

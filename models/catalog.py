@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -100,6 +101,13 @@ class ModelSpec(BaseModel, frozen=True, extra="forbid"):
     def forwarded(self) -> bool:
         """Whether requests go to somebody else's API: there is nothing to import."""
         return self.conversion == "cohere"
+
+    @property
+    def import_options(self) -> dict[str, str]:
+        """What decides how a checkpoint is converted, field -> value as JSON; all else is read anew at each start."""
+        fields = self.model_dump(mode="json", include={"kind", "conversion", "max_tokens", "pooling", "tokenizer"})
+        options = {name: json.dumps(value, sort_keys=True) for name, value in fields.items()}
+        return options | {"scoring": json.dumps(self.scoring is not None)}
 
     @model_validator(mode="after")
     def _consistent(self) -> ModelSpec:

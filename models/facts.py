@@ -32,6 +32,12 @@ class ModelFacts(BaseModel, frozen=True, extra="forbid"):
     weight_dtype: str = Field(description="Data type of the stored tensors.")
     weight_bytes: int
     sha256: dict[str, str] = Field(description="File name -> digest of every stored file.")
+    fingerprints: dict[str, str] = Field(
+        {}, description="File name -> its size and a hash of samples, compared at every load (integrity.py)."
+    )
+    import_options: dict[str, str] = Field(
+        {}, description="What the catalogue said when the model was imported (ModelSpec.import_options)."
+    )
 
     @property
     def local(self) -> bool:

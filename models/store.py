@@ -20,6 +20,7 @@ from bentoml._internal.models.model import Model, ModelContext
 
 from models.catalog import ModelSpec
 from models.facts import FORMAT, ModelFacts
+from models.files import sync
 
 MODEL_YAML = "model.yaml"
 _TAG_LIMIT = 63
@@ -90,6 +91,7 @@ class ModelStore:
         with (staging / MODEL_YAML).open("w", encoding="utf-8") as file:
             model.info.dump(file)
         shutil.rmtree(model.path, ignore_errors=True)
+        sync(staging)
         target = self.models / tag.path()
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists():  # an older format, or what a killed import of another tool left
@@ -108,6 +110,10 @@ class ModelStore:
         if not any(path.is_dir() for path in folder.glob("*")):
             shutil.rmtree(folder, ignore_errors=True)
         return len(found)
+
+    def discard(self, stored: StoredModel) -> None:
+        """Delete one version."""
+        shutil.rmtree(stored.folder, ignore_errors=True)
 
     def clear_leftovers(self, spec: ModelSpec) -> None:
         """Delete what killed imports of this model left half-built. Call it under the import's lock."""

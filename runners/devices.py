@@ -10,6 +10,7 @@ import sys
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from runners.control_groups import cpu_limit, memory_limit
 from settings import Settings
 
 DType = Literal["float32", "bfloat16", "float16"]
@@ -102,18 +103,13 @@ def _nvidia_gpus() -> int:
 
 
 def memory_bytes(device: Device) -> int:
-    """Memory of the device: the GPU's, or the machine's within the limit of its container."""
+    """Memory of the device: the GPU's, or the machine's within the limits of its control groups."""
     if device.platform != "cpu":
         import torch
 
         return int(torch.cuda.get_device_properties(device.torch_name).total_memory)
     installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    try:
-        with open("/sys/fs/cgroup/memory.max", encoding="ascii") as file:
-            limit = file.read().strip()
-    except OSError:
-        return installed
-    return min(installed, int(limit)) if limit.isdigit() else installed
+    return min(installed, memory_limit() or installed)
 
 
 def return_memory() -> None:
@@ -125,14 +121,4 @@ def return_memory() -> None:
 def cores_per_worker(workers: int) -> int:
     """Cores that this process may use, shared between the workers; at least one."""
     cores = len(os.sched_getaffinity(0))
-    return max(1, min(cores, _cgroup_cores() or cores) // workers)
-
-
-def _cgroup_cores() -> int | None:
-    """The CPU limit of the container, rounded up; None where there is none."""
-    try:
-        with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as file:
-            quota, period = file.read().split()
-    except (OSError, ValueError):
-        return None
-    return None if quota == "max" else -(-int(quota) // int(period))
+    return max(1, min(cores, cpu_limit() or cores) // workers)

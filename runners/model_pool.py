@@ -45,12 +45,13 @@ class ModelPool:
         incomplete: Incomplete = lambda _: False,
         memory_needed: MemoryNeeded = lambda _, __: 0,
         memory_budget: int = 0,
+        max_imports: int = 2,
     ) -> None:
         self.catalog = catalog
         self._store = store
         self._load = load
         self._imports = import_model is not None
-        self._importing = Importing(store, import_model, incomplete, self._ready_names)
+        self._importing = Importing(store, import_model, incomplete, self._ready_names, places=max_imports)
         self._obstacle = obstacle
         self._memory_needed = memory_needed
         self._memory_budget = memory_budget
@@ -60,12 +61,15 @@ class ModelPool:
         self._one_load = asyncio.Lock()
 
     @contextlib.asynccontextmanager
-    async def use(self, spec: ModelSpec) -> AsyncIterator[LoadedModel]:
+    async def use(self, spec: ModelSpec, *, may_import: bool = True) -> AsyncIterator[LoadedModel]:
         """The model, loaded (and imported) if need be, and not unloaded while the block runs.
 
-        ModelUnavailableError says why it cannot be had and which models are ready.
+        ModelUnavailableError says why it cannot be had and which models are ready; CrossSiteError that the model would
+        have to be imported, where `may_import` forbids it.
         """
         entry = self._entries.setdefault(spec.name, Entry())
+        if not may_import and self._obstacle(spec) is None:
+            await self._importing.refuse_to_start(spec, entry)
         while entry.leaving is not None:
             await entry.leaving.wait()
         entry.in_use += 1
@@ -77,6 +81,7 @@ class ModelPool:
             entry.last_used = time.monotonic()
             if not entry.in_use:
                 entry.idle.set()
+                entry.leave_the_line()
 
     async def pin(self, spec: ModelSpec) -> None:
         """Load a model and keep it whatever else wants its memory."""
@@ -97,12 +102,16 @@ class ModelPool:
             raise ModelUnavailableError(reason)
         entry = self._entries.setdefault(spec.name, Entry())
         fetch = asyncio.ensure_future(self._importing.stored(spec, entry))
+        entry.import_waiters += 1
         try:
             await share(fetch)
         except ServiceError as error:
             if entry.task is None:  # else the load says so
                 self._fail(spec, entry, error)
             raise
+        finally:
+            entry.import_waiters -= 1
+            entry.leave_the_line()
         entry.failure = None
 
     async def unload(self, spec: ModelSpec) -> None:
@@ -137,7 +146,8 @@ class ModelPool:
         """State of a model, without touching it. Reads the store, so call it off the event loop."""
         entry = self._entries.get(spec.name, Entry())
         if entry.importing:
-            return Status("importing", progress=entry.progress)
+            waits = "Waits until another import has ended (MAX_IMPORTS)." if entry.queued else ""
+            return Status("importing", waits, progress=entry.progress)
         if entry.task is not None:
             return Status("ready" if entry.task.done() else "loading")
         if (reason := self._obstacle(spec)) is not None:

@@ -36,6 +36,10 @@ class Entry:
     loading_since: float | None = None
     """When the loading thread took it up, while it is at it."""
     importing: bool = False
+    queued: bool = False
+    """Whether the import has not begun yet, because others run (import_line.py)."""
+    import_waiters: int = 0
+    """Those who wait for the import and not for the model."""
     progress: float | None = None
     failed_at: float = float("-inf")
     failure: ServiceError | None = None
@@ -52,6 +56,20 @@ class Entry:
         """The model, once it is in memory."""
         done = self.task is not None and self.task.done() and not self.task.cancelled()
         return self.task.result() if self.task is not None and done and self.task.exception() is None else None
+
+    def forget_import(self) -> None:
+        """No import is under way any more."""
+        self.importing, self.queued, self.progress, self.fetching = False, False, None, None
+
+    def leave_the_line(self) -> None:
+        """Give up an import that has not begun once the last one who waits for it has left."""
+        if not self.queued or self.in_use or self.import_waiters:
+            return
+        under_way = [task for task in (self.task, self.fetching) if task is not None]
+        self.task = None
+        self.forget_import()
+        for task in under_way:
+            task.cancel()
 
     @property
     def evictable(self) -> bool:

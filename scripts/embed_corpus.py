@@ -20,9 +20,10 @@ import orjson
 
 from scripts.corpus.client import Client
 from scripts.corpus.embedding import Embedding, batches
+from scripts.corpus.finished import list_file, refuse_to_overwrite
 from scripts.corpus.journal import Journal, Plan, fingerprint, open_journal
-from scripts.corpus.output import SUFFIXES, ids_path, join, rows_in
-from scripts.corpus.parts import PartWriter, forget, parts_folder, whole_file
+from scripts.corpus.output import SUFFIXES, ids_path, join, outputs, rows_in
+from scripts.corpus.parts import PartWriter, forget, parts_folder
 from scripts.corpus.problems import CorpusError, GaveUpError, StoppedError
 from scripts.corpus.progress import Busy, Progress, duration
 from scripts.corpus.rows import FORMATS, BadRow, Corpus, Row, format_of
@@ -97,13 +98,12 @@ def _run(options: argparse.Namespace, folder: Path) -> int:
     if not options.input.is_file():
         raise CorpusError(f"{options.input} is not a file.")
     corpus = Corpus(options.input, options.format or format_of(options.input), options.text, options.id)
-    if options.out.exists() and not (folder / "journal.jsonl").exists():
-        raise CorpusError(f"{options.out} is there already. Remove it, or choose another --out.")
+    refuse_to_overwrite(options.input, outputs(options.out), folder)
     folder.mkdir(parents=True, exist_ok=True)
     print_of_input = fingerprint(corpus.path)
     compare = {"input": print_of_input, "options": _identity(options, corpus)}
     started = time.monotonic()
-    make_plan = partial(_plan, corpus, compare, options)
+    make_plan = partial(_plan, corpus, compare, options, folder)
     with open_journal(folder / "journal.jsonl", compare, make_plan, restart=options.restart) as journal:
         if not journal.plan.good_rows:
             raise CorpusError(f"{corpus.path} has no row to embed.")
@@ -126,13 +126,12 @@ def _identity(options: argparse.Namespace, corpus: Corpus) -> dict[str, Any]:
     return {"format": corpus.format} | {name: getattr(options, name) for name in names}
 
 
-def _plan(corpus: Corpus, compare: dict[str, dict[str, Any]], options: argparse.Namespace) -> Plan:
+def _plan(corpus: Corpus, compare: dict[str, dict[str, Any]], options: argparse.Namespace, folder: Path) -> Plan:
     """Read the whole input once: better now than after hours. Wrong rows go to a file, or end the run."""
-    bad_path = options.out.with_name(options.out.name + ".bad.jsonl")
     progress = Progress("checking")
     good, bad, numbers = 0, 0, True
     first: BadRow | None = None
-    with whole_file(bad_path) as file:
+    with list_file(options.out.with_name(options.out.name + ".bad.jsonl"), folder) as (file, name):
         for row in corpus.rows():
             if isinstance(row, Row):
                 good += 1
@@ -146,13 +145,11 @@ def _plan(corpus: Corpus, compare: dict[str, dict[str, Any]], options: argparse.
     rows = good + bad
     progress.add(rows % _CHECKED)
     progress.close()
-    if first is None:
-        bad_path.unlink()
-    else:
+    if first is not None:
         wrong = f"{bad:,} of {rows:,} rows are wrong; the first is {first.place}: {first.reason}."
         if not options.skip_bad:
-            raise CorpusError(f"{wrong} {bad_path} lists them. Repair them, or leave them out with --skip-bad.")
-        progress.say(f"{wrong} They are left out; {bad_path} lists them.")
+            raise CorpusError(f"{wrong} {name[0]} lists them. Repair them, or leave them out with --skip-bad.")
+        progress.say(f"{wrong} They are left out; {name[0]} lists them.")
     return Plan(compare["input"], compare["options"], rows, good, "numbers" if numbers else "texts")
 
 

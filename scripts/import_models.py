@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -14,18 +15,22 @@ from pathlib import Path
 from tqdm import tqdm
 
 from errors import ModelNotFoundError, ModelUnavailableError
+from models import disk
 from models.catalog import Catalog, CatalogError, ModelSpec, load_catalog
 from models.download import Progress
 from models.goldens import goldens_of
 from models.importer import import_model
+from models.integrity import flaw, is_whole
 from models.store import ModelStore, StoredModel
-from settings import Settings, SettingsError, load_settings
+from settings import Settings, SettingsError, bentoml_home, load_settings
+from startup import StartError, check_home
 
 logger = logging.getLogger("service.models")
 
 EXAMPLES = """examples:
   scripts/import_models --model bge-m3 jina-reranker-v2-multilingual
   scripts/import_models --model ruri-large --from-dir /data/ruri-large
+  PRELOAD_MODELS=bge-m3,e5-base scripts/import_models --preload
   scripts/import_models --all
   scripts/import_models --list
   scripts/import_models --remove --model bge-m3
@@ -40,14 +45,21 @@ def main(arguments: list[str] | None = None) -> int:
         settings = load_settings()
         catalog = load_catalog(settings.extra_catalog)
         everything = [spec for spec in catalog if not spec.forwarded]
-        specs = everything if options.all else [catalog.get(name) for name in options.model]
+        names = (*options.model, *(settings.preload_models if options.preload else ()))
+        specs = everything if options.all else [catalog.get(name) for name in names]
+        check_home(bentoml_home(), imports=False)
     except (SettingsError, CatalogError, ModelNotFoundError) as error:
         return _fail(str(error), json_lines=options.json, status=2)
+    except StartError as error:
+        return _fail(str(error), json_lines=options.json, status=1)
     store = ModelStore()
     if options.list:
         return _list(catalog, store, json_lines=options.json)
-    if not specs:
-        return _fail("name the models with --model NAME..., or use --all or --list", json_lines=options.json, status=2)
+    if options.preload:
+        specs = _without_forwarded(specs, json_lines=options.json)
+    elif not specs:
+        message = "name the models with --model NAME..., or use --preload, --all or --list"
+        return _fail(message, json_lines=options.json, status=2)
     if options.from_dir and len(specs) != 1:
         return _fail("--from-dir takes exactly one --model", json_lines=options.json, status=2)
     if options.remove:
@@ -64,12 +76,22 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--model", nargs="+", default=[], metavar="NAME", help="short or full names of models")
+    parser.add_argument("--preload", action="store_true", help="the models of PRELOAD_MODELS, if there are any")
     parser.add_argument("--all", action="store_true", help="every model of the catalogue")
     parser.add_argument("--from-dir", type=Path, metavar="PATH", help="take the checkpoint from this folder")
     parser.add_argument("--list", action="store_true", help="show what is in the store and what can be imported")
     parser.add_argument("--remove", action="store_true", help="delete the named models from the store")
     parser.add_argument("--json", action="store_true", help="one JSON object a line instead of text, for programs")
     return parser
+
+
+def _without_forwarded(specs: list[ModelSpec], *, json_lines: bool) -> list[ModelSpec]:
+    """Models of PRELOAD_MODELS that have weights: a provider's need no import to be preloaded."""
+    for spec in specs:
+        if spec.forwarded:
+            text = f"{spec.repo} is forwarded to its provider: nothing to import"
+            _say(text, {"name": spec.name, "forwarded": True}, json_lines=json_lines)
+    return [spec for spec in specs if not spec.forwarded]
 
 
 def _import(spec: ModelSpec, store: ModelStore, settings: Settings, options: argparse.Namespace) -> bool:
@@ -96,15 +118,28 @@ def _import(spec: ModelSpec, store: ModelStore, settings: Settings, options: arg
 def _export(spec: ModelSpec, stored: StoredModel, settings: Settings) -> None:
     """Convert for the CPU engine, which takes seconds to minutes and belongs here rather than into a request."""
     from runners.devices import detect
-    from runners.loading import needs_export
+    from runners.loading import needs_export, wants_openvino
 
-    if needs_export(stored, detect(settings), settings):
+    device = detect(settings)
+    if wants_openvino(device, settings):
+        _remove_damaged_export(stored)
+    if needs_export(stored, device, settings):
         from runners.backends.openvino_export import export
 
         try:
             export(stored.folder, spec, stored.facts)
         except OSError as error:  # torch serves the model, and the next import tries again
-            logger.warning("%s was not converted for OpenVINO: %s", spec.name, error)
+            what = f"the conversion of {spec.repo} for OpenVINO"
+            reason = disk.write_problem(error, stored.folder, stored.facts.weight_bytes, what).message
+            logger.warning("%s was not converted for OpenVINO, and torch serves it: %s", spec.name, reason)
+
+
+def _remove_damaged_export(stored: StoredModel) -> None:
+    from runners.backends.openvino import export_folder
+
+    folder = export_folder(stored.folder)
+    if not is_whole(folder, thorough=True):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _check(spec: ModelSpec, stored: StoredModel, *, settings: Settings) -> None:
@@ -123,12 +158,14 @@ def _list(catalog: Catalog, store: ModelStore, *, json_lines: bool) -> int:
         stored = store.find(spec)
         size = f"{spec.download_bytes / 1e6:.0f} MB to download" if spec.download_bytes else "size unknown"
         size = "forwarded" if spec.forwarded else size
-        state = f"stored as {stored.tag}" if stored else size
+        wrong = flaw(spec, stored) if stored else None
+        state = f"stored as {stored.tag}{f', but {wrong}' if wrong else ''}" if stored else size
         event: dict[str, object] = {
             "name": spec.name,
             "kind": spec.kind,
             "repo": spec.repo,
             "stored": stored.tag if stored else None,
+            "flaw": wrong,
         }
         _say(f"{spec.name:32} {spec.kind:10} {spec.repo:55} {state}", event, json_lines=json_lines)
     return 0

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 from errors import ModelNotFoundError, ModelUnavailableError
 from models.catalog import CatalogError, ModelSpec, load_catalog
-from models.files import digest
 from models.goldens import goldens_of
+from models.integrity import flaw, is_whole, repair
 from models.store import ModelStore, StoredModel
 from runners.devices import Device, DeviceError, detect
-from settings import Settings, SettingsError, load_settings
+from settings import Settings, SettingsError, bentoml_home, load_settings
+from startup import StartError, check_home
 
 _ROW = "{:32} {:14} {:>12} {:>10}  {}\n"
 
@@ -30,7 +30,8 @@ def main(arguments: list[str] | None = None) -> int:
         catalog = load_catalog(settings.extra_catalog)
         specs = [catalog.get(name) for name in options.model] or list(catalog)
         device = detect(settings)
-    except (SettingsError, CatalogError, ModelNotFoundError, DeviceError) as error:
+        check_home(bentoml_home(), imports=False)
+    except (SettingsError, CatalogError, ModelNotFoundError, DeviceError, StartError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     store = ModelStore()
@@ -48,9 +49,10 @@ def _verify(spec: ModelSpec, stored: StoredModel, device: Device, settings: Sett
     from runners.loading import load_model
     from runners.probe import compare
 
-    damaged = [name for name, expected in stored.facts.sha256.items() if not _intact(stored.folder / name, expected)]
-    if damaged:
-        sys.stdout.write(_ROW.format(spec.name, "sha256", "-", "-", f"FAIL  damaged or missing: {', '.join(damaged)}"))
+    wrong = flaw(spec, stored, thorough=True) or _damaged_export(stored, device, settings)
+    if wrong:
+        verdict = f"FAIL  {wrong}. Run: {repair(spec, stored)}"
+        sys.stdout.write(_ROW.format(spec.name, "files", "-", "-", verdict))
         return False
     goldens = goldens_of(spec.name)
     if not goldens:
@@ -73,8 +75,17 @@ def _verify(spec: ModelSpec, stored: StoredModel, device: Device, settings: Sett
     return all(result.passed for result in results)
 
 
-def _intact(path: Path, expected: str) -> bool:
-    return path.is_file() and digest(path) == expected
+def _damaged_export(stored: StoredModel, device: Device, settings: Settings) -> str | None:
+    """What is wrong with the files that OpenVINO reads, in a phrase; None where nothing is."""
+    from runners.loading import wants_openvino
+
+    if wants_openvino(device, settings):
+        from runners.backends.openvino import export_folder
+
+        folder = export_folder(stored.folder)
+        if not is_whole(folder, thorough=True):
+            return f"the files in {folder} are damaged or missing"
+    return None
 
 
 if __name__ == "__main__":

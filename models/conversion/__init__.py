@@ -15,6 +15,7 @@ from models.conversion.checkpoint import link_weights
 from models.conversion.inspect import inspect_checkpoint
 from models.facts import ModelFacts
 from models.files import digest, link, relative_files
+from models.integrity import fingerprints
 
 CONVERTERS: dict[str, Callable[[Path, Path, ModelSpec], None]] = {
     "native": native.convert,
@@ -39,4 +40,6 @@ def prepare(spec: ModelSpec, source: Path, target: Path, revision: str) -> Model
     for layer in facts.dense:
         link(source / layer / "config.json", target / layer / "config.json")
         link_weights(source / layer, target / layer)
-    return facts.model_copy(update={"sha256": {name: digest(target / name) for name in relative_files(target)}})
+    digests = {name: digest(target / name) for name in relative_files(target)}
+    recorded = {"sha256": digests, "fingerprints": fingerprints(target), "import_options": spec.import_options}
+    return facts.model_copy(update=recorded)

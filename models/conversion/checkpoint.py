@@ -71,9 +71,11 @@ def link_weights(source: Path, target: Path) -> None:
     files = safetensors_files(source)
     if not files:
         return rewrite(source, target, unchanged)
+    if len(files) == 1:  # one shard may be called model-00001-of-00001, which nobody reads without its index
+        return link(files[0], target / WEIGHTS)
     for path in files:
         link(path, target / path.name)
-    if (source / INDEX).is_file() and len(files) > 1:
+    if (source / INDEX).is_file():
         link(source / INDEX, target / INDEX)
     return None
 

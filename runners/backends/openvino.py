@@ -13,6 +13,7 @@ import numpy as np
 import openvino as ov
 
 from models.facts import ModelFacts
+from models.integrity import is_whole
 from runners.backends import Rows, Sequences
 from runners.backends.batches import Batch, UnpaddedBatch
 from runners.devices import DType
@@ -37,9 +38,11 @@ def export_folder(model_folder: Path) -> Path:
 
 
 def read_report(folder: Path) -> Report | None:
-    """The accuracy gate's report; None where nothing was exported yet."""
+    """The accuracy gate's report; None where nothing was exported yet, or what was is damaged by now."""
     path = folder / REPORT
-    report: Report | None = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    if not path.is_file() or not is_whole(folder):
+        return None
+    report: Report = json.loads(path.read_text(encoding="utf-8"))
     return report
 
 

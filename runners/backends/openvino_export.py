@@ -26,6 +26,7 @@ from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from models.catalog import ModelSpec
 from models.facts import ModelFacts
+from models.integrity import write_manifest
 from runners.backends import Rows
 from runners.backends.batches import Batch, UnpaddedBatch
 from runners.backends.gate import difference, probes
@@ -57,6 +58,7 @@ def _write(target: Path, folder: Path, spec: ModelSpec, facts: ModelFacts) -> Re
     with tempfile.TemporaryDirectory(dir=target.parent) as work:
         report = _export(Path(work), folder, spec, facts)
         (Path(work) / REPORT).write_text(json.dumps(report, indent=2), encoding="utf-8")
+        write_manifest(Path(work))
         shutil.rmtree(target, ignore_errors=True)  # without a report it is a leftover
         os.rename(work, target)  # all or nothing: a killed conversion leaves no report
         Path(work).mkdir()  # for the context manager to remove

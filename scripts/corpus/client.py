@@ -91,11 +91,16 @@ class Client:
 
         GaveUpError when nothing was answered for `patience_s`; CorpusError where the service refuses.
         """
+        return await self._embed_halved(rows, time.monotonic())
+
+    async def _embed_halved(self, rows: Sequence[Row], started: float) -> Answer:
+        """The same, in halves where all at once is too much; the patience is that of the whole batch."""
         try:
-            return await self._embed(rows)
+            return await self._embed(rows, started)
         except _TooMuchError:
             middle = len(rows) // 2
-            first, second = await self.embed(rows[:middle]), await self.embed(rows[middle:])
+            first = await self._embed_halved(rows[:middle], started)
+            second = await self._embed_halved(rows[middle:], started)
             return Answer(
                 np.concatenate([first.vectors, second.vectors]),
                 first.model,
@@ -113,8 +118,7 @@ class Client:
         total: float = sum(float(value) for value in values)
         return total if response.status_code == 200 else None
 
-    async def _embed(self, rows: Sequence[Row]) -> Answer:
-        started = time.monotonic()
+    async def _embed(self, rows: Sequence[Row], started: float) -> Answer:
         body = orjson.dumps(self.fields | {"input": [row.text for row in rows], "encoding_format": "base64"})
         for attempt in count():
             try:
@@ -125,11 +129,13 @@ class Client:
             else:
                 if response.status_code == 200:
                     return self._read(response, len(rows))
+                problem = f"The service answers {response.status_code}: {_message(response)}"
                 if response.status_code in _TOO_MUCH and len(rows) > 1:
+                    if response.status_code in AGAIN:  # a deadline passed: with time, patience ends too
+                        self._left(problem, started)
                     raise _TooMuchError
                 if response.status_code not in AGAIN:
                     raise _refusal(response, rows)
-                problem = f"The service answers {response.status_code}: {_message(response)}"
                 delay = _retry_after(response) or _backoff(attempt, _LONGEST_DELAY_S)
             await self._wait(problem, delay, started)
         raise AssertionError
@@ -155,11 +161,16 @@ class Client:
 
     async def _wait(self, problem: str, delay: float, started: float) -> None:
         """Wait before another try, or GaveUpError."""
+        left = self._left(problem, started)
+        self._say(f"{problem} Trying again for up to {self.patience_s:g} s.")
+        await _sleep(min(delay, left))
+
+    def _left(self, problem: str, started: float) -> float:
+        """Seconds of patience that are left, or GaveUpError."""
         left = max(started, self._last_answer) + self.patience_s - time.monotonic()
         if left <= 0:
             raise GaveUpError(f"{problem} No batch was answered for {self.patience_s:g} s (--patience).")
-        self._say(f"{problem} Trying again for up to {self.patience_s:g} s.")
-        await _sleep(min(delay, left))
+        return left
 
     def _say(self, text: str) -> None:
         """A notice, unless the same was given a short while ago."""

@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,7 +19,12 @@ import orjson
 
 from scripts.corpus.problems import CorpusError
 
+PART = re.compile(r"\d{12}\.(npy|ids\.json)|\.\d{12}\.(npy|ids\.json)\.unfinished")
+"""Names of a part's files, finished and not."""
+
 _VERSION = 1
+_HEAD = b'{"input":'
+"""How every journal begins."""
 _SAMPLE_BYTES = 2**16
 
 
@@ -131,11 +137,16 @@ def open_journal(
 
 
 def _empty(file: IO[bytes], folder: Path) -> None:
-    """Forget everything; the journal first."""
+    """Forget everything; the journal first. CorpusError where it is no journal."""
+    file.seek(0)
+    head = file.read(len(_HEAD))
+    if not _HEAD.startswith(head):
+        raise CorpusError(f"{file.name} is not of this script. Choose another --out.")
     file.truncate(0)
     os.fsync(file.fileno())
-    for part in (*folder.glob("*.npy"), *folder.glob("*.ids.json")):
-        part.unlink()
+    for path in folder.iterdir():
+        if PART.fullmatch(path.name):
+            path.unlink()
 
 
 def _append(file: IO[bytes], content: dict[str, Any]) -> None:

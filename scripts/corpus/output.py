@@ -9,8 +9,9 @@ from typing import IO, Any, Literal
 import numpy as np
 import orjson
 
+from scripts.corpus.finished import finished_file
 from scripts.corpus.journal import Journal
-from scripts.corpus.parts import Floats, read_part, whole_file
+from scripts.corpus.parts import Floats, read_part
 from scripts.corpus.problems import CorpusError
 from scripts.corpus.rows import Id, import_pyarrow
 
@@ -25,14 +26,19 @@ def ids_path(out: Path) -> Path:
     return out.with_suffix(".ids.jsonl")
 
 
+def outputs(out: Path) -> list[Path]:
+    """Every file that a finished run leaves."""
+    return [out, ids_path(out)] if out.suffix == ".npy" else [out]
+
+
 def join(journal: Journal, folder: Path, out: Path) -> None:
     """Write the output from all parts; CorpusError unless it holds each row once, in the order of the input."""
     _check_ranges(journal)
     if out.suffix == ".npy":
-        with whole_file(ids_path(out)) as ids, whole_file(out) as vectors:
+        with finished_file(ids_path(out), folder) as ids, finished_file(out, folder) as vectors:
             _write_numpy(journal, folder, vectors, ids)
     else:
-        with whole_file(out) as file:
+        with finished_file(out, folder) as file:
             _write_parquet(journal, folder, file)
 
 

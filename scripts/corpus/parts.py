@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import io
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,7 +17,8 @@ import orjson
 from numpy.typing import NDArray
 
 from scripts.corpus.client import Answer
-from scripts.corpus.journal import Journal, Part, sync_folder
+from scripts.corpus.finished import PREFIX
+from scripts.corpus.journal import PART, Journal, Part, sync_folder
 from scripts.corpus.problems import CorpusError
 from scripts.corpus.rows import Id
 
@@ -34,17 +34,24 @@ def parts_folder(out: Path) -> Path:
 
 
 def forget(folder: Path) -> None:
-    """Remove a folder of parts; the journal first, so that what a kill leaves is never taken for work."""
+    """Remove what a run has put into its folder; the journal first, so that what a kill leaves is never taken for work.
+
+    What somebody else has put there stays.
+    """
     journal = folder / "journal.jsonl"
     if journal.exists():
         journal.unlink()
         sync_folder(folder)
-    shutil.rmtree(folder, ignore_errors=True)
+    for path in folder.iterdir():
+        if path.name.startswith(PREFIX) or PART.fullmatch(path.name):
+            path.unlink()
+    with contextlib.suppress(OSError):  # not empty
+        folder.rmdir()
 
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """A file that appears under its name when it is complete and on the disk; else it leaves nothing."""
+    """A part's file, which appears under its name when it is complete and on the disk; else it leaves nothing."""
     temporary = path.with_name(f".{path.name}.unfinished")
     try:
         with temporary.open("wb") as file:

@@ -87,13 +87,19 @@ def _settings(language: Language) -> str:
     rows = []
     for key, field in Settings.model_fields.items():
         name = key.upper()
-        default = str(field.default).lower() if isinstance(field.default, bool) else str(field.default)
         choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
         listed = language.word(", ").join(f"`{choice}`" for choice in choices)
         takes = language.word(" One of {}.").format(listed) if choices else ""
-        shown = NONE if field.default in (None, ()) else f"`{default}`"
+        shown = NONE if field.default in (None, ()) else f"`{_as_variable(field.default)}`"
         rows.append([f"`{name}`", shown, language.describe("settings", name, str(field.description)) + takes])
     return _table(["Variable", "Default", "Meaning"], rows, language)
+
+
+def _as_variable(value: object) -> str:
+    """A default as the environment variable would say it."""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _fields(table: str, language: Language) -> str:

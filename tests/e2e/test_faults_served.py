@@ -148,7 +148,7 @@ def test_a_full_disk_at_import(shopping: Served, shop: Path) -> None:
         answers = list(pool.map(lambda _: embed(shopping.url, SMALL, NAME), range(200)))
     messages = {refused(answer, 503, "model_unavailable") for answer in answers}
     (message,) = messages
-    assert "Is the disk full or read-only?" in message
+    assert "(File too large). Is the disk full or read-only?" in message
     assert state(shopping.url, NAME)["state"] == "unavailable"
     home = shop / "home"
     assert not list((home / "models").glob("*tiny-embedder*/*/model.yaml"))

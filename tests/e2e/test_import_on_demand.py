@@ -104,6 +104,18 @@ def test_another_model_on_first_use(hub: HubServer, online: Served) -> None:
     assert len(answer.json()["results"]) == 2
 
 
+@pytest.mark.parametrize("path", ["/v1/embeddings", "/embeddings"])
+def test_a_page_of_another_site_starts_no_import(hub: HubServer, online: Served, path: str) -> None:
+    """A form or a fetch of text/plain, which a browser sends without asking first."""
+    asked = len(hub.requests)
+    page = {"Content-Type": "text/plain", "Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"}
+    body = '{"model": "multilingual-e5-small", "input": "a"}'
+    answer = httpx.post(online.url + path, content=body, headers=page, timeout=60)
+    assert "CORS_ORIGINS" in refused(answer, 403, "cross_site_request")
+    assert state(online.url, "multilingual-e5-small")["state"] == "importable"
+    assert len(hub.requests) == asked
+
+
 def test_a_model_that_the_hub_does_not_have(online: Served) -> None:
     message = refused(embed(online.url, "e5-large"), 503, "model_unavailable")
     assert "intfloat/e5-large" in message

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from errors import ModelUnavailableError
+from models.integrity import is_whole
 from models.store import StoredModel
 from runners.backends import Backend, Rows, Sequences, gate, openvino_export
 from runners.backends.openvino import REPORT, OpenVINOBackend, Report, export_folder, read_report
@@ -276,6 +277,45 @@ def test_a_full_disk_says_nothing_about_the_model(
     assert needs_export(fresh.stored, DEVICE, AUTO)
     import_models._export(fresh.spec, fresh.stored, Settings(device="cpu"))
     assert isinstance(load(fresh), OpenVINOBackend)
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def zero(path: Path) -> None:
+    """As a power failure leaves it: OpenVINO would read it and answer with wrong numbers."""
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+def flip_one_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 + 1] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, truncate, zero])
+@pytest.mark.parametrize("name", ["body.bin", "body.xml"])
+def test_a_damaged_conversion_is_not_served_but_made_anew(
+    fresh: Model, damage: Callable[[Path], None], name: str
+) -> None:
+    export(fresh.stored.folder, fresh.spec, fresh.stored.facts)
+    assert isinstance(load(fresh), OpenVINOBackend)
+    damage(export_folder(fresh.stored.folder) / name)
+    assert isinstance(load(fresh), TorchBackend)  # where nothing is imported on demand
+    assert needs_export(fresh.stored, DEVICE, AUTO)  # else
+    import_models._export(fresh.spec, fresh.stored, Settings(device="cpu"))
+    assert isinstance(load(fresh), OpenVINOBackend)
+    assert is_whole(export_folder(fresh.stored.folder), thorough=True)
+
+
+def test_an_import_looks_at_every_bit_of_a_conversion(fresh: Model) -> None:
+    export(fresh.stored.folder, fresh.spec, fresh.stored.facts)
+    folder = export_folder(fresh.stored.folder)
+    flip_one_bit(folder / "body.bin")
+    assert not is_whole(folder, thorough=True)
+    import_models._export(fresh.spec, fresh.stored, Settings(device="cpu"))
+    assert is_whole(folder, thorough=True)
 
 
 def test_openvino_reports_to_nobody(exported: Exported) -> None:

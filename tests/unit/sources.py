@@ -14,6 +14,8 @@ PLACES = (
     "settings.py",
     "errors.py",
     "metrics.py",
+    "metrics_files.py",
+    "startup.py",
     "api",
     "models",
     "runners",

@@ -29,6 +29,7 @@ class Built:
     """What `bentoml build` and `bentoml containerize` make of the image on one platform."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         (folder / "src").mkdir()
         self.envs: list[BentoEnvSchema] = []
         info = image.PlatformImage().freeze(folder, self.envs)
@@ -76,6 +77,16 @@ def test_it_runs_as_a_user_without_rights(built: Built, platform: str) -> None:
     after = lines[lines.index("USER bentoml") :]
     assert not [line for line in after if line.startswith(("USER root", "RUN ", "COPY "))]
     assert any("chown -R bentoml:bentoml /data" in line for line in lines)
+
+
+@each_platform
+def test_our_entrypoint_calls_bentomls(built: Built, platform: str) -> None:
+    folder = built.folder / "env/docker"
+    entry = folder / "entrypoint.sh"
+    assert f'ENTRYPOINT [ "/home/bentoml/bento/env/docker/{entry.name}" ]' in built.dockerfile
+    assert entry.read_bytes() == (ROOT / "docker/entrypoint.sh").read_bytes()
+    assert "bentoml-entrypoint.sh" in entry.read_text(encoding="utf-8")
+    assert "exec bentoml" in (folder / "bentoml-entrypoint.sh").read_text(encoding="utf-8")
 
 
 @each_platform

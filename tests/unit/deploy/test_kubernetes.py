@@ -86,9 +86,15 @@ def test_containers_run_as_nobody_on_a_read_only_root(platform: str) -> None:
 @each_platform
 def test_an_init_container_fills_the_model_volume(platform: str) -> None:
     (importing,) = pod(platform)["initContainers"]
-    assert "src/scripts/import_models --model" in importing["command"][-1]
+    assert importing["command"] == ["src/scripts/import_models", "--preload"]
     (claim,) = [it["persistentVolumeClaim"] for it in pod(platform)["volumes"] if it["name"] == "models"]
     assert claim["claimName"] == common("PersistentVolumeClaim")["metadata"]["name"]
+
+
+@each_platform
+def test_other_services_set_no_variables(platform: str) -> None:
+    """A Service named bentoml would set BENTOML_PORT=tcp://..., which BentoML takes for its port."""
+    assert pod(platform)["enableServiceLinks"] is False
 
 
 @each_platform

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 from huggingface_hub import close_session, constants
+from huggingface_hub.file_download import http_get
 
 from errors import ModelUnavailableError
+from models import disk
 from models import download as downloads
 from models.catalog import ModelSpec
 from models.download import download, needed_files
@@ -208,6 +213,139 @@ def test_a_damaged_file_is_noticed_and_removed(hub: HubServer, published: Path, 
     with pytest.raises(ModelUnavailableError, match=r"model\.safetensors arrived damaged"):
         fetch()
     assert not list(fetch.base.rglob("model.safetensors"))
+
+
+UNSAFE = [
+    "../model.safetensors",
+    "model-/../../../escaped-of-.safetensors",
+    "model-1/of/2-of-2.safetensors",
+    "model-..\\..\\x-of-1.safetensors",
+    "model-\x00-of-1.safetensors",
+    "model-\n-of-1.safetensors",
+    "0_../../config.json",
+    "0_x/../../config.json",
+    "0_x/../config.json",
+    "/config.json",
+    "/etc/config.json",
+    "./config.json",
+    "0_Pooling//config.json",
+    "..",
+    "",
+]
+
+
+@pytest.mark.parametrize("name", UNSAFE)
+def test_a_name_that_leads_elsewhere_is_not_needed(name: str) -> None:
+    assert needed_files([name, "config.json"]) == ["config.json"]
+
+
+def test_a_mirror_cannot_write_outside_the_download_folder(
+    hub: HubServer, published: Path, fetch: Fetch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It lists names as it likes, and serves a file for each of them."""
+    commit = hub.add(WANTED.repo, published)
+    files = hub._repos[WANTED.repo].commits[commit]
+    files |= dict.fromkeys(UNSAFE, files["model.safetensors"])
+    before = {path for path in tmp_path.rglob("*") if fetch.base not in (path, *path.parents)}
+    fetch()
+    assert {path for path in tmp_path.rglob("*") if fetch.base not in (path, *path.parents)} == before
+    assert sorted(str(path.relative_to(fetch.folder)) for path in fetch.folder.rglob("*") if path.is_file()) == sorted(
+        NEEDED
+    )
+
+
+@pytest.mark.parametrize("commit", ["../../../../x", "", "main", "A" * 40, "a" * 39])
+def test_a_mirror_cannot_choose_the_folder_by_its_commit(
+    hub: HubServer, published: Path, fetch: Fetch, tmp_path: Path, commit: str
+) -> None:
+    honest = hub.add(WANTED.repo, published)
+    repo = hub._repos[WANTED.repo]
+    repo.commits[commit], repo.refs["main"] = repo.commits[honest], commit
+    with pytest.raises(ModelUnavailableError, match=r"does not answer as a Hub does: .* Check HF_ENDPOINT\."):
+        fetch()
+    assert not fetch.base.exists()
+
+
+def test_a_mirror_must_have_the_pinned_commit(hub: HubServer, published: Path, fetch: Fetch) -> None:
+    hub.add(WANTED.repo, published)
+    asked = "b" * 40
+    hub._repos[WANTED.repo].refs[asked] = next(iter(hub._repos[WANTED.repo].commits))
+    with pytest.raises(ModelUnavailableError, match="names no commit, or another than was asked for"):
+        fetch(spec(revision=asked))
+
+
+@pytest.mark.parametrize("slashes", ["/", "//"])
+def test_the_endpoint_may_end_with_a_slash(hub: HubServer, published: Path, fetch: Fetch, slashes: str) -> None:
+    commit = hub.add(WANTED.repo, published)
+    fetch.endpoint += slashes
+    assert fetch() == commit
+    assert not [request.path for request in hub.requests if "//" in request.path]
+
+
+def test_a_download_that_does_not_fit_is_not_begun(
+    hub: HubServer, published: Path, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.add(WANTED.repo, published)
+    monkeypatch.setattr(disk, "free_bytes", lambda _: 100_000)
+    with pytest.raises(ModelUnavailableError) as raised:
+        fetch()
+    assert re.fullmatch(
+        rf"No space left for the download of {WANTED.repo}: it needs about 0\.3 MB in {fetch.base}/[0-9a-f]{{12}}, "
+        r"where 0\.1 MB are free\. Free some, or set BENTOML_HOME to a folder on a larger disk\.",
+        raised.value.message,
+    )
+    assert hub.downloads == []
+
+
+def test_what_is_there_already_needs_no_space(
+    hub: HubServer, published: Path, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.add(WANTED.repo, published)
+    give_up(hub, fetch, monkeypatch)
+    monkeypatch.setattr(disk, "free_bytes", lambda _: len(WEIGHTS) - 1000)
+    fetch()
+
+
+def test_a_disk_that_fills_up_meanwhile(
+    hub: HubServer, published: Path, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was not finished is removed; files that are whole stay for the next try."""
+    hub.add(WANTED.repo, published)
+
+    def get(url: str, file: IO[bytes], **options: Any) -> None:
+        if not url.endswith("model.safetensors"):
+            return http_get(url, file, **options)
+        file.write(WEIGHTS[:100_000])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("huggingface_hub.file_download.http_get", get)
+    with pytest.raises(
+        ModelUnavailableError, match=r"^No space left for the download of .*: it needs about 0\.3 MB in "
+    ):
+        fetch()
+    left = {path.name for path in fetch.base.rglob("*") if path.is_file()}
+    assert left == {"config.json", "tokenizer.json"}
+
+
+def test_a_folder_that_cannot_be_written_is_not_blamed_on_the_network(
+    hub: HubServer, published: Path, fetch: Fetch, tmp_path: Path
+) -> None:
+    hub.add(WANTED.repo, published)
+    (tmp_path / "file").touch()
+    fetch.base = tmp_path / "file" / "download"
+    with pytest.raises(
+        ModelUnavailableError, match=r"could not be written to .* \(Not a directory\)\. Set BENTOML_HOME"
+    ):
+        fetch()
+
+
+def test_a_part_that_is_longer_than_the_file_is_fetched_anew(hub: HubServer, published: Path, fetch: Fetch) -> None:
+    commit = hub.add(WANTED.repo, published)
+    part = fetch.base / commit[:12] / "model.safetensors.partial"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(WEIGHTS + b"more")
+    fetch()
+    assert (fetch.folder / "model.safetensors").read_bytes() == WEIGHTS
 
 
 def refused(fetch: Fetch, reason: str, *, wanted: ModelSpec = WANTED, token: str = "") -> None:

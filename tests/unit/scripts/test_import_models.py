@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,13 +32,14 @@ class FakeImport:
     def __init__(self) -> None:
         self.failures: dict[str, str] = {}
         self.from_dirs: list[Path | None] = []
+        self.revision: str | None = "a" * 40
 
     def __call__(self, spec: ModelSpec, *, store: ModelStore, progress: Any, from_dir: Any, **_: Any) -> StoredModel:
         self.from_dirs.append(from_dir)
         progress(50, 100)
         if spec.name in self.failures:
             raise ModelUnavailableError(self.failures[spec.name])
-        return store.register(store.staging(spec), facts(repo=spec.repo), {})
+        return store.register(store.staging(spec), facts(repo=spec.repo, revision=self.revision or spec.revision), {})
 
 
 @pytest.fixture
@@ -131,12 +133,21 @@ def test_wrong_settings_end_with_2(
 def test_the_list_shows_what_is_stored_and_what_can_be(
     importing: FakeImport, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    import_models.main(["--model", "e5-large"])
+    importing.revision = None
     import_models.main(["--model", "e5-base"])
     capsys.readouterr()
     assert import_models.main(["--list"]) == 0
     listed = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
-    assert listed["e5-base"].endswith(f"stored as intfloat--e5-base:{'a' * 12}")
+    assert re.search(r"stored as intfloat--e5-base:[0-9a-f]{12}$", listed["e5-base"])
+    assert re.search(
+        r"stored as intfloat--e5-large:a{12}, but it is revision a{12}, while the catalogue names [0-9a-f]{12}$",
+        listed["e5-large"],
+    )
     assert listed["bge-m3"].endswith("MB to download")
+    assert import_models.main(["--json", "--list"]) == 0
+    flaws = {line["name"] for line in lines(capsys) if line["flaw"]}
+    assert flaws == {"e5-large"}
 
 
 def test_remove_deletes_and_counts(
@@ -153,6 +164,41 @@ def test_all_means_every_model_that_has_weights(store: ModelStore, importing: Fa
     assert import_models.main(["--all"]) == 0
     repos = {spec.repo for spec in import_models.load_catalog() if not spec.forwarded}
     assert {stored.facts.repo for stored in store.list()} == repos
+
+
+def test_preload_means_the_models_of_preload_models(
+    store: ModelStore, importing: FakeImport, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the init container of deploy/kubernetes runs; a provider's model is preloaded without any import."""
+    monkeypatch.setenv("PRELOAD_MODELS", "bge-m3, cohere-rerank-multilingual,e5-base")
+    assert import_models.main(["--preload"]) == 0
+    assert [stored.facts.repo for stored in store.list()] == ["BAAI/bge-m3", "intfloat/e5-base"]
+    assert "Cohere/rerank-multilingual-v3.0 is forwarded" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("models", ["", "cohere-rerank-multilingual"])
+def test_preload_of_nothing_is_no_mistake(
+    store: ModelStore, importing: FakeImport, monkeypatch: pytest.MonkeyPatch, models: str
+) -> None:
+    monkeypatch.setenv("PRELOAD_MODELS", models)
+    assert import_models.main(["--preload"]) == 0
+    assert store.list() == []
+
+
+def test_preload_of_an_unknown_model(importing: FakeImport, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRELOAD_MODELS", "bge-m33")
+    assert import_models.main(["--preload"]) == 2
+
+
+def test_an_unwritable_home_is_said_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "file" / "home"))
+    assert import_models.main(["--model", "bge-m3"]) == 1
+    message = capsys.readouterr().err
+    assert message.startswith("BENTOML_HOME: ")
+    assert message.count("\n") == 1
 
 
 def test_a_real_import_from_the_installed_package(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from models.catalog import load_catalog
 from scripts import render_readme
 from scripts.readme.language import ENGLISH, JAPANESE_WORDS, TranslationError, japanese
 from scripts.readme.tables import descriptions, tables
+from settings import Settings, load_settings
 from tests.unit.sources import ROOT
 
 PORT_IN_ENGLISH = "Port to listen on."
@@ -44,6 +46,14 @@ def write(file: Path, translations: Any) -> None:
 
 def test_both_pages_are_up_to_date() -> None:
     assert render_readme.main(["--check"]) == 0
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.ja.md"])
+def test_every_default_is_a_value_that_its_variable_takes(page: str) -> None:
+    rows = re.findall(r"^\| `([A-Z_]+)` \| (`.+?`|–) \| ", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE)
+    assert {name.lower() for name, _ in rows} == set(Settings.model_fields)
+    given = {name: shown.strip("`") for name, shown in rows if shown != "–"}
+    assert load_settings(given) == Settings()
 
 
 @pytest.mark.parametrize("page", ["README.md", "README.ja.md"])

@@ -11,6 +11,7 @@ import pytest
 from errors import ModelUnavailableError
 from models.catalog import Catalog
 from models.goldens import Golden
+from models.integrity import write_manifest
 from models.store import ModelStore, StoredModel
 from runners import loading, probe
 from runners.probe import Comparison
@@ -117,6 +118,38 @@ def test_a_named_model_that_is_not_stored_is_a_failure(
     assert captured.err == "not in the model store: absent. scripts/import_models --list shows what is.\n"
     assert captured.out == ""
     assert loaded == []
+
+
+def test_damaged_files_fail_and_name_the_repair(
+    loaded: list[FakeModel], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "model.safetensors").write_text("not what was imported")
+    stored = StoredModel("good:1", tmp_path, facts(sha256={"model.safetensors": "00", "config.json": "00"}))
+    monkeypatch.setattr(FakeStore, "find", lambda *_: stored)
+    assert verify_models.main(["--model", GOOD]) == 1
+    ((name, what, _, _, verdict),) = rows(capsys)
+    assert (name, what) == (GOOD, "files")
+    assert verdict.startswith(f"FAIL  model.safetensors, config.json in {tmp_path} are damaged or missing.")
+    assert verdict.endswith("Run: scripts/import_models --model good")
+    assert loaded == []
+
+
+def test_a_damaged_conversion_fails(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from runners.backends.openvino import export_folder
+
+    folder = export_folder(tmp_path)
+    folder.mkdir(parents=True)
+    (folder / "body.bin").write_bytes(b"what was converted")
+    write_manifest(folder)
+    (folder / "body.bin").write_bytes(b"what is there     ")
+    monkeypatch.setattr(FakeStore, "find", lambda *_: StoredModel("good:1", tmp_path, facts()))
+    monkeypatch.setenv("DEVICE", "cpu")
+    assert verify_models.main(["--model", GOOD]) == 1
+    assert "openvino" in rows(capsys)[0][-1]
+    monkeypatch.setenv("BACKEND", "torch")
+    assert verify_models.main(["--model", GOOD]) == 0
 
 
 @pytest.mark.parametrize("names", [["goood"], [GOOD, "no/such"]])

@@ -1,0 +1,166 @@
+"""The files through which the workers' metrics are summed, on a disk that may be full.
+
+prometheus_client writes its values through memory that is mapped to a sparse file: where the disk has no block left for
+a page, the system kills the process (SIGBUS), and the worker that takes its place, too. Here blocks are reserved before
+they are written to. Where that fails, the values stay in the process, whose own /metrics still shows them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import mmap
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import prometheus_client.multiprocess
+import prometheus_client.values
+from prometheus_client import CollectorRegistry, Metric, generate_latest
+from prometheus_client.mmap_dict import MmapedDict
+from prometheus_client.multiprocess import MultiProcessCollector
+
+logger = logging.getLogger("service")
+
+FIRST_BYTES = 1 << 16
+"""Size of a new file, as prometheus_client makes it; it doubles as it fills."""
+_HEAD_BYTES = 8
+_VALUE_BYTES = 16
+
+Value = tuple[str, float, float, int]
+"""Key, value, time, and the place in the file."""
+
+
+def install() -> None:
+    """Have prometheus_client reserve the blocks of its files; before the first metric is declared."""
+    prometheus_client.values.MmapedDict = ReservedDict  # type: ignore[attr-defined]  # its only seam
+    prometheus_client.multiprocess.MmapedDict = ReservedDict  # type: ignore[attr-defined]  # and the reader
+
+
+def gather() -> bytes:
+    """Every worker's metrics, summed, as /metrics answers them."""
+    registry = CollectorRegistry()
+    registry.register(_AllWorkers())
+    return generate_latest(registry)
+
+
+class _AllWorkers:
+    """What the workers' files say, and what this process keeps in memory.
+
+    A worker makes a file for its first metric of a kind, and gives it its size a moment later: a file without content
+    is left out, on which prometheus_client's own collector fails.
+    """
+
+    def collect(self) -> Iterable[Metric]:
+        names = list(ReservedDict.in_memory)
+        for path in _written():
+            with contextlib.suppress(FileNotFoundError):  # a worker that ends takes files away
+                if path.stat().st_size and str(path) not in ReservedDict.in_memory:
+                    names.append(str(path))
+        merged: Iterable[Metric] = MultiProcessCollector.merge(names)  # type: ignore[no-untyped-call]  # prometheus_client
+        return merged
+
+
+def _written() -> list[Path]:
+    """The workers' files; none where their folder is gone."""
+    try:
+        collector = MultiProcessCollector(None)  # type: ignore[no-untyped-call]  # it knows the folder
+    except ValueError:
+        return []
+    return list(Path(collector._path).glob("*.db"))
+
+
+class ReservedDict(MmapedDict):
+    """prometheus_client's file of values, which fails as any write does where the disk is full, and then goes on in
+    memory."""
+
+    in_memory: ClassVar[dict[str, ReservedDict]] = {}
+    """Those of this process that have no file, by the name that theirs would have."""
+    _warned: ClassVar[bool] = False
+    _f: Any
+
+    def __init__(self, filename: str, read_mode: bool = False) -> None:
+        try:
+            if not read_mode:
+                _reserve(filename)
+            super().__init__(filename, read_mode)  # type: ignore[no-untyped-call]
+        except OSError as error:
+            self._f = None
+            self._fname = filename
+            self._capacity = 0
+            self._positions: dict[str, int] = {}
+            self._used = _HEAD_BYTES
+            self._move(FIRST_BYTES, error)
+            self._m[: _HEAD_BYTES // 2] = _HEAD_BYTES.to_bytes(_HEAD_BYTES // 2, "little")
+
+    def _init_value(self, key: str) -> None:
+        padded = _padded(len(key.encode()))
+        while self._used + padded + _VALUE_BYTES > self._capacity:
+            self._grow()
+        super()._init_value(key)  # type: ignore[no-untyped-call]
+
+    def _grow(self) -> None:
+        wanted = 2 * self._capacity
+        if self._f is None:
+            self._move(wanted)
+            return
+        try:
+            os.posix_fallocate(self._f.fileno(), 0, wanted)
+            self._m = mmap.mmap(self._f.fileno(), wanted)
+            self._capacity = wanted
+        except OSError as error:
+            self._move(wanted, error)
+
+    def _move(self, capacity: int, error: OSError | None = None) -> None:
+        """Go on in memory that has no file, with what there was."""
+        memory = mmap.mmap(-1, capacity)
+        if self._capacity:
+            memory[: self._capacity] = self._m[: self._capacity]
+        self._m, self._capacity = memory, capacity
+        if error is None:
+            return
+        self.in_memory[self._fname] = self
+        if self._f is not None:
+            self._f.close()
+            self._f = None
+        with contextlib.suppress(OSError):
+            Path(self._fname).unlink()  # else its values would be counted twice
+        if not ReservedDict._warned:
+            ReservedDict._warned = True
+            logger.warning(
+                "metrics are kept in memory, as %s cannot be written (%s): with several workers, /metrics shows those "
+                "of the worker that answers",
+                self._fname,
+                error.strerror,
+            )
+
+    def close(self) -> None:
+        """Forget the values."""
+        self.in_memory.pop(self._fname, None)
+        super().close()  # type: ignore[no-untyped-call]
+
+    @staticmethod
+    def read_all_values_from_file(filename: str) -> Iterator[Value]:
+        """The values of a file, or of one that has its place in memory."""
+        kept = ReservedDict.in_memory.get(filename)
+        if kept is not None:
+            return iter(list(kept._read_all_values()))  # type: ignore[no-untyped-call]
+        values: Iterator[Value] = MmapedDict.read_all_values_from_file(filename)  # type: ignore[no-untyped-call]
+        return values
+
+
+def _reserve(filename: str) -> None:
+    """A file with blocks for all of it; OSError where there are none, and no new file then."""
+    with open(filename, "ab") as file:
+        size = os.fstat(file.fileno()).st_size
+        try:
+            os.posix_fallocate(file.fileno(), 0, max(size, FIRST_BYTES))
+        except OSError:
+            os.ftruncate(file.fileno(), size)
+            raise
+
+
+def _padded(length: int) -> int:
+    """Bytes of a key of that length with the number before it: a multiple of 8 (prometheus_client/mmap_dict.py)."""
+    return 4 + length + (8 - (length + 4) % 8)

@@ -1,0 +1,107 @@
+"""What keeps the service from starting, found before BentoML starts a worker: one sentence instead of a traceback.
+
+`python -m startup` checks BENTOML_HOME alone, for the container: BentoML opens its folders before it reads service.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from errors import ModelNotFoundError
+from models.catalog import CatalogError
+from runners.devices import DeviceError
+from settings import Settings, SettingsError, bentoml_home, load_settings
+
+BENTOML_FOLDERS = ("", "bentos", "models", "envs", "tmp")
+"""Folders of BENTOML_HOME that BentoML makes, or fails."""
+IMPORT_FOLDERS = ("models", "imports")
+"""Those that an import writes to."""
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class StartError(ValueError):
+    """The service cannot start; the message says what to change."""
+
+
+_KNOWN = (SettingsError, CatalogError, ModelNotFoundError, DeviceError, StartError)
+
+
+@contextlib.contextmanager
+def in_one_sentence() -> Iterator[None]:
+    """Turn what is wrong with the settings or the machine into an error that the command line prints as it is."""
+    try:
+        yield
+    except _KNOWN as error:
+        raise click.ClickException(str(error)) from None
+
+
+def check(settings: Settings) -> None:
+    """StartError where `bentoml serve` would fail; nothing happens in any other command, nor in a worker."""
+    context = click.get_current_context(silent=True)
+    if context is None or context.command.name != "serve":
+        return
+    check_home(bentoml_home(), imports=settings.import_on_demand)
+    check_address(context.params.get("host") or settings.host, context.params.get("port") or settings.port)
+
+
+def check_home(folder: Path, *, imports: bool) -> None:
+    """StartError unless BentoML's folders are there, or can be made, and imports can write to theirs."""
+    for name in (*BENTOML_FOLDERS, *(IMPORT_FOLDERS if imports else ())):
+        try:
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            if imports and name in IMPORT_FOLDERS:
+                tempfile.TemporaryFile(dir=folder / name).close()
+        except OSError as error:
+            if error.errno in _FULL:
+                continue  # what is stored can be served; an import says how much room it needs
+            raise StartError(_unwritable(folder, name, error, imports=imports)) from None
+
+
+def _unwritable(folder: Path, name: str, error: OSError, *, imports: bool) -> str:
+    advice = f"Set BENTOML_HOME to a folder that the user with id {os.geteuid()} can write to"
+    if imports and name in IMPORT_FOLDERS:
+        advice += ", or IMPORT_ON_DEMAND=false if every model is in the store already"
+    return f"BENTOML_HOME: {folder / name} cannot be written ({error.strerror}). {advice}."
+
+
+def check_address(host: str, port: int) -> None:
+    """StartError where HOST and PORT cannot be listened on."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as BentoML does
+        try:
+            listener.bind((host, port))
+            listener.listen(1)  # two sockets may be bound to one port; only one may listen
+        except OSError as error:
+            raise StartError(_taken(host, port, error)) from None
+
+
+def _taken(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"PORT: {port} on {host} is in use by another process. Stop it, or set PORT to another number."
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"HOST: {host} is no address of this machine. Set HOST to one, or to 0.0.0.0 for all of them."
+    return f"PORT: {port} on {host} cannot be listened on ({error.strerror}). Set PORT to another number."
+
+
+def main() -> int:
+    """Exit status: 0, or 1 with the reason on standard error."""
+    try:
+        check_home(bentoml_home(), imports=load_settings().import_on_demand)
+    except (SettingsError, StartError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

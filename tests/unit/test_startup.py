@@ -1,0 +1,181 @@
+"""What keeps the service from starting is said in one sentence, whoever starts it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+import startup
+from settings import Settings, SettingsError, bentoml_home
+from startup import StartError, check_address, check_home
+from tests.serving import child_environment, free_port
+from tests.unit.sources import ROOT
+
+
+@pytest.fixture
+def busy_port() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+@pytest.fixture
+def unwritable(tmp_path: Path) -> Path:
+    """A folder that cannot be made, not by root either."""
+    (tmp_path / "file").touch()
+    return tmp_path / "file" / "home"
+
+
+def serve(home: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    """`bentoml serve`, which is expected to end by itself."""
+    command = [Path(sys.executable).with_name("bentoml"), "serve"]
+    environment = child_environment(home, settings)
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_a_busy_port(tmp_path: Path, busy_port: int) -> None:
+    ended = serve(tmp_path, PORT=str(busy_port))
+    assert ended.returncode == 1
+    assert ended.stderr == (
+        f"Error: PORT: {busy_port} on 127.0.0.1 is in use by another process. Stop it, or set PORT to another number.\n"
+    )
+
+
+def test_a_wrong_setting(tmp_path: Path) -> None:
+    ended = serve(tmp_path, MAX_INPUTS="many")
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("Error: MAX_INPUTS: ")
+    assert ended.stderr.count("\n") == 1
+
+
+def test_the_port_of_the_command_line_is_the_one_that_counts(busy_port: int, tmp_path: Path) -> None:
+    ended = serve(tmp_path, PORT=str(free_port()), BENTOML_PORT=str(busy_port))
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"Error: PORT: {busy_port} ")
+
+
+def test_a_free_port_and_an_address_of_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_address("127.0.0.1", free_port())
+
+    def refuse(*_: Any) -> None:
+        raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
+
+    monkeypatch.setattr(socket.socket, "bind", refuse)
+    with pytest.raises(StartError, match=r"^HOST: 192\.0\.2\.1 is no address of this machine\."):
+        check_address("192.0.2.1", 7987)
+
+
+def test_a_port_that_takes_more_rights(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(socket.socket, "bind", refuse)
+    with pytest.raises(StartError, match=r"^PORT: 80 on 0\.0\.0\.0 cannot be listened on \(Permission denied\)\."):
+        check_address("0.0.0.0", 80)
+
+
+@pytest.mark.parametrize("imports", [True, False])
+def test_a_home_that_cannot_be_made(unwritable: Path, imports: bool) -> None:
+    with pytest.raises(StartError, match=r"^BENTOML_HOME: .*/home cannot be written \(Not a directory\)\. Set "):
+        check_home(unwritable, imports=imports)
+
+
+def read_only(*_: Any, **__: Any) -> Any:
+    raise OSError(errno.EROFS, "Read-only file system")
+
+
+def test_a_store_that_became_read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_home(tmp_path, imports=True)
+    monkeypatch.setattr(tempfile, "TemporaryFile", read_only)
+    with pytest.raises(StartError, match=r"models cannot be written \(Read-only file system\).*IMPORT_ON_DEMAND=false"):
+        check_home(tmp_path, imports=True)
+    check_home(tmp_path, imports=False)  # models that are baked into an image
+
+
+def test_a_full_disk_does_not_stop_what_is_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    check_home(tmp_path, imports=True)
+
+
+def test_home_is_read_as_bentoml_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME", "/data")
+    monkeypatch.setenv("BENTOML_HOME", "$SOME/bentoml")
+    assert bentoml_home() == Path("/data/bentoml")
+    monkeypatch.delenv("BENTOML_HOME")
+    assert bentoml_home() == Path.home() / "bentoml"
+
+
+def test_nothing_is_checked_outside_of_serve(monkeypatch: pytest.MonkeyPatch, busy_port: int, unwritable: Path) -> None:
+    """A worker imports service.py too, when the supervisor has bound the port already."""
+    monkeypatch.setenv("BENTOML_HOME", str(unwritable))
+    settings = Settings(host="127.0.0.1", port=busy_port)
+    startup.check(settings)
+    with click.Context(click.Command("main")):
+        startup.check(settings)
+    with click.Context(click.Command("serve")), pytest.raises(StartError):
+        startup.check(settings)
+
+
+def test_only_known_errors_lose_their_traceback() -> None:
+    with pytest.raises(click.ClickException, match="PORT: no"), startup.in_one_sentence():
+        raise SettingsError("PORT: no")
+    with pytest.raises(ValueError, match="a mistake of ours"), startup.in_one_sentence():
+        raise ValueError("a mistake of ours")
+
+
+def entrypoint(tmp_path: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """docker/entrypoint.sh beside a stand-in for BentoML's, which prints what it was given."""
+    (tmp_path / "entrypoint.sh").write_bytes((ROOT / "docker/entrypoint.sh").read_bytes())
+    (tmp_path / "bentoml-entrypoint.sh").write_text('echo "$# $* port=${BENTOML_PORT-unset}"\n')
+    (tmp_path / "src").symlink_to(ROOT)
+    given = child_environment(tmp_path / "home", {"BENTO_PATH": str(tmp_path)} | environment)
+    given["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{given['PATH']}"
+    return subprocess.run(
+        ["bash", tmp_path / "entrypoint.sh", *arguments], env=given, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"), [("tcp://10.0.0.7:3000", "unset"), ("3000", "3000"), ("", "unset"), ("3000 ", "unset")]
+)
+def test_the_container_takes_no_address_for_a_port(tmp_path: Path, given: str, kept: str) -> None:
+    ended = entrypoint(tmp_path, "serve", BENTOML_PORT=given)
+    assert (ended.stdout, ended.returncode) == (f"1 serve port={kept}\n", 0), ended.stderr
+
+
+@pytest.mark.parametrize("arguments", [[], ["serve"], ["--reload"]])
+def test_the_container_says_what_is_wrong_with_its_volume(
+    tmp_path: Path, unwritable: Path, arguments: list[str]
+) -> None:
+    ended = entrypoint(tmp_path, *arguments, BENTOML_HOME=str(unwritable))
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    assert ended.stderr.startswith(f"BENTOML_HOME: {unwritable} cannot be written")
+    assert ended.stderr.count("\n") == 1
+
+
+def test_other_commands_of_the_container_run_as_they_are(tmp_path: Path, unwritable: Path) -> None:
+    ended = entrypoint(tmp_path, "bash", "-c", "true", BENTOML_HOME=str(unwritable))
+    assert ended.stdout == "3 bash -c true port=unset\n"
+
+
+def test_start_sh_takes_no_address_for_a_port() -> None:
+    line = next(line for line in (ROOT / "start.sh").read_text().splitlines() if "unset BENTOML_PORT" in line)
+    for given, kept in (("tcp://10.0.0.7:3000", "unset"), ("3000", "3000")):
+        script = f'set -euo pipefail; {line}; echo "${{BENTOML_PORT-unset}}"'
+        ended = subprocess.run(
+            ["bash", "-c", script], env={"BENTOML_PORT": given}, capture_output=True, text=True, check=True
+        )
+        assert ended.stdout == f"{kept}\n"
