@@ -26,8 +26,10 @@ from runners.tokenization import Sequence
 from scripts import import_models
 from settings import Settings
 from tests.integration.architectures.workshop import Model, Workshop
+from tests.tolerance import scaled
+from tests.variant import THREADS
 
-DEVICE = Device("cpu", "cpu", "float32", threads=1, asked_dtype="float32")
+DEVICE = Device("cpu", "cpu", "float32", threads=THREADS, asked_dtype="float32")
 AUTO, TORCH, OPENVINO = (Settings(backend=name) for name in ("auto", "torch", "openvino"))
 EMBEDDERS = [
     "multilingual-e5-small",  # BERT
@@ -161,7 +163,7 @@ def test_several_threads_get_their_own_rows(exported: Exported) -> None:
     with ThreadPoolExecutor(6) as pool:
         together = list(pool.map(backend.forward, inputs * 2))
     for found, expected in zip(together, alone * 2, strict=True):
-        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=scaled(expected))
     backend.close()
 
 
