@@ -17,7 +17,7 @@ import torch
 from errors import ModelUnavailableError
 from models.store import StoredModel
 from runners.backends import Backend, Rows, Sequences, gate, openvino_export
-from runners.backends.openvino import REPORT, OpenVINOBackend, Report, export_folder, read_report
+from runners.backends.openvino import REPORT, Graphs, OpenVINOBackend, Report, export_folder, read_report
 from runners.backends.openvino_export import export
 from runners.backends.torch import TorchBackend
 from runners.devices import Device
@@ -234,6 +234,24 @@ def test_what_cannot_be_converted_says_so_and_is_served_by_torch(fresh: Model, m
     }
     assert isinstance(load(fresh), TorchBackend)
     assert not needs_export(fresh.stored, DEVICE, AUTO)
+
+
+@pytest.mark.parametrize(("missing", "served_by"), [("f32", TorchBackend), ("bf16", OpenVINOBackend)])
+def test_a_precision_without_a_kernel_is_not_used(
+    fresh: Model, monkeypatch: pytest.MonkeyPatch, missing: str, served_by: type[Backend]
+) -> None:
+    """What ONEDNN_MAX_CPU_ISA=AVX2 does to bfloat16 on a processor that has it."""
+
+    def compile_graphs(folder: Path, *, precision: str, threads: int) -> Graphs:
+        if precision == missing:
+            raise RuntimeError("Supported primitive descriptors list is empty for node: Softmax")
+        return Graphs(folder, precision=precision, threads=threads)
+
+    monkeypatch.setattr(openvino_export, "precisions", lambda: ["f32", missing])
+    monkeypatch.setattr(openvino_export, "Graphs", compile_graphs)
+    report = export(fresh.stored.folder, fresh.spec, fresh.stored.facts)
+    assert report[missing] == "OpenVINO cannot compute it (RuntimeError)"
+    assert isinstance(load(fresh), served_by)
 
 
 def test_a_conversion_that_is_killed_leaves_nothing(fresh: Model, monkeypatch: pytest.MonkeyPatch) -> None:
