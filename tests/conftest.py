@@ -2,6 +2,15 @@
 
 BentoML and Prometheus read their folders once: every run gets its own, and no test reaches the network, the
 user's model store or the user's settings.
+
+The tests must pass on every processor. One processor stands for others by these variables, alone or together:
+
+    TEST_DTYPE=auto                  DTYPE of all models under test (default float32; auto takes bfloat16 where it can)
+    TEST_CPU_THREADS=4               threads of all models under test (default 1)
+    ONEDNN_MAX_CPU_ISA=AVX2          largest instruction set of oneDNN, in torch and in OpenVINO (AVX512_CORE, ...)
+    ATEN_CPU_CAPABILITY=default      largest instruction set of torch's own kernels (default, avx2, avx512)
+
+Expected differences come from tests/tolerance.py.
 """
 
 import os
@@ -18,6 +27,7 @@ from filelock import FileLock
 
 from settings import Settings
 from tests.serving import ROOT, child_environment
+from tests.variant import THREADS
 
 RUN_FOLDER = Path(tempfile.mkdtemp(prefix="rerank-embedding-tests-"))
 MODEL = "all-minilm-l6-v2"
@@ -37,7 +47,7 @@ os.environ |= {
     "HF_ENDPOINT": DEAD_ENDPOINT,
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "NO_PROXY": "127.0.0.1,localhost",
-    "OMP_NUM_THREADS": "1",  # several tests run at a time: threads that wait for each other by spinning only disturb
+    "OMP_NUM_THREADS": str(THREADS),
 }
 
 

@@ -21,6 +21,7 @@ import uvicorn
 import uvloop
 
 from settings import Settings
+from tests.variant import THREADS
 
 ROOT = Path(__file__).parent.parent
 DEAD_ENDPOINT = "http://127.0.0.1:9"
@@ -107,7 +108,7 @@ def serve(home: Path, *, ready: str = "/readyz", timeout_s: float = 120, **setti
     port = int(settings.get("PORT", free_port()))
     log_path = home / "serve.log"
     # one thread: several tests run at a time, and threads that wait for each other by spinning only disturb
-    environment = child_environment(home, {"PORT": str(port), "CPU_THREADS": "1"} | settings)
+    environment = child_environment(home, {"PORT": str(port), "CPU_THREADS": str(THREADS)} | settings)
     with log_path.open("wb") as log:
         supervisor = psutil.Popen(
             [Path(sys.executable).with_name("bentoml"), "serve"],

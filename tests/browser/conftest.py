@@ -31,6 +31,7 @@ from tests import tiny
 from tests.conftest import MODEL, import_models, made_once
 from tests.hub_server import HubServer
 from tests.serving import ROOT, Served, copy_home, serve
+from tests.variant import DTYPE
 
 RERANKER, SECOND_RERANKER = "tiny-reranker", "tiny-reranker-two"
 FOR_ADMIN, MISSING = "tiny-embedder", "tiny-missing"
@@ -129,7 +130,7 @@ def settings_of(home: Path, hub: HubServer) -> dict[str, str]:
         "PRELOAD_MODELS": f"{MODEL},{RERANKER}",
         "EXTRA_CATALOG": str(home / "catalog.yaml"),
         "DEVICE": "cpu",
-        "DTYPE": "float32",
+        "DTYPE": DTYPE,
         "ADMIN": "true",
         "MAX_DOCUMENTS": str(MAX_DOCUMENTS),
         **hub.environment(home / "huggingface"),

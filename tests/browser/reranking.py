@@ -8,6 +8,8 @@ from typing import Any
 
 from playwright.sync_api import Locator, Page, expect
 
+from tests.tolerance import openvino_precision, shared_pass_atol
+
 QUERY = "How can I make my home network faster?"
 PASSAGES = [
     "Sourdough needs a starter of flour and water.",
@@ -17,6 +19,8 @@ PASSAGES = [
     "ルーターは家の中央に置くと電波が届きやすくなります。",
     "Restarting an old modem often helps when pages load slowly.",
 ]
+SHOWN_ATOL = 5e-5 + shared_pass_atol(openvino_precision())
+"""A score has four places on the page, and the same request may share a pass with others."""
 
 
 def fill(page: Page, query: str = QUERY, passages: Sequence[str] = PASSAGES) -> None:

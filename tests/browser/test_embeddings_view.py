@@ -18,6 +18,7 @@ from tests.browser.embedding import cut_to, embed, run, settled
 from tests.browser.looks import looks
 from tests.browser.modules import requests_to
 from tests.conftest import MODEL
+from tests.tolerance import openvino_precision, shared_pass_atol
 
 TEXTS = [
     "The cat sleeps on the sofa.",
@@ -74,8 +75,9 @@ def test_the_files_have_what_the_service_answers(visit: Visit, tmp_path: Path) -
     embed(page, TEXTS)
     document = json.loads(download(page, "JSON", tmp_path).read_text(encoding="utf-8"))
     assert [entry["text"] for entry in document["data"]] == TEXTS
+    atol = shared_pass_atol(openvino_precision())
     whole = np.array([entry["embedding"] for entry in document["data"]], np.float32)
-    np.testing.assert_allclose(whole, vectors_of(visit.url, TEXTS), atol=1e-6)
+    np.testing.assert_allclose(whole, vectors_of(visit.url, TEXTS), atol=atol)
     cut_to(page, 64)
     path = download(page, "CSV", tmp_path)
     assert path.name == f"{MODEL}-64.csv"
@@ -83,7 +85,7 @@ def test_the_files_have_what_the_service_answers(visit: Visit, tmp_path: Path) -
         rows = list(csv.DictReader(file))
     assert [row["text"] for row in rows] == TEXTS
     shorter = np.array([[row[f"d{column}"] for column in range(64)] for row in rows], np.float32)
-    np.testing.assert_allclose(shorter, vectors_of(visit.url, TEXTS, dimensions=64), atol=1e-6)
+    np.testing.assert_allclose(shorter, vectors_of(visit.url, TEXTS, dimensions=64), atol=atol)
 
 
 def test_neighbours_and_what_fewer_dimensions_change(visit: Visit) -> None:

@@ -16,7 +16,7 @@ from tests import tiny
 from tests.browser.conftest import RERANKER, SECOND_RERANKER, Site, Visit, axe, overflows, shot
 from tests.browser.lines_field import give_file
 from tests.browser.looks import looks
-from tests.browser.reranking import PASSAGES, QUERY, choose, fill, movement, rows, run, shown
+from tests.browser.reranking import PASSAGES, QUERY, SHOWN_ATOL, choose, fill, movement, rows, run, shown
 from tests.conftest import MODEL
 
 LONG = "naïve 日本 🗽 " + "one two three four five six seven " * 100
@@ -32,7 +32,7 @@ def compare(page: Page, expected: list[tuple[int, float]], *, place: int = 0) ->
     """The ranking is the service's, and each row says where its passage was before."""
     found = shown(page, place)
     assert [row["index"] for row in found] == [index for index, _ in expected]
-    assert [row["score"] for row in found] == [pytest.approx(score, abs=1e-4) for _, score in expected]
+    assert [row["score"] for row in found] == [pytest.approx(score, abs=SHOWN_ATOL) for _, score in expected]
     assert [row["rank"] for row in found] == list(range(1, len(expected) + 1))
     assert [row["position"] for row in found] == [index + 1 for index, _ in expected]
 

@@ -10,7 +10,7 @@ from cohere.core.request_options import RequestOptions
 
 from tests.clients.reference import (
     Reference,
-    as_ubinary,
+    assert_same_bits,
     assert_same_int8,
     assert_same_ranking,
     assert_same_vectors,
@@ -60,7 +60,7 @@ def test_embedding_types(url: str, make: Make, reference: Reference) -> None:
     vectors = reference.vectors(TEXTS)
     assert_same_vectors(answer.embeddings.float_, vectors)
     assert_same_int8(answer.embeddings.int8, vectors)
-    np.testing.assert_array_equal(answer.embeddings.ubinary, as_ubinary(vectors))
+    assert_same_bits(answer.embeddings.ubinary, vectors)
     decoded = [np.frombuffer(base64.b64decode(each), "<f4") for each in answer.embeddings.base64]
     assert_same_vectors(decoded, vectors)
     assert answer.meta.billed_units.input_tokens == reference.tokens(TEXTS)

@@ -8,7 +8,7 @@ import voyageai
 
 from tests.clients.reference import (
     Reference,
-    as_ubinary,
+    assert_same_bits,
     assert_same_int8,
     assert_same_ranking,
     assert_same_vectors,
@@ -33,10 +33,9 @@ def test_output_types(client: voyageai.Client, reference: Reference) -> None:
     vectors = reference.vectors(TEXTS)
     assert_same_int8(client.embed(TEXTS, model=MODEL, output_dtype="int8").embeddings, vectors)
     assert_same_int8(np.asarray(client.embed(TEXTS, model=MODEL, output_dtype="uint8").embeddings) - 128, vectors)
-    packed = as_ubinary(vectors)
-    np.testing.assert_array_equal(client.embed(TEXTS, model=MODEL, output_dtype="ubinary").embeddings, packed)
-    signed = packed.astype(int) - 128
-    np.testing.assert_array_equal(client.embed(TEXTS, model=MODEL, output_dtype="binary").embeddings, signed)
+    assert_same_bits(client.embed(TEXTS, model=MODEL, output_dtype="ubinary").embeddings, vectors)
+    signed = np.asarray(client.embed(TEXTS, model=MODEL, output_dtype="binary").embeddings)
+    assert_same_bits(signed + 128, vectors)
 
 
 def test_output_dimension(client: voyageai.Client, reference: Reference) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.conftest import MODEL
 from tests.serving import Served, copy_home, serve
+from tests.variant import DTYPE
 
 MAX_TOKENS = 256
 SETTINGS = {
@@ -15,7 +16,7 @@ SETTINGS = {
     "RERANKER_MODEL_NAME": MODEL,
     "PRELOAD_MODELS": MODEL,
     "DEVICE": "cpu",
-    "DTYPE": "float32",
+    "DTYPE": DTYPE,
 }
 
 

@@ -6,8 +6,7 @@ Serves the real all-MiniLM-L6-v2, writes a JSONL file of short texts, embeds it 
 the script (SIGKILL), the service (SIGTERM) and the service (SIGKILL), each started again at once: the service on the
 same port, the script by the same command. Printed as JSON and judged by the exit status: 0 when the output has exactly
 so many rows in their order, every vector has length 1, 500 of them are those of sentence-transformers in float32 (as
-near as the engine comes: 1e-5 with --backend torch, 5e-4 with OpenVINO, which stores weights in fp16), and the engine
-computed for more than 90 % of the time between the kills.
+near as tests/tolerance.py says), and the engine computed for more than 90 % of the time between the kills.
 """
 
 import argparse
@@ -32,13 +31,14 @@ import pyarrow.parquet
 
 from tests.e2e.conftest import MODEL, SETTINGS
 from tests.serving import ROOT, Served, child_environment, free_port, serve, until
+from tests.tolerance import FLOAT32, openvino_precision, unit_atol
 
 Kill = Literal["SIGKILL of the script", "SIGTERM of the service", "SIGKILL of the service"]
 KILLS: tuple[Kill, ...] = ("SIGKILL of the script", "SIGTERM of the service", "SIGKILL of the service")
 SAMPLE = 500
-NORM_ATOL = 1e-5
-ATOL = {"auto": 5e-4, "torch": 1e-5}
-"""Largest difference of a number from that of sentence-transformers, by BACKEND; measured: 2.4e-4 and 1.1e-7."""
+NORM_ATOL = FLOAT32
+ATOL = {"auto": unit_atol(openvino_precision()), "torch": FLOAT32}
+"""Largest difference of a number from that of sentence-transformers, by BACKEND."""
 
 MIN_BUSY = 0.9
 _POLL_S = 0.25

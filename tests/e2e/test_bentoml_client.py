@@ -13,9 +13,9 @@ from bentoml.exceptions import BentoMLException
 from tests.clients import expected
 from tests.clients.samples import DOCUMENTS, MODEL, QUERY, TEXTS
 from tests.serving import Served
+from tests.tolerance import openvino_precision, unit_atol
 
-ATOL = 1e-3
-"""OpenVINO's float32 against torch's."""
+ATOL = unit_atol(openvino_precision())
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from tests.clients import expected
 from tests.clients.samples import DOCUMENTS, JAPANESE, MODEL, QUERY, TEXTS
 from tests.errors import message_of
 from tests.serving import Served
+from tests.tolerance import openvino_precision, unit_atol
 
-ATOL = 1e-3
-"""OpenVINO's float32 against torch's."""
+ATOL = unit_atol(openvino_precision())
 
 
 def curl(served: Served, path: str, body: dict[str, Any] | str | None = None, *options: str) -> tuple[int, Any]:

@@ -16,6 +16,7 @@ from tests.e2e.conftest import MODEL, SETTINGS
 from tests.errors import message_of, refused
 from tests.hub_server import HubServer
 from tests.serving import Served, copy_home, serve, until
+from tests.tolerance import openvino_precision, shared_pass_atol
 
 REPO, NAME = "example/tiny-embedder", "tiny-embedder"
 SECOND_REPO, SECOND_NAME = "example/tiny-reranker", "tiny-reranker"
@@ -87,7 +88,8 @@ def test_one_download_for_all_who_wait(hub: HubServer, online: Served) -> None:
         answers = [future.result() for future in waiting]
     assert {answer.status_code for answer in answers} == {200}, answers[0].text
     vectors = np.asarray([answer.json()["data"][0]["embedding"] for answer in answers])
-    assert_allclose(vectors, np.broadcast_to(vectors[0], vectors.shape), atol=1e-5)
+    atol = shared_pass_atol(openvino_precision())
+    assert_allclose(vectors, np.broadcast_to(vectors[0], vectors.shape), atol=atol)
     files = Counter(hub.downloads)
     assert files["model.safetensors"] == files["config.json"] == files["tokenizer.json"] == 1
     assert set(files.values()) == {1}

@@ -16,8 +16,10 @@ from sentence_transformers import SentenceTransformer
 from tests.e2e.conftest import MAX_TOKENS, MODEL
 from tests.e2e.texts import mixed_texts, random_batches
 from tests.serving import Served
+from tests.tolerance import min_cosine, openvino_precision
 
 TEXTS = mixed_texts()
+MIN_COSINE = min_cosine(openvino_precision())
 DOCUMENTS = [
     "Machine learning is a branch of artificial intelligence.",
     "Today is a beautiful sunny day.",
@@ -81,12 +83,12 @@ def smallest_cosine(ours: Floats, theirs: Floats) -> float:
 
 def test_all_at_once(client: httpx.Client, expected: Floats) -> None:
     assert len(TEXTS) == 200
-    assert smallest_cosine(embed(client, TEXTS), expected) > 0.99999
+    assert smallest_cosine(embed(client, TEXTS), expected) > MIN_COSINE
 
 
 def test_alone(client: httpx.Client, expected: Floats) -> None:
     ours = np.concatenate([embed(client, [text]) for text in TEXTS])
-    assert smallest_cosine(ours, expected) > 0.99999
+    assert smallest_cosine(ours, expected) > MIN_COSINE
 
 
 def test_in_random_batches_at_the_same_time(client: httpx.Client, expected: Floats) -> None:
@@ -95,7 +97,7 @@ def test_in_random_batches_at_the_same_time(client: httpx.Client, expected: Floa
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda batch: embed(client, [TEXTS[index] for index in batch]), batches))
     for batch, vectors in zip(batches, answers, strict=True):
-        assert smallest_cosine(vectors, expected[batch]) > 0.99999
+        assert smallest_cosine(vectors, expected[batch]) > MIN_COSINE
 
 
 def test_tokens_and_cuts(client: httpx.Client, reference: SentenceTransformer) -> None:
@@ -111,15 +113,18 @@ def test_tokens_and_cuts(client: httpx.Client, reference: SentenceTransformer) -
 
 
 def test_health_answers_while_512_passages_are_computed(client: httpx.Client) -> None:
+    """Twenty times, however fast the passages are: as many requests as it takes, but not one for each answer."""
     passages = [f"{number} {TEXTS[number % 200]}" for number in range(512)]
-    answered = 0
+    answered = requests = 0
     with ThreadPoolExecutor(1) as pool, httpx.Client(base_url=client.base_url, timeout=60) as other:
-        large = pool.submit(embed, client, passages)
-        while not large.done():
-            assert other.get("/health").status_code == 200
-            answered += not large.done()
-        assert len(large.result()) == 512
-    assert answered >= 20
+        while answered < 20:
+            requests += 1
+            assert requests <= 5
+            large = pool.submit(embed, client, passages)
+            while not large.done():
+                assert other.get("/health").status_code == 200
+                answered += not large.done()
+            assert len(large.result()) == 512
 
 
 def test_docs_page(client: httpx.Client) -> None:

@@ -28,6 +28,7 @@ from tests import tiny
 from tests.integration import reference
 from tests.integration.reference import ReferenceEmbedder, ReferenceReranker
 from tests.serving import ROOT, InProcess
+from tests.variant import DTYPE, THREADS
 
 DEFAULT_EMBEDDER = "BAAI/bge-m3"
 DEFAULT_RERANKER = "BAAI/bge-reranker-v2-m3"
@@ -91,7 +92,8 @@ def running(folder: Path, **settings: str) -> Iterator[App]:
         "RERANKER_MODELS_DIR": str(folder),
         "IMPORT_ON_DEMAND": "false",
         "DEVICE": "cpu",
-        "DTYPE": "float32",
+        "DTYPE": DTYPE,
+        "CPU_THREADS": str(THREADS),
     }
     thresholds = gc.get_threshold()
     with pytest.MonkeyPatch.context() as patch:

@@ -11,9 +11,14 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize
 
 from tests.tiny import bert_japanese, corpus, deberta, luke
+from tests.tolerance import FLOAT32, unit_atol
+from tests.variant import DTYPE
 
 Floats = NDArray[np.float32]
 Side = Literal["left", "right"]
+
+ATOL = FLOAT32 if DTYPE in ("float32", "auto") else unit_atol("bf16")
+"""How near ours must come: the apps of these tests use torch, for which `auto` is float32 on a CPU."""
 
 _SEGMENTS = {"model_input_names": ["input_ids", "token_type_ids", "attention_mask"]}
 _XLM_ROBERTA = {"tokenizer_type": "xlm-roberta"}

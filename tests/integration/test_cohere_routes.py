@@ -13,10 +13,9 @@ from transformers import AutoTokenizer
 
 from tests.errors import refused
 from tests.integration.conftest import DEFAULT_EMBEDDER, DEFAULT_RERANKER, E5, Checkpoint, ok
-from tests.integration.reference import LONG, TEXTS, ReferenceEmbedder, ReferenceReranker
+from tests.integration.reference import ATOL, LONG, TEXTS, ReferenceEmbedder, ReferenceReranker
 from tests.tiny import corpus
 
-ATOL = 1e-5
 QUERY = corpus.ENGLISH[0]
 EMBED = ("/v1/embed", "/v2/embed")
 

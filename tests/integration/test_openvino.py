@@ -18,7 +18,7 @@ from errors import ModelUnavailableError
 from models.integrity import is_whole
 from models.store import StoredModel
 from runners.backends import Backend, Rows, Sequences, gate, openvino_export
-from runners.backends.openvino import REPORT, OpenVINOBackend, Report, export_folder, read_report
+from runners.backends.openvino import REPORT, Graphs, OpenVINOBackend, Report, export_folder, read_report
 from runners.backends.openvino_export import export
 from runners.backends.torch import TorchBackend
 from runners.devices import Device
@@ -27,8 +27,10 @@ from runners.tokenization import Sequence
 from scripts import import_models
 from settings import Settings
 from tests.integration.architectures.workshop import Model, Workshop
+from tests.tolerance import scaled
+from tests.variant import THREADS
 
-DEVICE = Device("cpu", "cpu", "float32", threads=1, asked_dtype="float32")
+DEVICE = Device("cpu", "cpu", "float32", threads=THREADS, asked_dtype="float32")
 AUTO, TORCH, OPENVINO = (Settings(backend=name) for name in ("auto", "torch", "openvino"))
 EMBEDDERS = [
     "multilingual-e5-small",  # BERT
@@ -162,7 +164,7 @@ def test_several_threads_get_their_own_rows(exported: Exported) -> None:
     with ThreadPoolExecutor(6) as pool:
         together = list(pool.map(backend.forward, inputs * 2))
     for found, expected in zip(together, alone * 2, strict=True):
-        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=scaled(expected))
     backend.close()
 
 
@@ -233,6 +235,24 @@ def test_what_cannot_be_converted_says_so_and_is_served_by_torch(fresh: Model, m
     }
     assert isinstance(load(fresh), TorchBackend)
     assert not needs_export(fresh.stored, DEVICE, AUTO)
+
+
+@pytest.mark.parametrize(("missing", "served_by"), [("f32", TorchBackend), ("bf16", OpenVINOBackend)])
+def test_a_precision_without_a_kernel_is_not_used(
+    fresh: Model, monkeypatch: pytest.MonkeyPatch, missing: str, served_by: type[Backend]
+) -> None:
+    """What ONEDNN_MAX_CPU_ISA=AVX2 does to bfloat16 on a processor that has it."""
+
+    def compile_graphs(folder: Path, *, precision: str, threads: int) -> Graphs:
+        if precision == missing:
+            raise RuntimeError("Supported primitive descriptors list is empty for node: Softmax")
+        return Graphs(folder, precision=precision, threads=threads)
+
+    monkeypatch.setattr(openvino_export, "precisions", lambda: ["f32", missing])
+    monkeypatch.setattr(openvino_export, "Graphs", compile_graphs)
+    report = export(fresh.stored.folder, fresh.spec, fresh.stored.facts)
+    assert report[missing] == "OpenVINO cannot compute it (RuntimeError)"
+    assert isinstance(load(fresh), served_by)
 
 
 def test_a_conversion_that_is_killed_leaves_nothing(fresh: Model, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,8 @@ from settings import load_settings
 from tests.integration.conftest import Checkpoint
 from tests.references import last_token, nv_embed
 from tests.tiny import corpus, qwen3
+from tests.tolerance import FLOAT32 as ATOL
+from tests.variant import THREADS
 
 E5 = "intfloat/multilingual-e5-base"
 RURI = "cl-nagoya/ruri-base"
@@ -32,7 +34,6 @@ NV_EMBED = "nvidia/NV-Embed-v2"
 QWEN3 = "Qwen/Qwen3-Reranker-0.6B"
 QUERY = "Which planet is known as the Red Planet?"
 TEXTS = [*corpus.ENGLISH[:4], *corpus.JAPANESE[:3], "a"]
-ATOL = 1e-5
 OTHER_TASK = "Find the cat"
 
 Judge = Callable[[list[str], str], NDArray[np.float64]]
@@ -46,7 +47,7 @@ async def endpoints(checkpoint: Checkpoint) -> AsyncIterator[Endpoints]:
     pool = ModelPool(
         load_catalog(),
         ModelStore(),
-        load=partial(load_model, device=Device("cpu", "cpu", "float32", 1), settings=settings),
+        load=partial(load_model, device=Device("cpu", "cpu", "float32", THREADS), settings=settings),
         import_model=None,
         obstacle=lambda _spec: None,
         incomplete=lambda _stored: False,

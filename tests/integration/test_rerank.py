@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 
 from tests.integration import reference
 from tests.integration.conftest import Checkpoint, embed, rerank
-from tests.integration.reference import LONG, TEXTS, ReferenceReranker
+from tests.integration.reference import ATOL, LONG, TEXTS, ReferenceReranker
 from tests.tiny import corpus
 
 LIMITS = {
@@ -23,7 +23,6 @@ LIMITS = {
 SHORT_LIMITS = [name for name, limit in LIMITS.items() if limit <= 512]
 TOO_LONG = [pytest.param(name, query) for name in SHORT_LIMITS for query in (corpus.ENGLISH[0], LONG)]
 QUERIES = [corpus.ENGLISH[0], corpus.JAPANESE[1]]
-ATOL = 1e-5
 
 
 @pytest.fixture(params=LIMITS)

@@ -22,10 +22,10 @@ from tests.integration.architectures.workshop import QUERY, Floats, Model, serve
 from tests.integration.reference import PROCESSOR_FIXES
 from tests.references import gte_new, jina_bert, jina_v2_flash, last_token, nv_embed, reading
 from tests.tiny import corpus
+from tests.tolerance import scaled
 
-ATOL = 1e-5
 CLEARLY = 0.01
-"""A thousand times the tolerance: what a missing fix must change at least."""
+"""More than a hundred times the tolerance: what a missing fix must change at least."""
 TEXTS = [*corpus.ENGLISH[:4], *corpus.JAPANESE[1:5], "ＡＢＣ ｆｕｌｌ－ｗｉｄｔｈ １２３"]
 UNLIMITED = 1_000_000
 BATCH_ITEMS = 4
@@ -202,5 +202,5 @@ async def assert_right(model: Model, texts: Sequence[str] = TEXTS) -> Floats:
     """The served numbers for these short texts, which must be the reference's."""
     got = await served(model, texts)
     expected = reference_for(model.spec, model.original).numbers(texts, min(512, model.stored.facts.max_tokens))
-    assert_allclose(got, expected, rtol=0, atol=ATOL * max(1.0, float(np.abs(expected).max())))
+    assert_allclose(got, expected, rtol=0, atol=scaled(expected))
     return got

@@ -24,11 +24,12 @@ from runners.rerank import RerankOptions, RerankResult
 from runners.tokenization import Truncate
 from settings import Settings
 from tests import tiny
+from tests.variant import THREADS
 
 Floats = NDArray[np.floating[Any]]
 
 CATALOG = load_catalog()
-DEVICE = Device("cpu", "cpu", "float32", threads=1)
+DEVICE = Device("cpu", "cpu", "float32", threads=THREADS)
 SETTINGS = Settings(backend="torch", max_batch_tokens=512)
 QUERY = "What is the red planet? 火星"
 """What every document of these tests is scored against."""
