@@ -25,7 +25,7 @@ from api.endpoints import Endpoints
 from api.playground import playground_url
 from api.routes import Directory
 from api.schemas import EmbeddingRequest, RerankRequest
-from api.shutdown import follow_signal
+from api.shutdown import end_process, follow_signal
 from errors import ServiceError, ShuttingDownError
 from models.catalog import load_catalog
 from models.child_import import import_in_child
@@ -118,6 +118,7 @@ class RerankEmbedding:
         self._ready = False
         asyncio.get_running_loop().call_later(settings.shutdown_grace_s, self.pool.give_up, error)
         RerankEmbedding.app.shut_down(settings.shutdown_grace_s, error)  # type: ignore[attr-defined]  # a bentoml.Service
+        end_process(settings.shutdown_grace_s)
 
     @bentoml.on_shutdown
     async def stop(self) -> None:

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import re
-import threading
 import time
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -42,8 +40,6 @@ CLIENT_CLOSED_REQUEST = 499
 _PREFLIGHT_AGE_S = 600
 _CLOSE_S = 1.0
 """From the answers at the end of the grace period to closing the connections of clients that do not read them."""
-_EXIT_S = 4.0
-"""From the end of the grace period to that of a process in which a thread still runs."""
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 
 
@@ -155,26 +151,14 @@ class App:
             answer.setdefault("Access-Control-Allow-Origin", origin)
 
     def shut_down(self, grace_s: float, error: ServiceError) -> None:
-        """After the grace period, answer `error` to every request that still runs, and make sure that the process ends.
-
-        Neither a client that does not read its answer nor a thread that cannot be interrupted may keep it.
-        """
+        """After the grace period, answer `error` to every request that still runs, and close what is not read then."""
         loop = asyncio.get_running_loop()
         loop.call_later(grace_s, self._end_calls, error)
         loop.call_later(grace_s + _CLOSE_S, self.connections.abort)
-        exit_timer = threading.Timer(grace_s + _EXIT_S, _exit)
-        exit_timer.daemon = True
-        exit_timer.start()
 
     def _end_calls(self, error: ServiceError) -> None:
         for call in list(self._calls):
             call.end(error)
-
-
-def _exit() -> None:
-    logger.warning("a thread is still running after the shutdown; the process ends without it")
-    logging.shutdown()
-    os._exit(0)
 
 
 def _request_id(headers: Headers) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 
@@ -14,7 +15,6 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.testclient import TestClient
 
-from api import app as app_module
 from api.routing import Request, Route
 from errors import ModelNotFoundError, ShuttingDownError
 from tests.errors import refused
@@ -170,9 +170,8 @@ def shut_down(server: InProcess, grace_s: float) -> None:
 
 @pytest.mark.parametrize("sent", [HALF_SENT, COMPUTING], ids=["half-sent body", "computing"])
 def test_running_requests_are_told_at_the_end_of_the_grace_period(
-    server: InProcess, endless: Endless, sent: bytes, monkeypatch: pytest.MonkeyPatch
+    server: InProcess, endless: Endless, sent: bytes
 ) -> None:
-    monkeypatch.setattr(app_module, "_EXIT_S", 1000)
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
         connection.sendall(sent)
         if sent is COMPUTING:
@@ -183,10 +182,7 @@ def test_running_requests_are_told_at_the_end_of_the_grace_period(
     assert b'"code":"shutting_down"' in received
 
 
-def test_a_client_that_does_not_read_does_not_keep_the_process(
-    server: InProcess, endless: Endless, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(app_module, "_EXIT_S", 1000)
+def test_a_client_that_does_not_read_does_not_keep_the_process(server: InProcess, endless: Endless) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
         connection.sendall(UNREAD)
         assert endless.began.wait(30)
@@ -194,14 +190,18 @@ def test_a_client_that_does_not_read_does_not_keep_the_process(
         until(lambda: not server.app.connections.open, what="the end of the connection")
 
 
-def test_the_process_ends_although_a_thread_runs_on(
-    server: InProcess, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    ended = threading.Event()
-    monkeypatch.setattr(app_module.os, "_exit", lambda status: ended.set())
-    monkeypatch.setattr(app_module.logging, "shutdown", lambda: None)
-    monkeypatch.setattr(app_module, "_EXIT_S", 0.1)
-    caplog.set_level(logging.WARNING)
-    shut_down(server, 0.1)
-    assert ended.wait(30)
-    assert "thread is still running" in caplog.text
+def test_the_process_ends_although_a_thread_runs_on() -> None:
+    """In a process of its own: nothing of this may be left in that of the tests."""
+    program = """
+import subprocess
+import sys
+import threading
+from api import shutdown
+
+threading.Thread(target=threading.Event().wait).start()
+shutdown._EXIT_S = 0.1
+shutdown.end_process(0.1)
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 0
+    assert "thread is still running" in ended.stderr
