@@ -141,7 +141,7 @@ class AppFactory(ServiceAppFactory):
 
         async def handle(body: bytes) -> Response:
             # As an attribute of the instance BentoML would make it anew, with a signature, for each request
-            response: Response = await method.func(self._service_instance, parse(method.input_spec, body))
+            response: Response = await method.func(self._service_instance, parse(method.input_spec, body, self._limits))
             return response
 
         return await answer(request, handle, self._limits)

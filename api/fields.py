@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal, TypeVar
+from collections.abc import Mapping, Sequence
+from functools import cache
+from itertools import islice
+from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -11,32 +13,104 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    ModelWrapValidatorHandler,
     PlainValidator,
+    PrivateAttr,
     StringConstraints,
     Tag,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
     WithJsonSchema,
+    WrapValidator,
+    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
+from api.ignored import HARMLESS, Refused, ignored_warning
 from errors import InvalidRequestError
-from runners.tokenization import Truncate
+from runners.sequences import Truncate
 
 T = TypeVar("T")
 
 _MAX_NAME = 200
+MAX_RANK_FIELDS = 100
+_MAX_IGNORED = 1000
+"""Fields without effect that are counted."""
+
+
+class Limits(Protocol):
+    """The settings that bound a request body."""
+
+    @property
+    def max_inputs(self) -> int: ...
+
+    @property
+    def max_documents(self) -> int: ...
+
+
+def _as_integer(value: object) -> object:
+    """128.0 is an integer in JSON Schema: JSON has one kind of numbers."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _as_integers(value: object, validate: ValidatorFunctionWrapHandler) -> object:
+    """The same for each item, only where the list is not right as it is: lists of token ids are long."""
+    try:
+        return validate(value)
+    except ValidationError:
+        if isinstance(value, list) and any(isinstance(item, float) for item in value):
+            return validate([_as_integer(item) for item in value])
+        raise
+
+
 Text = Annotated[str, StringConstraints(strict=True, min_length=1)]
+AnyText = Annotated[str, StringConstraints(strict=True)]
+"""Also an empty one: a query or a document."""
 Instruction = Annotated[str, StringConstraints(strict=True, max_length=4000)]
 ModelName = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=_MAX_NAME)]
-Count = Annotated[int, Field(strict=True)]
-Positive = Annotated[int, Field(strict=True, ge=1)]
-Priority = Annotated[int, Field(strict=True, ge=0, le=999)]
-TokenIds = Annotated[list[Annotated[int, Field(strict=True)]], Field(min_length=1)]
+Count = Annotated[int, Field(strict=True), BeforeValidator(_as_integer)]
+Positive = Annotated[int, Field(strict=True, ge=1), BeforeValidator(_as_integer)]
+Priority = Annotated[int, Field(strict=True, ge=0, le=999), BeforeValidator(_as_integer)]
+TokenIds = Annotated[
+    list[Annotated[int, Field(strict=True)]], Field(fail_fast=True, min_length=1), WrapValidator(_as_integers)
+]
 
 
 class Body(BaseModel):
-    """Base of every request body."""
+    """Base of every request body. Fields of other services that would change the answer are refused, others ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
+
+    refused: ClassVar[Mapping[str, Refused]] = {}
+    """Fields of the same route elsewhere that this service cannot honour."""
+    _ignored: tuple[str, ...] = PrivateAttr(())
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _look_at_the_rest(cls, content: Any, validate: ModelWrapValidatorHandler[Body]) -> Body:
+        body = validate(content)
+        if isinstance(content, dict) and not content.keys() <= _names(cls):
+            given = {name for name in content.keys() & cls.refused.keys() if content[name] is not None}
+            for name in sorted(given):
+                cls.refused[name].check(name, content[name])
+            rest = (name for name in content if name not in _names(cls) and name not in given and name not in HARMLESS)
+            body._ignored = tuple(islice((name for name in rest if content[name] is not None), _MAX_IGNORED))
+        return body
+
+    def ignored(self) -> list[str]:
+        """Names of the fields that had no effect, those of the objects in this one included."""
+        inner = [value for value in self.__dict__.values() if isinstance(value, Body)]
+        return [*self._ignored, *(name for body in inner for name in body.ignored())]
+
+    def warnings(self) -> list[str]:
+        """What the client should know about its request."""
+        return ignored_warning(self.ignored())
+
+
+@cache
+def _names(schema: type[Body]) -> frozenset[str]:
+    return frozenset(schema.model_fields)
 
 
 def _as_bool(value: object) -> object:
@@ -70,11 +144,41 @@ def text_of(value: object) -> object:
 
 
 _TEXT_SCHEMA = {"type": "string", "minLength": 1}
-_WITH_TEXT = {"type": "object", "properties": {"text": _TEXT_SCHEMA | {"description": "The text."}}}
+_ANY_TEXT_SCHEMA = {"type": "string"}
+_TEXT_PROPERTY = {"text": _ANY_TEXT_SCHEMA | {"description": "The text."}}
+_WITH_TEXT = {"type": "object", "properties": _TEXT_PROPERTY}
 _OBJECT_SCHEMA = _WITH_TEXT | {"required": ["text"]}
 _IDS_SCHEMA = {"type": "array", "minItems": 1, "items": {"type": "integer", "minimum": 0}}
 
-TextOrObject = Annotated[Text, BeforeValidator(text_of), WithJsonSchema({"anyOf": [_TEXT_SCHEMA, _OBJECT_SCHEMA]})]
+TextOrObject = Annotated[
+    AnyText, BeforeValidator(text_of), WithJsonSchema({"anyOf": [_ANY_TEXT_SCHEMA, _OBJECT_SCHEMA]})
+]
+
+
+def at_most(count: int, limit: int, field: str, variable: str) -> None:
+    """InvalidRequestError where a list is longer than a setting allows."""
+    if count > limit:
+        raise InvalidRequestError(
+            f"{field} has {count} items; one request takes at most {limit} ({variable}). Send several requests.",
+            param=field,
+        )
+
+
+def at_most_inputs(value: object, info: ValidationInfo) -> object:
+    """Before each item is looked at."""
+    if isinstance(value, list) and info.context is not None:
+        at_most(len(value), info.context.max_inputs, info.field_name or "input", "MAX_INPUTS")
+    return value
+
+
+def _at_most_documents(value: object, info: ValidationInfo) -> object:
+    if isinstance(value, list) and info.context is not None:
+        at_most(len(value), info.context.max_documents, info.field_name or "documents", "MAX_DOCUMENTS")
+    return value
+
+
+Texts = Annotated[list[Text], Field(fail_fast=True), BeforeValidator(at_most_inputs)]
+AnyTexts = Annotated[list[AnyText], Field(fail_fast=True, min_length=1), BeforeValidator(_at_most_documents)]
 
 
 def _as_inputs(value: object) -> object:
@@ -83,11 +187,29 @@ def _as_inputs(value: object) -> object:
         value = [value]
     if not isinstance(value, list):
         raise PydanticCustomError("inputs", "must be a string, a list of strings, token ids, or a list of token ids")
-    if any(isinstance(each, dict) for each in value):
-        return [text_of(each) for each in value]
-    if value and isinstance(value[0], int) and not isinstance(value[0], bool):
+    if value and isinstance(value[0], int | float) and not isinstance(value[0], bool):
         return [value]  # one text as token ids
     return value
+
+
+def _as_texts(value: object) -> object:
+    if isinstance(value, list) and any(isinstance(each, dict) for each in value):
+        return [_input_text(each) for each in value]
+    return value
+
+
+def _input_text(value: object) -> object:
+    """An input's text; of one that is more than text, nothing, so that it is refused by its index."""
+    return value if isinstance(value, dict) and not _OTHER_MEDIA.isdisjoint(value) else text_of(value)
+
+
+_OTHER_MEDIA = frozenset({"image", "image_url", "audio", "video", "pdf"})
+"""Keys of Jina's and vLLM's multimodal inputs."""
+
+
+def _alone(value: object, validate: ValidatorFunctionWrapHandler) -> object:
+    """An empty text is an input where it is the only one, as LangChain sends it; in a list it is a mistake."""
+    return [""] if _input_text(value) == "" else validate(value)
 
 
 def _kind(value: object) -> Literal["as texts", "as token ids"]:
@@ -98,14 +220,16 @@ UNION_TAGS = frozenset({"as texts", "as token ids"})
 """Parts of pydantic's error locations that are no fields; a field may be called texts."""
 
 Inputs = Annotated[
-    Annotated[list[Text], Field(min_length=1), Tag("as texts")]
-    | Annotated[list[TokenIds], Field(min_length=1), Tag("as token ids")],
+    Annotated[list[Text], Field(fail_fast=True, min_length=1), BeforeValidator(_as_texts), Tag("as texts")]
+    | Annotated[list[TokenIds], Field(fail_fast=True, min_length=1), Tag("as token ids")],
     Discriminator(_kind),
+    BeforeValidator(at_most_inputs),
     BeforeValidator(_as_inputs),
+    WrapValidator(_alone),
     WithJsonSchema(
         {
             "anyOf": [
-                _TEXT_SCHEMA,
+                _ANY_TEXT_SCHEMA,
                 {"type": "array", "minItems": 1, "items": {"anyOf": [_TEXT_SCHEMA, _OBJECT_SCHEMA]}},
                 _IDS_SCHEMA,
                 {"type": "array", "minItems": 1, "items": _IDS_SCHEMA},
@@ -117,15 +241,31 @@ Inputs = Annotated[
 
 
 def _document(value: object) -> object:
-    if isinstance(value, dict) or (isinstance(value, str) and value):
+    if isinstance(value, dict | str):
         return value
-    raise PydanticCustomError("document", "must be a string that is not empty, or an object with the key text")
+    raise PydanticCustomError("document", "must be a string, or an object with the key text")
 
 
 Document = Annotated[
     str | dict[str, Any],
     PlainValidator(_document),
-    WithJsonSchema({"anyOf": [_TEXT_SCHEMA, _WITH_TEXT]}),
+    WithJsonSchema({"anyOf": [_ANY_TEXT_SCHEMA, _WITH_TEXT]}),
+]
+Documents = Annotated[list[Document], Field(fail_fast=True, min_length=1), BeforeValidator(_at_most_documents)]
+
+
+def _distinct(value: object) -> object:
+    """Names count once, and are counted before anything is read by them."""
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise PydanticCustomError("names", "must be a list of strings")
+    names = list(dict.fromkeys(value))
+    if len(names) > MAX_RANK_FIELDS:
+        raise PydanticCustomError("names", f"has {len(names)} names; a request takes at most {MAX_RANK_FIELDS}")
+    return names
+
+
+FieldNames = Annotated[
+    list[str], PlainValidator(_distinct), WithJsonSchema({"type": "array", "items": {"type": "string"}})
 ]
 
 
@@ -134,21 +274,18 @@ def document_texts(documents: Sequence[str | dict[str, Any]], rank_fields: Seque
 
     InvalidRequestError names the object that has none of them.
     """
-    return [
-        each if isinstance(each, str) else _fields(each, rank_fields or ("text",), index)
-        for index, each in enumerate(documents)
-    ]
+    names = tuple(rank_fields or ("text",))
+    return [each if isinstance(each, str) else _fields(each, names, index) for index, each in enumerate(documents)]
 
 
-def _fields(document: dict[str, Any], names: Sequence[str], index: int) -> str:
+def _fields(document: dict[str, Any], names: tuple[str, ...], index: int) -> str:
     values = [document[name] for name in names if name in document]
-    text = "\n".join(value for value in values if isinstance(value, str))
-    if not text or not all(isinstance(value, str) for value in values):
-        wanted = "the key text" if list(names) == ["text"] else "one of the keys of rank_fields"
+    if not values or not all(isinstance(value, str) for value in values):
+        wanted = "the key text" if names == ("text",) else "one of the keys of rank_fields"
         raise InvalidRequestError(
-            f"documents.{index} must have {wanted}, with a string that is not empty.", param=f"documents.{index}"
+            f"documents.{index} must have {wanted}, with a string as its value.", param=f"documents.{index}"
         )
-    return text
+    return "\n".join(values)
 
 
 def either(first: T | None, second: T | None, names: str) -> T | None:

@@ -11,7 +11,8 @@ from starlette.responses import Response
 from api.dialects import cohere, tei
 from api.endpoints import Endpoints
 from api.fields import Body
-from api.schemas import EmbeddingRequest, RerankRequest, TokenizeRequest, read_json
+from api.json_body import read_json
+from api.schemas import EmbeddingRequest, RerankRequest, TokenizeRequest
 from settings import Task
 
 Handler = Callable[[Endpoints, Any, Mapping[str, str]], Awaitable[Response]]
@@ -44,9 +45,10 @@ class Post:
 
     async def answer(self, endpoints: Endpoints, body: bytes, headers: Mapping[str, str]) -> Response:
         """A request's bytes to its answer; ValidationError or InvalidRequestError where they are wrong."""
-        content = read_json(body)
+        limits = endpoints.settings
+        content = read_json(body, limits)
         form = next(form for form in self.forms if form.fits(content))
-        return await form.handle(endpoints, form.schema.model_validate(content), headers)
+        return await form.handle(endpoints, form.schema.model_validate(content, context=limits), headers)
 
 
 async def _embeddings(endpoints: Endpoints, request: EmbeddingRequest, _: Mapping[str, str]) -> Response:
