@@ -68,12 +68,12 @@ class CrossPairs:
         sequences, truncations = [], []
         for index, document in enumerate(read):
             first, second = self._share(len(query.ids), len(document.ids))
-            tokens = len(query.ids) + len(document.ids)
+            tokens = len(query.ids) + len(document.ids) + self._specials
             whole = query.whole and document.whole
-            if first + second < tokens:
-                truncations.append(Truncation(index, tokens + self._specials, self._max_tokens, whole))
+            if tokens > self._max_tokens:
+                truncations.append(Truncation(index, tokens, self._max_tokens, whole))
             elif not whole:
-                truncations.append(Truncation(index, tokens + self._specials, tokens, whole, "bytes"))
+                truncations.append(Truncation(index, tokens, tokens, whole, "bytes"))
             sequences.append(
                 self._sequence(keep(query.ids, first, self._truncate), keep(document.ids, second, self._truncate))
             )
@@ -166,9 +166,9 @@ class Joint:
         return all(plain.splits_at(f"{ahead}{left}{self.close}{self.open}{right}", place) for left, right in texts)
 
     def _holds(self, plain: PlainTokenizer, ahead: str) -> bool:
-        texts = [(left, right) for left in _TEXTS for right in _FEW] + [
-            (left, right) for left in _FEW for right in _TEXTS
-        ]
+        sides = [*_KINDS, *_WORDS]
+        texts = [(left, right) for left in sides for right in sides]
+        texts += [pair for two in _TWO for one in ("a", " ") for pair in ((two, one), (one, two))]
         heads = plain.encode([f"{ahead}{left}{self.close}" for left, _ in texts])
         tails = plain.encode([f"{self.open}{right}" for _, right in texts])
         whole = plain.encode([f"{ahead}{left}{self.close}{self.open}{right}" for left, right in texts])
@@ -201,8 +201,8 @@ _KINDS = [
     *("/", "\u0301", "\u0338", "\u200d", "🙂", "\x00", "ﬁ", "가"),
 ]
 """A character of each kind that tokenizers tell apart."""
-_TEXTS = ["", *_KINDS, *(one + other for one in _KINDS for other in _KINDS), "<|im_end|>", "</s>", "[SEP]"]
-_FEW = ["", "a", " ", "\n", "?", "\u0301"]
+_WORDS = ["", "<|im_end|>", "</s>", "[SEP]"]
+_TWO = [one + other for one in _KINDS for other in _KINDS]
 _ASCII = "aZ1?<"
 
 

@@ -69,6 +69,7 @@ class TokenizerQueue:
         self._slice_characters = slice_characters
         self._lock = threading.Lock()
         self._waiting: list[_Work] = []
+        self._running: _Work | None = None
         self._characters = 0
         self._turns = 0
         self._done_characters, self._busy_s = 0, 0.0
@@ -97,15 +98,16 @@ class TokenizerQueue:
             self._withdraw(submitted)
 
     def abort(self, error: ServiceError) -> None:
-        """Give every waiter `error`; nothing is taken from now on."""
+        """Fail every request with `error`, the one that is being tokenised as well; none is taken from now on."""
         with self._lock:
             self._closed = error
-            waiting, self._waiting, self._characters = self._waiting, [], 0
-        for work in waiting:
+            failed = dict.fromkeys([*self._waiting, *([self._running] if self._running else [])])
+            self._waiting, self._characters = [], 0
+        for work in failed:
             work.finish(error)
 
     def close(self) -> None:
-        """Stop the thread after its current slice; waiters get ShuttingDownError."""
+        """Fail every request with ShuttingDownError, and stop the thread after its current slice."""
         self.abort(ShuttingDownError("The model was unloaded while the request waited. Try again."))
         self._thread.shutdown(wait=True, cancel_futures=True)
 
@@ -143,6 +145,7 @@ class TokenizerQueue:
             self._characters -= characters
             if not work.slices:
                 self._waiting.remove(work)
+            self._running = work
         started = time.perf_counter()
         try:
             work.results.append(work.run(items))
@@ -152,6 +155,7 @@ class TokenizerQueue:
         else:
             if not work.slices:
                 work.finish()
+        self._running = None
         self._busy_s += time.perf_counter() - started
         self._done_characters += characters
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 import orjson
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 from starlette.responses import Response
 
 from api.asks import CountAsk, EmbeddingAsk, RerankAsk
@@ -20,6 +20,7 @@ from api.fields import (
     Documents,
     FieldNames,
     Flag,
+    Items,
     ModelName,
     Positive,
     Priority,
@@ -27,7 +28,6 @@ from api.fields import (
     TextOrObject,
     Texts,
     Truncation,
-    at_most_inputs,
     document_texts,
 )
 from api.ignored import EMBEDDING_FIELDS, RERANK_FIELDS
@@ -53,10 +53,10 @@ class CohereContent(Body):
 class CohereInput(Body):
     """An input of /v2/embed in its longer form."""
 
-    content: list[CohereContent] = Field(min_length=1, fail_fast=True, description="Its parts, joined by a line break.")
+    content: Annotated[list[CohereContent], Items()] = Field(description="Its parts, joined by a line break.")
 
 
-CohereInputs = Annotated[list[CohereInput], Field(fail_fast=True), BeforeValidator(at_most_inputs)]
+CohereInputs = Annotated[list[CohereInput], Items("max_inputs", least=0)]
 
 
 class CohereEmbedRequest(Body):
@@ -68,8 +68,8 @@ class CohereEmbedRequest(Body):
     texts: Texts | None = Field(None, description="The texts.")
     inputs: CohereInputs | None = Field(None, description="The texts in Cohere's longer form, instead of texts.")
     input_type: str | None = Field(None, description="search_query, search_document, classification or clustering.")
-    embedding_types: list[EmbeddingType] | None = Field(
-        None, fail_fast=True, description="What the numbers are. Default: float."
+    embedding_types: Annotated[list[EmbeddingType], Items(least=0)] | None = Field(
+        None, description="What the numbers are. Default: float."
     )
     output_dimension: Positive | None = Field(None, description="Cut the vectors to this many dimensions.")
     truncate: Truncation | None = Field(None, description="NONE, START or END (the default).")

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from api.asks import CountAsk, EmbeddingAsk, RerankAsk
 from api.encodings import encode_rows
 from api.endpoints import Endpoints
-from api.fields import AnyText, AnyTexts, Body, Flag, Inputs, ModelName, Positive, at_most_inputs
+from api.fields import AnyText, AnyTexts, Body, Flag, Inputs, Items, ModelName, Positive
 from api.ignored import EMBEDDING_FIELDS, RERANK_FIELDS
 from api.responses import JSON, LARGE_ANSWER, response_of, vectors_response, warning_header
 from api.schemas import as_inputs
@@ -56,7 +56,7 @@ class TeiEmbedRequest(Cutting):
     dimensions: Positive | None = Field(None, description="Cut the vectors to this many dimensions.")
 
 
-Sentences = Annotated[list[AnyText], Field(fail_fast=True, min_length=1), BeforeValidator(at_most_inputs)]
+Sentences = Annotated[list[AnyText], Items("max_inputs")]
 
 
 class TeiSentences(Body):
