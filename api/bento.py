@@ -37,7 +37,7 @@ from api.keys import ApiKeyMiddleware
 from api.observation import ROUTE, ObservationMiddleware
 from api.openapi import build_document
 from api.responses import json_response
-from api.schemas import parse
+from api.schemas import parse_beside
 from settings import load_settings
 
 if TYPE_CHECKING:
@@ -141,7 +141,8 @@ class AppFactory(ServiceAppFactory):
 
         async def handle(body: bytes) -> Response:
             # As an attribute of the instance BentoML would make it anew, with a signature, for each request
-            response: Response = await method.func(self._service_instance, parse(method.input_spec, body, self._limits))
+            parsed = await parse_beside(method.input_spec, body, self._limits)
+            response: Response = await method.func(self._service_instance, parsed)
             return response
 
         return await answer(request, handle, self._limits)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from itertools import islice
 from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar
 
 from pydantic import (
@@ -15,9 +13,7 @@ from pydantic import (
     Discriminator,
     Field,
     GetCoreSchemaHandler,
-    ModelWrapValidatorHandler,
     PlainValidator,
-    PrivateAttr,
     StringConstraints,
     Tag,
     ValidationError,
@@ -25,7 +21,6 @@ from pydantic import (
     ValidatorFunctionWrapHandler,
     WithJsonSchema,
     WrapValidator,
-    model_validator,
 )
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
@@ -37,8 +32,6 @@ T = TypeVar("T")
 
 _MAX_NAME = 200
 MAX_RANK_FIELDS = 100
-_MAX_IGNORED = 1000
-"""Fields without effect that are counted."""
 
 
 class Limits(Protocol):
@@ -79,37 +72,26 @@ Priority = Annotated[int, Field(strict=True, ge=0, le=999), BeforeValidator(_as_
 class Body(BaseModel):
     """Base of every request body. Fields of other services that would change the answer are refused, others ignored."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=())
 
     refused: ClassVar[Mapping[str, Refused]] = {}
     """Fields of the same route elsewhere that this service cannot honour."""
-    _ignored: tuple[str, ...] = PrivateAttr(())
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _look_at_the_rest(cls, content: Any, validate: ModelWrapValidatorHandler[Body]) -> Body:
-        body = validate(content)
-        if isinstance(content, dict) and not content.keys() <= _names(cls):
-            given = {name for name in content.keys() & cls.refused.keys() if content[name] is not None}
-            for name in sorted(given):
-                cls.refused[name].check(name, content[name])
-            rest = (name for name in content if name not in _names(cls) and name not in given and name not in HARMLESS)
-            body._ignored = tuple(islice((name for name in rest if content[name] is not None), _MAX_IGNORED))
-        return body
-
-    def ignored(self) -> list[str]:
-        """Names of the fields that had no effect, those of the objects in this one included."""
-        inner = [value for value in self.__dict__.values() if isinstance(value, Body)]
-        return [*self._ignored, *(name for body in inner for name in body.ignored())]
 
     def warnings(self) -> list[str]:
-        """What the client should know about its request."""
-        return ignored_warning(self.ignored())
+        """What the client should know of its fields; InvalidRequestError for one that would change the answer."""
+        ignored = self._ignored()
+        return ignored_warning(ignored) if ignored else []
 
-
-@cache
-def _names(schema: type[Body]) -> frozenset[str]:
-    return frozenset(schema.model_fields)
+    def _ignored(self) -> list[str]:
+        """Names of the fields without effect, those of the objects in this one included."""
+        given = {name: value for name, value in (self.model_extra or {}).items() if value is not None}
+        for name in given.keys() & self.refused.keys():
+            self.refused[name].check(name, given[name])
+        names = [name for name in given if name not in self.refused and name not in HARMLESS]
+        for value in self.__dict__.values():
+            if isinstance(value, Body):
+                names += value._ignored()
+        return names
 
 
 def _as_bool(value: object) -> object:
@@ -274,7 +256,9 @@ def _distinct(value: object) -> object:
 
 
 FieldNames = Annotated[
-    list[str], PlainValidator(_distinct), WithJsonSchema({"type": "array", "items": {"type": "string"}})
+    list[str],
+    PlainValidator(_distinct),
+    WithJsonSchema({"type": "array", "items": {"type": "string"}, "maxItems": MAX_RANK_FIELDS}),
 ]
 
 

@@ -27,7 +27,7 @@ from api.fields import (
     either,
 )
 from api.ignored import EMBEDDING_FIELDS, RERANK_FIELDS
-from api.json_body import BodyLimits, read_json
+from api.json_body import LARGE_BODY, BodyLimits, beside, read_json
 from api.token_ids import decode
 from runners.embedding import Input
 
@@ -229,3 +229,8 @@ def as_inputs(inputs: list[str] | list[list[int]]) -> list[Input]:
 def parse(schema: type[B], body: bytes, limits: ParseLimits) -> B:
     """Bytes of a request to a checked body; ValidationError or ServiceError where they are wrong."""
     return schema.model_validate(read_json(body, limits), context=limits)
+
+
+async def parse_beside(schema: type[B], body: bytes, limits: ParseLimits) -> B:
+    """The same, a large body beside the event loop."""
+    return await beside(parse, schema, body, limits, large=len(body) >= LARGE_BODY)

@@ -20,12 +20,14 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from errors import OverloadedError, ServiceError, ShuttingDownError
+from runners.devices import return_memory
 
 SLICE_CHARACTERS = 65_536
 """Where a caller does not know what its tokenizer does in some tens of milliseconds."""
 SLICE_ITEMS = 256
 OLDEST_EVERY = 4
 MAX_RETRY_AFTER_S = 60
+_TRIMMED_CHARACTERS = 500_000
 
 I = TypeVar("I")  # noqa: E741  # an item
 R = TypeVar("R")
@@ -73,6 +75,7 @@ class TokenizerQueue:
         self._characters = 0
         self._turns = 0
         self._done_characters, self._busy_s = 0, 0.0
+        self._since_trimmed = 0
         self._closed: ServiceError | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"tokenizer {name}")
 
@@ -158,6 +161,14 @@ class TokenizerQueue:
         self._running = None
         self._busy_s += time.perf_counter() - started
         self._done_characters += characters
+        self._trim(characters)
+
+    def _trim(self, characters: int) -> None:
+        """Give memory back once a large request is done: a token takes some hundred bytes while it is made."""
+        self._since_trimmed += characters
+        if self._since_trimmed >= _TRIMMED_CHARACTERS and not self._waiting:
+            self._since_trimmed = 0
+            return_memory()
 
     def _next(self) -> _Work:
         self._turns += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -138,7 +139,8 @@ def test_unknown_fields_are_ignored_and_named() -> None:
         "options": {"use_cache": True},
     }
     request = RerankRequest.model_validate(RERANK | given)
-    assert request.model_dump(exclude_none=True) == RERANK
+    plain = RerankRequest.model_validate(RERANK).ask()
+    assert request.ask() == replace(plain, warnings=request.warnings())
     assert request.warnings() == ["Fields without effect here: max_chunks_per_doc, overlap_tokens."]
     assert RerankRequest.model_validate(RERANK).warnings() == []
 
@@ -183,11 +185,11 @@ REFUSED = [
 
 @pytest.mark.parametrize(("schema", "body", "field", "value"), REFUSED)
 def test_a_field_that_would_change_the_answer_is_refused(
-    schema: type[BaseModel], body: dict[str, Any], field: str, value: object
+    schema: type[Body], body: dict[str, Any], field: str, value: object
 ) -> None:
     unused = {f"unused_{number}": 1 for number in range(2_000)}
     with pytest.raises(InvalidRequestError, match=f"^{field}: this service cannot do that. [A-Z].*") as raised:
-        schema.model_validate(body | unused | {field: value})
+        schema.model_validate(body | unused | {field: value}).warnings()
     assert raised.value.param == field
 
 
@@ -253,3 +255,21 @@ def test_nothing_is_required_beyond_what_the_specification_requires() -> None:
         for schema in (EmbeddingRequest, RerankRequest)
     }
     assert required == {EmbeddingRequest: {"input"}, RerankRequest: {"query", "documents"}}
+
+
+def test_every_body_with_such_fields_looks_at_them() -> None:
+    """An ask is what a route makes of its body before anything is computed."""
+    for request in (
+        EmbeddingRequest.model_validate(EMBEDDING | {"late_chunking": True}),
+        RerankRequest.model_validate(RERANK | {"rewrite_query": True}),
+        CohereEmbedRequest.model_validate({"texts": ["a"], "max_tokens": 3}),
+        CohereRerankRequest.model_validate(RERANK | {"relevant_spans": {}}),
+    ):
+        with pytest.raises(InvalidRequestError, match="this service cannot do that"):
+            request.ask(2**20) if isinstance(request, EmbeddingRequest) else request.ask()
+
+
+def test_a_field_may_have_a_name_that_we_use_ourselves() -> None:
+    request = EmbeddingRequest.model_validate(EMBEDDING | {"ask": 1, "warnings": 2, "encoding": 3, "refused": 4})
+    assert request.ask(2**20).warnings == ["Fields without effect here: ask, warnings, encoding, refused."]
+    assert request.encoding == "float"
