@@ -19,7 +19,8 @@ _RUN = re.compile(
     rf"(?:(?![\u3041-\u309f\u3400-\u9fff])[^\W\d_]){{{RUN_CHARACTERS}}}|\d{{{RUN_CHARACTERS}}}|[^\w\s]{{{RUN_CHARACTERS}}}"
 )
 """Letters, digits or other signs without end. Runs of hiragana and kanji cost MeCab nothing."""
-_ENDS = "\n。"
+_ENDS = ("\n。", " \t\u3000")
+"""Where a part may end: behind a sentence, else behind a word."""
 
 
 class PartedWords:
@@ -46,9 +47,18 @@ def parts(text: str) -> Iterator[str]:
 
 
 def _sentences(text: str) -> Iterator[str]:
-    while len(text) > PART_CHARACTERS:
-        end = max(text.rfind(sign, PART_CHARACTERS // 2, PART_CHARACTERS) for sign in _ENDS) + 1
-        end = end or PART_CHARACTERS
-        yield text[:end]
-        text = text[end:]
-    yield text
+    start = 0
+    while len(text) - start > PART_CHARACTERS:
+        end = _end(text, start)
+        yield text[start:end]
+        start = end
+    yield text[start:]
+
+
+def _end(text: str, start: int) -> int:
+    """Where the part that begins at `start` ends."""
+    low, high = start + PART_CHARACTERS // 2, start + PART_CHARACTERS
+    for signs in _ENDS:
+        if (place := max(text.rfind(sign, low, high) for sign in signs)) >= 0:
+            return place + 1
+    return high

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from runners.plain_tokenizers import PlainTokenizer
 from runners.sequences import Truncate
 
+WHOLE_CHARACTERS = 65_536
+"""A text of so many characters or fewer is read whole, so that its tokens are counted exactly."""
 _CHARS_PER_TOKEN = 4
 """Of ordinary text. A part with fewer tokens than fit is followed by one four times as long."""
 _GROWTH = 4
@@ -75,8 +77,8 @@ class Reader:
         return start, count, len(readable) == len(text)
 
     def _limit(self, tokens: int) -> int:
-        """Characters of a text that are read first; a shorter text is read whole, and its tokens counted exactly."""
-        return max(self._plain.characters_at_once, tokens * _CHARS_PER_TOKEN)
+        """Characters of a text that are read first."""
+        return max(WHOLE_CHARACTERS, tokens * _CHARS_PER_TOKEN)
 
     def _long(self, text: str, limit: int, room: int, truncate: Truncate, *, before: str, after: str) -> Read:
         """Read a very long text in growing parts until more tokens than fit have been seen."""

@@ -17,7 +17,7 @@ from models.catalog import ModelSpec
 from models.facts import ModelFacts
 from runners.pairs import CrossPairs, Joint, Pairs, PromptedPairs
 from runners.plain_tokenizers import FastTokenizer, JapaneseTokenizer, PlainTokenizer, Token
-from runners.reading import Read, Reader
+from runners.reading import WHOLE_CHARACTERS, Read, Reader
 from runners.sequences import Encodings, Sequence, Truncate, Truncation, keep, longest_first
 from runners.templates import Body, Template, read_template
 
@@ -146,7 +146,7 @@ class TextTokenizer:
 
     def has_more_than(self, tokens: int, text: str) -> bool:
         """Whether a long text has more tokens than that; reads no more of it than is needed to tell."""
-        if len(text) <= self.characters_at_once:
+        if len(text) <= WHOLE_CHARACTERS:
             return False
         (read,) = self._reader.read([text], tokens, "end")
         return len(read.ids) > tokens

@@ -58,6 +58,12 @@ def test_a_long_text_is_divided_behind_its_sentences() -> None:
     assert all(part.endswith("。") for part in found)
 
 
+def test_or_behind_its_words() -> None:
+    found = list(parts("some words " * 10_000))
+    assert len(found) > 3
+    assert all(part.endswith(" ") for part in found)
+
+
 @given(text=st.text("aア1!漢あ。\n ", max_size=40), times=st.integers(1, 4_000))
 def test_parts_make_the_text_again(text: str, times: int) -> None:
     found = list(parts(text * times))
