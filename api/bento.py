@@ -105,7 +105,7 @@ class AppFactory(ServiceAppFactory):
             "allow_origins": self._limits.cors_origins,
             "allow_methods": ["GET", "POST"],
             "allow_headers": ["*"],  # answered with those that the browser asks for, Authorization included
-            "expose_headers": ["Retry-After", "Server-Timing", "X-Request-Id"],
+            "expose_headers": ["Retry-After", "Server-Timing", "X-Request-Id", "X-Warnings"],
             "max_age": _PREFLIGHT_AGE_S,
         }
         return [Middleware(CORSMiddleware, **options)]

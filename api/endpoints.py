@@ -21,7 +21,7 @@ from api.responses import (
     ranked,
     rerank_bytes,
     response_of,
-    returned_documents,
+    returned,
     truncation_warnings,
     usage,
     vectors_response,
@@ -89,7 +89,7 @@ class Endpoints:
         """POST /v1/rerank."""
         started = time.perf_counter()
         ask, as_objects = request.ask(), reads_objects(headers)
-        documents = returned_documents(request.documents, as_objects) if request.return_documents else None
+        documents = await returned(request.documents, as_objects) if request.return_documents else None
         answer = await self.rank(ask)
         return await response_of(
             lambda: rerank_bytes(

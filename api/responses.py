@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import uuid
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ import orjson
 from starlette.responses import Response
 
 from api.encodings import Encoding, OutputType, encode, quantize
+from api.json_body import beside
 from errors import InvalidRequestError
 from runners.embedding import EmbeddingResult
 from runners.rerank import RerankResult
@@ -35,8 +35,7 @@ async def response_of(make: Callable[[], bytes], *, large: bool, warnings: Seque
 
     `warnings` go into a header, for answers that have no other place for them.
     """
-    body = await asyncio.to_thread(make) if large else make()
-    return Response(body, media_type=JSON, headers=warning_header(warnings))
+    return Response(await beside(make, large=large), media_type=JSON, headers=warning_header(warnings))
 
 
 async def vectors_response(
@@ -122,7 +121,16 @@ def rerank_bytes(
     return orjson.dumps(body | {"object": "list", "data": results} if as_data else body)
 
 
-def returned_documents(documents: Sequence[str | dict[str, Any]], as_objects: bool) -> list[orjson.Fragment | str]:
+Documents = Sequence[str | dict[str, Any]]
+
+
+async def returned(documents: Documents, as_objects: bool) -> list[orjson.Fragment | str]:
+    """Documents as they go into an answer, objects written beside the event loop: they may hold anything."""
+    objects = any(isinstance(each, dict) for each in documents)
+    return await beside(returned_documents, documents, as_objects, large=objects)
+
+
+def returned_documents(documents: Documents, as_objects: bool) -> list[orjson.Fragment | str]:
     """Documents as they go into an answer; `as_objects`: strings as objects with the key text.
 
     Written before anything is computed: InvalidRequestError names a document that JSON cannot carry back.

@@ -31,7 +31,7 @@ from api.fields import (
     document_texts,
 )
 from api.ignored import EMBEDDING_FIELDS, RERANK_FIELDS
-from api.responses import JSON, LARGE_ANSWER, response_of, returned_documents, vectors_response
+from api.responses import JSON, LARGE_ANSWER, response_of, returned, vectors_response
 from errors import InvalidRequestError
 from runners.plain_tokenizers import Token
 
@@ -165,7 +165,7 @@ async def embed_v2(endpoints: Endpoints, request: CohereEmbedRequest, _: Mapping
 async def rerank_v2(endpoints: Endpoints, request: CohereRerankRequest, _: Mapping[str, str]) -> Response:
     """POST /v2/rerank."""
     ask = request.ask()
-    documents = returned_documents(request.documents, as_objects=True) if request.return_documents else None
+    documents = await returned(request.documents, as_objects=True) if request.return_documents else None
     answer = await endpoints.rank(ask)
     units = -(-len(request.documents) // _DOCUMENTS_PER_SEARCH_UNIT)
     results: list[dict[str, Any]] = [{"index": index, "relevance_score": score} for index, score in answer.order]

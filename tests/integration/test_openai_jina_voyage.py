@@ -83,6 +83,40 @@ def test_llama_index_calls_the_type_encoding_type(api: httpx.Client, default: Re
         assert (bits == (default.encode(TEXTS) > 0)).mean() > 0.99
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/embeddings", {"input": "a", "dimensions": 8, "priority": 1}),
+        ("/v1/embeddings", {"input": "a", "output_dimension": 8}),
+        ("/v1/embeddings", {"input": [5, 6], "token_encoding": "model"}),
+        ("/v1/embeddings", {"input": [[9906], [1917, 0]]}),
+        ("/v1/rerank", {"query": "q", "documents": ["a", "b"], "top_n": 1, "max_tokens_per_doc": 5, "priority": 1}),
+        ("/v1/rerank", {"query": "q", "documents": ["a", "b"], "top_k": 1}),
+        ("/v2/rerank", {"query": "q", "documents": ["a", "b"], "top_n": 1, "max_tokens_per_doc": 5, "priority": 1}),
+        ("/v1/embed", {"texts": ["a"], "output_dimension": 8, "priority": 1}),
+        ("/embed", {"inputs": ["a"], "dimensions": 8}),
+        ("/embed", {"inputs": [5, 6]}),
+    ],
+)
+def test_integers_may_be_written_with_a_point(api: httpx.Client, path: str, body: dict[str, Any]) -> None:
+    """JSON has one kind of numbers: 8.0 is what some clients make of 8."""
+
+    def with_points(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: with_points(item) for name, item in value.items()}
+        if isinstance(value, list):
+            return [with_points(item) for item in value]
+        return float(value) if isinstance(value, int) else value
+
+    def told(answer: Any) -> Any:
+        return {name: answer[name] for name in ("data", "results", "embeddings") if name in answer} or answer
+
+    sent = json.dumps(with_points(body))
+    assert ".0" in sent
+    answer = ok(api.post(path, content=sent, headers={"Content-Type": "application/json"}))
+    assert told(answer) == told(ok(api.post(path, json=body)))
+
+
 def test_normalize_is_another_name_of_normalized(api: httpx.Client) -> None:
     raw = embed(api, TEXTS, normalized=False)
     assert embed(api, TEXTS, normalize=False) == raw
