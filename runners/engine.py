@@ -17,6 +17,7 @@ from runners.backends import Backend, Rows, Sequences
 from runners.batching import AdaptiveBatcher
 from runners.devices import cores_per_worker
 from runners.planning import CALL_COST_TOKENS
+from runners.reading import WHOLE_CHARACTERS
 from runners.sequences import QUERY, Encodings, Sequence, Truncate, Truncation, joined
 from runners.timings import Timings
 from runners.tokenization import TextTokenizer
@@ -123,8 +124,8 @@ class Engine:
         )
         # The next batch is tokenised while one is computed.
         self._tokenizing = queue(name)
-        # Token counts do not delay vectors, unless the tokenizer serves one thread at a time.
-        self._counting = queue(f"{name} counts") if tokenizer.thread_safe else self._tokenizing
+        # Neither very long texts nor token counts delay the others, unless the tokenizer serves one thread at a time.
+        self._aside = queue(f"{name} aside") if tokenizer.thread_safe else self._tokenizing
 
     @property
     def queued_tokens(self) -> int:
@@ -152,7 +153,8 @@ class Engine:
             return texts, []
         kept: list[str] = []
         truncations: list[Truncation] = []
-        for part, cuts in await self._tokenizing.run(texts, lambda part: self.tokenizer.shorten(part, tokens), len):
+        queue = self._queue_for(texts)
+        for part, cuts in await queue.run(texts, lambda part: self.tokenizer.shorten(part, tokens), len):
             truncations += [replace(cut, index=cut.index + len(kept)) for cut in cuts]
             kept += part
         return kept, truncations
@@ -166,7 +168,7 @@ class Engine:
 
     async def count(self, texts: SequenceOf[str], count: Callable[[SequenceOf[str]], R]) -> list[R]:
         """What `count` makes of consecutive parts of the texts, for requests that want tokens and no vectors."""
-        return await self._counting.run(texts, count, len)
+        return await self._aside.run(texts, count, len)
 
     async def run(self, sequences: SequenceOf[Sequence], priority: int = 0, timings: Timings | None = None) -> Rows:
         """N sequences -> N rows, in order; `timings` is told how long they waited and were computed."""
@@ -198,14 +200,14 @@ class Engine:
     def abort(self, error: ServiceError) -> None:
         """Fail all pending requests with `error` and abandon a stuck pass."""
         self._tokenizing.abort(error)
-        self._counting.abort(error)
+        self._aside.abort(error)
         self._batcher.abort(error)
 
     def close(self) -> None:
         """Stop the threads and free the memory; blocks until the current batch is done."""
         self._batcher.close()
         self._tokenizing.close()
-        self._counting.close()
+        self._aside.close()
         self.backend.close()
 
     async def _encode(self, items: SequenceOf[I], encode: Callable[[SequenceOf[I]], Encodings], beside: str) -> Encoded:
@@ -214,6 +216,9 @@ class Engine:
         if self.tokenizer.thread_safe and len(beside) + sum(map(_size, items)) <= _INLINE_CHARACTERS:
             sequences, truncations = encode(items)  # takes less time than waking another thread
         else:
-            sequences, truncations = joined(await self._tokenizing.run(items, encode, _size))
+            sequences, truncations = joined(await self._queue_for([beside, *items]).run(items, encode, _size))
         timings = Timings(tokenize_s=time.perf_counter() - started)
         return Encoded(sequences, truncations, sum(map(len, sequences)), timings)
+
+    def _queue_for(self, items: SequenceOf[object]) -> TokenizerQueue:
+        return self._aside if any(_size(item) > WHOLE_CHARACTERS for item in items) else self._tokenizing

@@ -67,7 +67,7 @@ class FastTokenizer:
     """`tokenizer.json` through the tokenizers library; safe to call from several threads, as nothing is set."""
 
     thread_safe = True
-    characters_at_once = 65_536
+    characters_at_once = 32_768
     odd_to_first = False
 
     def __init__(self, path: Path) -> None:

@@ -264,6 +264,23 @@ async def test_counting_waits_for_nothing_else_and_nothing_for_it(
     assert (await counts, len((await vectors).sequences)) == ([[28_002]], 1)
 
 
+async def test_a_very_long_text_delays_no_other(engine: tuple[Engine, SlowTokenizer], slow: Slow) -> None:
+    running, plain = engine
+    plain.gated = True
+    requests = [
+        asyncio.create_task(running.encode_texts(["a", "b" * 66_000], "", "end")),
+        asyncio.create_task(running.encode_pairs("c" * 66_000, ["d"], "", "end")),
+        asyncio.create_task(running.shorten(["e" * 66_000], 3)),
+    ]
+    await slow.begin()
+    passage = asyncio.create_task(running.encode_texts(["b" * 637], "", "end"))
+    await slow.begin()
+    slow.let(2)
+    assert len((await asyncio.wait_for(passage, PATIENCE_S)).sequences) == 1
+    slow.let(100)
+    await asyncio.wait_for(asyncio.gather(*requests), PATIENCE_S)
+
+
 async def test_giving_up_answers_requests_that_are_being_tokenised(
     engine: tuple[Engine, SlowTokenizer], slow: Slow
 ) -> None:
