@@ -111,7 +111,7 @@ class ModelBusyError(ServiceError):
 
 
 class BodyTooLargeError(ServiceError):
-    """413: the body exceeds MAX_BODY_BYTES."""
+    """413: the body has more bytes or values than the settings allow."""
 
     status, type, code = 413, "invalid_request_error", "body_too_large"
 

@@ -111,10 +111,32 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
         description="Size of all request bodies that a worker is receiving or answering; a large one gets 429 beyond.",
     )
     max_head_bytes: int = Field(65_536, ge=1024, description="Size of a request's path and headers.")
+    max_body_values: int = Field(
+        4_000_000,
+        gt=0,
+        description="Numbers and texts in the JSON of one request body, those in unused fields included.",
+    )
+    max_body_fields: int = Field(
+        250_000, gt=0, description="Lists, objects and their fields in the JSON of one request body."
+    )
+    max_text_bytes: int = Field(
+        2**20,
+        ge=1024,
+        description="Bytes (UTF-8) of one text that are read; the rest is cut off with a warning. Requests for token "
+        "counts refuse longer texts.",
+    )
+    max_tokenize_tokens: int = Field(
+        200_000,
+        gt=0,
+        description="Tokens that one request may get back from /tokenize, and from /v1/tokenize with `text`.",
+    )
     max_batch_tokens: int = Field(
         16_384, ge=16, description="Most padded tokens in one forward pass; how many pay is measured at load."
     )
     max_queued_tokens: int = Field(2_000_000, gt=0, description="Tokens waiting for one model before 429.")
+    max_queued_characters: int = Field(
+        2**27, gt=0, description="Characters waiting for one model's tokenizer before 429."
+    )
     request_timeout_s: float = Field(300.0, gt=0, description="Deadline of a request, import and load included.")
 
     client_timeout_s: float = Field(

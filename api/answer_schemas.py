@@ -140,7 +140,9 @@ TOKEN_COUNTS = _object(
         "max_tokens": _integer("What the model takes, special tokens included."),
         "special_tokens": _integer("How many special tokens stand around a text."),
         "usage": _USAGE,
+        "warnings": _WARNINGS,
     },
+    optional=("warnings",),
 )
 
 _COHERE_META = _object(
@@ -157,12 +159,17 @@ _COHERE_META = _object(
     },
     optional=("warnings",),
 )
+_COHERE_DOCUMENT: Schema = {"type": "object", "description": "Only if return_documents is true: with the key text."}
 COHERE_RANKING = _object(
     "Documents, best first.",
     {
         "id": _ID,
         "results": _list(
-            _object("One document's score.", {"index": _INDEX, "relevance_score": _SCORE}),
+            _object(
+                "One document's score.",
+                {"index": _INDEX, "relevance_score": _SCORE, "document": _COHERE_DOCUMENT},
+                optional=("document",),
+            ),
             "Best first; equal scores in the order of the request.",
         ),
         "meta": _COHERE_META,
@@ -190,7 +197,11 @@ COHERE_TOKENS = _object(
     {
         "tokens": _list({"type": "integer"}, "Their ids in the model's vocabulary."),
         "token_strings": _list({"type": "string"}, "The parts of the text that they stand for."),
-        "meta": _object("About this answer.", {"api_version": _object("Of Cohere's API.", {"version": _string("1.")})}),
+        "meta": _object(
+            "About this answer.",
+            {"api_version": _object("Of Cohere's API.", {"version": _string("1.")}), "warnings": _WARNINGS},
+            optional=("warnings",),
+        ),
     },
 )
 

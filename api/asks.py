@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 from runners.embedding import Input
-from runners.tokenization import Truncate
+from runners.sequences import Truncate
 
 TokenEncoding = Literal["cl100k_base", "model"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddingAsk:
-    """Vectors for inputs. `field` and `width_field` are what the client calls the inputs and `dimensions`."""
+    """Vectors for inputs. `field` and `width_field` are what the client calls the inputs and `dimensions`.
+
+    `warnings` are known from the request alone, and go into the answer.
+    """
 
     model: str | None
     inputs: Sequence[Input]
@@ -27,6 +30,7 @@ class EmbeddingAsk:
     truncate: Truncate = "end"
     normalized: bool = True
     priority: int = 0
+    warnings: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,3 +47,18 @@ class RerankAsk:
     top_n: int | None = None
     raw_scores: bool = False
     priority: int = 0
+    warnings: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountAsk:
+    """Tokens of texts, as if the model had no limit. `field` is what the client calls the texts."""
+
+    model: str | None
+    inputs: Sequence[str | Sequence[int]]
+    field: str
+    input_type: str | None = None
+    prompt_name: str | None = None
+    special: bool = True
+    """Whether the model's special tokens are told, too."""
+    warnings: Sequence[str] = ()

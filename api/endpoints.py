@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from starlette.responses import Response
@@ -12,12 +12,17 @@ from starlette.responses import Response
 from api.access_log import observe, observe_model
 from api.asks import EmbeddingAsk, RerankAsk
 from api.callers import is_litellm, reads_objects
+from api.counting import Counting
 from api.cross_site import may_import
+from api.fields import at_most
 from api.responses import (
+    LARGE_ANSWER,
     embedding_bytes,
     json_response,
     ranked,
     rerank_bytes,
+    response_of,
+    returned,
     truncation_warnings,
     usage,
     vectors_response,
@@ -29,7 +34,6 @@ from models.prompts import choose_prompt, refuse_instruction
 from runners.embedding import EmbeddingResult, EmbeddingRunner
 from runners.loaded_model import LoadedModel
 from runners.model_pool import ModelPool
-from runners.plain_tokenizers import Token
 from runners.rerank import CosineReranker, Reranker, RerankOptions, RerankResult, RerankRunner
 from settings import Settings, Task
 
@@ -56,28 +60,19 @@ class Ranked:
     warnings: list[str]
 
 
-@dataclass(frozen=True)
-class Tokenized:
-    """Tokens of each text, their number, and what the model takes."""
-
-    model: str
-    counts: list[int]
-    tokens: list[list[Token]]
-    special_tokens: int
-    max_tokens: int
-
-
 class Endpoints:
     """The POST routes over one pool of models."""
 
     def __init__(self, pool: ModelPool, settings: Settings) -> None:
         self._pool = pool
-        self._settings = settings
+        self.settings = settings
+        self.counting = Counting(pool, settings)
 
     async def embeddings(self, request: EmbeddingRequest) -> Response:
         """POST /v1/embeddings."""
         many = sum(len(each) for each in request.input if isinstance(each, list)) > _MANY_IDS
-        ask = await asyncio.to_thread(request.ask) if many else request.ask()
+        most = self.settings.max_body_bytes
+        ask = await asyncio.to_thread(request.ask, most) if many else request.ask(most)
         output_type, encoding = request.output_type, request.encoding
         embedded = await self.embed(ask)
         return await vectors_response(
@@ -94,47 +89,45 @@ class Endpoints:
     async def rerank(self, request: RerankRequest, headers: Mapping[str, str]) -> Response:
         """POST /v1/rerank."""
         started = time.perf_counter()
-        answer = await self.rank(request.ask())
-        as_objects = reads_objects(headers)
-        documents: list[object] | None = None
-        if request.return_documents:
-            documents = [{"text": each} if as_objects and isinstance(each, str) else each for each in request.documents]
-        body = rerank_bytes(
-            answer.result,
-            answer.order,
-            model=answer.model,
-            documents=documents,
-            processing_time_ms=(time.perf_counter() - started) * 1000,
-            warnings=answer.warnings,
-            as_data=request.from_voyage or is_litellm(headers),
-            api_version={"version": "1"} if as_objects else "v1",
+        ask, as_objects = request.ask(), reads_objects(headers)
+        documents = await returned(request.documents, as_objects) if request.return_documents else None
+        answer = await self.rank(ask)
+        return await response_of(
+            lambda: rerank_bytes(
+                answer.result,
+                answer.order,
+                model=answer.model,
+                documents=documents,
+                processing_time_ms=(time.perf_counter() - started) * 1000,
+                warnings=answer.warnings,
+                as_data=request.from_voyage or is_litellm(headers),
+                api_version={"version": "1"} if as_objects else "v1",
+            ),
+            large=documents is not None and sum(map(len, ask.documents)) >= LARGE_ANSWER,
         )
-        return Response(body, media_type="application/json")
 
     async def tokenize(self, request: TokenizeRequest) -> Response:
         """POST /v1/tokenize."""
-        found = await self.count(
-            request.model, request.input, field="input", input_type=request.input_type, prompt_name=request.prompt_name
-        )
-        return json_response(
-            {
-                "object": "list",
-                "model": found.model,
-                "data": [
-                    {"object": "token_count", "index": index, "tokens": count, "fits": count <= found.max_tokens}
-                    for index, count in enumerate(found.counts)
-                ],
-                "max_tokens": found.max_tokens,
-                "special_tokens": found.special_tokens,
-                "usage": usage(sum(found.counts)),
-            }
-        )
+        ask = request.ask()
+        found = await self.counting.count(ask)
+        answer = {
+            "object": "list",
+            "model": found.model,
+            "data": [
+                {"object": "token_count", "index": index, "tokens": count, "fits": count <= found.max_tokens}
+                for index, count in enumerate(found.counts)
+            ],
+            "max_tokens": found.max_tokens,
+            "special_tokens": found.special_tokens,
+            "usage": usage(sum(found.counts)),
+        }
+        return json_response(answer | ({"warnings": ask.warnings} if ask.warnings else {}))
 
     async def embed(self, ask: EmbeddingAsk) -> Embedded:
         """Inputs to vectors."""
         self._require("embeddings")
-        name = ask.model or self._settings.embedding_model_name
-        self._at_most(len(ask.inputs), self._settings.max_inputs, ask.field, "MAX_INPUTS")
+        name = ask.model or self.settings.embedding_model_name
+        at_most(len(ask.inputs), self.settings.max_inputs, ask.field, "MAX_INPUTS")
         spec, suffix = self._pool.catalog.resolve(name)
         if spec.kind != "embedding":
             raise WrongModelKindError(
@@ -165,15 +158,17 @@ class Endpoints:
             whole = model.runner.dimensions
         _note(spec, len(ask.inputs), result)
         warnings = truncation_warnings(result.truncations, ask.field)
-        return Embedded(result, name, [*_width_warnings(spec, ask.dimensions, whole), *warnings])
+        known = [*ask.warnings, *_empty_warning(ask), *_width_warnings(spec, ask.dimensions, whole)]
+        return Embedded(result, name, [*known, *warnings])
 
     async def rank(self, ask: RerankAsk) -> Ranked:
         """A query and documents to scores."""
         self._require("rerank")
-        name = ask.model or self._settings.reranker_model_name
-        self._at_most(len(ask.documents), self._settings.max_documents, ask.field, "MAX_DOCUMENTS")
+        name = ask.model or self.settings.reranker_model_name
+        at_most(len(ask.documents), self.settings.max_documents, ask.field, "MAX_DOCUMENTS")
         if ask.top_n is not None and ask.top_n < 0:
             raise InvalidRequestError("top_n must be 0 or more; 0 and null mean all.", param="top_n")
+        _refuse_two_empty(ask)
         spec, _ = self._pool.catalog.resolve(name)
         observe_model(spec.name)
         query_prompt = _query_prompt(spec, ask.instruction)
@@ -182,59 +177,13 @@ class Endpoints:
             result = await _reranker(model, ask.instruction, query_prompt).rerank(ask.query, ask.documents, options)
         _note(spec, len(ask.documents), result)
         order = ranked(result, top_n=ask.top_n, raw_scores=ask.raw_scores)
-        return Ranked(result, order, name, truncation_warnings(result.truncations, ask.field))
-
-    async def count(
-        self,
-        model: str | None,
-        inputs: Sequence[str | list[int]],
-        *,
-        field: str,
-        input_type: str | None = None,
-        prompt_name: str | None = None,
-        spell: bool = False,
-        special: bool = True,
-    ) -> Tokenized:
-        """How many tokens each text has for a model; with `spell` also which ones.
-
-        InvalidRequestError where an input is token ids already.
-        """
-        texts = [each for each in inputs if isinstance(each, str)]
-        if len(texts) < len(inputs):
-            raise InvalidRequestError(f"{field} must be a text or a list of texts here.", param=field)
-        name = model or self._settings.embedding_model_name
-        self._at_most(len(texts), self._settings.max_inputs, field, "MAX_INPUTS")
-        spec, suffix = self._pool.catalog.resolve(name)
-        prompt = choose_prompt(spec, input_type=input_type, prompt_name=prompt_name, suffix=suffix)
-        async with self._pool.use(spec, may_import=may_import()) as loaded:
-            if loaded.engine is None:
-                raise WrongModelKindError(
-                    f"{spec.name} is forwarded; its tokenizer is not here. Name another model.", param="model"
-                )
-            tokenizer = loaded.engine.tokenizer
-            return await loaded.engine.off_the_loop(
-                lambda: Tokenized(
-                    model=name,
-                    counts=tokenizer.count(texts, prompt),
-                    tokens=[tokenizer.tokens(text, prompt, special=special) for text in texts] if spell else [],
-                    special_tokens=tokenizer.special_tokens,
-                    max_tokens=tokenizer.max_tokens,
-                )
-            )
+        return Ranked(result, order, name, [*ask.warnings, *truncation_warnings(result.truncations, ask.field)])
 
     def _require(self, task: Task) -> None:
         """RouteNotFoundError where this process leaves the task to others."""
-        if task not in self._settings.serve_tasks:
-            tasks = ", ".join(self._settings.serve_tasks)
+        if task not in self.settings.serve_tasks:
+            tasks = ", ".join(self.settings.serve_tasks)
             raise RouteNotFoundError(f"This process serves {tasks} only (SERVE_TASKS). Ask the one that serves {task}.")
-
-    @staticmethod
-    def _at_most(count: int, limit: int, field: str, variable: str) -> None:
-        if count > limit:
-            raise InvalidRequestError(
-                f"{field} has {count} items; one request takes at most {limit} ({variable}). Send several requests.",
-                param=field,
-            )
 
 
 def _note(spec: ModelSpec, texts: int, result: EmbeddingResult | RerankResult) -> None:
@@ -246,6 +195,20 @@ def _note(spec: ModelSpec, texts: int, result: EmbeddingResult | RerankResult) -
         truncated=len(result.truncations),
         timings=result.timings,
     )
+
+
+def _refuse_two_empty(ask: RerankAsk) -> None:
+    """InvalidRequestError where the query and a document hold nothing to compare."""
+    if not ask.query and "" in ask.documents:
+        name = f"{ask.field}.{list(ask.documents).index('')}"
+        raise InvalidRequestError(f"{name} and query are both empty; one of them must have a text.", param=name)
+
+
+def _empty_warning(ask: EmbeddingAsk) -> list[str]:
+    """What the vector of an empty text is."""
+    if "" not in ask.inputs:
+        return []
+    return [f"{ask.field} is empty: its vector says nothing but what the model puts around a text (special tokens)."]
 
 
 def _width_warnings(spec: ModelSpec, dimensions: int | None, whole: int) -> list[str]:

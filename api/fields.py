@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal, TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -11,32 +12,86 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    GetCoreSchemaHandler,
     PlainValidator,
     StringConstraints,
     Tag,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
     WithJsonSchema,
+    WrapValidator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from api.ignored import HARMLESS, Refused, ignored_warning
 from errors import InvalidRequestError
-from runners.tokenization import Truncate
+from runners.sequences import Truncate
 
 T = TypeVar("T")
 
 _MAX_NAME = 200
+MAX_RANK_FIELDS = 100
+
+
+class Limits(Protocol):
+    """The settings that bound a request body."""
+
+    @property
+    def max_inputs(self) -> int: ...
+
+    @property
+    def max_documents(self) -> int: ...
+
+
+def _as_integer(value: object) -> object:
+    """128.0 is an integer in JSON Schema: JSON has one kind of numbers."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _as_integers(value: object, validate: ValidatorFunctionWrapHandler) -> object:
+    """The same for each item, only where the list is not right as it is: lists of token ids are long."""
+    try:
+        return validate(value)
+    except ValidationError:
+        if isinstance(value, list) and any(isinstance(item, float) for item in value):
+            return validate([_as_integer(item) for item in value])
+        raise
+
+
 Text = Annotated[str, StringConstraints(strict=True, min_length=1)]
+AnyText = Annotated[str, StringConstraints(strict=True)]
+"""Also an empty one: a query or a document."""
 Instruction = Annotated[str, StringConstraints(strict=True, max_length=4000)]
 ModelName = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=_MAX_NAME)]
-Count = Annotated[int, Field(strict=True)]
-Positive = Annotated[int, Field(strict=True, ge=1)]
-Priority = Annotated[int, Field(strict=True, ge=0, le=999)]
-TokenIds = Annotated[list[Annotated[int, Field(strict=True)]], Field(min_length=1)]
+Count = Annotated[int, Field(strict=True), BeforeValidator(_as_integer)]
+Positive = Annotated[int, Field(strict=True, ge=1), BeforeValidator(_as_integer)]
+Priority = Annotated[int, Field(strict=True, ge=0, le=999), BeforeValidator(_as_integer)]
 
 
 class Body(BaseModel):
-    """Base of every request body."""
+    """Base of every request body. Fields of other services that would change the answer are refused, others ignored."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=())
+
+    refused: ClassVar[Mapping[str, Refused]] = {}
+    """Fields of the same route elsewhere that this service cannot honour."""
+
+    def warnings(self) -> list[str]:
+        """What the client should know of its fields; InvalidRequestError for one that would change the answer."""
+        ignored = self._ignored()
+        return ignored_warning(ignored) if ignored else []
+
+    def _ignored(self) -> list[str]:
+        """Names of the fields without effect, those of the objects in this one included."""
+        given = {name: value for name, value in (self.model_extra or {}).items() if value is not None}
+        for name in given.keys() & self.refused.keys():
+            self.refused[name].check(name, given[name])
+        names = [name for name in given if name not in self.refused and name not in HARMLESS]
+        for value in self.__dict__.values():
+            if isinstance(value, Body):
+                names += value._ignored()
+        return names
 
 
 def _as_bool(value: object) -> object:
@@ -70,11 +125,52 @@ def text_of(value: object) -> object:
 
 
 _TEXT_SCHEMA = {"type": "string", "minLength": 1}
-_WITH_TEXT = {"type": "object", "properties": {"text": _TEXT_SCHEMA | {"description": "The text."}}}
+_ANY_TEXT_SCHEMA = {"type": "string"}
+_TEXT_PROPERTY = {"text": _ANY_TEXT_SCHEMA | {"description": "The text."}}
+_WITH_TEXT = {"type": "object", "properties": _TEXT_PROPERTY}
 _OBJECT_SCHEMA = _WITH_TEXT | {"required": ["text"]}
 _IDS_SCHEMA = {"type": "array", "minItems": 1, "items": {"type": "integer", "minimum": 0}}
 
-TextOrObject = Annotated[Text, BeforeValidator(text_of), WithJsonSchema({"anyOf": [_TEXT_SCHEMA, _OBJECT_SCHEMA]})]
+TextOrObject = Annotated[
+    AnyText, BeforeValidator(text_of), WithJsonSchema({"anyOf": [_ANY_TEXT_SCHEMA, _OBJECT_SCHEMA]})
+]
+
+
+def at_most(count: int, limit: int, field: str, variable: str) -> None:
+    """InvalidRequestError where a list is longer than a setting allows."""
+    if count > limit:
+        raise InvalidRequestError(
+            f"{field} has {count} items; one request takes at most {limit} ({variable}). Send several requests.",
+            param=field,
+        )
+
+
+@dataclass(frozen=True)
+class Items:
+    """A list of at least `least` items, at most as many as the setting `most` allows, up to the first wrong one.
+
+    Both are checked before the items: pydantic keeps an error of a kilobyte for each. An annotation of our own, as
+    BentoML puts pydantic's in another order where it copies a schema.
+    """
+
+    most: Literal["max_inputs", "max_documents"] | None = None
+    least: int = 1
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        schema = handler(source)
+        if schema["type"] == "list":
+            schema = core_schema.list_schema(schema.get("items_schema"), min_length=self.least, fail_fast=True)
+        return core_schema.with_info_before_validator_function(self._count, schema)
+
+    def _count(self, value: object, info: ValidationInfo) -> object:
+        if self.most is not None and info.context is not None and isinstance(value, list):
+            at_most(len(value), getattr(info.context, self.most), info.field_name or "input", self.most.upper())
+        return value
+
+
+Texts = Annotated[list[Text], Items("max_inputs", least=0)]
+AnyTexts = Annotated[list[AnyText], Items("max_documents")]
+TokenIds = Annotated[list[Annotated[int, Field(strict=True)]], Items(), WrapValidator(_as_integers)]
 
 
 def _as_inputs(value: object) -> object:
@@ -83,11 +179,29 @@ def _as_inputs(value: object) -> object:
         value = [value]
     if not isinstance(value, list):
         raise PydanticCustomError("inputs", "must be a string, a list of strings, token ids, or a list of token ids")
-    if any(isinstance(each, dict) for each in value):
-        return [text_of(each) for each in value]
-    if value and isinstance(value[0], int) and not isinstance(value[0], bool):
+    if value and isinstance(value[0], int | float) and not isinstance(value[0], bool):
         return [value]  # one text as token ids
     return value
+
+
+def _as_texts(value: object) -> object:
+    if isinstance(value, list) and any(isinstance(each, dict) for each in value):
+        return [_input_text(each) for each in value]
+    return value
+
+
+def _input_text(value: object) -> object:
+    """An input's text; of one that is more than text, nothing, so that it is refused by its index."""
+    return value if isinstance(value, dict) and not _OTHER_MEDIA.isdisjoint(value) else text_of(value)
+
+
+_OTHER_MEDIA = frozenset({"image", "image_url", "audio", "video", "pdf"})
+"""Keys of Jina's and vLLM's multimodal inputs."""
+
+
+def _alone(value: object, validate: ValidatorFunctionWrapHandler) -> object:
+    """An empty text is an input where it is the only one, as LangChain sends it; in a list it is a mistake."""
+    return [""] if _input_text(value) == "" else validate(value)
 
 
 def _kind(value: object) -> Literal["as texts", "as token ids"]:
@@ -98,14 +212,15 @@ UNION_TAGS = frozenset({"as texts", "as token ids"})
 """Parts of pydantic's error locations that are no fields; a field may be called texts."""
 
 Inputs = Annotated[
-    Annotated[list[Text], Field(min_length=1), Tag("as texts")]
-    | Annotated[list[TokenIds], Field(min_length=1), Tag("as token ids")],
+    Annotated[list[Text], Items("max_inputs"), BeforeValidator(_as_texts), Tag("as texts")]
+    | Annotated[list[TokenIds], Items("max_inputs"), Tag("as token ids")],
     Discriminator(_kind),
     BeforeValidator(_as_inputs),
+    WrapValidator(_alone),
     WithJsonSchema(
         {
             "anyOf": [
-                _TEXT_SCHEMA,
+                _ANY_TEXT_SCHEMA,
                 {"type": "array", "minItems": 1, "items": {"anyOf": [_TEXT_SCHEMA, _OBJECT_SCHEMA]}},
                 _IDS_SCHEMA,
                 {"type": "array", "minItems": 1, "items": _IDS_SCHEMA},
@@ -117,15 +232,33 @@ Inputs = Annotated[
 
 
 def _document(value: object) -> object:
-    if isinstance(value, dict) or (isinstance(value, str) and value):
+    if isinstance(value, dict | str):
         return value
-    raise PydanticCustomError("document", "must be a string that is not empty, or an object with the key text")
+    raise PydanticCustomError("document", "must be a string, or an object with the key text")
 
 
 Document = Annotated[
     str | dict[str, Any],
     PlainValidator(_document),
-    WithJsonSchema({"anyOf": [_TEXT_SCHEMA, _WITH_TEXT]}),
+    WithJsonSchema({"anyOf": [_ANY_TEXT_SCHEMA, _WITH_TEXT]}),
+]
+Documents = Annotated[list[Document], Items("max_documents")]
+
+
+def _distinct(value: object) -> object:
+    """Names count once, and are counted before anything is read by them."""
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise PydanticCustomError("names", "must be a list of strings")
+    names = list(dict.fromkeys(value))
+    if len(names) > MAX_RANK_FIELDS:
+        raise PydanticCustomError("names", f"has {len(names)} names; a request takes at most {MAX_RANK_FIELDS}")
+    return names
+
+
+FieldNames = Annotated[
+    list[str],
+    PlainValidator(_distinct),
+    WithJsonSchema({"type": "array", "items": {"type": "string"}, "maxItems": MAX_RANK_FIELDS}),
 ]
 
 
@@ -134,21 +267,18 @@ def document_texts(documents: Sequence[str | dict[str, Any]], rank_fields: Seque
 
     InvalidRequestError names the object that has none of them.
     """
-    return [
-        each if isinstance(each, str) else _fields(each, rank_fields or ("text",), index)
-        for index, each in enumerate(documents)
-    ]
+    names = tuple(rank_fields or ("text",))
+    return [each if isinstance(each, str) else _fields(each, names, index) for index, each in enumerate(documents)]
 
 
-def _fields(document: dict[str, Any], names: Sequence[str], index: int) -> str:
+def _fields(document: dict[str, Any], names: tuple[str, ...], index: int) -> str:
     values = [document[name] for name in names if name in document]
-    text = "\n".join(value for value in values if isinstance(value, str))
-    if not text or not all(isinstance(value, str) for value in values):
-        wanted = "the key text" if list(names) == ["text"] else "one of the keys of rank_fields"
+    if not values or not all(isinstance(value, str) for value in values):
+        wanted = "the key text" if names == ("text",) else "one of the keys of rank_fields"
         raise InvalidRequestError(
-            f"documents.{index} must have {wanted}, with a string that is not empty.", param=f"documents.{index}"
+            f"documents.{index} must have {wanted}, with a string as its value.", param=f"documents.{index}"
         )
-    return text
+    return "\n".join(values)
 
 
 def either(first: T | None, second: T | None, names: str) -> T | None:

@@ -11,7 +11,8 @@ from starlette.responses import Response
 from api.dialects import cohere, tei
 from api.endpoints import Endpoints
 from api.fields import Body
-from api.schemas import EmbeddingRequest, RerankRequest, TokenizeRequest, read_json
+from api.json_body import LARGE_BODY, beside, read_json
+from api.schemas import EmbeddingRequest, ParseLimits, RerankRequest, TokenizeRequest
 from settings import Task
 
 Handler = Callable[[Endpoints, Any, Mapping[str, str]], Awaitable[Response]]
@@ -44,9 +45,14 @@ class Post:
 
     async def answer(self, endpoints: Endpoints, body: bytes, headers: Mapping[str, str]) -> Response:
         """A request's bytes to its answer; ValidationError or InvalidRequestError where they are wrong."""
-        content = read_json(body)
+        limits = endpoints.settings
+        form, request = await beside(self._read, body, limits, large=len(body) >= LARGE_BODY)
+        return await form.handle(endpoints, request, headers)
+
+    def _read(self, body: bytes, limits: ParseLimits) -> tuple[Form, Body]:
+        content = read_json(body, limits)
         form = next(form for form in self.forms if form.fits(content))
-        return await form.handle(endpoints, form.schema.model_validate(content), headers)
+        return form, form.schema.model_validate(content, context=limits)
 
 
 async def _embeddings(endpoints: Endpoints, request: EmbeddingRequest, _: Mapping[str, str]) -> Response:

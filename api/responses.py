@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import uuid
 from collections.abc import Callable, Sequence
@@ -13,12 +12,15 @@ import orjson
 from starlette.responses import Response
 
 from api.encodings import Encoding, OutputType, encode, quantize
+from api.json_body import beside
+from errors import InvalidRequestError
 from runners.embedding import EmbeddingResult
 from runners.rerank import RerankResult
-from runners.tokenization import Truncation
+from runners.sequences import Truncation
 
-_LARGE_ANSWER = 65_536
-"""Numbers in an answer from which its bytes are made off the event loop."""
+LARGE_ANSWER = 65_536
+"""Numbers or characters in an answer from which its bytes are made off the event loop."""
+_MAX_HEADER = 1_000
 
 JSON = "application/json"
 
@@ -28,10 +30,27 @@ def json_response(content: object, status: int = 200) -> Response:
     return Response(orjson.dumps(content), status_code=status, media_type=JSON)
 
 
-async def vectors_response(result: EmbeddingResult, make: Callable[[], bytes]) -> Response:
-    """An answer with vectors, whose bytes `make` writes; a large one is written beside the event loop."""
-    body = make() if result.vectors.size < _LARGE_ANSWER else await asyncio.to_thread(make)
-    return Response(body, media_type=JSON)
+async def response_of(make: Callable[[], bytes], *, large: bool, warnings: Sequence[str] = ()) -> Response:
+    """An answer whose bytes `make` writes, a large one beside the event loop.
+
+    `warnings` go into a header, for answers that have no other place for them.
+    """
+    return Response(await beside(make, large=large), media_type=JSON, headers=warning_header(warnings))
+
+
+async def vectors_response(
+    result: EmbeddingResult, make: Callable[[], bytes], *, warnings: Sequence[str] = ()
+) -> Response:
+    """An answer with vectors."""
+    return await response_of(make, large=result.vectors.size >= LARGE_ANSWER, warnings=warnings)
+
+
+def warning_header(warnings: Sequence[str]) -> dict[str, str]:
+    """X-Warnings, with as many sentences as fit; none where there is nothing to say."""
+    text = " ".join(warnings)
+    if len(text) > _MAX_HEADER:
+        text = f"{text[:_MAX_HEADER].rpartition('. ')[0]}. And more."
+    return {"X-Warnings": text.encode("ascii", "replace").decode()} if text else {}
 
 
 def usage(tokens: int) -> dict[str, int]:
@@ -70,7 +89,7 @@ def rerank_bytes(
     order: Sequence[tuple[int, float]],
     *,
     model: str,
-    documents: Sequence[object] | None,
+    documents: Sequence[orjson.Fragment | str] | None,
     processing_time_ms: float,
     warnings: Sequence[str] = (),
     as_data: bool = False,
@@ -99,24 +118,61 @@ def rerank_bytes(
         "usage": usage(result.prompt_tokens),
         "meta": meta,
     }
-    return _dumps(body | {"object": "list", "data": results} if as_data else body)
+    return orjson.dumps(body | {"object": "list", "data": results} if as_data else body)
 
 
-def _dumps(content: object) -> bytes:
-    """Content that holds what a user sent: orjson refuses integers beyond 64 bits, which JSON allows."""
+Documents = Sequence[str | dict[str, Any]]
+
+
+async def returned(documents: Documents, as_objects: bool) -> list[orjson.Fragment | str]:
+    """Documents as they go into an answer, objects written beside the event loop: they may hold anything."""
+    objects = any(isinstance(each, dict) for each in documents)
+    return await beside(returned_documents, documents, as_objects, large=objects)
+
+
+def returned_documents(documents: Documents, as_objects: bool) -> list[orjson.Fragment | str]:
+    """Documents as they go into an answer; `as_objects`: strings as objects with the key text.
+
+    Written before anything is computed: InvalidRequestError names a document that JSON cannot carry back.
+    """
+    return [
+        _fragment({"text": each} if as_objects and isinstance(each, str) else each, index)
+        for index, each in enumerate(documents)
+    ]
+
+
+def _fragment(document: str | dict[str, Any], index: int) -> orjson.Fragment | str:
+    """What a user sent, number by number: orjson refuses integers beyond 64 bits, and writes 1e400 as null."""
+    if isinstance(document, str):
+        return document
     try:
-        return orjson.dumps(content)
+        written = orjson.dumps(document)
+        if b"null" not in written:
+            return orjson.Fragment(written)
     except orjson.JSONEncodeError:
-        return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-_LIMITS = {"model": "the model's limit", "request": "the request's max_tokens_per_doc"}
+        pass
+    try:
+        text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except ValueError:
+        name = f"documents.{index}"
+        raise InvalidRequestError(
+            f"{name} has a number that is too large to be returned. Send it as a string, or send "
+            "return_documents: false.",
+            param=name,
+        ) from None
+    return orjson.Fragment(text.encode())
 
 
 def truncation_warnings(truncations: Sequence[Truncation], field: str) -> list[str]:
     """One sentence for each input that was cut: its index and both counts."""
-    return [
-        f"{f'{field}.{cut.index}' if cut.index >= 0 else 'query'} was cut from "
-        f"{'' if cut.exact else 'more than '}{cut.tokens} tokens to {_LIMITS[cut.by]} of {cut.kept}."
-        for cut in truncations
-    ]
+    return [_truncation_warning(cut, f"{field}.{cut.index}" if cut.index >= 0 else "query") for cut in truncations]
+
+
+def _truncation_warning(cut: Truncation, name: str) -> str:
+    count = f"{'' if cut.exact else 'more than '}{cut.tokens} tokens"
+    if cut.by == "bytes":
+        return f"{name} was read in part, up to the limit of MAX_TEXT_BYTES: {cut.tokens} tokens were found in it."
+    if cut.by == "query":
+        return f"{name} was cut from {count} to {cut.kept}, half of what the model has room for."
+    limit = "the model's limit" if cut.by == "model" else "the request's max_tokens_per_doc"
+    return f"{name} was cut from {count} to {limit} of {cut.kept}."

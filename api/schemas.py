@@ -1,21 +1,23 @@
-"""Request bodies of our own routes. Unknown fields are ignored, known ones of the wrong type are refused by name."""
+"""Request bodies of our own routes. Known fields of the wrong type are refused by name, unknown ones are ignored."""
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Annotated, ClassVar, Protocol, get_args
 
-from pydantic import BaseModel, Field
-from pydantic_core import from_json
+from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
-from api.asks import EmbeddingAsk, RerankAsk, TokenEncoding
+from api.asks import CountAsk, EmbeddingAsk, RerankAsk, TokenEncoding
 from api.encodings import EmbeddingType, Encoding, OutputType
 from api.fields import (
     Body,
     Count,
-    Document,
+    Documents,
+    FieldNames,
     Flag,
     Inputs,
     Instruction,
+    Limits,
     ModelName,
     Positive,
     Priority,
@@ -24,16 +26,45 @@ from api.fields import (
     document_texts,
     either,
 )
+from api.ignored import EMBEDDING_FIELDS, RERANK_FIELDS
+from api.json_body import BodyLimits
 from api.token_ids import decode
-from errors import InvalidRequestError
+from runners.embedding import Input
 
-B = TypeVar("B", bound=BaseModel)
+
+class ParseLimits(Limits, BodyLimits, Protocol):
+    """The settings that bound a request: its JSON, and the items in it."""
+
+
+def _one_type(value: object) -> object:
+    """Jina takes a list of types, of which each vector here has one."""
+    if not isinstance(value, list):
+        return value
+    if len(value) != 1:
+        raise PydanticCustomError("one_type", "takes one type here; send a request for each")
+    return value[0]
+
+
+OneEmbeddingType = Annotated[
+    EmbeddingType,
+    BeforeValidator(_one_type),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                _TYPES := {"type": "string", "enum": list(get_args(EmbeddingType))},
+                {"type": "array", "items": _TYPES, "minItems": 1, "maxItems": 1},
+            ]
+        }
+    ),
+]
 
 INPUT_TYPE = "Side of a search, for models with prompts: query or document (search_query, passage, ...)."
 
 
 class EmbeddingRequest(Body):
     """POST /v1/embeddings, as OpenAI, Jina and Voyage define it."""
+
+    refused: ClassVar = EMBEDDING_FIELDS
 
     model: ModelName | None = Field(None, description="Short name or full name of an embedding model.")
     input: Inputs = Field(
@@ -53,7 +84,8 @@ class EmbeddingRequest(Body):
         description="Voyage's name for the type of the numbers. int8 and uint8: scaled so that each vector's largest "
         "absolute value fits. binary and ubinary: one bit a dimension, eight in a number. Default: float.",
     )
-    embedding_type: EmbeddingType | None = Field(None, description="Jina's name for the same.")
+    embedding_type: OneEmbeddingType | None = Field(None, description="Jina's name for the same.")
+    encoding_type: OneEmbeddingType | None = Field(None, description="LlamaIndex's name for embedding_type.")
     dimensions: Positive | None = Field(
         None, description="Cut the vectors to this many dimensions and scale them to length 1 again."
     )
@@ -63,6 +95,7 @@ class EmbeddingRequest(Body):
     )
     truncation: Truncation | None = Field(None, description="Voyage's name for truncate.")
     normalized: Flag | None = Field(None, description="false: vectors as the model makes them. Default: of length 1.")
+    normalize: Flag | None = Field(None, description="vLLM's name for normalized.")
     input_type: str | None = Field(None, description=INPUT_TYPE)
     task: str | None = Field(None, description="Jina's name for input_type: retrieval.query, retrieval.passage, ...")
     prompt_name: str | None = Field(None, description="A prompt of the model by its name; GET /models lists them.")
@@ -74,11 +107,12 @@ class EmbeddingRequest(Body):
     )
     user: str | None = Field(None, description="Accepted for OpenAI's clients; not used.")
 
-    def ask(self) -> EmbeddingAsk:
-        """The same in our own words; decodes token ids, which takes a while for many."""
+    def ask(self, most_bytes: int) -> EmbeddingAsk:
+        """The same in our own words; decodes token ids to at most `most_bytes`, which takes a while for many."""
+        encoding = self.token_encoding or "cl100k_base"
         return EmbeddingAsk(
             model=self.model,
-            inputs=read_inputs(self.input, self.token_encoding or "cl100k_base"),
+            inputs=decoded(self.input, most_bytes) if encoding == "cl100k_base" else as_inputs(self.input),
             field="input",
             input_type=either(self.input_type, self.task, "input_type and task"),
             prompt_name=self.prompt_name,
@@ -86,31 +120,38 @@ class EmbeddingRequest(Body):
             dimensions=either(self.dimensions, self.output_dimension, "dimensions and output_dimension"),
             width_field="output_dimension" if self.dimensions is None else "dimensions",
             truncate=either(self.truncate, self.truncation, "truncate and truncation") or "end",
-            normalized=self.normalized is not False,
+            normalized=either(self.normalized, self.normalize, "normalized and normalize") is not False,
             priority=self.priority or 0,
+            warnings=self.warnings(),
         )
+
+    @property
+    def _jina_type(self) -> EmbeddingType | None:
+        return either(self.embedding_type, self.encoding_type, "embedding_type and encoding_type")
 
     @property
     def encoding(self) -> Encoding:
         """How the numbers are written."""
-        jina: Encoding | None = "base64" if self.embedding_type == "base64" else None
+        jina: Encoding | None = "base64" if self._jina_type == "base64" else None
         return either(self.encoding_format, jina, "encoding_format and embedding_type") or "float"
 
     @property
     def output_type(self) -> OutputType:
         """What the numbers are."""
-        jina = self.embedding_type if self.embedding_type != "base64" else None
+        jina = self._jina_type if self._jina_type != "base64" else None
         return either(self.output_dtype, jina, "output_dtype and embedding_type") or "float"
 
 
 class RerankRequest(Body):
     """POST /v1/rerank, as Cohere, Jina and Voyage define it."""
 
+    refused: ClassVar = RERANK_FIELDS
+
     model: ModelName | None = Field(None, description="Short name or full name of a reranker or embedding model.")
     query: TextOrObject = Field(description="What the documents are ranked by.")
-    documents: list[Document] = Field(min_length=1, description="The texts to rank, or objects with the key text.")
-    rank_fields: list[str] | None = Field(
-        None, description="Keys of the documents' objects that are read, in this order. Default: text."
+    documents: Documents = Field(description="The texts to rank, or objects with the key text.")
+    rank_fields: FieldNames | None = Field(
+        None, description="Keys of the documents' objects that are read, in this order, at most 100. Default: text."
     )
     top_n: Count | None = Field(None, description="How many results to return; null or 0: all.")
     top_k: Count | None = Field(None, description="Voyage's name for top_n; the results are then also under data.")
@@ -143,6 +184,7 @@ class RerankRequest(Body):
             top_n=either(self.top_n, self.top_k, "top_n and top_k"),
             raw_scores=bool(self.raw_scores),
             priority=self.priority or 0,
+            warnings=self.warnings(),
         )
 
     @property
@@ -159,27 +201,24 @@ class TokenizeRequest(Body):
     input_type: str | None = Field(None, description=INPUT_TYPE)
     prompt_name: str | None = Field(None, description="A prompt of the model that counts, too.")
 
+    def ask(self) -> CountAsk:
+        """The same in our own words."""
+        return CountAsk(
+            model=self.model,
+            inputs=self.input,
+            field="input",
+            input_type=self.input_type,
+            prompt_name=self.prompt_name,
+            warnings=self.warnings(),
+        )
 
-def read_inputs(inputs: list[str] | list[list[int]], encoding: TokenEncoding) -> list[str] | list[tuple[int, ...]]:
-    """What is embedded: texts as they are, ids decoded, or ids for the model itself."""
+
+def decoded(inputs: list[str] | list[list[int]], most_bytes: int) -> list[str]:
+    """Texts as they are, and ids of cl100k_base decoded to at most `most_bytes`."""
     arrays = [each for each in inputs if isinstance(each, list)]
-    if not arrays:
-        return [each for each in inputs if isinstance(each, str)]
-    return decode(arrays) if encoding == "cl100k_base" else [tuple(each) for each in arrays]
+    return decode(arrays, most_bytes) if arrays else [each for each in inputs if isinstance(each, str)]
 
 
-def parse(schema: type[B], body: bytes) -> B:
-    """Bytes of a request to a checked body; ValidationError or InvalidRequestError where they are wrong."""
-    return schema.model_validate(read_json(body))
-
-
-def read_json(body: bytes) -> dict[str, Any]:
-    """The object in a body, by pydantic's own parser, which refuses NaN, Infinity, invalid UTF-8 and deep nesting."""
-    try:
-        content: Any = from_json(body, allow_inf_nan=False)
-    except ValueError as error:
-        # the parser's message gives a reason and a place, and no part of the text
-        raise InvalidRequestError(f"The body is not valid JSON: {error}.") from None
-    if not isinstance(content, dict):
-        raise InvalidRequestError("The body must be a JSON object.")
-    return content
+def as_inputs(inputs: list[str] | list[list[int]]) -> list[Input]:
+    """Texts and ids for the model itself."""
+    return [each if isinstance(each, str) else tuple(each) for each in inputs]

@@ -25,25 +25,35 @@ _SPECIAL = {
 """From tiktoken's definition of cl100k_base."""
 
 
-def decode(inputs: Sequence[Sequence[int]]) -> list[str]:
+def decode(inputs: Sequence[Sequence[int]], most_bytes: int) -> list[str]:
     """Arrays of cl100k_base ids to texts; bytes that are no UTF-8 become U+FFFD, as in tiktoken.
 
-    InvalidRequestError names the array with an id that does not exist.
+    InvalidRequestError names the array with an id that does not exist, and refuses texts of more than `most_bytes`
+    in all before it makes them: an id may stand for 128 bytes.
     """
-    return [_text(ids, index) for index, ids in enumerate(inputs)]
-
-
-def _text(ids: Sequence[int], index: int) -> str:
     tokens = _tokens()
-    try:
-        return b"".join([tokens[token_id] for token_id in ids]).decode("utf-8", "replace")
-    except KeyError:
-        raise InvalidRequestError(
-            f"input.{index} has a token id that cl100k_base does not know (0 to {max(_SPECIAL)}). Arrays are read as "
-            "cl100k_base, as OpenAI's clients send them; send token_encoding: \"model\" for ids of the model's own "
-            "vocabulary.",
-            param=f"input.{index}",
-        ) from None
+    size = 0
+    for index, ids in enumerate(inputs):
+        try:
+            size += sum(len(tokens[token_id]) for token_id in ids)
+        except KeyError:
+            raise _unknown(index) from None
+        if size > most_bytes:
+            raise InvalidRequestError(
+                f"The token ids of input stand for more than {most_bytes} bytes of text (MAX_BODY_BYTES). Send several "
+                "requests.",
+                param="input",
+            )
+    return [b"".join([tokens[token_id] for token_id in ids]).decode("utf-8", "replace") for ids in inputs]
+
+
+def _unknown(index: int) -> InvalidRequestError:
+    return InvalidRequestError(
+        f"input.{index} has a token id that cl100k_base does not know (0 to {max(_SPECIAL)}). Arrays are read as "
+        "cl100k_base, as OpenAI's clients send them; send token_encoding: \"model\" for ids of the model's own "
+        "vocabulary.",
+        param=f"input.{index}",
+    )
 
 
 @cache

@@ -30,6 +30,9 @@ SIDES: dict[str, Side | None] = {
 }
 """input_type in the words of Cohere, Voyage, NIM and Jina -> side of a search; None: neither."""
 
+_ENDINGS: dict[str, Side] = {".query": "query", ".passage": "document"}
+"""Jina's tasks for one kind of model, such as nl2code.query."""
+
 PLACEHOLDER = "{instruction}"
 
 
@@ -53,12 +56,20 @@ def choose_prompt(
         return _fill(spec, spec.prompts[prompt_name], instruction)
     side: str | None = suffix
     if input_type is not None:
-        if input_type not in SIDES:
-            raise InvalidRequestError(f"input_type must be one of {', '.join(SIDES)}.", param="input_type")
-        side = SIDES[input_type] or input_type
+        side = _side(input_type) or input_type
     if side is None and instruction is not None:
         side = "query"  # an instruction says what is searched for
     return _fill(spec, spec.prompts.get(side or "", ""), instruction)
+
+
+def _side(input_type: str) -> Side | None:
+    """The side of a search that an input type means; InvalidRequestError where it is not known."""
+    if input_type in SIDES:
+        return SIDES[input_type]
+    for ending, side in _ENDINGS.items():
+        if input_type.endswith(ending) and input_type != ending:
+            return side
+    raise InvalidRequestError(f"input_type must be one of {', '.join(SIDES)}.", param="input_type")
 
 
 def refuse_instruction(spec: ModelSpec) -> None:

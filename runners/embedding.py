@@ -54,11 +54,13 @@ class EmbeddingRunner:
         """
         self._check(dimensions, width_field)
         if ids := [each for each in inputs if isinstance(each, tuple)]:
-            await self.engine.off_the_loop(lambda: self.engine.tokenizer.refuse_unknown(ids, field))
+            await self.engine.refuse_unknown(ids, field)
         unique = list(dict.fromkeys(inputs))
         place = {each: index for index, each in enumerate(unique)}
         encoded = await self._encode(unique, prompt, truncate)
-        encoded.spread([place[each] for each in inputs])
+        places = [place[each] for each in inputs]
+        encoded.refuse_empty(places, field)
+        encoded.spread(places)
         if truncate == "refuse":
             encoded.refuse_truncation(field)
         pooled = await self.engine.run(
@@ -67,8 +69,9 @@ class EmbeddingRunner:
         vectors = keep(pooled, dimensions)
         if normalized:
             vectors = normalize(vectors)
-        order = np.fromiter((place[each] for each in inputs), dtype=np.intp, count=len(inputs))
-        return EmbeddingResult(vectors[order], encoded.tokens, encoded.truncations, encoded.timings)
+        return EmbeddingResult(
+            vectors[np.array(places, dtype=np.intp)], encoded.tokens, encoded.truncations, encoded.timings
+        )
 
     async def _encode(self, inputs: SequenceOf[Input], prompt: str, truncate: Truncate) -> Encoded:
         texts = [each for each in inputs if isinstance(each, str)]

@@ -2,36 +2,53 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
 import numpy as np
 
-from errors import InputTooLongError, InternalError, ServiceError
+from errors import InputTooLongError, InternalError, InvalidRequestError, ServiceError
 from runners.backends import Backend, Rows, Sequences
 from runners.batching import AdaptiveBatcher
+from runners.devices import cores_per_worker
 from runners.planning import CALL_COST_TOKENS
+from runners.reading import WHOLE_CHARACTERS
+from runners.sequences import QUERY, Encodings, Sequence, Truncate, Truncation, joined
 from runners.timings import Timings
-from runners.tokenization import Sequence, TextTokenizer, Truncate, Truncation
+from runners.tokenization import TextTokenizer
+from runners.tokenizer_queue import TokenizerQueue
 
 logger = logging.getLogger("service.engine")
 
 _INLINE_CHARACTERS = 500
+_MAX_CORES = 8
+"""The tokenizers library gives each text of a slice to another core."""
+MAX_QUEUED_CHARACTERS = 2**27
+"""Where a caller has no settings at hand; theirs is MAX_QUEUED_CHARACTERS."""
 
-T = TypeVar("T")
-Encode = Callable[[], tuple[list[Sequence], list[Truncation]]]
+I = TypeVar("I")  # noqa: E741  # an item
+R = TypeVar("R")
+
+
+def _size(item: object) -> int:
+    """Characters of a text, or token ids."""
+    assert isinstance(item, str | tuple)
+    return len(item)
 
 
 def too_long(name: str, cut: Truncation) -> InputTooLongError:
     """The refusal of an input that does not fit, by the name of its field."""
     count = f"{cut.tokens}" if cut.exact else f"more than {cut.tokens}"
+    if cut.by == "bytes":
+        return InputTooLongError(
+            f"{name} is so long that only a part of it is read (MAX_TEXT_BYTES). Shorten it, or send truncate: true.",
+            param=name,
+        )
     return InputTooLongError(
         f"{name} has {count} tokens, special tokens included; the model takes {cut.kept}. "
         "Shorten it, or send truncate: true to have its end cut off.",
@@ -56,11 +73,19 @@ class Encoded:
         cut = {truncation.index: truncation for truncation in self.truncations}
         self.tokens = sum(len(self.sequences[place]) for place in places)
         self.truncations = [replace(cut[place], index=index) for index, place in enumerate(places) if place in cut]
+        if QUERY in cut:
+            self.truncations.append(cut[QUERY])
+
+    def refuse_empty(self, places: SequenceOf[int], field: str) -> None:
+        """InvalidRequestError that names the first input without a token: some models put none around a text."""
+        for index, place in enumerate(places):
+            if not len(self.sequences[place]):
+                raise InvalidRequestError(f"{field}.{index} has no tokens for this model.", param=f"{field}.{index}")
 
     def refuse_truncation(self, field: str) -> None:
         """InputTooLongError that names the first input that does not fit the model."""
         for cut in self.truncations:
-            if cut.by == "model":
+            if cut.by in ("model", "bytes"):
                 raise too_long(f"{field}.{cut.index}", cut)
 
 
@@ -75,6 +100,7 @@ class Engine:
         name: str,
         max_batch_tokens: int,
         max_queued_tokens: int,
+        max_queued_characters: int = MAX_QUEUED_CHARACTERS,
         call_cost_tokens: int = CALL_COST_TOKENS,
     ) -> None:
         self.tokenizer = tokenizer
@@ -90,8 +116,16 @@ class Engine:
             overlaps=backend.overlaps,
             call_cost_tokens=call_cost_tokens,
         )
-        # The next batch is tokenised while one is computed; one thread, so that requests keep their order.
-        self._tokenizing = ThreadPoolExecutor(1, thread_name_prefix="tokenizer")
+        queue = partial(
+            TokenizerQueue,
+            max_characters=max_queued_characters,
+            slice_characters=tokenizer.characters_at_once
+            * (min(_MAX_CORES, cores_per_worker(1)) if tokenizer.thread_safe else 1),
+        )
+        # The next batch is tokenised while one is computed.
+        self._tokenizing = queue(name)
+        # Neither very long texts nor token counts delay the others, unless the tokenizer serves one thread at a time.
+        self._aside = queue(f"{name} aside") if tokenizer.thread_safe else self._tokenizing
 
     @property
     def queued_tokens(self) -> int:
@@ -100,30 +134,41 @@ class Engine:
 
     async def encode_texts(self, texts: SequenceOf[str], prompt: str, truncate: Truncate = "end") -> Encoded:
         """One sequence for the prompt and each text."""
-        size = len(prompt) * len(texts) + sum(map(len, texts))
-        return await self._encode(lambda: self.tokenizer.encode_texts(texts, prompt, truncate), size)
+        return await self._encode(texts, lambda part: self.tokenizer.encode_texts(part, prompt, truncate), prompt)
 
-    async def encode_ids(self, inputs: SequenceOf[SequenceOf[int]], prompt: str, truncate: Truncate) -> Encoded:
+    async def encode_ids(self, inputs: SequenceOf[tuple[int, ...]], prompt: str, truncate: Truncate) -> Encoded:
         """The same for inputs that are tokenised already, with this model's vocabulary."""
-        size = len(prompt) + sum(map(len, inputs))
-        return await self._encode(lambda: self.tokenizer.encode_ids(inputs, prompt, truncate), size)
+        return await self._encode(inputs, lambda part: self.tokenizer.encode_ids(part, prompt, truncate), prompt)
 
     async def encode_pairs(
         self, query: str, documents: SequenceOf[str], instruction: str, truncate: Truncate = "end"
     ) -> Encoded:
         """One sequence a document, each behind the query."""
-        size = len(query) + sum(map(len, documents))
-        return await self._encode(lambda: self.tokenizer.encode_pairs(query, documents, instruction, truncate), size)
+        pairs = self.tokenizer.pairs(query, instruction, truncate)
+        return await self._encode(documents, pairs.encode, query)
 
     async def shorten(self, texts: SequenceOf[str], tokens: int | None) -> tuple[SequenceOf[str], list[Truncation]]:
         """The first `tokens` tokens of each text, and which were cut; None: the texts as they are."""
         if tokens is None:
             return texts, []
-        return await self.off_the_loop(lambda: self.tokenizer.shorten(texts, tokens))
+        kept: list[str] = []
+        truncations: list[Truncation] = []
+        queue = self._queue_for(texts)
+        for part, cuts in await queue.run(texts, lambda part: self.tokenizer.shorten(part, tokens), len):
+            truncations += [replace(cut, index=cut.index + len(kept)) for cut in cuts]
+            kept += part
+        return kept, truncations
 
-    async def off_the_loop(self, work: Callable[[], T]) -> T:
-        """Run something that tokenises on the tokenizing thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._tokenizing, work)
+    async def refuse_unknown(self, inputs: SequenceOf[tuple[int, ...]], field: str) -> None:
+        """InvalidRequestError that names an input with a token id outside the model's vocabulary."""
+        numbered = list(enumerate(inputs))
+        await self._tokenizing.run(
+            numbered, lambda part: self.tokenizer.refuse_unknown(part, field), lambda item: len(item[1])
+        )
+
+    async def count(self, texts: SequenceOf[str], count: Callable[[SequenceOf[str]], R]) -> list[R]:
+        """What `count` makes of consecutive parts of the texts, for requests that want tokens and no vectors."""
+        return await self._aside.run(texts, count, len)
 
     async def run(self, sequences: SequenceOf[Sequence], priority: int = 0, timings: Timings | None = None) -> Rows:
         """N sequences -> N rows, in order; `timings` is told how long they waited and were computed."""
@@ -153,20 +198,27 @@ class Engine:
         return self._batcher.stalled_s
 
     def abort(self, error: ServiceError) -> None:
-        """Give every waiter `error` and leave a hanging pass to itself."""
+        """Fail all pending requests with `error` and abandon a stuck pass."""
+        self._tokenizing.abort(error)
+        self._aside.abort(error)
         self._batcher.abort(error)
 
     def close(self) -> None:
         """Stop the threads and free the memory; blocks until the current batch is done."""
         self._batcher.close()
-        self._tokenizing.shutdown(wait=True, cancel_futures=True)
+        self._tokenizing.close()
+        self._aside.close()
         self.backend.close()
 
-    async def _encode(self, encode: Encode, characters: int) -> Encoded:
+    async def _encode(self, items: SequenceOf[I], encode: Callable[[SequenceOf[I]], Encodings], beside: str) -> Encoded:
+        """Encode items in slices; `beside` is a text that goes with all of them."""
         started = time.perf_counter()
-        if characters <= _INLINE_CHARACTERS and self.tokenizer.thread_safe:
-            sequences, truncations = encode()  # takes less time than waking another thread
+        if self.tokenizer.thread_safe and len(beside) + sum(map(_size, items)) <= _INLINE_CHARACTERS:
+            sequences, truncations = encode(items)  # takes less time than waking another thread
         else:
-            sequences, truncations = await self.off_the_loop(encode)
+            sequences, truncations = joined(await self._queue_for([beside, *items]).run(items, encode, _size))
         timings = Timings(tokenize_s=time.perf_counter() - started)
         return Encoded(sequences, truncations, sum(map(len, sequences)), timings)
+
+    def _queue_for(self, items: SequenceOf[object]) -> TokenizerQueue:
+        return self._aside if any(_size(item) > WHOLE_CHARACTERS for item in items) else self._tokenizing

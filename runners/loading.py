@@ -30,11 +30,12 @@ def load_model(spec: ModelSpec, stored: StoredModel | None, device: Device, sett
     backend = load_backend(spec, stored, device, settings)
     budget = _batch_tokens(backend, stored.facts, settings.max_batch_tokens)
     engine = Engine(
-        load_tokenizer(stored.folder, spec, stored.facts),
+        load_tokenizer(stored.folder, spec, stored.facts, settings.max_text_bytes),
         backend,
         name=spec.name,
         max_batch_tokens=budget,
         max_queued_tokens=settings.max_queued_tokens,
+        max_queued_characters=settings.max_queued_characters,
         call_cost_tokens=_call_cost(backend, stored.facts, budget),
     )
     taken = max(stored_memory_needed(spec, stored, device), backend.memory_bytes)

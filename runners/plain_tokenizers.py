@@ -6,9 +6,10 @@ import threading
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from errors import ModelUnavailableError
+from runners.mecab import PartedWords
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,10 @@ class PlainTokenizer(Protocol):
 
     def encode(self, texts: SequenceOf[str]) -> list[list[int]]: ...
 
+    def lengths(self, texts: SequenceOf[str]) -> list[int]:
+        """How many ids each text has."""
+        ...
+
     def tokens(self, text: str) -> list[Token]:
         """The same with what each id stands for."""
         ...
@@ -43,11 +48,17 @@ class PlainTokenizer(Protocol):
         """Ids of one text or a pair, with special tokens."""
         ...
 
+    def splits_at(self, text: str, place: int) -> bool:
+        """Whether no token can reach across a place in a text, because the text is split there before tokenising."""
+        ...
+
     def second_segment(self) -> int:
         """Segment id of a pair's second text."""
         ...
 
     thread_safe: bool
+    characters_at_once: int
+    """How many take little time and memory: some tens of milliseconds."""
     odd_to_first: bool
     """Which text of a pair keeps the odd token where both are cut: the first, or the longer one."""
 
@@ -56,6 +67,7 @@ class FastTokenizer:
     """`tokenizer.json` through the tokenizers library; safe to call from several threads, as nothing is set."""
 
     thread_safe = True
+    characters_at_once = 32_768
     odd_to_first = False
 
     def __init__(self, path: Path) -> None:
@@ -72,8 +84,11 @@ class FastTokenizer:
         encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
 
+    def lengths(self, texts: SequenceOf[str]) -> list[int]:
+        return [len(found) for found in self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
+
     def tokens(self, text: str) -> list[Token]:
-        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        encoding = self._encoding(text)
         return [
             Token(token_id, text[start:stop], start=start, stop=stop)
             for token_id, (start, stop) in zip(encoding.ids, encoding.offsets, strict=True)
@@ -83,32 +98,52 @@ class FastTokenizer:
         return Token(token_id, self._tokenizer.id_to_token(token_id) or "", special=True)
 
     def first(self, text: str, count: int) -> tuple[str, int]:
-        offsets = self._tokenizer.encode(text, add_special_tokens=False).offsets
-        return text[: offsets[count - 1][1]] if count < len(offsets) else text, len(offsets)
+        encoding = self._encoding(text)
+        if len(encoding) <= count:
+            return text, len(encoding)
+        _, stop = encoding.token_to_chars(count - 1)
+        return text[:stop], len(encoding)
 
     def probe(self, first: str, second: str | None) -> list[int]:
         return list(self._tokenizer.encode(first, second).ids)
 
+    def splits_at(self, text: str, place: int) -> bool:
+        splitter, normalizer = self._tokenizer.pre_tokenizer, self._tokenizer.normalizer
+        if splitter is None or (normalizer is not None and normalizer.normalize_str(text) != text):
+            return False
+        return any(start == place for _, (start, _) in splitter.pre_tokenize_str(text))
+
     def second_segment(self) -> int:
         return int(self._tokenizer.encode("a", "a").type_ids[-1])
+
+    def _encoding(self, text: str) -> Any:
+        """An Encoding with offsets. `encode` would hold the interpreter's lock until it is done; a batch does not."""
+        (encoding,) = self._tokenizer.encode_batch([text], add_special_tokens=False)
+        return encoding
 
 
 class JapaneseTokenizer:
     """MeCab words, then WordPiece or characters. MeCab is not thread-safe: one lock around it."""
 
     thread_safe = False
+    characters_at_once = 8_192
     odd_to_first = True  # the rule of transformers' tokenizers in Python
 
     def __init__(self, folder: Path) -> None:
         from transformers import BertJapaneseTokenizer
 
         self._tokenizer = BertJapaneseTokenizer.from_pretrained(folder)
+        self._tokenizer.word_tokenizer = PartedWords(self._tokenizer.word_tokenizer)
         self._lock = threading.Lock()
 
     def encode(self, texts: SequenceOf[str]) -> list[list[int]]:
         tokenizer = self._tokenizer
         with self._lock:
             return [tokenizer.convert_tokens_to_ids(tokenizer.tokenize(text)) for text in texts]
+
+    def lengths(self, texts: SequenceOf[str]) -> list[int]:
+        with self._lock:
+            return [len(self._tokenizer.tokenize(text)) for text in texts]
 
     def tokens(self, text: str) -> list[Token]:
         with self._lock:
@@ -123,21 +158,26 @@ class JapaneseTokenizer:
 
     def first(self, text: str, count: int) -> tuple[str, int]:
         """By bisection, as MeCab's words do not say where they stood."""
-        total = len(self.encode([text])[0])
+        (total,) = self.lengths([text])
         if total <= count:
             return text, total
-        low, high = 0, len(text)
-        while low < high:
-            middle = (low + high + 1) // 2
-            if len(self.encode([text[:middle]])[0]) <= count:
+        low, high = 0, min(len(text), 2 * count)
+        while high < len(text) and self.lengths([text[:high]])[0] <= count:
+            low, high = high, min(len(text), 2 * high)
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self.lengths([text[:middle]])[0] <= count:
                 low = middle
             else:
-                high = middle - 1
+                high = middle
         return text[:low], total
 
     def probe(self, first: str, second: str | None) -> list[int]:
         with self._lock:
             return list(self._tokenizer(first, second)["input_ids"])
+
+    def splits_at(self, text: str, place: int) -> bool:  # noqa: ARG002  # the answer is the same for all
+        return False  # MeCab finds its words in the whole text
 
     def second_segment(self) -> int:
         return 1  # BERT's; the tokenizer class of transformers 5 no longer says so (MODELS.md, section 1, point 2)

@@ -7,53 +7,24 @@ point 3). Special tokens and truncation are done below, on plain lists.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from errors import InvalidRequestError
 from models.catalog import ModelSpec
 from models.facts import ModelFacts
+from runners.pairs import CrossPairs, Joint, Pairs, PromptedPairs
 from runners.plain_tokenizers import FastTokenizer, JapaneseTokenizer, PlainTokenizer, Token
+from runners.reading import WHOLE_CHARACTERS, Read, Reader
+from runners.sequences import Encodings, Sequence, Truncate, Truncation, keep, longest_first
 from runners.templates import Body, Template, read_template
 
-Truncate = Literal["end", "start", "refuse"]
-"""What happens to an input that is too long: its end or its start is cut off, or the request is refused."""
+__all__ = ["Rules", "Sequence", "TextTokenizer", "Truncate", "Truncation", "load_tokenizer", "longest_first"]
 
-_CHARS_PER_TOKEN = 64
-"""No ordinary text has more characters a token; a longer text is first read in part."""
-_MIN_CHARS = 65_536
-_TOKENS_PER_CHAR = 18
-"""The longest letter is U+FDFA, which normalisation spells out in 18; ordinary ones are 1 to 4 tokens."""
-_MARGIN_TOKENS = 64
-"""Tokens next to a cut may differ from those of the whole text; more than these must lie beyond the limit."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sequence:
-    """One input of the model: token ids with special tokens, and segment ids where the model reads them."""
-
-    input_ids: list[int]
-    token_type_ids: list[int] | None = None
-    unpooled: int = 0
-    """Leading tokens that have no part in pooling (an instruction, for models that leave it out)."""
-
-    def __len__(self) -> int:
-        return len(self.input_ids)
-
-
-@dataclass(frozen=True, slots=True)
-class Truncation:
-    """An input that was cut: its place in the request, the tokens that it had and the tokens that were kept."""
-
-    index: int
-    tokens: int
-    kept: int
-    exact: bool = True
-    """False: the text was so long that `tokens` counts only a part of it."""
-    by: Literal["model", "request"] = "model"
-    """Whose limit it was: the model's, or one that the request asked for."""
+MAX_TEXT_BYTES = 2**20
+"""Where a caller has no settings at hand; theirs is MAX_TEXT_BYTES."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +39,9 @@ class Rules:
     mask_prompt: bool = False
     """Leave the prompt's tokens out of pooling."""
     body: Body | None = None
-    """For a model that is asked in words: how a pair becomes one text."""
+    """For a prompted model: how a pair becomes one text."""
+    max_text_bytes: int = MAX_TEXT_BYTES
+    """UTF-8 bytes of a text that are read."""
 
 
 class TextTokenizer:
@@ -78,9 +51,12 @@ class TextTokenizer:
         self._plain = plain
         self._template = template
         self._rules = rules
+        self._reader = Reader(plain, rules.max_text_bytes)
+        self._joint = Joint.find(plain, rules.body) if rules.body else None
         self._segments = rules.token_type_ids
         self.max_tokens = rules.max_tokens
         self.thread_safe = plain.thread_safe
+        self.characters_at_once = plain.characters_at_once
 
     @property
     def special_tokens(self) -> int:
@@ -88,79 +64,92 @@ class TextTokenizer:
         before, after = self._template.single
         return len(before) + len(after)
 
-    def encode_texts(
-        self, texts: SequenceOf[str], prompt: str = "", truncate: Truncate = "end"
-    ) -> tuple[list[Sequence], list[Truncation]]:
+    def encode_texts(self, texts: SequenceOf[str], prompt: str = "", truncate: Truncate = "end") -> Encodings:
         """One sequence for `prompt` and each text, in order, and which texts were cut."""
         room = self.max_tokens - self.special_tokens
-        read = self._ids([prompt + text for text in texts], room, truncate)
-        return self._finish([([*ids, *self._rules.appended], exact) for ids, exact in read], prompt, truncate)
+        read = self._reader.read([prompt + text for text in texts], room, truncate)
+        appended = self._rules.appended
+        return self._finish([Read([*each.ids, *appended], each.whole) for each in read], prompt, truncate)
 
     def encode_ids(
         self, inputs: SequenceOf[SequenceOf[int]], prompt: str = "", truncate: Truncate = "end"
-    ) -> tuple[list[Sequence], list[Truncation]]:
+    ) -> Encodings:
         """The same for texts that the caller has tokenised with this model's own vocabulary, without special tokens."""
         before = self._plain.encode([prompt])[0] if prompt else []
-        return self._finish([([*before, *ids, *self._rules.appended], True) for ids in inputs], prompt, truncate)
+        return self._finish([Read([*before, *ids, *self._rules.appended]) for ids in inputs], prompt, truncate)
 
-    def refuse_unknown(self, inputs: SequenceOf[SequenceOf[int]], field: str) -> None:
+    def refuse_unknown(self, inputs: Iterable[tuple[int, SequenceOf[int]]], field: str) -> None:
         """InvalidRequestError that names, by `field` and its index, an input with an id outside the vocabulary."""
         highest = self._rules.vocabulary - 1
-        for index, ids in enumerate(inputs):
-            if not all(0 <= token_id <= highest for token_id in ids):
+        for index, ids in inputs:
+            if ids and not 0 <= min(ids) <= max(ids) <= highest:
                 name = f"{field}.{index}"
                 raise InvalidRequestError(
                     f"{name} has a token id outside this model's vocabulary, which is 0 to {highest}.", param=name
                 )
 
-    def _finish(
-        self, inputs: SequenceOf[tuple[list[int], bool]], prompt: str, truncate: Truncate
-    ) -> tuple[list[Sequence], list[Truncation]]:
+    def _finish(self, inputs: SequenceOf[Read], prompt: str, truncate: Truncate) -> Encodings:
         """Ids without special tokens to whole sequences, cut to what fits."""
         before, after = self._template.single
         room = self.max_tokens - self.special_tokens
         instruction = len(self._plain.encode([prompt])[0]) if prompt and self._rules.mask_prompt else 0
         sequences, truncations = [], []
-        for index, (ids, exact) in enumerate(inputs):
-            over = len(ids) - room
+        for index, read in enumerate(inputs):
+            over = len(read.ids) - room
+            tokens = len(read.ids) + self.special_tokens
             if over > 0:
-                truncations.append(Truncation(index, len(ids) + self.special_tokens, self.max_tokens, exact))
-            kept = _keep(ids, room, truncate)
+                truncations.append(Truncation(index, tokens, self.max_tokens, read.whole))
+            elif not read.whole:
+                truncations.append(Truncation(index, tokens, tokens, read.whole, "bytes"))
             unpooled = max(0, instruction - over) if truncate == "start" and over > 0 else instruction
-            full = [*before, *kept, *after]
+            full = [*before, *keep(read.ids, room, truncate), *after]
             sequences.append(Sequence(full, [0] * len(full) if self._segments else None, unpooled))
         return sequences, truncations
 
+    def pairs(self, query: str, instruction: str = "", truncate: Truncate = "end") -> Pairs:
+        """The query of a request, to be encoded with its documents in one or several parts.
+
+        A prompted model gets each pair as one text, with `instruction` in it.
+        """
+        if self._rules.body is None:
+            return CrossPairs(
+                self._plain,
+                self._reader,
+                self._template,
+                max_tokens=self.max_tokens,
+                segments=self._segments,
+                query=query,
+                truncate=truncate,
+            )
+        return PromptedPairs(
+            self._plain,
+            self._reader,
+            self._template,
+            body=self._rules.body,
+            joint=self._joint,
+            max_tokens=self.max_tokens,
+            query=query,
+            instruction=instruction,
+            truncate=truncate,
+        )
+
     def encode_pairs(
         self, query: str, documents: SequenceOf[str], instruction: str = "", truncate: Truncate = "end"
-    ) -> tuple[list[Sequence], list[Truncation]]:
-        """One sequence a document, each behind the query, which is tokenised once; and which pairs were cut.
-
-        A model that is asked in words gets each pair as one text, with `instruction` in it.
-        """
-        if self._rules.body is not None:
-            texts = [self._rules.body.fill(instruction, query, text) for text in documents]
-            return self.encode_texts(texts, truncate=truncate)
-        before, between, after = self._template.pair
-        specials = len(before) + len(between) + len(after)
-        room = self.max_tokens - specials
-        (query_ids, query_exact), *document_ids = self._ids([query, *documents], room, truncate)
-        sequences, truncations = [], []
-        for index, (ids, exact) in enumerate(document_ids):
-            first, second = longest_first(len(query_ids), len(ids), room, odd_to_first=self._plain.odd_to_first)
-            tokens = len(query_ids) + len(ids)
-            if first + second < tokens:
-                truncations.append(Truncation(index, tokens + specials, self.max_tokens, exact and query_exact))
-            head = [*before, *_keep(query_ids, first, truncate), *between]
-            tail = [*_keep(ids, second, truncate), *after]
-            segments = [0] * len(head) + [self._template.second_segment] * len(tail) if self._segments else None
-            sequences.append(Sequence(head + tail, segments))
-        return sequences, truncations
+    ) -> Encodings:
+        """One sequence a document, each behind the query, and which pairs were cut."""
+        return self.pairs(query, instruction, truncate).encode(documents)
 
     def count(self, texts: SequenceOf[str], prompt: str = "") -> list[int]:
         """Tokens of each text with `prompt` and special tokens, as if the model had no limit."""
         around = self.special_tokens + len(self._rules.appended)
-        return [len(ids) + around for ids in self._plain.encode([prompt + text for text in texts])]
+        return [length + around for length in self._plain.lengths([prompt + text for text in texts])]
+
+    def has_more_than(self, tokens: int, text: str) -> bool:
+        """Whether a long text has more tokens than that; reads no more of it than is needed to tell."""
+        if len(text) <= WHOLE_CHARACTERS:
+            return False
+        (read,) = self._reader.read([text], tokens, "end")
+        return len(read.ids) > tokens
 
     def tokens(self, text: str, prompt: str = "", *, special: bool = True) -> list[Token]:
         """What a text is made of, in order; `special`: with the model's special tokens around it."""
@@ -180,69 +169,16 @@ class TextTokenizer:
             return list(texts), []  # the model's own limit cuts earlier
         kept, truncations = [], []
         for index, text in enumerate(texts):
-            start, count, exact = self._first(text, tokens)
+            start, count, exact = self._reader.first(text, tokens)
             kept.append(text if count <= tokens else start)
             if count > tokens:
                 truncations.append(Truncation(index, count, tokens, exact=exact, by="request"))
         return kept, truncations
 
-    def _first(self, text: str, tokens: int) -> tuple[str, int, bool]:
-        """The first `tokens` tokens as text, how many tokens were seen, and whether those are all."""
-        limit = max(_MIN_CHARS, tokens * _CHARS_PER_TOKEN)
-        while limit < len(text):
-            start, count = self._plain.first(text[:limit], tokens)
-            if count > tokens + _MARGIN_TOKENS:
-                return start, count, False
-            limit *= 4
-        if len(text) * _TOKENS_PER_CHAR < tokens:
-            return text, 0, True
-        start, count = self._plain.first(text, tokens)
-        return start, count, True
 
-    def _ids(self, texts: SequenceOf[str], room: int, truncate: Truncate) -> list[tuple[list[int], bool]]:
-        """Ids of each text without special tokens, and whether they are of the whole text."""
-        limit = max(_MIN_CHARS, room * _CHARS_PER_TOKEN)
-        long = [index for index, text in enumerate(texts) if len(text) > limit]
-        cut = list(texts)
-        for index in long:
-            cut[index] = ""
-        result = [(ids, True) for ids in self._plain.encode(cut)]
-        for index in long:
-            result[index] = self._long(texts[index], limit, room, truncate)
-        return result
-
-    def _long(self, text: str, limit: int, room: int, truncate: Truncate) -> tuple[list[int], bool]:
-        """Read a very long text in growing parts until more tokens than fit have been seen."""
-        while limit < len(text):
-            ids = self._plain.encode([text[-limit:] if truncate == "start" else text[:limit]])[0]
-            if len(ids) > room + _MARGIN_TOKENS:
-                return ids, False
-            limit *= 4
-        return self._plain.encode([text])[0], True
-
-
-def _keep(ids: list[int], count: int, truncate: Truncate) -> list[int]:
-    return ids[max(0, len(ids) - count) :] if truncate == "start" else ids[:count]
-
-
-def longest_first(first: int, second: int, room: int, *, odd_to_first: bool = False) -> tuple[int, int]:
-    """Tokens to keep of each text of a pair so that both fit: the longer one is cut first.
-
-    The rule of the tokenizers library (`TruncationStrategy::LongestFirst`); with `odd_to_first` that of the
-    tokenizers in Python, which differs by one token where both texts are cut.
-    """
-    if first + second <= room:
-        return first, second
-    short, long = sorted((first, second))
-    long = short if short > room else max(short, room - short)
-    if short + long > room:
-        if odd_to_first:
-            return room - room // 2, room // 2
-        short, long = room // 2, room // 2 + room % 2
-    return (short, long) if first <= second else (long, short)
-
-
-def load_tokenizer(folder: Path, spec: ModelSpec, facts: ModelFacts) -> TextTokenizer:
+def load_tokenizer(
+    folder: Path, spec: ModelSpec, facts: ModelFacts, max_text_bytes: int = MAX_TEXT_BYTES
+) -> TextTokenizer:
     """The tokenizer of a stored model."""
     plain: PlainTokenizer
     if spec.tokenizer.backend == "bert-japanese":
@@ -257,6 +193,7 @@ def load_tokenizer(folder: Path, spec: ModelSpec, facts: ModelFacts) -> TextToke
         appended=facts.closing_ids if in_text else (),
         mask_prompt=facts.mask_prompt,
         body=Body.parse(spec.scoring.body) if spec.scoring else None,
+        max_text_bytes=max_text_bytes,
     )
     if spec.scoring:
         prefix, suffix = plain.encode([spec.scoring.prefix, spec.scoring.suffix])

@@ -4,29 +4,36 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import orjson
 from pydantic import Field
 from starlette.responses import Response
 
-from api.asks import EmbeddingAsk, RerankAsk
+from api.asks import CountAsk, EmbeddingAsk, RerankAsk
 from api.encodings import EmbeddingType, encode_rows, quantize
 from api.endpoints import Embedded, Endpoints
 from api.fields import (
+    AnyText,
     Body,
     Count,
-    Document,
+    Documents,
+    FieldNames,
+    Flag,
+    Items,
     ModelName,
     Positive,
     Priority,
     Text,
     TextOrObject,
+    Texts,
     Truncation,
     document_texts,
 )
-from api.responses import json_response, vectors_response
+from api.ignored import EMBEDDING_FIELDS, RERANK_FIELDS
+from api.responses import JSON, LARGE_ANSWER, response_of, returned, vectors_response
 from errors import InvalidRequestError
+from runners.plain_tokenizers import Token
 
 PRIORITY = "0 (the default) is served first, 999 last."
 
@@ -46,17 +53,24 @@ class CohereContent(Body):
 class CohereInput(Body):
     """An input of /v2/embed in its longer form."""
 
-    content: list[CohereContent] = Field(min_length=1, description="Its parts, joined by a line break.")
+    content: Annotated[list[CohereContent], Items()] = Field(description="Its parts, joined by a line break.")
+
+
+CohereInputs = Annotated[list[CohereInput], Items("max_inputs", least=0)]
 
 
 class CohereEmbedRequest(Body):
     """POST /v1/embed and /v2/embed."""
 
+    refused: ClassVar = EMBEDDING_FIELDS
+
     model: ModelName | None = Field(None, description="Short name or full name of an embedding model.")
-    texts: list[Text] | None = Field(None, description="The texts.")
-    inputs: list[CohereInput] | None = Field(None, description="The texts in Cohere's longer form, instead of texts.")
+    texts: Texts | None = Field(None, description="The texts.")
+    inputs: CohereInputs | None = Field(None, description="The texts in Cohere's longer form, instead of texts.")
     input_type: str | None = Field(None, description="search_query, search_document, classification or clustering.")
-    embedding_types: list[EmbeddingType] | None = Field(None, description="What the numbers are. Default: float.")
+    embedding_types: Annotated[list[EmbeddingType], Items(least=0)] | None = Field(
+        None, description="What the numbers are. Default: float."
+    )
     output_dimension: Positive | None = Field(None, description="Cut the vectors to this many dimensions.")
     truncate: Truncation | None = Field(None, description="NONE, START or END (the default).")
     priority: Priority | None = Field(None, description=PRIORITY)
@@ -79,18 +93,27 @@ class CohereEmbedRequest(Body):
             width_field="output_dimension",
             truncate=self.truncate or "end",
             priority=self.priority or 0,
+            warnings=self.warnings(),
         )
 
 
 class CohereRerankRequest(Body):
     """POST /v2/rerank."""
 
+    refused: ClassVar = RERANK_FIELDS
+
     model: ModelName | None = Field(None, description="Short name or full name of a reranker or embedding model.")
     query: TextOrObject = Field(description="What the documents are ranked by.")
-    documents: list[Document] = Field(min_length=1, description="The texts to rank, or objects with the key text.")
+    documents: Documents = Field(description="The texts to rank, or objects with the key text.")
+    rank_fields: FieldNames | None = Field(
+        None, description="Keys of the documents' objects that are read, as on /v1/rerank. Default: text."
+    )
     top_n: Count | None = Field(None, description="How many results to return; null or 0: all.")
     max_tokens_per_doc: Positive | None = Field(
         None, description=f"Read only so many tokens of each document. Default: {MAX_TOKENS_PER_DOC}, as at Cohere."
+    )
+    return_documents: Flag | None = Field(
+        None, description="Whether each result holds its document, as in early versions of this API. Default: false."
     )
     priority: Priority | None = Field(None, description=PRIORITY)
 
@@ -99,11 +122,12 @@ class CohereRerankRequest(Body):
         return RerankAsk(
             model=self.model,
             query=self.query,
-            documents=document_texts(self.documents, None),
+            documents=document_texts(self.documents, self.rank_fields),
             field="documents",
             max_document_tokens=self.max_tokens_per_doc or MAX_TOKENS_PER_DOC,
             top_n=self.top_n,
             priority=self.priority or 0,
+            warnings=self.warnings(),
         )
 
 
@@ -111,20 +135,20 @@ class CohereTokenizeRequest(Body):
     """POST /v1/tokenize with `text`."""
 
     model: ModelName | None = Field(None, description="Any model that is not forwarded; default: the embedding model.")
-    text: Text = Field(description="The text.")
+    text: AnyText = Field(description="The text.")
 
 
 async def tokenize(endpoints: Endpoints, request: CohereTokenizeRequest, _: Mapping[str, str]) -> Response:
     """POST /v1/tokenize with `text`: its tokens without special ones."""
-    found = await endpoints.count(request.model, [request.text], field="text", spell=True, special=False)
-    (tokens,) = found.tokens
-    return json_response(
-        {
-            "tokens": [token.id for token in tokens],
-            "token_strings": [token.text for token in tokens],
-            "meta": {"api_version": {"version": "1"}},
-        }
-    )
+    ask = CountAsk(model=request.model, inputs=[request.text], field="text", special=False)
+    meta = {"api_version": {"version": "1"}} | ({"warnings": warnings} if (warnings := request.warnings()) else {})
+
+    def write(tokens: list[Token]) -> bytes:
+        ids, texts = [token.id for token in tokens], [token.text for token in tokens]
+        return orjson.dumps({"tokens": ids, "token_strings": texts, "meta": meta})
+
+    (body,) = await endpoints.counting.spell(ask, write)
+    return Response(body, media_type=JSON)
 
 
 async def embed_v1(endpoints: Endpoints, request: CohereEmbedRequest, _: Mapping[str, str]) -> Response:
@@ -140,15 +164,21 @@ async def embed_v2(endpoints: Endpoints, request: CohereEmbedRequest, _: Mapping
 
 async def rerank_v2(endpoints: Endpoints, request: CohereRerankRequest, _: Mapping[str, str]) -> Response:
     """POST /v2/rerank."""
-    answer = await endpoints.rank(request.ask())
+    ask = request.ask()
+    documents = await returned(request.documents, as_objects=True) if request.return_documents else None
+    answer = await endpoints.rank(ask)
     units = -(-len(request.documents) // _DOCUMENTS_PER_SEARCH_UNIT)
-    return json_response(
-        {
-            "id": str(uuid.uuid4()),
-            "results": [{"index": index, "relevance_score": score} for index, score in answer.order],
-            "meta": _meta("2", {"search_units": units}, answer.result.prompt_tokens, answer.warnings),
-        }
-    )
+    results: list[dict[str, Any]] = [{"index": index, "relevance_score": score} for index, score in answer.order]
+    if documents is not None:
+        for result in results:
+            result["document"] = documents[result["index"]]
+    content = {
+        "id": str(uuid.uuid4()),
+        "results": results,
+        "meta": _meta("2", {"search_units": units}, answer.result.prompt_tokens, answer.warnings),
+    }
+    large = documents is not None and sum(map(len, ask.documents)) >= LARGE_ANSWER
+    return await response_of(lambda: orjson.dumps(content), large=large)
 
 
 async def _embed_response(

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
+import orjson
 from pydantic import BeforeValidator, Field
 from starlette.responses import Response
 
-from api.asks import EmbeddingAsk, RerankAsk
+from api.asks import CountAsk, EmbeddingAsk, RerankAsk
 from api.encodings import encode_rows
 from api.endpoints import Endpoints
-from api.fields import Body, Flag, Inputs, ModelName, Positive, Text
-from api.responses import json_response, vectors_response
-from api.schemas import read_inputs
-from runners.tokenization import Truncate
+from api.fields import AnyText, AnyTexts, Body, Flag, Inputs, Items, ModelName, Positive
+from api.ignored import EMBEDDING_FIELDS, RERANK_FIELDS
+from api.responses import JSON, LARGE_ANSWER, response_of, vectors_response, warning_header
+from api.schemas import as_inputs
+from errors import InvalidRequestError
+from runners.plain_tokenizers import Token
+from runners.sequences import Truncate
+
+_BLOCK = 4_096
 
 MODEL = "Another model than the default one."
 TRUNCATE = "false: refuse too long a text with 400. Default: cut it."
@@ -44,6 +50,8 @@ class Cutting(Body):
 class TeiEmbedRequest(Cutting):
     """POST /embed, and POST / as the Hub's InferenceClient sends it."""
 
+    refused: ClassVar = EMBEDDING_FIELDS
+
     model: ModelName | None = Field(None, description=MODEL)
     inputs: Inputs = Field(description="A text, a list of texts, or token ids in the model's own vocabulary.")
     normalize: Flag | None = Field(None, description="false: vectors as the model makes them. Default: of length 1.")
@@ -51,11 +59,14 @@ class TeiEmbedRequest(Cutting):
     dimensions: Positive | None = Field(None, description="Cut the vectors to this many dimensions.")
 
 
+Sentences = Annotated[list[AnyText], Items("max_inputs")]
+
+
 class TeiSentences(Body):
     """What POST /similarity compares."""
 
-    source_sentence: Text = Field(description="What the others are compared with.")
-    sentences: list[Text] = Field(min_length=1, description="The others.")
+    source_sentence: AnyText = Field(description="What the others are compared with.")
+    sentences: Sentences = Field(description="The others.")
 
 
 class TeiSimilarityParameters(Cutting):
@@ -84,9 +95,11 @@ class TeiTokenizeRequest(Body):
 class TeiRerankRequest(Cutting):
     """POST /rerank with `texts`."""
 
+    refused: ClassVar = RERANK_FIELDS
+
     model: ModelName | None = Field(None, description=MODEL)
-    query: Text = Field(description="What the texts are ranked by.")
-    texts: list[Text] = Field(min_length=1, description="The texts to rank.")
+    query: AnyText = Field(description="What the texts are ranked by.")
+    texts: AnyTexts = Field(description="The texts to rank.")
     raw_scores: Flag | None = Field(None, description="Whether scores are the model's own numbers instead of 0 to 1.")
     return_text: Flag | None = Field(None, description="Whether each result holds its text. Default: false.")
 
@@ -95,29 +108,39 @@ async def embed(endpoints: Endpoints, request: TeiEmbedRequest, _: Mapping[str, 
     """POST /embed: a bare list of vectors."""
     ask = EmbeddingAsk(
         model=request.model,
-        inputs=read_inputs(request.inputs, "model"),
+        inputs=as_inputs(request.inputs),
         field="inputs",
         prompt_name=request.prompt_name,
         dimensions=request.dimensions,
         truncate=request.cutting(),
         normalized=request.normalize is not False,
+        warnings=request.warnings(),
     )
-    result = (await endpoints.embed(ask)).result
-    return await vectors_response(result, lambda: encode_rows(result.vectors))
+    embedded = await endpoints.embed(ask)
+    return await vectors_response(
+        embedded.result, lambda: encode_rows(embedded.result.vectors), warnings=embedded.warnings
+    )
 
 
 async def similarity(endpoints: Endpoints, request: TeiSimilarityRequest, _: Mapping[str, str]) -> Response:
     """POST /similarity: a bare list of cosines."""
     parameters = request.parameters or TeiSimilarityParameters.model_validate({})
+    source, sentences = request.inputs.source_sentence, request.inputs.sentences
+    if not source and "" in sentences:
+        name = f"inputs.sentences.{sentences.index('')}"
+        raise InvalidRequestError(f"{name} and source_sentence are both empty; one must have a text.", param=name)
     ask = EmbeddingAsk(
         model=request.model,
-        inputs=[request.inputs.source_sentence, *request.inputs.sentences],
+        inputs=[source, *sentences],
         field="inputs",
         prompt_name=parameters.prompt_name,
         truncate=parameters.cutting(),
+        warnings=request.warnings(),
     )
-    vectors = (await endpoints.embed(ask)).result.vectors.astype(np.float64)
-    return json_response(np.clip(vectors[1:] @ vectors[0], -1, 1).tolist())
+    embedded = await endpoints.embed(ask)
+    vectors = embedded.result.vectors.astype(np.float64)
+    cosines = np.clip(vectors[1:] @ vectors[0], -1, 1).tolist()
+    return await response_of(lambda: orjson.dumps(cosines), large=False, warnings=embedded.warnings)
 
 
 async def rerank(endpoints: Endpoints, request: TeiRerankRequest, _: Mapping[str, str]) -> Response:
@@ -130,23 +153,31 @@ async def rerank(endpoints: Endpoints, request: TeiRerankRequest, _: Mapping[str
             field="texts",
             truncate=request.cutting(),
             raw_scores=bool(request.raw_scores),
+            warnings=request.warnings(),
         )
     )
     results: list[dict[str, Any]] = [{"index": index, "score": score} for index, score in answer.order]
     if request.return_text:
         for entry in results:
             entry["text"] = request.texts[entry["index"]]
-    return json_response(results)
+    large = bool(request.return_text) and sum(map(len, request.texts)) >= LARGE_ANSWER
+    return await response_of(lambda: orjson.dumps(results), large=large, warnings=answer.warnings)
 
 
 async def tokenize(endpoints: Endpoints, request: TeiTokenizeRequest, _: Mapping[str, str]) -> Response:
     """POST /tokenize: for each text its tokens."""
-    found = await endpoints.count(
-        request.model,
-        request.inputs,
+    ask = CountAsk(
+        model=request.model,
+        inputs=request.inputs,
         field="inputs",
         prompt_name=request.prompt_name,
-        spell=True,
         special=request.add_special_tokens is not False,
     )
-    return json_response([list(tokens) for tokens in found.tokens])
+    written = await endpoints.counting.spell(ask, _write_tokens)
+    return Response(b"[%b]" % b",".join(written), media_type=JSON, headers=warning_header(request.warnings()))
+
+
+def _write_tokens(tokens: list[Token]) -> bytes:
+    """A JSON list, written block by block, so that a long one shares the GIL."""
+    blocks = (tokens[start : start + _BLOCK] for start in range(0, len(tokens), _BLOCK))
+    return b"[%b]" % b",".join(orjson.dumps(block)[1:-1] for block in blocks)

@@ -60,9 +60,13 @@ def test_the_start_is_cut_off(client: InferenceClient, reference: Reference) -> 
 
 def test_bad_input(client: InferenceClient) -> None:
     with pytest.raises(BadRequestError, match=r"inputs\.0: String should have at least 1 character"):
-        client.feature_extraction("")
+        client.feature_extraction(["", "a"])
     with pytest.raises(BadRequestError, match="no such prompt"):
         client.feature_extraction("a", prompt_name="no-such-prompt")
+
+
+def test_an_empty_text_alone_has_a_vector(client: InferenceClient, reference: Reference) -> None:
+    assert_same_vectors(client.feature_extraction(""), reference.vectors([""]))
 
 
 def test_api_key(guarded_url: str, reference: Reference) -> None:

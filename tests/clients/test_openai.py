@@ -72,6 +72,22 @@ def test_too_long_a_text_is_cut_and_the_answer_says_so(client: openai.OpenAI, re
     assert "256" in answer.model_extra["warnings"][0]
 
 
+def test_an_empty_text_alone_has_a_vector(client: openai.OpenAI, reference: Reference) -> None:
+    answer = client.embeddings.create(model=MODEL, input="")
+    assert_same_vectors([answer.data[0].embedding], reference.vectors([""]))
+    assert answer.model_extra is not None
+    assert "input is empty" in answer.model_extra["warnings"][0]
+
+
+def test_fields_that_the_service_does_not_know(client: openai.OpenAI, reference: Reference) -> None:
+    answer = client.embeddings.create(model=MODEL, input=["a"], extra_body={"mystery": 1, "late_chunking": False})
+    assert_same_vectors([answer.data[0].embedding], reference.vectors(["a"]))
+    assert answer.model_extra == {"warnings": ["Fields without effect here: mystery."]}
+    with pytest.raises(openai.BadRequestError, match="late_chunking") as caught:
+        client.embeddings.create(model=MODEL, input=["a"], extra_body={"late_chunking": True})
+    assert caught.value.param == "late_chunking"
+
+
 def test_models(client: openai.OpenAI) -> None:
     assert MODEL in {model.id for model in client.models.list()}
     assert client.models.retrieve(MODEL).id == MODEL
@@ -94,7 +110,7 @@ def test_unknown_model(client: openai.OpenAI) -> None:
 @pytest.mark.parametrize(
     ("wrong", "param"),
     [
-        ({"input": ""}, "input.0"),
+        ({"input": [""]}, "input.0"),
         ({"input": []}, "input"),
         ({"input": ["a", ""]}, "input.1"),
         ({"input": [[1, 200_000]]}, "input.0"),

@@ -63,7 +63,7 @@ def test_errors(sync_client: Any) -> None:
         sync_client.embeddings({"model": "no-such-model", "input": TEXTS})
     assert caught.value.error_code == 404
     with pytest.raises(BentoMLException, match="at least 1 character") as caught:
-        sync_client.embeddings({"model": MODEL, "input": ""})
+        sync_client.embeddings({"model": MODEL, "input": [""]})
     assert caught.value.error_code == 400
 
 

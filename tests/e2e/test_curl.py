@@ -71,7 +71,7 @@ def test_compressed_and_in_chunks(served: Served) -> None:
     ("path", "body", "status", "code"),
     [
         ("/v1/embeddings", {"model": "no-such-model", "input": "a"}, 404, "model_not_found"),
-        ("/v1/embeddings", {"model": MODEL, "input": ""}, 400, "invalid_value"),
+        ("/v1/embeddings", {"model": MODEL, "input": [""]}, 400, "invalid_value"),
         ("/v1/embeddings", '{"input": "a"', 400, "invalid_value"),
         ("/v2/rerank", {"model": MODEL, "query": QUERY, "documents": []}, 400, "invalid_value"),
         ("/v1/rerank", {"model": MODEL, "query": QUERY}, 400, "invalid_value"),

@@ -153,9 +153,36 @@ def test_a_search_unit_is_a_hundred_documents(api: httpx.Client, documents: int,
     assert len(body["results"]) == 1
 
 
-def test_documents_are_never_returned(api: httpx.Client) -> None:
-    body = ok(api.post("/v2/rerank", json={"query": "q", "documents": ["a", "b"], "return_documents": True}))
-    assert all("document" not in result for result in body["results"])
+def test_documents_are_returned_only_if_asked_for(api: httpx.Client) -> None:
+    """Early versions of Cohere's SDK ask, and read objects."""
+    documents = ["a", {"text": "b", "id": 1}]
+    for given in ({}, {"return_documents": None}, {"return_documents": False}):
+        body = ok(api.post("/v2/rerank", json={"query": "q", "documents": documents} | given))
+        assert all("document" not in result for result in body["results"])
+    body = ok(api.post("/v2/rerank", json={"query": "q", "documents": documents, "return_documents": True}))
+    found = {result["index"]: result["document"] for result in body["results"]}
+    assert found == {0: {"text": "a"}, 1: {"text": "b", "id": 1}}
+
+
+def test_what_is_read_of_objects_is_chosen_as_on_v1(api: httpx.Client) -> None:
+    documents = [{"title": QUERY, "text": "x"}, {"title": "x", "text": QUERY}]
+    body = {"query": QUERY, "documents": documents, "rank_fields": ["title"]}
+    v1, v2 = (ok(api.post(path, json=body)) for path in ("/v1/rerank", "/v2/rerank"))
+    assert ranking(v2) == ranking(v1)
+    assert ranking(v2) != ranking(ok(api.post("/v2/rerank", json=body | {"rank_fields": None})))
+
+
+def test_fields_without_effect_are_named(api: httpx.Client) -> None:
+    for path, body in (
+        ("/v2/rerank", {"query": "q", "documents": ["a"]}),
+        ("/v1/embed", {"texts": ["a"]}),
+        ("/v2/embed", {"texts": ["a"]}),
+        ("/v1/tokenize", {"text": "a"}),
+    ):
+        assert ok(api.post(path, json=body | {"mystery": 1}))["meta"]["warnings"] == [
+            "Fields without effect here: mystery."
+        ]
+        assert "warnings" not in ok(api.post(path, json=body))["meta"]
 
 
 @pytest.mark.parametrize("tokens", [1, 7, 300])

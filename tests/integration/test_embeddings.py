@@ -131,8 +131,11 @@ def test_the_default_is_float(checkpoint: Checkpoint, api: httpx.Client) -> None
 
 
 def test_shape_of_the_answer(api: httpx.Client) -> None:
-    body = embed(api, ["a", "b"], user="somebody", unknown_field={"is": "ignored"})
+    body = embed(api, ["a", "b"], user="somebody")
     assert set(body) == {"object", "data", "model", "usage"}
+    assert embed(api, ["a", "b"], unknown_field={"is": "ignored"}) == body | {
+        "warnings": ["Fields without effect here: unknown_field."]
+    }
     assert body["object"] == "list"
     assert body["model"] == "BAAI/bge-m3"
     assert [set(entry) for entry in body["data"]] == [{"object", "index", "embedding"}] * 2

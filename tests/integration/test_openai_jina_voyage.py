@@ -1,6 +1,7 @@
 """/v1/embeddings, /v1/rerank and /v1/tokenize in the words of OpenAI, Jina, Voyage and Cohere's older SDK."""
 
 import base64
+import json
 from typing import Any
 
 import httpx
@@ -68,6 +69,75 @@ def test_objects_count_by_their_text(api: httpx.Client, default: ReferenceEmbedd
         default.encode(TEXTS[:1]),
         atol=ATOL,
     )
+
+
+@pytest.mark.parametrize("name", ["float", "ubinary", "binary", "int8"])
+def test_llama_index_calls_the_type_encoding_type(api: httpx.Client, default: ReferenceEmbedder, name: Any) -> None:
+    """JinaEmbedding of llama-index-embeddings-jinaai 0.7.0 sends it and unpacks ubinary."""
+    dtype = DTYPES[name]
+    body = embed(api, TEXTS, encoding_type=name)
+    assert_array_equal(vectors(body, dtype), vectors(embed(api, TEXTS, embedding_type=[name]), dtype))
+    assert_allclose(vectors(body, dtype), quantised(default.encode(TEXTS), name), atol=ATOL if name == "float" else 1)
+    if name == "ubinary":
+        bits = np.unpackbits(vectors(body, dtype), axis=1)
+        assert (bits == (default.encode(TEXTS) > 0)).mean() > 0.99
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/embeddings", {"input": "a", "dimensions": 8, "priority": 1}),
+        ("/v1/embeddings", {"input": "a", "output_dimension": 8}),
+        ("/v1/embeddings", {"input": [5, 6], "token_encoding": "model"}),
+        ("/v1/embeddings", {"input": [[9906], [1917, 0]]}),
+        ("/v1/rerank", {"query": "q", "documents": ["a", "b"], "top_n": 1, "max_tokens_per_doc": 5, "priority": 1}),
+        ("/v1/rerank", {"query": "q", "documents": ["a", "b"], "top_k": 1}),
+        ("/v2/rerank", {"query": "q", "documents": ["a", "b"], "top_n": 1, "max_tokens_per_doc": 5, "priority": 1}),
+        ("/v1/embed", {"texts": ["a"], "output_dimension": 8, "priority": 1}),
+        ("/embed", {"inputs": ["a"], "dimensions": 8}),
+        ("/embed", {"inputs": [5, 6]}),
+    ],
+)
+def test_integers_may_be_written_with_a_point(api: httpx.Client, path: str, body: dict[str, Any]) -> None:
+    """JSON has one kind of numbers: 8.0 is what some clients make of 8."""
+
+    def with_points(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: with_points(item) for name, item in value.items()}
+        if isinstance(value, list):
+            return [with_points(item) for item in value]
+        return float(value) if isinstance(value, int) else value
+
+    def told(answer: Any) -> Any:
+        return {name: answer[name] for name in ("data", "results", "embeddings") if name in answer} or answer
+
+    sent = json.dumps(with_points(body))
+    assert ".0" in sent
+    answer = ok(api.post(path, content=sent, headers={"Content-Type": "application/json"}))
+    assert told(answer) == told(ok(api.post(path, json=body)))
+
+
+def test_normalize_is_another_name_of_normalized(api: httpx.Client) -> None:
+    raw = embed(api, TEXTS, normalized=False)
+    assert embed(api, TEXTS, normalize=False) == raw
+    assert embed(api, TEXTS, normalize=True) == embed(api, TEXTS) != raw
+
+
+def test_numbers_in_returned_documents_come_back_or_are_refused(api: httpx.Client) -> None:
+    body = b'{"query": "q", "documents": ["a", {"text": "b", "n": %b}], "return_documents": %b}'
+    headers = {"Content-Type": "application/json"}
+    for number in (b"9" * 4000, b"18446744073709551616", b"0.1", b"1e300", b"null"):
+        answer = ok(api.post("/v1/rerank", content=body % (number, b"true"), headers=headers))
+        (found,) = [result["document"] for result in answer["results"] if result["index"] == 1]
+        assert found == {"text": "b", "n": json.loads(number)}
+    for path in ("/v1/rerank", "/v2/rerank", "/rerank"):
+        message = refused(
+            api.post(path, content=body % (b"1e400", b"true"), headers=headers), 400, "invalid_value", "documents.1"
+        )
+        assert "too large to be returned" in message
+        ok(api.post(path, content=body % (b"1e400", b"false"), headers=headers))
+    longer = api.post("/v1/rerank", content=body % (b"9" * 4301, b"true"), headers=headers)
+    assert "4300 digits" in refused(longer, 400, "invalid_value")
 
 
 @pytest.mark.parametrize("encoding", [{}, {"token_encoding": None}, {"token_encoding": "cl100k_base"}])

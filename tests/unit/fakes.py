@@ -102,6 +102,9 @@ class LetterTokenizer:
     def encode(self, texts: SequenceOf[str]) -> list[list[int]]:
         return [[ord(letter) - 96 for letter in text] for text in texts]
 
+    def lengths(self, texts: SequenceOf[str]) -> list[int]:
+        return [len(text) for text in texts]
+
     def probe(self, first: str, second: str | None) -> list[int]:
         (ids,) = self.encode([first])
         return [100, *ids, 102] if second is None else [100, *ids, 101, *self.encode([second])[0], 102]
@@ -115,7 +118,11 @@ class LetterTokenizer:
     def first(self, text: str, count: int) -> tuple[str, int]:
         return text[:count], len(text)
 
+    def splits_at(self, text: str, place: int) -> bool:
+        return True
+
     thread_safe = True
+    characters_at_once = 65_536
     odd_to_first = False
 
     def second_segment(self) -> int:

@@ -74,7 +74,7 @@ test("an unknown model of the list, too", async () => {
 
 test("a wrong field is a BadRequestError that names it", async () => {
   for (const [fields, param] of [
-    [{ input: "" }, "input.0"],
+    [{ input: [""] }, "input.0"],
     [{ input: ["a", ""] }, "input.1"],
     [{ input: [] }, "input"],
     [{ input: "a", dimensions: 385 }, "dimensions"],

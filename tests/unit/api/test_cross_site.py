@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from api.cross_site import may_import, note_origin
 from api.endpoints import Endpoints
 from api.routing import Request, Route
-from api.schemas import EmbeddingRequest, RerankRequest
+from api.schemas import EmbeddingRequest, RerankRequest, TokenizeRequest
 from errors import CrossSiteError
 from models.catalog import Catalog
 from settings import load_settings
@@ -89,7 +89,7 @@ def client_of(**settings: str) -> TestClient:
                 ask = RerankRequest.model_validate({"model": "ranks", "query": "a", "documents": ["b"]})
                 await endpoints.rerank(ask, {})
             else:
-                await endpoints.count("tiny", ["a"], field="input")
+                await endpoints.tokenize(TokenizeRequest.model_validate({"model": "tiny", "input": "a"}))
         return JSONResponse("an import would start now")
 
     return TestClient(app_of([Route("POST", "/{name}", handle)], **settings), base_url=OWN)

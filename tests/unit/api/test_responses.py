@@ -15,7 +15,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from api.encodings import Encoding
-from api.responses import embedding_bytes, json_response, ranked, rerank_bytes, truncation_warnings
+from api.responses import (
+    embedding_bytes,
+    json_response,
+    ranked,
+    rerank_bytes,
+    returned_documents,
+    truncation_warnings,
+    warning_header,
+)
+from errors import InvalidRequestError
 from runners.embedding import EmbeddingResult
 from runners.rerank import RerankResult
 from runners.tokenization import Truncation
@@ -89,12 +98,16 @@ def test_each_cut_is_a_sentence() -> None:
         Truncation(9, 800, 512, exact=False),
         Truncation(-1, 700, 512),
         Truncation(4, 900, 100, by="request"),
+        Truncation(-1, 5000, 200, exact=False, by="query"),
+        Truncation(5, 30, 30, exact=False, by="bytes"),
     ]
     assert truncation_warnings(cuts, "input") == [
         "input.3 was cut from 600 tokens to the model's limit of 512.",
         "input.9 was cut from more than 800 tokens to the model's limit of 512.",
         "query was cut from 700 tokens to the model's limit of 512.",
         "input.4 was cut from 900 tokens to the request's max_tokens_per_doc of 100.",
+        "query was cut from more than 5000 tokens to 200, half of what the model has room for.",
+        "input.5 was read in part, up to the limit of MAX_TEXT_BYTES: 30 tokens were found in it.",
     ]
 
 
@@ -128,14 +141,41 @@ def test_top_n_is_how_many_come_back(top_n: int | None, count: int) -> None:
 
 def test_documents_come_back_only_if_asked_for() -> None:
     assert all("document" not in entry for entry in rerank([0.1, 0.2])["results"])
-    with_documents = rerank([0.1, 0.2], documents=["zero", {"text": "one"}], top_n=1)["results"]
+    documents = returned_documents(["zero", {"text": "one"}], as_objects=False)
+    with_documents = rerank([0.1, 0.2], documents=documents, top_n=1)["results"]
     assert with_documents == [{"index": 1, "relevance_score": 0.2, "document": {"text": "one"}}]
 
 
 @pytest.mark.parametrize("number", [2**64, -(2**63) - 1, 10**30, 1.5, True, None])
 def test_a_documents_other_fields_come_back_as_they_were(number: object) -> None:
     document = {"text": "日本", "number": number, "deep": [[{"n": number}]]}
-    assert rerank([0.1], documents=[document])["results"][0]["document"] == document
+    documents = returned_documents([document], as_objects=False)
+    assert rerank([0.1], documents=documents)["results"][0]["document"] == document
+
+
+@pytest.mark.parametrize("null", [False, True])
+@pytest.mark.parametrize("number", [float("inf"), float("-inf"), pytest.param(10**4300, id="4301 digits")])
+def test_a_number_that_json_cannot_carry_is_refused_with_its_document(number: float, null: bool) -> None:
+    """1e400 is read as infinity; a number of 4,301 digits exceeds what Python writes."""
+    documents: list[str | dict[str, Any]] = ["a", {"text": "b", "deep": [{"n": number, "null": None if null else 0}]}]
+    with pytest.raises(InvalidRequestError, match=r"^documents\.1 has a number that is too large") as raised:
+        returned_documents(documents, as_objects=False)
+    assert raised.value.param == "documents.1"
+
+
+def test_documents_come_back_as_objects_where_a_client_reads_those() -> None:
+    documents = returned_documents(["a", {"text": "b", "id": 2**70}], as_objects=True)
+    found = rerank([0.2, 0.1], documents=documents)["results"]
+    assert [result["document"] for result in found] == [{"text": "a"}, {"text": "b", "id": 2**70}]
+
+
+def test_warnings_in_a_header_are_short_and_plain() -> None:
+    assert warning_header([]) == {}
+    assert warning_header(["One thing.", "日本."]) == {"X-Warnings": "One thing. ??."}
+    (many,) = warning_header([f"input.{number} was cut." for number in range(1_000)]).values()
+    assert len(many) < 1_020
+    assert many.startswith("input.0 was cut. input.1 was cut.")
+    assert many.endswith(" was cut. And more.")
 
 
 def test_raw_scores_are_the_models_own_numbers() -> None:

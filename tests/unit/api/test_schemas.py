@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from api.dialects.cohere import CohereEmbedRequest, CohereRerankRequest
+from api.dialects.tei import TeiEmbedRequest, TeiRerankRequest, TeiSimilarityRequest
 from api.error_body import invalid_request
+from api.fields import Body
 from api.schemas import EmbeddingRequest, RerankRequest
+from errors import InvalidRequestError
 
 EMBEDDING: dict[str, Any] = {"input": "a"}
 RERANK: dict[str, Any] = {"query": "q", "documents": ["a"]}
@@ -18,6 +23,8 @@ RERANK: dict[str, Any] = {"query": "q", "documents": ["a"]}
     ("schema", "field", "given", "meant"),
     [
         (EmbeddingRequest, "input", "a", ["a"]),
+        (EmbeddingRequest, "input", "", [""]),
+        (EmbeddingRequest, "input", {"text": ""}, [""]),
         (EmbeddingRequest, "input", ["a", " "], ["a", " "]),
         (EmbeddingRequest, "model", "bge-m3", "bge-m3"),
         (EmbeddingRequest, "model", None, None),
@@ -29,6 +36,14 @@ RERANK: dict[str, Any] = {"query": "q", "documents": ["a"]}
         (EmbeddingRequest, "input", ["a", {"text": "b", "id": 1}], ["a", "b"]),
         (EmbeddingRequest, "input", [1, 2], [[1, 2]]),
         (EmbeddingRequest, "input", [[1, 2], [3]], [[1, 2], [3]]),
+        (EmbeddingRequest, "input", [1.0, 2], [[1, 2]]),
+        (EmbeddingRequest, "input", [[1, 2], [3.0, 4]], [[1, 2], [3, 4]]),
+        (EmbeddingRequest, "dimensions", 256.0, 256),
+        (EmbeddingRequest, "output_dimension", 256.0, 256),
+        (EmbeddingRequest, "priority", 5.0, 5),
+        (EmbeddingRequest, "normalize", False, False),
+        (EmbeddingRequest, "encoding_type", "ubinary", "ubinary"),
+        (EmbeddingRequest, "embedding_type", ["float"], "float"),
         (EmbeddingRequest, "truncate", False, "refuse"),
         (EmbeddingRequest, "truncate", "False", "refuse"),
         (EmbeddingRequest, "truncate", "NONE", "refuse"),
@@ -39,6 +54,13 @@ RERANK: dict[str, Any] = {"query": "q", "documents": ["a"]}
         (EmbeddingRequest, "user", "me", "me"),
         (RerankRequest, "top_n", 3, 3),
         (RerankRequest, "top_n", 0, 0),
+        (RerankRequest, "top_n", 3.0, 3),
+        (RerankRequest, "top_k", 1e2, 100),
+        (RerankRequest, "max_tokens_per_doc", 9.0, 9),
+        (RerankRequest, "documents", ["", {"text": ""}], ["", {"text": ""}]),
+        (RerankRequest, "query", "", ""),
+        (RerankRequest, "query", {"text": ""}, ""),
+        (RerankRequest, "rank_fields", ["a", "b", "a"], ["a", "b"]),
         (RerankRequest, "top_n", None, None),
         (RerankRequest, "return_documents", True, True),
         (RerankRequest, "return_documents", "true", True),
@@ -57,19 +79,28 @@ def test_a_field_is_read_as_it_is_meant(schema: type[BaseModel], field: str, giv
 
 WRONG = [
     *[(EmbeddingRequest, "input", value, "input") for value in ([], 3, None, True, 1.5)],
-    *[(EmbeddingRequest, "input", value, "input.0") for value in ("", {"text": ""}, {"image": "a"}, [[]], [True])],
+    *[
+        (EmbeddingRequest, "input", value, "input.0")
+        for value in ([""], [{"text": ""}], {"image": "a"}, {"text": "a", "image": "b"}, [[]], [True])
+    ],
     *[(EmbeddingRequest, "input", ["a", value], "input.1") for value in ("", 3, None, ["a"], {"text": 1}, True)],
     *[(EmbeddingRequest, "input", [[1], value], "input.1") for value in ("a", 1, [], None)],
     *[(EmbeddingRequest, "input", [1, value], "input.0.1") for value in ("a", 1.5, True, [2])],
     *[(EmbeddingRequest, "model", value, "model") for value in ("", 3, ["bge-m3"], "x" * 201)],
     *[(EmbeddingRequest, "encoding_format", value, "encoding_format") for value in ("int8", 1, "", ["float"])],
-    *[(EmbeddingRequest, "dimensions", value, "dimensions") for value in (0, -1, 2.0, "256", True, [256])],
+    *[
+        (EmbeddingRequest, "dimensions", value, "dimensions")
+        for value in (0, 0.0, -1, -1.0, 2.5, "256", True, [256], float("inf"))
+    ],
     *[(EmbeddingRequest, "truncate", value, "truncate") for value in (1, 0, "no", [True])],
     *[(EmbeddingRequest, "user", value, "user") for value in (3, ["me"], {})],
-    *[(RerankRequest, "query", value, "query") for value in ("", None, 3, ["q"], {"text": 1}, {"text": ""})],
+    *[(RerankRequest, "query", value, "query") for value in (None, 3, ["q"], {"text": 1}, {})],
     *[(RerankRequest, "documents", value, "documents") for value in ("a", [], None, {"a": 1}, 3)],
-    *[(RerankRequest, "documents", ["a", value], "documents.1") for value in ("", 3, None, ["a"])],
-    *[(RerankRequest, "top_n", value, "top_n") for value in (2.0, 2.5, "3", True, [3])],
+    *[(EmbeddingRequest, "embedding_type", value, "embedding_type") for value in ([], ["float", "int8"], "float16")],
+    *[(EmbeddingRequest, "encoding_type", value, "encoding_type") for value in (["x"], 1)],
+    *[(RerankRequest, "rank_fields", value, "rank_fields") for value in ("a", [1], {"a": 1}, [["a"]])],
+    *[(RerankRequest, "documents", ["a", value], "documents.1") for value in (3, None, ["a"])],
+    *[(RerankRequest, "top_n", value, "top_n") for value in (2.5, "3", True, [3])],
     *[(RerankRequest, "return_documents", value, "return_documents") for value in (1, "yes", 0.0, [])],
     *[(RerankRequest, "truncate", value, "truncate") for value in (1, "MIDDLE")],
 ]
@@ -99,9 +130,123 @@ def test_a_missing_field_is_named(schema: type[BaseModel], given: dict[str, Any]
     assert invalid_request(raised.value).param == param
 
 
-def test_unknown_fields_are_ignored() -> None:
-    request = RerankRequest.model_validate(RERANK | {"max_chunks_per_doc": 10, "late_chunking": True})
-    assert request.model_dump(exclude_none=True) == RERANK
+def test_unknown_fields_are_ignored_and_named() -> None:
+    given = {
+        "max_chunks_per_doc": 10,
+        "overlap_tokens": 80,
+        "unset": None,
+        "user": "me",
+        "options": {"use_cache": True},
+    }
+    request = RerankRequest.model_validate(RERANK | given)
+    plain = RerankRequest.model_validate(RERANK).ask()
+    assert request.ask() == replace(plain, warnings=request.warnings())
+    assert request.warnings() == ["Fields without effect here: max_chunks_per_doc, overlap_tokens."]
+    assert RerankRequest.model_validate(RERANK).warnings() == []
+
+
+def test_names_in_a_warning_are_few_short_and_no_text() -> None:
+    secret = "my password is 1234"
+    names = [secret, "x" * 41, "é", "a\r\nb", "", *(f"field_{number}" for number in range(30))]
+    (warning,) = EmbeddingRequest.model_validate(EMBEDDING | dict.fromkeys(names, 1)).warnings()
+    assert warning.startswith("Fields without effect here: field_0, ")
+    assert warning.endswith("field_9, 25 more.")
+    assert len(warning) < 200
+    (only,) = EmbeddingRequest.model_validate(EMBEDDING | {secret: 1}).warnings()
+    assert only == "Fields without effect here: 1."
+
+
+def test_fields_of_an_inner_object_are_named() -> None:
+    body = {"inputs": {"source_sentence": "a", "sentences": ["b"]}, "parameters": {"mystery": 1}, "other": 2}
+    assert TeiSimilarityRequest.model_validate(body).warnings() == ["Fields without effect here: other, mystery."]
+
+
+REFUSED = [
+    *[(EmbeddingRequest, EMBEDDING, "late_chunking", value) for value in (True, "true", 1)],
+    (EmbeddingRequest, EMBEDDING, "return_multivector", True),
+    (EmbeddingRequest, EMBEDDING, "modality", "image"),
+    (EmbeddingRequest, EMBEDDING, "truncate_prompt_tokens", 256),
+    (EmbeddingRequest, EMBEDDING, "add_special_tokens", False),
+    (EmbeddingRequest, EMBEDDING, "embed_dtype", "float16"),
+    (EmbeddingRequest, EMBEDDING, "endianness", "big"),
+    (EmbeddingRequest, EMBEDDING, "prompt", "Represent this: "),
+    (EmbeddingRequest, EMBEDDING, "images", ["data:image/png;base64,"]),
+    (EmbeddingRequest, EMBEDDING, "return_sparse", True),
+    (CohereEmbedRequest, {"texts": ["a"]}, "max_tokens", 10),
+    (CohereEmbedRequest, {"texts": ["a"]}, "images", ["data:image/png;base64,"]),
+    (TeiEmbedRequest, {"inputs": "a"}, "late_chunking", True),
+    (RerankRequest, RERANK, "rewrite_query", True),
+    (RerankRequest, RERANK, "use_activation", False),
+    (RerankRequest, RERANK, "instruct", "Find the cat"),
+    (CohereRerankRequest, RERANK, "relevant_spans", {}),
+    (TeiRerankRequest, {"query": "q", "texts": ["a"]}, "truncate_prompt_tokens", 10),
+]
+
+
+@pytest.mark.parametrize(("schema", "body", "field", "value"), REFUSED)
+def test_a_field_that_would_change_the_answer_is_refused(
+    schema: type[Body], body: dict[str, Any], field: str, value: object
+) -> None:
+    unused = {f"unused_{number}": 1 for number in range(2_000)}
+    with pytest.raises(InvalidRequestError, match=f"^{field}: this service cannot do that. [A-Z].*") as raised:
+        schema.model_validate(body | unused | {field: value}).warnings()
+    assert raised.value.param == field
+
+
+@pytest.mark.parametrize(
+    ("schema", "body", "field", "value"),
+    [
+        *[(EmbeddingRequest, EMBEDDING, "late_chunking", value) for value in (False, "false", None)],
+        (EmbeddingRequest, EMBEDDING, "return_multivector", False),
+        (EmbeddingRequest, EMBEDDING, "modality", "text"),
+        (EmbeddingRequest, EMBEDDING, "truncate_prompt_tokens", -1),
+        (EmbeddingRequest, EMBEDDING, "add_special_tokens", True),
+        (EmbeddingRequest, EMBEDDING, "images", []),
+        (RerankRequest, RERANK, "use_activation", True),
+    ],
+)
+def test_unless_it_asks_for_what_is_done_anyway(
+    schema: type[Body], body: dict[str, Any], field: str, value: object
+) -> None:
+    assert schema.model_validate(body | {field: value}).warnings() == []
+
+
+@pytest.mark.parametrize("count", [100, 101, 200_000])
+def test_rank_fields_are_counted_once_each(count: int) -> None:
+    names = [f"field {number}" for number in range(count)]
+    if count > 100:
+        with pytest.raises(ValidationError, match=f"has {count} names; a request takes at most 100"):
+            RerankRequest.model_validate(RERANK | {"rank_fields": names})
+    else:
+        assert RerankRequest.model_validate(RERANK | {"rank_fields": [*names, *names]}).rank_fields == names
+
+
+def test_a_document_is_read_once_for_each_name() -> None:
+    request = RerankRequest.model_validate(
+        {"query": "q", "documents": [{"a": "one", "b": "two"}], "rank_fields": ["b", "a", "b"] * 50_000}
+    )
+    assert request.ask().documents == ["two\none"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "encoding", "output_type"),
+    [
+        ({}, "float", "float"),
+        ({"encoding_type": "ubinary"}, "float", "ubinary"),
+        ({"encoding_type": "base64"}, "base64", "float"),
+        ({"embedding_type": ["binary"]}, "float", "binary"),
+        ({"encoding_type": "int8", "embedding_type": "int8", "output_dtype": "int8"}, "float", "int8"),
+    ],
+)
+def test_the_type_of_the_numbers_by_any_name(fields: dict[str, Any], encoding: str, output_type: str) -> None:
+    request = EmbeddingRequest.model_validate(EMBEDDING | fields)
+    assert (request.encoding, request.output_type) == (encoding, output_type)
+
+
+def test_names_of_one_thing_must_agree() -> None:
+    request = EmbeddingRequest.model_validate(EMBEDDING | {"encoding_type": "int8", "embedding_type": "float"})
+    with pytest.raises(InvalidRequestError, match="embedding_type and encoding_type"):
+        request.output_type  # noqa: B018  # reading it is the test
 
 
 def test_nothing_is_required_beyond_what_the_specification_requires() -> None:
@@ -110,3 +255,21 @@ def test_nothing_is_required_beyond_what_the_specification_requires() -> None:
         for schema in (EmbeddingRequest, RerankRequest)
     }
     assert required == {EmbeddingRequest: {"input"}, RerankRequest: {"query", "documents"}}
+
+
+def test_every_body_with_such_fields_looks_at_them() -> None:
+    """An ask is what a route makes of its body before anything is computed."""
+    for request in (
+        EmbeddingRequest.model_validate(EMBEDDING | {"late_chunking": True}),
+        RerankRequest.model_validate(RERANK | {"rewrite_query": True}),
+        CohereEmbedRequest.model_validate({"texts": ["a"], "max_tokens": 3}),
+        CohereRerankRequest.model_validate(RERANK | {"relevant_spans": {}}),
+    ):
+        with pytest.raises(InvalidRequestError, match="this service cannot do that"):
+            request.ask(2**20) if isinstance(request, EmbeddingRequest) else request.ask()
+
+
+def test_a_field_may_have_a_name_that_we_use_ourselves() -> None:
+    request = EmbeddingRequest.model_validate(EMBEDDING | {"ask": 1, "warnings": 2, "encoding": 3, "refused": 4})
+    assert request.ask(2**20).warnings == ["Fields without effect here: ask, warnings, encoding, refused."]
+    assert request.encoding == "float"

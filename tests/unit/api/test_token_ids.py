@@ -15,6 +15,9 @@ from errors import InvalidRequestError
 SHA256 = "223921b76ee99bde995b7ff738513eef100fb51d18c93597a113bcffe865b2a7"
 """What tiktoken expects of the file (tiktoken_ext/openai_public.py)."""
 
+MOST = 2**20
+"""More bytes than any text of this file has."""
+
 TEXTS = [
     ("Hello, world!", [9906, 11, 1917, 0]),
     (
@@ -65,23 +68,23 @@ def test_the_file_is_openais() -> None:
 
 @pytest.mark.parametrize(("text", "ids"), TEXTS)
 def test_ids_are_the_text_that_tiktoken_says(text: str, ids: list[int]) -> None:
-    assert decode([ids]) == [text]
+    assert decode([ids], MOST) == [text]
 
 
 def test_every_array_becomes_one_text_in_order() -> None:
-    assert decode([ids for _, ids in TEXTS]) == [text for text, _ in TEXTS]
-    assert decode([]) == []
+    assert decode([ids for _, ids in TEXTS], MOST) == [text for text, _ in TEXTS]
+    assert decode([], MOST) == []
 
 
 @given(text=st.text())
 @example(text="👩‍🚀\x00\ufeff\u202e")
 def test_any_text_comes_back_from_the_ids_of_its_bytes(text: str) -> None:
-    assert decode([[BYTE_IDS[bytes([byte])] for byte in text.encode()]]) == [text]
+    assert decode([[BYTE_IDS[bytes([byte])] for byte in text.encode()]], MOST) == [text]
 
 
 @given(tokens=st.lists(st.sampled_from(sorted(BYTE_IDS)), min_size=1, max_size=20))
 def test_any_tokens_are_the_text_of_their_bytes(tokens: list[bytes]) -> None:
-    assert decode([[BYTE_IDS[token] for token in tokens]]) == [b"".join(tokens).decode("utf-8", errors="replace")]
+    assert decode([[BYTE_IDS[token] for token in tokens]], MOST) == [b"".join(tokens).decode("utf-8", errors="replace")]
 
 
 @pytest.mark.parametrize("unknown", [-1, 100256, 100261, 100275, 100277, 2**31, -(2**70)])
@@ -92,6 +95,18 @@ def test_an_unknown_id_is_refused_by_its_array(unknown: int, place: int) -> None
     with pytest.raises(
         InvalidRequestError, match=rf"^input\.{place} has a token id that cl100k_base does not know"
     ) as raised:
-        decode(arrays)
+        decode(arrays, MOST)
     assert raised.value.param == f"input.{place}"
     assert str(unknown) not in raised.value.message.replace("100276", "")
+
+
+def test_what_ids_stand_for_is_bounded_before_it_is_made() -> None:
+    longest = max(BYTE_IDS, key=len)
+    assert len(longest) >= 100
+    many = [[BYTE_IDS[longest]] * 10] * 3
+    assert "".join(decode(many, 30 * len(longest))).encode() == longest * 30
+    with pytest.raises(
+        InvalidRequestError, match=r"stand for more than \d+ bytes of text \(MAX_BODY_BYTES\)"
+    ) as raised:
+        decode(many, 30 * len(longest) - 1)
+    assert raised.value.param == "input"

@@ -1,0 +1,202 @@
+"""Whose texts are tokenised next: one thread for a model's tokenizer, shared fairly by all requests.
+
+The texts of a request are divided into slices. The thread takes the next slice of the request with the fewest
+characters left, so that a short text waits for a slice and not for the thousands of texts before it. Every
+`OLDEST_EVERY`th slice goes to the request that has waited longest for one, so that a large request moves on however
+many small ones arrive. A request whose client leaves takes its remaining slices along.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from collections.abc import Sequence as SequenceOf
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from errors import OverloadedError, ServiceError, ShuttingDownError
+from runners.devices import return_memory
+
+SLICE_CHARACTERS = 65_536
+"""Where a caller does not know what its tokenizer does in some tens of milliseconds."""
+SLICE_ITEMS = 256
+OLDEST_EVERY = 4
+MAX_RETRY_AFTER_S = 60
+_TRIMMED_CHARACTERS = 500_000
+
+I = TypeVar("I")  # noqa: E741  # an item
+R = TypeVar("R")
+
+
+@dataclass(eq=False)
+class _Work:
+    """One request's slices that wait, and what the others gave."""
+
+    run: Callable[[Any], Any]
+    slices: deque[tuple[SequenceOf[Any], int]]
+    """Items, and how many characters they have."""
+    future: asyncio.Future[list[Any]]
+    loop: asyncio.AbstractEventLoop
+    characters: int
+    """Of the slices that wait."""
+    last_turn: int
+    """Number of the turn in which it had its last slice, or was submitted."""
+    results: list[Any] = field(default_factory=list)
+
+    def finish(self, error: BaseException | None = None) -> None:
+        """Give the waiter its results or an error; one that has left gets nothing."""
+        with contextlib.suppress(RuntimeError):  # the waiter's loop is closed
+            self.loop.call_soon_threadsafe(_resolve, self.future, self.results, error)
+
+
+def _resolve(future: asyncio.Future[list[Any]], results: list[Any], error: BaseException | None) -> None:
+    if future.done():
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(results)
+
+
+class TokenizerQueue:
+    """One thread, and the requests that wait for it."""
+
+    def __init__(self, name: str, *, max_characters: int, slice_characters: int = SLICE_CHARACTERS) -> None:
+        self._max_characters = max_characters
+        self._slice_characters = slice_characters
+        self._lock = threading.Lock()
+        self._waiting: list[_Work] = []
+        self._running: _Work | None = None
+        self._characters = 0
+        self._turns = 0
+        self._done_characters, self._busy_s = 0, 0.0
+        self._since_trimmed = 0
+        self._closed: ServiceError | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"tokenizer {name}")
+
+    @property
+    def waiting_characters(self) -> int:
+        """Characters of the slices that wait."""
+        return self._characters
+
+    async def run(self, items: SequenceOf[I], work: Callable[[SequenceOf[I]], R], size: Callable[[I], int]) -> list[R]:
+        """What `work` makes of consecutive parts of `items`, in order; `size` is an item's number of characters.
+
+        OverloadedError where too much waits already. A caller that is cancelled takes its slices along.
+        """
+        loop = asyncio.get_running_loop()
+        slices = divide(items, size, self._slice_characters)
+        submitted = _Work(work, slices, loop.create_future(), loop, sum(count for _, count in slices), self._turns)
+        if not slices:
+            return []
+        self._admit(submitted)
+        try:
+            return await submitted.future
+        finally:
+            self._withdraw(submitted)
+
+    def abort(self, error: ServiceError) -> None:
+        """Fail every request with `error`, the one that is being tokenised as well; none is taken from now on."""
+        with self._lock:
+            self._closed = error
+            failed = dict.fromkeys([*self._waiting, *([self._running] if self._running else [])])
+            self._waiting, self._characters = [], 0
+        for work in failed:
+            work.finish(error)
+
+    def close(self) -> None:
+        """Fail every request with ShuttingDownError, and stop the thread after its current slice."""
+        self.abort(ShuttingDownError("The model was unloaded while the request waited. Try again."))
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+    def _admit(self, work: _Work) -> None:
+        with self._lock:
+            if self._closed is not None:
+                raise self._closed.with_traceback(None)
+            if self._characters and self._characters + work.characters > self._max_characters:
+                raise OverloadedError(
+                    f"{self._characters} characters wait for this model's tokenizer and {work.characters} more would "
+                    f"exceed the limit of {self._max_characters} (MAX_QUEUED_CHARACTERS). Try again later.",
+                    retry_after_s=self._retry_after_s(),
+                )
+            work.last_turn = self._turns
+            self._waiting.append(work)
+            self._characters += work.characters
+            for _ in work.slices:
+                self._thread.submit(self._turn)
+
+    def _withdraw(self, work: _Work) -> None:
+        """Forget what a request has not had yet."""
+        with self._lock:
+            if work in self._waiting:
+                self._waiting.remove(work)
+                self._characters -= work.characters
+
+    def _turn(self) -> None:
+        """Tokenise one slice; on the thread."""
+        with self._lock:
+            if not self._waiting:
+                return  # a request has taken its slices along
+            work = self._next()
+            items, characters = work.slices.popleft()
+            work.characters -= characters
+            self._characters -= characters
+            if not work.slices:
+                self._waiting.remove(work)
+            self._running = work
+        started = time.perf_counter()
+        try:
+            work.results.append(work.run(items))
+        except BaseException as error:  # the waiter gets it, and the thread lives on
+            self._withdraw(work)
+            work.finish(error)
+        else:
+            if not work.slices:
+                work.finish()
+        self._running = None
+        self._busy_s += time.perf_counter() - started
+        self._done_characters += characters
+        self._trim(characters)
+
+    def _trim(self, characters: int) -> None:
+        """Give memory back once a large request is done: a token takes some hundred bytes while it is made."""
+        self._since_trimmed += characters
+        if self._since_trimmed >= _TRIMMED_CHARACTERS and not self._waiting:
+            self._since_trimmed = 0
+            return_memory()
+
+    def _next(self) -> _Work:
+        self._turns += 1
+        if self._turns % OLDEST_EVERY == 0:
+            chosen = min(self._waiting, key=lambda work: work.last_turn)
+        else:
+            chosen = min(self._waiting, key=lambda work: work.characters)
+        chosen.last_turn = self._turns
+        return chosen
+
+    def _retry_after_s(self) -> int:
+        """Seconds until about half of what waits is done."""
+        if not self._done_characters:
+            return 1
+        seconds = self._characters / 2 * self._busy_s / self._done_characters
+        return max(1, min(MAX_RETRY_AFTER_S, round(seconds)))
+
+
+def divide(items: SequenceOf[I], size: Callable[[I], int], most: int) -> deque[tuple[SequenceOf[I], int]]:
+    """Consecutive items in slices of at most `most` characters, or one item, each with its number of characters."""
+    slices: deque[tuple[SequenceOf[I], int]] = deque()
+    start, characters = 0, 0
+    for index, item in enumerate(items):
+        more = size(item)
+        if index > start and (characters + more > most or index - start == SLICE_ITEMS):
+            slices.append((items[start:index], characters))
+            start, characters = index, 0
+        characters += more
+    if len(items) > start:
+        slices.append((items[start:], characters))
+    return slices
