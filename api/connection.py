@@ -94,6 +94,7 @@ class Connection(HttpToolsProtocol):
         self._unparsed_bytes = 0
         """Read since the parser last had a whole head or a piece of a body."""
         self._refusal: ServiceError | None = None
+        self._lingering = False
         self._declining = False
         """Whether the head that was just read offers another protocol, and is about to be read without the offer."""
         self._head_timer, self._reader_timer, self._probe_timer = (Timer(self.loop) for _ in range(3))
@@ -117,9 +118,9 @@ class Connection(HttpToolsProtocol):
             timer.stop()
 
     def data_received(self, data: bytes) -> None:
-        self._unset_keepalive_if_required()
-        if self._refusal is not None:
+        if self._lingering:
             return
+        self._unset_keepalive_if_required()
         self._unparsed_bytes += len(data)
         self._feed(data)
         if self._unparsed_bytes > self._limits.max_head_bytes:
@@ -181,7 +182,17 @@ class Connection(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         self._active_cycle = cycle
-        super()._start_asgi_task(cycle, app)
+        cycle.transport = _AnswerTransport(self, cycle)
+
+        async def answer(scope: Any, receive: Any, send: Any) -> None:
+            async def send_last_if_unread(message: Any) -> None:
+                if cycle.more_body and message["type"] == "http.response.start":
+                    cycle.keep_alive = False  # uvicorn says so in the head, and closes the connection after the answer
+                await send(message)
+
+            await app(scope, receive, send_last_if_unread)
+
+        super()._start_asgi_task(cycle, answer)
 
     def _end_active_cycle(self) -> None:
         """uvicorn knows only the newest of several pipelined requests, and would go on writing for the others."""
@@ -270,13 +281,31 @@ class Connection(HttpToolsProtocol):
             body = error_body(error)
             head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
             self.transport.write(STATUS_LINE[error.status] + head + body)
-            self._linger()
+            self.linger()
 
-    def _linger(self) -> None:
+    def linger(self) -> None:
         """Close the sending side, and all of it a little later: closed at once with data unread, the connection would
         be reset, and the client would not see the answer."""
+        self._lingering = True
         if self.transport.can_write_eof():
             self.transport.write_eof()
             self._head_timer.start(_LINGER_S, self.transport.close)
         else:
             self.transport.close()
+
+
+class _AnswerTransport:
+    """What uvicorn writes one answer to. An answer before the end of its request's body must not be lost at the end."""
+
+    def __init__(self, connection: Connection, cycle: Any) -> None:
+        self.write = connection.transport.write
+        self.is_closing = connection.transport.is_closing
+        self._connection = connection
+        self._cycle = cycle
+
+    def close(self) -> None:
+        """Close the connection once the answer is sent."""
+        if self._cycle.more_body:
+            self._connection.linger()
+        else:
+            self._connection.transport.close()

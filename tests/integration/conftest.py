@@ -18,6 +18,7 @@ import prometheus_client
 import pytest
 from bentoml._internal.configuration.containers import BentoMLContainer
 
+from api.routes import Directory
 from models.catalog import load_catalog
 from models.importer import import_model
 from models.store import ModelStore
@@ -52,10 +53,11 @@ class App:
     client: httpx.Client
     server: InProcess
     module: ModuleType
+    directory: Directory
 
     def loaded(self, name: str) -> LoadedModel:
         """A model in memory; StopIteration where it is not."""
-        return next(model for model in self.module.RerankEmbedding.app.directory.pool.loaded() if model.name == name)
+        return next(model for model in self.directory.pool.loaded() if model.name == name)
 
 
 @pytest.fixture(scope="session")
@@ -102,10 +104,17 @@ def running(folder: Path, **settings: str) -> Iterator[App]:
         patch.setattr(BentoMLContainer.metrics_client.get(), "_registry", prometheus_client.CollectorRegistry())
         patch.setattr(BentoMLContainer.metrics_client.get(), "_pid", os.getpid())
         module = _fresh_service(patch)
+        made: list[Directory] = []
+
+        def directory(*parts: Any, **more: Any) -> Directory:
+            made.append(Directory(*parts, **more))
+            return made[-1]
+
+        patch.setattr(module, "Directory", directory)
         try:
             server = InProcess(module.RerankEmbedding.to_asgi())
             with server, httpx.Client(base_url=server.url, timeout=60) as client:
-                yield App(client, server, module)
+                yield App(client, server, module, made[0])
         finally:
             gc.unfreeze()
             gc.set_threshold(*thresholds)

@@ -14,6 +14,7 @@ from runners.backends.torch import TorchBackend
 from tests.errors import message_of, refused
 from tests.integration.conftest import App, Checkpoint, RunApp, embed, ok
 from tests.serving import read_all, until
+from tests.unit.fakes import PATIENCE_S
 
 MARKER = "zebra-and-quagga"
 
@@ -29,7 +30,8 @@ class Gate:
 
         def gated(backend: TorchBackend, sequences: Sequences) -> Rows:
             self.arrived.set()
-            self.open.wait()
+            if not self.open.wait(PATIENCE_S):  # a test that failed does not keep the app from closing
+                raise TimeoutError("the test never opened the gate")
             self.rows += len(sequences)
             return forward(backend, sequences)
 

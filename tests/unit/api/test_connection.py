@@ -273,6 +273,23 @@ def test_a_client_that_never_ends_its_head_is_not_read(server: InProcess) -> Non
             connection.sendall(b"GET / HTTP/1.1\r\nX: " + b"x" * 100_000)
 
 
+def test_an_answer_before_the_end_of_the_body_is_the_last(server: InProcess) -> None:
+    """It says so, and the client sees it although it goes on sending for a while."""
+    with connect(server) as connection:
+        connection.sendall(post("/nowhere", body=b"x" * 10**6)[:-10])
+        received = b""
+        while b"route_not_found" not in received:
+            received += _more(connection)
+            connection.sendall(b"x")
+        assert refusal(received + read_all(connection))[0] == 404
+
+
+def test_a_body_that_arrives_whole_keeps_the_connection(server: InProcess) -> None:
+    with connect(server) as connection:
+        assert answered(connection, post("/nowhere"))[0] == 404
+        assert answered(connection, post()) == (200, BODY)
+
+
 def test_trailers_have_the_same_limit(server: InProcess) -> None:
     with connect(server) as connection:
         connection.sendall(chunked()[:-2] + header_of(500_000))

@@ -1,0 +1,278 @@
+"""What one client can send to hurt the others, one attack after the other, beside a short text every second.
+
+    python -m tests.e2e.hostile                       # all attacks, against a service of its own
+    python -m tests.e2e.hostile --attack imports      # one
+
+Serves with default settings, as ./start.sh does: the real all-MiniLM-L6-v2, and tiny models with random weights but
+the full limits of a yes/no reranker and of two embedders for long texts. Printed as JSON, and judged by the exit
+status: 0 when no answer was a 5xx, every short text was answered within SHORT_TEXT_S, and after each attack the memory
+of the service came back to within MEMORY_TOLERANCE of what it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import yaml
+
+import tests.tiny
+from models.catalog import CATALOG_PATH
+from tests.e2e.short_texts import TIMEOUT_S, short_texts
+from tests.hub_server import HubServer
+from tests.serving import ROOT, Served, child_environment, serve
+
+SHORT_TEXT_S = 1.0
+MEMORY_TOLERANCE = 0.10
+SETTLE_S = 60
+"""Memory may take so long to come back: a batch that began before its client left is computed to its end."""
+REAL = "all-minilm-l6-v2"
+YES_NO = "hostile-yes-no"
+DEFAULTS = {"EMBEDDING_MODEL_NAME": REAL, "RERANKER_MODEL_NAME": YES_NO, "PRELOAD_MODELS": REAL}
+LONG = {"hostile-causal": 32_000, "hostile-window": 8_192}
+"""Embedders by the length of the text that they are sent, in words."""
+SOURCES = {
+    YES_NO: "Qwen/Qwen3-Reranker-0.6B",
+    "hostile-causal": "Qwen/Qwen3-Embedding-0.6B",
+    "hostile-window": "cl-nagoya/ruri-v3-30m",
+}
+IMPORTED = "intfloat/e5-base"
+IMPORTS = [f"hostile-import-{number}" for number in range(12)]
+
+
+@dataclass(frozen=True)
+class Attack:
+    """Requests that one client sends at a time: path, headers, body; `leaves_after_s` is when it loses patience."""
+
+    requests: list[tuple[str, dict[str, str], bytes]]
+    leaves_after_s: float = TIMEOUT_S
+
+
+def post(path: str, body: Any, **headers: str) -> tuple[str, dict[str, str], bytes]:
+    """A request with a JSON body."""
+    return path, {"content-type": "application/json"} | headers, json.dumps(body).encode()
+
+
+def many_tokens() -> Attack:
+    return Attack([post("/tokenize", {"inputs": "a b " * 1_000_000}), post("/v1/tokenize", {"input": "a b " * 10**6})])
+
+
+def few_tokens() -> Attack:
+    blanks = [post("/v1/embeddings", {"input": " " * 8_000_000}), post("/v1/embeddings", {"input": "\u3000" * 2**21})]
+    blank_id = 3909  # of cl100k_base: many blanks
+    return Attack([*blanks, post("/v1/embeddings", {"input": [blank_id] * 1_500_000})])
+
+
+def many_fields() -> Attack:
+    names = [f"{number}" for number in range(150_000)]
+    return Attack([post("/v1/rerank", {"query": "q", "documents": [{"text": "d"}] * 50, "rank_fields": names})])
+
+
+def long_query() -> Attack:
+    documents = [f"document {number}" for number in range(200)]
+    return Attack([post("/v1/rerank", {"model": YES_NO, "query": "query " * 170_000, "documents": documents})])
+
+
+def long_texts() -> Attack:
+    """Alone, and beside others."""
+    texts = {model: "long text " * (length // 2) for model, length in LONG.items()}
+    alone = [post("/v1/embeddings", {"model": model, "input": text}) for model, text in texts.items()]
+    beside = [post("/v1/embeddings", {"model": model, "input": [text, "a", text]}) for model, text in texts.items()]
+    return Attack([*alone, *beside])
+
+
+def many_texts() -> Attack:
+    """A client that leaves."""
+    return Attack([post("/v1/embeddings", {"input": ["word " * 5_600] * 2_048})], leaves_after_s=15)
+
+
+def low_priority() -> Attack:
+    texts = ["a passage of a few words " * 8] * 512
+    return Attack([post("/v1/embeddings", {"input": texts, "priority": priority}) for priority in (999, *[0] * 6)])
+
+
+def imports() -> Attack:
+    return Attack([post("/v1/embeddings", {"model": name, "input": "a"}) for name in IMPORTS])
+
+
+def other_site() -> Attack:
+    page = {"sec-fetch-site": "cross-site", "origin": "https://page.example", "content-type": "text/plain"}
+    return Attack([post("/v1/embeddings", {"model": f"{IMPORTS[0]}-again", "input": "a"}, **page)])
+
+
+ATTACKS: dict[str, Callable[[], Attack]] = {
+    "many_tokens": many_tokens,
+    "few_tokens": few_tokens,
+    "many_fields": many_fields,
+    "long_query": long_query,
+    "long_texts": long_texts,
+    "many_texts": many_texts,
+    "low_priority": low_priority,
+    "imports": imports,
+    "other_site": other_site,
+}
+
+
+def send(url: str, attack: Attack) -> Counter[str]:
+    """All requests of an attack at once, from one client: how often which status came."""
+
+    def one(request: tuple[str, dict[str, str], bytes]) -> str:
+        path, headers, body = request
+        try:
+            with httpx.Client(base_url=url, timeout=attack.leaves_after_s) as client:
+                return str(client.post(path, headers=headers, content=body).status_code)
+        except httpx.TimeoutException:
+            return "left" if attack.leaves_after_s < TIMEOUT_S else "no answer"
+
+    with ThreadPoolExecutor(len(attack.requests)) as pool:
+        return Counter(pool.map(one, attack.requests))
+
+
+def resident(served: Served) -> int:
+    """Memory of the workers and of their children, in bytes."""
+    workers = served.workers()
+    return sum(each.memory_info().rss for worker in workers for each in (worker, *worker.children(recursive=True)))
+
+
+def settled(served: Served, before: int) -> int:
+    """Memory once it is back, or after SETTLE_S."""
+    until = time.monotonic() + SETTLE_S
+    while (now := resident(served)) > before * (1 + MEMORY_TOLERANCE) and time.monotonic() < until:
+        time.sleep(1)
+    return now
+
+
+def launch(served: Served, name: str) -> dict[str, Any]:
+    """One attack, and what it came to."""
+    attack = ATTACKS[name]()
+    before, peak, stop = resident(served), [0], threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(0.1):
+            try:
+                peak[0] = max(peak[0], resident(served))
+            except psutil.NoSuchProcess:  # an import that has ended
+                continue
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    taken: list[tuple[float, int]] = []
+    started = time.monotonic()
+    with short_texts(served.url, taken):
+        statuses = send(served.url, attack)
+    seconds = time.monotonic() - started
+    stop.set()
+    watcher.join()
+    after = settled(served, before)
+    return {
+        "seconds": round(seconds, 1),
+        "statuses": dict(statuses),
+        "short_texts": len(taken),
+        "short_statuses": {str(status): number for status, number in Counter(s for _, s in taken).items()},
+        "short_max_s": round(max(duration for duration, _ in taken), 3),
+        "rss_before_mb": before // 10**6,
+        "rss_peak_mb": peak[0] // 10**6,
+        "rss_after_mb": after // 10**6,
+        "memory": round(after / before - 1, 3),
+    }
+
+
+def wrong(report: dict[str, dict[str, Any]]) -> list[str]:
+    """Attacks that got a 5xx or no answer, or that made a short text fail."""
+    return [
+        name
+        for name, found in report.items()
+        if any(status[0] not in "24" and status != "left" for status in found["statuses"])
+        or set(found["short_statuses"]) != {"200"}
+    ]
+
+
+def slow(report: dict[str, dict[str, Any]]) -> list[str]:
+    """Attacks that made a short text wait."""
+    return [name for name, found in report.items() if found["short_max_s"] > SHORT_TEXT_S]
+
+
+def kept(report: dict[str, dict[str, Any]]) -> list[str]:
+    """Attacks after which memory did not come back."""
+    return [name for name, found in report.items() if found["memory"] > MEMORY_TOLERANCE]
+
+
+def write_catalog(home: Path) -> Path:
+    """The tiny models, under names of their own: under their real ones the golden numbers would refuse them."""
+    known = {block["repo"]: block for block in yaml.safe_load(CATALOG_PATH.read_text(encoding="utf-8"))["models"]}
+    models = [known[source] | {"name": name, "repo": f"hostile/{name}"} for name, source in SOURCES.items()]
+    models += [{"name": name, "repo": f"hostile/{name}", "kind": "embedding"} for name in IMPORTS]
+    for model in models:
+        model.pop("revision", None)
+    path = home / "catalog.yaml"
+    path.write_text(yaml.safe_dump({"models": models}), encoding="utf-8")
+    return path
+
+
+@contextmanager
+def service() -> Iterator[Served]:
+    """A service with the models of the attacks, those of `imports` on a Hub of its own."""
+    with tempfile.TemporaryDirectory() as folder, HubServer() as hub:
+        home = Path(folder)
+        settings: dict[str, Any] = {"EXTRA_CATALOG": str(write_catalog(home)), "CPU_THREADS": "0"} | DEFAULTS
+        environment = child_environment(home, settings)
+        command = [sys.executable, "-m", "scripts.import_models", "--model"]
+        subprocess.run([*command, REAL], cwd=ROOT, env=environment, check=True, stdout=sys.stderr)
+        for name, source in SOURCES.items():
+            origin = tests.tiny.build(source, home / "checkpoints" / name)
+            step = [*command, name, "--from-dir", str(origin)]
+            subprocess.run(step, cwd=ROOT, env=environment, check=True, stdout=sys.stderr)
+        for number, name in enumerate(IMPORTS):
+            hub.add(f"hostile/{name}", tests.tiny.build(IMPORTED, home / "hub" / name, seed=number))
+        with serve(home, **settings | hub.environment(home / "hf")) as served:
+            warm_up(served.url)
+            yield served
+
+
+def warm_up(url: str) -> None:
+    """Load each model, and let it compute once what it keeps memory for."""
+    words = "some words " * 100
+    with httpx.Client(base_url=url, timeout=TIMEOUT_S) as client:
+        for name in (REAL, *LONG):
+            client.post("/v1/embeddings", json={"model": name, "input": [words] * 64}).raise_for_status()
+        body = {"model": YES_NO, "query": words, "documents": [words] * 32}
+        client.post("/v1/rerank", json=body).raise_for_status()
+
+
+def run(names: list[str]) -> dict[str, dict[str, Any]]:
+    """Attacks against one service."""
+    report: dict[str, dict[str, Any]] = {}
+    with service() as served:
+        for name in names:
+            report[name] = launch(served, name)
+            sys.stderr.write(f"{name}: {json.dumps(report[name])}\n")
+    return report
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--attack", action="append", choices=ATTACKS, help="only this one; repeat for several")
+    options = parser.parse_args()
+    report = run(options.attack or list(ATTACKS))
+    judged = {"wrong": wrong(report), "slow": slow(report), "memory": kept(report)}
+    sys.stdout.write(json.dumps({"attacks": report} | judged, indent=2) + "\n")
+    return int(any(judged.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
