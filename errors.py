@@ -3,7 +3,7 @@
 ServiceError
 ├── InvalidRequestError 400      the request is wrong; `param` names the field
 │   ├── WrongModelKindError      a reranker asked for vectors
-│   └── InputTooLongError        more tokens than fit, and `truncate` is false
+│   └── InputTooLongError        more tokens than the model takes, or than there is memory for
 ├── AuthenticationError 401      no API key, or one that is not known
 ├── ForbiddenError 403           the settings do not allow it
 │   └── CrossSiteError           a page of another site asked
@@ -57,7 +57,7 @@ class WrongModelKindError(InvalidRequestError):
 
 
 class InputTooLongError(InvalidRequestError):
-    """400: more tokens than the model takes, and the request forbids truncation."""
+    """400: more tokens than the model takes, where `truncate` is false, or than the machine has memory for."""
 
     code = "input_too_long"
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 import metrics_files
 
@@ -45,5 +49,29 @@ PADDING_TOKENS = Counter("service_padding_tokens", "Padding computed.", ["model"
 COMPUTE_SECONDS = Counter("service_compute_seconds", "Time spent in forward passes.", ["model"])
 
 MODEL_LOADS = Counter("service_model_loads", "Loads by outcome: loaded or failed.", ["model", "outcome"])
-MODEL_UNLOADS = Counter("service_model_unloads", "Unloads by reason: idle, room, hung or asked.", ["model", "reason"])
+MODEL_UNLOADS = Counter(
+    "service_model_unloads", "Unloads by reason: idle, room, hung, lost or asked.", ["model", "reason"]
+)
 MODEL_BYTES = Gauge("service_model_bytes", "Memory that a loaded model takes.", ["model"], multiprocess_mode="livesum")
+
+
+def forget_dead_workers() -> None:
+    """Drop the gauges of worker processes that ended, which would be added up for ever: autoscalers read them."""
+    try:
+        folder = MultiProcessCollector(None)._path  # type: ignore[no-untyped-call]  # prometheus_client
+    except ValueError:  # one process, without files
+        return
+    processes = {path.stem.rpartition("_")[2] for path in Path(folder).glob("gauge_live*_*.db")}
+    for process in processes:
+        if process.isdecimal() and not _runs(int(process)):
+            mark_process_dead(process, folder)  # type: ignore[no-untyped-call]  # prometheus_client
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's process of that number
+        pass
+    return True

@@ -19,6 +19,7 @@ from typing import Any
 import bentoml
 from starlette.responses import Response
 
+import metrics
 import startup
 from api.bento import Bento, JSONAnswer
 from api.endpoints import Endpoints
@@ -69,7 +70,7 @@ class RerankEmbedding:
 
     def __init__(self) -> None:
         from runners.devices import detect
-        from runners.loading import load_model, needs_export
+        from runners.loading import computing_dtype, load_model, needs_export
         from runners.requirements import memory_budget, obstacle, stored_memory_needed
 
         logger.setLevel(logging.INFO)  # BentoML shows warnings only
@@ -89,7 +90,14 @@ class RerankEmbedding:
         )
         self.store = store
         self.endpoints = Endpoints(self.pool, settings)
-        self.directory = Directory(self.pool, store, device, settings, ready=lambda: self._ready)
+        self.directory = Directory(
+            self.pool,
+            store,
+            device,
+            settings,
+            planned_dtype=partial(computing_dtype, device=device, settings=settings),
+            ready=lambda: self._ready,
+        )
         self._ready = False
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -164,10 +172,11 @@ class RerankEmbedding:
                     await self.pool.bring_in(spec)
 
     async def _keep_house(self) -> None:
-        """Notice passes that hang, and unload what nobody uses."""
+        """Notice passes that hang, workers that died and models that nobody uses."""
         while True:
             await asyncio.sleep(_HOUSEKEEPING_S)
             try:
+                await asyncio.to_thread(metrics.forget_dead_workers)
                 self.pool.abort_stalled(settings.request_timeout_s)
                 if settings.idle_unload_s:
                     await self.pool.unload_idle(settings.idle_unload_s)

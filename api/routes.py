@@ -16,7 +16,7 @@ from api.responses import json_response
 from api.routing import Handler, Request, Route
 from errors import ModelUnavailableError
 from models.catalog import ModelSpec
-from models.store import ModelStore
+from models.store import ModelStore, StoredModel
 from runners.devices import Device
 from runners.model_pool import ModelPool
 from settings import Settings
@@ -28,9 +28,18 @@ class Directory:
     """What the service can say about itself and its models."""
 
     def __init__(
-        self, pool: ModelPool, store: ModelStore, device: Device, settings: Settings, *, ready: Callable[[], bool]
+        self,
+        pool: ModelPool,
+        store: ModelStore,
+        device: Device,
+        settings: Settings,
+        *,
+        planned_dtype: Callable[[StoredModel], str],
+        ready: Callable[[], bool],
     ) -> None:
+        """`planned_dtype` says in which data type a stored model would be computed."""
         self.pool = pool
+        self._planned_dtype = planned_dtype
         self._ready = ready
         self._store = store
         self._device = device
@@ -84,7 +93,7 @@ class Directory:
         return {
             "model_id": spec.repo,
             "model_sha": facts.revision if facts else spec.revision,
-            "model_dtype": self._dtype(spec),
+            "model_dtype": self._dtype(spec, stored),
             "model_type": kind,
             "max_input_length": facts.max_tokens if facts else spec.max_tokens,
             "max_batch_tokens": settings.max_batch_tokens,
@@ -93,13 +102,12 @@ class Directory:
             "version": VERSION,
         }
 
-    def _dtype(self, spec: ModelSpec) -> str:
-        """What a model is computed in: known once it is loaded, before that what DTYPE or the device says."""
+    def _dtype(self, spec: ModelSpec, stored: StoredModel | None) -> str | None:
+        """What a model is computed in, or will be once it is loaded; None before it is imported."""
         for model in self.pool.loaded():
             if model.name == spec.name:
-                word = model.backend.split()[1]
-                return {"f32": "float32", "bf16": "bfloat16"}.get(word, word)
-        return self._device.dtype
+                return model.dtype
+        return None if stored is None else self._planned_dtype(stored)
 
     def _listing(self) -> dict[str, Any]:
         return {
@@ -135,6 +143,8 @@ class Directory:
                 "detail": status.detail or None,
                 "import_progress": status.progress,
                 "backend": model.backend if model else None,
+                "dtype": model.dtype if model else None,
+                "weights_dtype": model.weights_dtype if model else None,
                 "memory_bytes": model.memory_bytes if model else None,
                 "max_tokens": facts.max_tokens if facts else spec.max_tokens,
                 "dimensions": facts.dimensions if facts else spec.dimensions,

@@ -19,13 +19,15 @@ import time
 from collections import deque
 from collections.abc import Sequence as SequenceOf
 
-import numpy as np
-
 from errors import InternalError, OverloadedError, ServiceError, ShuttingDownError
-from runners.backends import OutOfMemoryError, Rows
-from runners.jobs import Batch, Job, Queue
+from runners.backends import Rows
+from runners.batch_budget import BatchBudget
+from runners.health import Health
+from runners.jobs import Batch, Clock, Job, Queue
 from runners.lanes import FAST_LANE_TOKENS, LARGE_JOB_TOKENS, SMALL_JOB_TOKENS, Lane, Run
+from runners.memory import PassMemory, unlimited
 from runners.meter import Meter, extent
+from runners.passes import Passes
 from runners.planning import CALL_COST_TOKENS, Extent, plan
 from runners.timings import Timings
 from runners.tokenization import Sequence
@@ -51,25 +53,44 @@ class AdaptiveBatcher:
         padding_cost: float = 1.0,
         overlaps: bool = False,
         call_cost_tokens: int = CALL_COST_TOKENS,
+        tokens_per_s: float = 0.0,
+        trial: Sequence | None = None,
+        memory: PassMemory | None = None,
+        clock: Clock = time.monotonic,
     ) -> None:
         self._name = name
-        self._budget = max_batch_tokens
+        self._budget = BatchBudget(max_batch_tokens)
         self._padding_cost = padding_cost
         self._call_cost = call_cost_tokens
-        self._meter = Meter(name, padding_cost)
+        self._meter = Meter(name, padding_cost, tokens_per_s)
+        self._health = Health(name, trial)
+        self._memory = memory or unlimited()
+        self._clock = clock
         self._lock = threading.Lock()
-        self._main = [Lane(run, threading.Condition(self._lock)) for _ in range(2 if overlaps else 1)]
-        self._fast = None if run_beside is None else Lane(run_beside, threading.Condition(self._lock))
+        self._passes = Passes(
+            name,
+            self._give_up,
+            meter=self._meter,
+            budget=self._budget,
+            health=self._health,
+            memory=self._memory,
+            lock=self._lock,
+            clock=clock,
+        )
+        self._main = [self._lane(run) for _ in range(2 if overlaps else 1)]
+        self._fast = None if run_beside is None else self._lane(run_beside, fast=True)
         self._lanes = self._main if self._fast is None else [*self._main, self._fast]
         self._max_queued_tokens = max_queued_tokens
-        self._queue = Queue()
+        self._queue = Queue(clock)
         self._queued_tokens = 0
-        self._last_ended = 0.0
         self._closing = False
         for lane in self._lanes:
             title = f"fast lane {name}" if lane is self._fast else f"batcher {name}"
             lane.thread = threading.Thread(target=self._work, args=(lane,), name=title, daemon=True)
             lane.thread.start()
+
+    def _lane(self, run: Run, *, fast: bool = False) -> Lane:
+        return Lane(run, threading.Condition(self._lock), self._clock, fast)
 
     @property
     def queued_tokens(self) -> int:
@@ -80,20 +101,33 @@ class AdaptiveBatcher:
     def stalled_s(self) -> float:
         """How long the oldest of the current passes has been running; 0 between passes."""
         started = [since for lane in self._lanes if (since := lane.since) is not None]
-        return time.monotonic() - min(started) if started else 0.0
+        return self._clock() - min(started) if started else 0.0
+
+    def overdue(self, at_least_s: float) -> bool:
+        """Whether a pass takes so much longer than its size explains that it must be hanging (Lane.overdue)."""
+        return any(lane.overdue(at_least_s) for lane in self._lanes)
+
+    @property
+    def lost(self) -> bool:
+        """Whether no pass will go well any more, as the device is gone (health.py)."""
+        return self._health.lost
 
     async def submit(self, sequences: SequenceOf[Sequence], priority: int = 0, timings: Timings | None = None) -> Rows:
         """N sequences -> N rows in the same order; of waiting requests those with a low `priority` come first.
 
         `timings` is told how long they waited and were computed.
 
-        OverloadedError where the queue is full. A caller that is cancelled takes its work along.
+        OverloadedError where the queue is full; InputTooLongError where the memory does not suffice for the longest.
+        A caller that is cancelled takes its work along.
         """
-        started = time.perf_counter()
+        started = self._clock()
         loop = asyncio.get_running_loop()
         lengths = [len(sequence) for sequence in sequences]
+        self._memory.check(max(lengths, default=0))
         chunks = await asyncio.to_thread(self._plan, lengths) if len(lengths) > _PLANNED_INLINE else self._plan(lengths)
-        job = Job(sequences, loop.create_future(), loop, deque(chunks), sum(lengths), len(sequences), priority)
+        job = Job(
+            sequences, loop.create_future(), loop, deque(chunks), sum(lengths), len(sequences), self._clock(), priority
+        )
         self._admit(job)
         try:
             return await job.future
@@ -102,16 +136,12 @@ class AdaptiveBatcher:
                 self._abandon(job)
             if timings is not None:
                 timings.compute_s += job.compute_s
-                timings.queue_s += max(0.0, time.perf_counter() - started - job.compute_s)
+                timings.queue_s += max(0.0, self._clock() - started - job.compute_s)
 
     def close(self) -> None:
         """Stop the thread after its current batch; whoever still waits gets ShuttingDownError."""
         with self._lock:
-            self._closing = True
-            waiting = list(self._queue.jobs())
-            self._queue = Queue()
-            for lane in self._lanes:
-                lane.wake.notify()
+            waiting = self._stop()
         for job in waiting:
             job.finish(ShuttingDownError("The model was unloaded while the request waited. Try again."))
         for lane in self._lanes:
@@ -121,14 +151,24 @@ class AdaptiveBatcher:
     def abort(self, error: ServiceError) -> None:
         """Give every waiter `error`, also those whose pass hangs, and leave the thread to its fate."""
         with self._lock:
-            self._closing = True
             running = dict.fromkeys(job for lane in self._lanes for job, _ in lane.running)
-            waiting = [*self._queue.jobs(), *running]
-            self._queue = Queue()
-            for lane in self._lanes:
-                lane.wake.notify()
+            waiting = [*self._stop(), *running]
+            reservations = [lane.reservation for lane in self._lanes if lane.reservation is not None]
+        for reservation in reservations:  # a pass that hangs must not keep those of other models waiting
+            reservation.release()
         for job in waiting:
             job.finish(error)
+
+    def _stop(self) -> list[Job]:
+        """Take no more work, and empty the queue and its metrics; the jobs that were waiting."""
+        self._closing = True
+        waiting = list(self._queue.jobs())
+        self._queue = Queue(self._clock)
+        self._queued_tokens = 0
+        self._meter.queue(self._queue, 0)
+        for lane in self._lanes:
+            lane.wake.notify()
+        return waiting
 
     def _admit(self, job: Job) -> None:
         with self._lock:
@@ -146,7 +186,7 @@ class AdaptiveBatcher:
             self._wake_fast_lane()
 
     def _plan(self, lengths: list[int]) -> list[list[int]]:
-        return plan(lengths, self._budget, padding_cost=self._padding_cost, call_cost=self._call_cost)
+        return plan(lengths, self._budget.tokens, padding_cost=self._padding_cost, call_cost=self._call_cost)
 
     def _wake_main(self) -> None:
         """One lane at most: a second pass is handed over early where it is a full one, else it waits for company."""
@@ -156,7 +196,7 @@ class AdaptiveBatcher:
 
     def _may_start(self, lane: Lane) -> bool:
         busy = any(other.running for other in self._main if other is not lane)
-        return len(self._queue) > 0 and (not busy or self._queued_tokens >= self._budget)
+        return len(self._queue) > 0 and (not busy or self._queued_tokens >= self._budget.tokens)
 
     def _wake_fast_lane(self) -> None:
         """Only where it has something to do: each needless wake would cost everybody a turn at the interpreter."""
@@ -176,6 +216,8 @@ class AdaptiveBatcher:
         with self._lock:
             if not job.abandoned:
                 job.abandoned = True
+                if self._closing:  # the queue was emptied, and its metrics with it
+                    return
                 self._queue.remove(job)
                 self._queued_tokens -= sum(len(job.sequences[index]) for chunk in job.chunks for index in chunk)
                 job.chunks.clear()
@@ -199,7 +241,7 @@ class AdaptiveBatcher:
                     self._wake_fast_lane()
                     self._wake_main()
             try:
-                self._compute(lane, batch)
+                self._passes.compute(lane, batch)
             except BaseException as error:  # the thread lives on, and nobody waits for ever
                 logger.exception("the batcher of %s failed", self._name)
                 self._give_up(batch, InternalError(f"Computing failed ({type(error).__name__}); the log says why."))
@@ -249,48 +291,4 @@ class AdaptiveBatcher:
     def _pays(self, size: Extent, more: Extent) -> bool:
         """Whether one pass for both fits and is cheaper than two."""
         both, first, second = (each.computed(self._padding_cost) for each in (size + more, size, more))
-        return both <= min(self._budget, first + second + self._call_cost)
-
-    def _compute(self, lane: Lane, batch: Batch) -> None:
-        batch = [(job, index) for job, index in batch if not job.abandoned]
-        if not batch:
-            return
-        started = time.perf_counter()
-        try:
-            rows = lane.compute([job.sequences[index] for job, index in batch])
-            if len(rows) != len(batch):
-                raise ValueError(f"{len(batch)} sequences gave {len(rows)} rows")
-        except Exception as error:  # whatever a model raises, nobody waits for ever
-            self._split(lane, batch, error)
-            return
-        with self._lock:  # another lane may have a part of the same job
-            self._meter.batch(batch, self._took_s(lane, started))
-            for (job, index), row in zip(batch, rows, strict=True):
-                if job.abandoned:
-                    continue
-                if job.rows is None:
-                    job.rows = np.empty((len(job.sequences), *row.shape), dtype=np.float32)
-                job.rows[index] = row
-                job.remaining -= 1
-                if not job.remaining:
-                    job.finish()
-
-    def _took_s(self, lane: Lane, started: float) -> float:
-        """Time of a pass, without that in which it stood behind the one before it."""
-        ended = time.perf_counter()
-        if lane is self._fast:
-            return ended - started
-        began, self._last_ended = max(started, self._last_ended), ended
-        return ended - began
-
-    def _split(self, lane: Lane, batch: Batch, error: Exception) -> None:
-        """Halve a failing batch until the input that fails is alone; only its request gets the error."""
-        if isinstance(error, OutOfMemoryError):
-            self._budget = max(1, min(self._budget, int(extent(batch).computed(self._padding_cost)) // 2))
-            logger.warning("%s is out of memory; passes now take at most %d tokens", self._name, self._budget)
-        if len(batch) > 1:
-            middle = len(batch) // 2
-            self._compute(lane, batch[:middle])
-            self._compute(lane, batch[middle:])
-            return
-        self._give_up(batch, error)
+        return both <= min(self._budget.tokens, first + second + self._call_cost)

@@ -12,10 +12,13 @@ from typing import TypeVar
 
 import numpy as np
 
-from errors import InputTooLongError, InternalError, InvalidRequestError, ServiceError
-from runners.backends import Backend, Rows, Sequences
+from errors import InputTooLongError, InternalError, InvalidRequestError, ModelUnavailableError, ServiceError
+from runners.backends import Backend, OutOfMemoryError, Rows, Sequences
 from runners.batching import AdaptiveBatcher
 from runners.devices import cores_per_worker
+from runners.jobs import Clock
+from runners.memory import PassMemory
+from runners.passes import OUT_OF_MEMORY_RETRY_S
 from runners.planning import CALL_COST_TOKENS
 from runners.reading import WHOLE_CHARACTERS
 from runners.sequences import QUERY, Encodings, Sequence, Truncate, Truncation, joined
@@ -102,7 +105,12 @@ class Engine:
         max_queued_tokens: int,
         max_queued_characters: int = MAX_QUEUED_CHARACTERS,
         call_cost_tokens: int = CALL_COST_TOKENS,
+        tokens_per_s: float = 0.0,
+        trial: Sequence | None = None,
+        memory: PassMemory | None = None,
+        clock: Clock = time.monotonic,
     ) -> None:
+        """`trial` is a text that was computed at load, at `tokens_per_s`; `memory` is what passes take and share."""
         self.tokenizer = tokenizer
         self.backend = backend
         self._name = name
@@ -115,6 +123,10 @@ class Engine:
             padding_cost=backend.padding_cost,
             overlaps=backend.overlaps,
             call_cost_tokens=call_cost_tokens,
+            tokens_per_s=tokens_per_s,
+            trial=trial,
+            memory=memory,
+            clock=clock,
         )
         queue = partial(
             TokenizerQueue,
@@ -183,7 +195,14 @@ class Engine:
         if np.isfinite(rows).all():
             return rows
         logger.warning("%s answered with NaN or infinity; computing once more in float32", self._name)
-        rows = self.backend.forward_exact(sequences)
+        try:
+            rows = self.backend.forward_exact(sequences)
+        except OutOfMemoryError:  # says nothing about the size of ordinary passes, which need no copy in float32
+            raise ModelUnavailableError(
+                f"{self._name} answers this input with NaN or infinity, and there is no memory to compute it in "
+                "float32. Try again later.",
+                retry_after_s=OUT_OF_MEMORY_RETRY_S,
+            ) from None
         if np.isfinite(rows).all():
             return rows
         raise InternalError(f"{self._name} answers this input with NaN or infinity, in float32 too.")
@@ -196,6 +215,15 @@ class Engine:
     def stalled_s(self) -> float:
         """How long the current pass has been running."""
         return self._batcher.stalled_s
+
+    def overdue(self, at_least_s: float) -> bool:
+        """Whether the current pass hangs: it takes much longer than its size explains, and `at_least_s` seconds."""
+        return self._batcher.overdue(at_least_s)
+
+    @property
+    def lost(self) -> bool:
+        """Whether no pass will go well any more, as the device is gone."""
+        return self._batcher.lost
 
     def abort(self, error: ServiceError) -> None:
         """Fail all pending requests with `error` and abandon a stuck pass."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 from errors import CrossSiteError, ModelUnavailableError
@@ -11,6 +12,8 @@ from models.integrity import flaw, repair
 from models.store import ModelStore, StoredModel
 from runners.import_line import ImportLine
 from runners.pool_entry import Entry, Import, Incomplete
+
+logger = logging.getLogger("service.models")
 
 _RETRY_S = 30
 
@@ -31,6 +34,8 @@ class Importing:
         self._import = import_model
         self._incomplete = incomplete
         self._advice = advice
+        self._unconverted: set[str] = set()
+        """Models whose conversion failed: they are not kept from serving, and it is not tried again."""
         self._line = ImportLine(places, store.work)
 
     async def refuse_to_start(self, spec: ModelSpec, entry: Entry) -> None:
@@ -59,6 +64,10 @@ class Importing:
             entry.fetching = asyncio.create_task(self._imported(spec, entry, self._import), name=f"import {spec.name}")
         return await entry.fetching
 
+    def _is_incomplete(self, spec: ModelSpec, found: StoredModel) -> bool:
+        """Whether a stored model is worth another import."""
+        return self._import is not None and spec.name not in self._unconverted and self._incomplete(found)
+
     def _usable(self, spec: ModelSpec) -> StoredModel | None:
         """The stored model; None where it has to be imported, or imported anew."""
         found = self._store.find(spec)
@@ -70,7 +79,7 @@ class Importing:
                 f"{spec.name} cannot be loaded: {wrong}. IMPORT_ON_DEMAND is off. Run: {repair(spec, found)}. "
                 f"{self._advice()}"
             )
-        return None if self._import is not None and self._incomplete(found) else found
+        return None if self._is_incomplete(spec, found) else found
 
     async def _imported(self, spec: ModelSpec, entry: Entry, import_model: Import) -> StoredModel:
         def report(progress: float) -> None:
@@ -82,11 +91,21 @@ class Importing:
                 entry.queued = False
                 await import_model(spec, report)
         except ModelUnavailableError as error:
-            raise ModelUnavailableError(f"{error.message} {self._advice()}", retry_after_s=_RETRY_S) from error
+            stored = await asyncio.to_thread(self._intact, spec)
+            if stored is None:
+                raise ModelUnavailableError(f"{error.message} {self._advice()}", retry_after_s=_RETRY_S) from error
+            logger.warning("%s is served by torch, as it could not be converted: %s", spec.name, error.message)
+            self._unconverted.add(spec.name)
+            return stored
         finally:
             if entry.fetching is asyncio.current_task():  # else it was taken out of the line, and another one may be in
                 entry.forget_import()
         return await asyncio.to_thread(self._found, spec)
+
+    def _intact(self, spec: ModelSpec) -> StoredModel | None:
+        """The stored model, converted or not; None where it is not there, or not what was imported."""
+        stored = self._store.find(spec)
+        return None if stored is None or flaw(spec, stored) is not None else stored
 
     def _found(self, spec: ModelSpec) -> StoredModel:
         """What an import that succeeded has brought."""

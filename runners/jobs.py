@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import heapq
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
 
@@ -14,7 +15,10 @@ from runners.backends import Rows
 from runners.tokenization import Sequence
 
 AGEING_PER_S = 10.0
-"""Steps of priority that a second of waiting makes up for, so that nobody starves."""
+"""Steps by which priority rises for each second of waiting, so that no job starves."""
+
+Clock = Callable[[], float]
+"""Seconds since any moment, never going back."""
 
 
 @dataclass(eq=False)
@@ -27,17 +31,22 @@ class Job:
     chunks: deque[list[int]]
     tokens: int
     remaining: int
+    waiting_since: float
+    """When it was admitted, or had its last turn."""
     priority: int = 0
     """0 is served first; each second of waiting counts as AGEING_PER_S steps towards it."""
-    waiting_since: float = field(default_factory=time.monotonic)
     compute_s: float = 0.0
     """Time of the passes that it had a part in."""
     rows: Rows | None = None
     abandoned: bool = False
 
     def rank(self) -> float:
-        """Whose turn comes first: the lowest."""
+        """Order among jobs of one line: the lowest has its turn first."""
         return self.priority + AGEING_PER_S * self.waiting_since
+
+    def outranked_by(self, other: Job, now: float) -> bool:
+        """Whether `other` has a better priority than this job has reached by waiting."""
+        return self.priority - AGEING_PER_S * (now - self.waiting_since) > other.priority
 
     def finish(self, error: BaseException | None = None) -> None:
         """Give the waiter its rows or its error; a waiter that left is no concern."""
@@ -64,6 +73,7 @@ Batch = list[tuple[Job, int]]
 class Queue:
     """Jobs that wait: those that never had a turn, and those that had one. Not thread-safe by itself."""
 
+    clock: Clock = time.monotonic
     fresh: deque[Job] = field(default_factory=deque)
     started: deque[Job] = field(default_factory=deque)
     _last_was_fresh: bool = False
@@ -71,21 +81,34 @@ class Queue:
     def __len__(self) -> int:
         return len(self.fresh) + len(self.started)
 
-    def jobs(self) -> Iterable[Job]:
-        """Every waiting job, in the order in which the next turns would come."""
-        return [*self.fresh, *self.started]
+    def jobs(self) -> Iterator[Job]:
+        """Every waiting job, in the order in which the next turns come.
+
+        Fresh and started jobs alternate, so that a small request passes thousands of texts that have begun; but a job
+        never takes the turn of one with a better priority, unless it has waited long enough to make up for it.
+        """
+        now, last_was_fresh = self.clock(), self._last_was_fresh
+        fresh, started = (_Line(line) for line in (self.fresh, self.started))
+        while fresh.jobs and started.jobs:
+            turn, other = (started, fresh) if last_was_fresh else (fresh, started)
+            if turn.first.outranked_by(other.first, now):
+                turn = other
+            last_was_fresh = turn is fresh
+            yield turn.pop()
+        for line in (fresh, started):
+            while line.jobs:
+                yield line.pop()
 
     def age_s(self) -> float:
         """How long the job that has waited longest for a turn has been waiting; 0 where none waits."""
-        return time.monotonic() - min(job.waiting_since for job in self.jobs()) if len(self) else 0.0
+        waiting = [job.waiting_since for line in (self.fresh, self.started) for job in line]
+        return self.clock() - min(waiting) if waiting else 0.0
 
     def next_job(self) -> Job:
-        """Whose turn it is: fresh and started jobs alternate while there are both; within each by priority and age."""
-        take_fresh = bool(self.fresh) and not (self.started and self._last_was_fresh)
-        self._last_was_fresh = take_fresh
-        line = self.fresh if take_fresh else self.started
-        job = min(line, key=Job.rank)
-        line.remove(job)
+        """Take out the job whose turn it is."""
+        job = next(self.jobs())
+        self._last_was_fresh = job in self.fresh
+        self.remove(job)
         return job
 
     def has_small(self, job_tokens: int) -> bool:
@@ -112,5 +135,20 @@ class Queue:
     def put_back(self, job: Job) -> None:
         """A job that had a turn and has chunks left waits behind the other started ones."""
         if job.chunks:
-            job.waiting_since = time.monotonic()
+            job.waiting_since = self.clock()
             self.started.append(job)
+
+
+class _Line:
+    """Jobs of one kind by rank; sorted as far as they are read."""
+
+    def __init__(self, jobs: deque[Job]) -> None:
+        self.jobs = [(job.rank(), place, job) for place, job in enumerate(jobs)]
+        heapq.heapify(self.jobs)
+
+    @property
+    def first(self) -> Job:
+        return self.jobs[0][2]
+
+    def pop(self) -> Job:
+        return heapq.heappop(self.jobs)[2]

@@ -29,6 +29,10 @@ class LoadedModel:
     """Bytes that it takes, as far as they can be known."""
     disconnect: Callable[[], Awaitable[None]] | None = None
     """Closes the connections of a forwarded model."""
+    dtype: str | None = None
+    """In which it computes (float32, bfloat16, float16), as DTYPE says or as `auto` chose; None where forwarded."""
+    weights_dtype: str | None = None
+    """In which its weights are kept."""
 
     @property
     def name(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from errors import ModelUnavailableError
 from models.catalog import ModelSpec
 from models.facts import ModelFacts
@@ -12,23 +14,44 @@ from runners.devices import Device, for_model
 from runners.embedding import EmbeddingRunner
 from runners.engine import Engine
 from runners.loaded_model import LoadedModel
-from runners.planning import CALL_COST_TOKENS, TRIAL_TOKENS, learn_budget, learn_call_cost
-from runners.requirements import memory_budget, memory_needed, stored_memory_needed
+from runners.memory import DeviceMemory, PassMemory
+from runners.planning import (
+    CALL_COST_TOKENS,
+    SMALLEST_BUDGET,
+    TRIAL_TOKENS,
+    Extent,
+    learn_budget,
+    learn_call_cost,
+)
+from runners.requirements import WORKING_SHARE, memory_budget, memory_needed, stored_memory_needed, with_passes
 from runners.rerank import RerankRunner
 from runners.tokenization import Sequence, load_tokenizer
 from settings import Settings
 
 
-def load_model(spec: ModelSpec, stored: StoredModel | None, device: Device, settings: Settings) -> LoadedModel:
+def load_model(
+    spec: ModelSpec,
+    stored: StoredModel | None,
+    device: Device,
+    settings: Settings,
+    memory: DeviceMemory | None = None,
+) -> LoadedModel:
     """Load a model and run it once, so that the first request does not pay for it. Blocks for seconds.
 
-    A model without a place in the store is a forwarded one.
+    A model without a place in the store is a forwarded one. Its passes share `memory` with those of other models;
+    without it they are not counted.
     """
     if stored is None:
         forwarded = CohereReranker(spec, settings)
         return LoadedModel(spec, forwarded, "forwarded to Cohere", disconnect=forwarded.close)
     backend = load_backend(spec, stored, device, settings)
-    budget = _batch_tokens(backend, stored.facts, settings.max_batch_tokens)
+    memory = memory or DeviceMemory()
+    needed = stored_memory_needed(spec, stored, device)
+    most = settings.max_batch_tokens
+    if memory.budget:
+        most = _largest_pass(backend, most, memory.budget - int(needed / WORKING_SHARE))
+    budget, tokens_per_s = _batch_tokens(backend, stored.facts, most)
+    taken, working = with_passes(max(needed, backend.memory_bytes), backend.pass_bytes(_full_pass(budget)))
     engine = Engine(
         load_tokenizer(stored.folder, spec, stored.facts, settings.max_text_bytes),
         backend,
@@ -37,12 +60,35 @@ def load_model(spec: ModelSpec, stored: StoredModel | None, device: Device, sett
         max_queued_tokens=settings.max_queued_tokens,
         max_queued_characters=settings.max_queued_characters,
         call_cost_tokens=_call_cost(backend, stored.facts, budget),
+        tokens_per_s=tokens_per_s,
+        trial=trial_text(stored.facts),
+        memory=PassMemory(memory, backend.pass_bytes, model_bytes=taken, included_bytes=working),
     )
-    taken = max(stored_memory_needed(spec, stored, device), backend.memory_bytes)
-    return LoadedModel(spec, _runner(engine, spec, stored.facts), backend.name, stored, engine, taken)
+    return LoadedModel(
+        spec,
+        _runner(engine, spec, stored.facts),
+        backend.name,
+        stored,
+        engine,
+        taken,
+        dtype=backend.dtype,
+        weights_dtype=backend.weights_dtype,
+    )
 
 
-def _batch_tokens(backend: Backend, facts: ModelFacts, most: int) -> int:
+def _full_pass(tokens: int) -> Extent:
+    """Of texts of ordinary length."""
+    return Extent.of([TRIAL_TOKENS] * max(1, tokens // TRIAL_TOKENS))
+
+
+def _largest_pass(backend: Backend, most: int, room: int) -> int:
+    """Tokens of the largest pass, at most `most`, that fits `room` bytes beside the weights."""
+    while most > SMALLEST_BUDGET and backend.pass_bytes(_full_pass(most)) > room:
+        most //= 2
+    return most
+
+
+def _batch_tokens(backend: Backend, facts: ModelFacts, most: int) -> tuple[int, float]:
     """Size of a pass, learned from the backend, which also warms it up: engines compile on their first call."""
     text = trial_text(facts)
     if backend.beside is not None:
@@ -66,19 +112,45 @@ def trial_text(facts: ModelFacts) -> Sequence:
 def load_backend(spec: ModelSpec, stored: StoredModel, device: Device, settings: Settings) -> Backend:
     """The engine that suits the device: OpenVINO on a CPU where the model was exported and passed, else torch."""
     if wants_openvino(device, settings):
-        from runners.backends.openvino import OpenVINOBackend, choose_precision, export_folder, read_report
+        from runners.backends.footprint import LayerWidths
+        from runners.backends.openvino import OpenVINOBackend, choose_export, find_export, weights_for
 
-        folder = export_folder(stored.folder)
-        report = read_report(folder)
-        precision = choose_precision(report, device.asked_dtype) if report else None
-        if precision is not None:
-            return OpenVINOBackend(folder, stored.facts, precision=precision, threads=device.threads)
+        weights = weights_for(device.asked_dtype)
+        choice = choose_export(stored.folder, device.asked_dtype)
+        if choice is not None:
+            folder, precision = choice
+            return OpenVINOBackend(
+                folder,
+                stored.facts,
+                precision=precision,
+                weights=weights,
+                threads=device.threads,
+                widths=LayerWidths.read(stored.folder),
+                load_torch=lambda: load_torch(spec, stored, replace(device, dtype="float32")),
+            )
         if settings.backend == "openvino":
-            reason = report["f32"] if report else "it was not exported; run scripts/import_models again"
+            found = find_export(stored.folder, weights)
+            reason = found[1]["f32"] if found else "it was not exported; run scripts/import_models again"
             raise ModelUnavailableError(f"BACKEND=openvino cannot serve {spec.name}: {reason}.")
+    return load_torch(spec, stored, for_model(device, stored.facts.architecture))
+
+
+def computing_dtype(stored: StoredModel, device: Device, settings: Settings) -> str:
+    """In which a stored model would be computed (float32, bfloat16, float16), were it loaded now."""
+    if wants_openvino(device, settings):
+        from runners.backends.openvino import DTYPES, choose_export
+
+        choice = choose_export(stored.folder, device.asked_dtype)
+        if choice is not None:
+            return DTYPES[choice[1]]
+    return for_model(device, stored.facts.architecture).dtype
+
+
+def load_torch(spec: ModelSpec, stored: StoredModel, device: Device) -> Backend:
+    """The torch engine, in the data type of the device."""
     from runners.backends.torch import TorchBackend
 
-    return TorchBackend(stored.folder, spec, stored.facts, for_model(device, stored.facts.architecture))
+    return TorchBackend(stored.folder, spec, stored.facts, device)
 
 
 def wants_openvino(device: Device, settings: Settings) -> bool:
@@ -91,9 +163,9 @@ def needs_export(stored: StoredModel, device: Device, settings: Settings) -> boo
     converting = 2 * memory_needed(stored.facts.parameters, "float32")  # torch's copy and OpenVINO's
     if not wants_openvino(device, settings) or converting > memory_budget(device, settings):
         return False
-    from runners.backends.openvino import export_folder, read_report
+    from runners.backends.openvino import export_folder, read_report, weights_for
 
-    return read_report(export_folder(stored.folder)) is None
+    return read_report(export_folder(stored.folder, weights_for(device.asked_dtype))) is None
 
 
 def _runner(engine: Engine, spec: ModelSpec, facts: ModelFacts) -> EmbeddingRunner | RerankRunner:

@@ -13,11 +13,14 @@ from typing import Any
 import metrics
 from errors import ModelBusyError, ModelUnavailableError, ServiceError
 from models.catalog import Catalog, ModelSpec
-from models.store import ModelStore
+from models.store import ModelStore, StoredModel
 from runners.devices import return_memory
 from runners.importing import Importing
+from runners.jobs import Clock
 from runners.loaded_model import LoadedModel, Status
+from runners.memory import DeviceMemory
 from runners.pool_entry import Entry, Import, Incomplete, Load, MemoryNeeded, NoRoom, Obstacle, share
+from runners.room import Room, evictable
 from runners.watchdog import Watchdog
 
 logger = logging.getLogger("service.models")
@@ -46,6 +49,7 @@ class ModelPool:
         memory_needed: MemoryNeeded = lambda _, __: 0,
         memory_budget: int = 0,
         max_imports: int = 2,
+        clock: Clock = time.monotonic,
     ) -> None:
         self.catalog = catalog
         self._store = store
@@ -54,11 +58,12 @@ class ModelPool:
         self._importing = Importing(store, import_model, incomplete, self._ready_names, places=max_imports)
         self._obstacle = obstacle
         self._memory_needed = memory_needed
-        self._memory_budget = memory_budget
-        self.watchdog = Watchdog()
+        self.memory = DeviceMemory(memory_budget)
+        self._clock = clock
+        self.watchdog = Watchdog(clock)
         self._entries: dict[str, Entry] = {}
         self._loading = ThreadPoolExecutor(1, thread_name_prefix="loader")
-        self._one_load = asyncio.Lock()
+        self._room = Room(self.memory, self._entries, self._unload, self._drain)
 
     @contextlib.asynccontextmanager
     async def use(self, spec: ModelSpec, *, may_import: bool = True) -> AsyncIterator[LoadedModel]:
@@ -78,7 +83,7 @@ class ModelPool:
             yield await self._ready(spec, entry)
         finally:
             entry.in_use -= 1
-            entry.last_used = time.monotonic()
+            entry.last_used = self._clock()
             if not entry.in_use:
                 entry.idle.set()
                 entry.leave_the_line()
@@ -133,14 +138,15 @@ class ModelPool:
 
     async def unload_idle(self, after_s: float) -> None:
         """Unload what nobody has used for `after_s` seconds, apart from pinned models."""
-        for name, entry in self._evictable():
+        for name, entry in evictable(self._entries):
             # Closing the one before may have taken a while: look again
-            if entry.evictable and time.monotonic() - entry.last_used >= after_s:
+            if entry.evictable and self._clock() - entry.last_used >= after_s:
                 await self._unload(name, entry, "idle")
 
     def abort_stalled(self, after_s: float) -> None:
-        """Give up models whose pass has been running for `after_s` seconds (watchdog.py)."""
+        """Give up models whose pass hangs, not before `after_s` seconds, or whose device is lost (watchdog.py)."""
         self.watchdog.check(self._entries, after_s)
+        self._room.count()
 
     def status(self, spec: ModelSpec) -> Status:
         """State of a model, without touching it. Reads the store, so call it off the event loop."""
@@ -200,26 +206,25 @@ class ModelPool:
 
     async def _ready(self, spec: ModelSpec, entry: Entry) -> LoadedModel:
         if entry.task is None:
-            if entry.failure is not None and time.monotonic() - entry.failed_at < RETRY_FAILED_AFTER_S:
+            if entry.failure is not None and self._clock() - entry.failed_at < RETRY_FAILED_AFTER_S:
                 raise entry.failure.with_traceback(None)  # else it gathers the frames of every request
             entry.task = asyncio.create_task(self._bring_up(spec, entry), name=f"load {spec.name}")
         return await share(entry.task)
 
     async def _bring_up(self, spec: ModelSpec, entry: Entry) -> LoadedModel:
-        loop = asyncio.get_running_loop()
-        started = time.monotonic()
+        started = self._clock()
         try:
             if (reason := self._obstacle(spec)) is not None:
                 raise ModelUnavailableError(f"{reason} {self._ready_names()}")
             stored = None if spec.forwarded else await self._importing.stored(spec, entry)
-            async with self._one_load:  # else two loads count on the same room
-                if stored is not None:
-                    await self._make_room(spec, self._memory_needed(spec, stored))
-                entry.loading_since = time.monotonic()
-                try:
-                    model = await loop.run_in_executor(self._loading, self._load, spec, stored)
-                finally:
-                    entry.loading_since = None
+            if stored is not None:
+                await self._room.make(spec, self._memory_needed(spec, stored))
+            try:
+                model = await asyncio.get_running_loop().run_in_executor(
+                    self._loading, self._load_now, spec, stored, entry
+                )
+            finally:
+                self._room.keep_no_longer(spec)
         except NoRoom as full:
             entry.task = None
             raise ModelUnavailableError(str(full), retry_after_s=_NO_ROOM_RETRY_S) from None
@@ -228,41 +233,24 @@ class ModelPool:
             raise
         except Exception as error:
             logger.exception("loading %s failed", spec.name)
+            self.watchdog.load_failed(spec.name, entry)
             self._fail(spec, entry, ModelUnavailableError(f"{spec.name} could not be loaded ({type(error).__name__})."))
             assert entry.failure is not None
             raise entry.failure from error
         entry.failure = None
+        self._room.count(model)
         metrics.MODEL_LOADS.labels(spec.name, "loaded").inc()
         metrics.MODEL_BYTES.labels(spec.name).set(model.memory_bytes)
-        logger.info("loaded %s in %.1f s (%s)", spec.name, time.monotonic() - started, model.backend)
+        logger.info("loaded %s in %.1f s (%s)", spec.name, self._clock() - started, model.backend)
         return model
 
-    def _evictable(self) -> list[tuple[str, Entry]]:
-        """Models in memory that nobody uses and nobody pinned, the longest unused first."""
-        free = [(name, entry) for name, entry in self._entries.items() if entry.evictable]
-        return sorted(free, key=lambda item: item[1].last_used)
-
-    async def _make_room(self, spec: ModelSpec, needed: int) -> None:
-        """Unload the longest unused models until `needed` bytes fit the budget."""
-        while self._memory_budget and sum(model.memory_bytes for model in self.loaded()) + needed > self._memory_budget:
-            evictable = self._evictable()
-            if evictable:
-                await self._unload(*evictable[0], "room")
-            elif not await self._drain_one():
-                raise NoRoom(
-                    f"{spec.name} needs about {needed / 1e9:.1f} GB, and the models in use leave less than that of the "
-                    f"{self._memory_budget / 1e9:.1f} GB budget (MEMORY_FRACTION). Try again later."
-                )
-
-    async def _drain_one(self) -> bool:
-        """Let the longest unused model finish what it is doing, take no new requests, and go.
-
-        False where only pinned models are left, or the model's requests take longer than DRAIN_PATIENCE_S.
-        """
-        used = [item for item in self._entries.items() if item[1].model is not None and not item[1].pinned]
-        if not used:
-            return False
-        return await self._drain(*min(used, key=lambda item: item[1].last_used), "room")
+    def _load_now(self, spec: ModelSpec, stored: StoredModel | None, entry: Entry) -> LoadedModel:
+        """On the loading thread, one model after the other."""
+        entry.loading_since = self._clock()
+        try:
+            return self._load(spec, stored, memory=self.memory)
+        finally:
+            entry.loading_since = None
 
     async def _drain(self, name: str, entry: Entry, reason: str) -> bool:
         """Unload a model once its requests are done; new ones wait. False where that takes too long."""
@@ -287,11 +275,14 @@ class ModelPool:
         model = entry.model
         entry.task = None
         if model is not None:
-            try:
-                await asyncio.to_thread(model.close)
-            except Exception:  # what a driver raises must not stop the housekeeping
-                logger.exception("closing %s failed", name)
-            return_memory()
+            with self._room.until_closed(model):
+                try:
+                    await asyncio.to_thread(model.close)
+                    if model.disconnect is not None:
+                        await model.disconnect()
+                except Exception:  # what a driver raises must not stop the housekeeping
+                    logger.exception("closing %s failed", name)
+                return_memory()
             metrics.MODEL_UNLOADS.labels(name, reason).inc()
             metrics.MODEL_BYTES.labels(name).set(0)
             logger.info("unloaded %s", name)
@@ -299,7 +290,7 @@ class ModelPool:
     def _fail(self, spec: ModelSpec, entry: Entry, error: ServiceError) -> None:
         metrics.MODEL_LOADS.labels(spec.name, "failed").inc()
         logger.warning("%s is unavailable: %s", spec.name, error.message)
-        entry.task, entry.failure, entry.failed_at = None, error, time.monotonic()
+        entry.task, entry.failure, entry.failed_at = None, error, self._clock()
 
     def _ready_names(self) -> str:
         names = sorted(model.name for model in self.loaded())

@@ -99,8 +99,8 @@ def _fill(sizes: list[int], budget: int) -> list[int]:
     return starts
 
 
-def learn_budget(run: Callable[[list[Sequence]], object], text: Sequence, most: int) -> int:
-    """Tokens of a pass at which throughput stops growing on this device, at most `most`.
+def learn_budget(run: Callable[[list[Sequence]], object], text: Sequence, most: int) -> tuple[int, float]:
+    """Tokens of a pass at which throughput stops growing on this device, at most `most`, and its tokens a second.
 
     Measured on passes of doubling size, all of one text; ends early where a pass takes long or all memory already.
     """
@@ -115,7 +115,7 @@ def learn_budget(run: Callable[[list[Sequence]], object], text: Sequence, most: 
         if speed >= KNEE * larger and not short:
             break
         budget, speed = budget * 2, larger
-    return budget
+    return budget, speed
 
 
 def learn_call_cost(run: Callable[[list[Sequence]], object], text: Sequence, budget: int) -> int:

@@ -5,25 +5,32 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from errors import ServiceError, ShuttingDownError
 from models.catalog import ModelSpec
 from models.store import StoredModel
 from runners.loaded_model import LoadedModel
+from runners.memory import DeviceMemory
 
 T = TypeVar("T")
 
 MemoryNeeded = Callable[[ModelSpec, StoredModel], int]
 """Bytes that loading a model takes, before it is loaded."""
-Load = Callable[[ModelSpec, StoredModel | None], LoadedModel]
-"""Loads a stored model, or sets up one that is forwarded and has nothing in the store."""
 Incomplete = Callable[[StoredModel], bool]
 """Whether a stored model still has to be converted for this machine's engine: importing it again does so."""
 Obstacle = Callable[[ModelSpec], str | None]
 """Why a model cannot be served on this machine, in one sentence; None where it can."""
 Import = Callable[[ModelSpec, Callable[[float], None]], Awaitable[None]]
 """Brings a model into the store; reports progress from 0 to 1; ModelUnavailableError where it can't."""
+
+
+class Load(Protocol):
+    """Loads a stored model, or sets up one that is forwarded and has nothing in the store."""
+
+    def __call__(self, spec: ModelSpec, stored: StoredModel | None, /, *, memory: DeviceMemory) -> LoadedModel:
+        """Its passes share `memory` with those of other models."""
+        ...
 
 
 @dataclass
@@ -46,7 +53,9 @@ class Entry:
     in_use: int = 0
     last_used: float = 0.0
     pinned: bool = False
-    stalls: int = 0
+    faults: int = 0
+    """How often the model was given up of late (watchdog.py)."""
+    faulted_at: float = float("-inf")
     leaving: asyncio.Event | None = None
     """While the model makes room for another one: new requests wait until it is gone, then load it anew."""
     idle: asyncio.Event = field(default_factory=asyncio.Event)

@@ -11,6 +11,8 @@ from settings import Settings
 
 WORKING_SHARE = 1.2
 """Memory in use over the weights' own size, for activations and the allocator."""
+KEPT_BYTES = 2**28
+"""Memory of passes that a model on a CPU keeps for the next one; what a larger pass took is given back after it."""
 _FAST_LANE_PARAMETERS = 50_000_000
 """A second copy of MiniLM-L6 takes 58 MB, of a large model 659 MB (OPENVINO.md, section 5)."""
 BYTES_PER_PARAMETER = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -40,6 +42,17 @@ def memory_needed(parameters: int, dtype: str) -> int:
     """Bytes that a loaded model takes, with its second copy where it has one."""
     copies = 2 if has_fast_lane(parameters) else 1
     return int(parameters * BYTES_PER_PARAMETER[dtype] * WORKING_SHARE * copies)
+
+
+def with_passes(needed: int, full_pass: int) -> tuple[int, int]:
+    """What a model takes in all, and the part of it that is meant for its passes.
+
+    `needed` holds WORKING_SHARE; small models with large passes take more, as OpenVINO keeps a pass's memory for the
+    next one.
+    """
+    weights = int(needed / WORKING_SHARE)
+    working = max(needed - weights, min(full_pass, KEPT_BYTES))
+    return weights + working, working
 
 
 def has_fast_lane(parameters: int) -> bool:

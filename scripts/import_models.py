@@ -11,11 +11,11 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from errors import ModelNotFoundError, ModelUnavailableError
-from models import disk
 from models.catalog import Catalog, CatalogError, ModelSpec, load_catalog
 from models.download import Progress
 from models.goldens import goldens_of
@@ -24,6 +24,9 @@ from models.integrity import flaw, is_whole
 from models.store import ModelStore, StoredModel
 from settings import Settings, SettingsError, bentoml_home, load_settings
 from startup import StartError, check_home
+
+if TYPE_CHECKING:
+    from runners.backends.openvino import Weights
 
 logger = logging.getLogger("service.models")
 
@@ -116,28 +119,29 @@ def _import(spec: ModelSpec, store: ModelStore, settings: Settings, options: arg
 
 
 def _export(spec: ModelSpec, stored: StoredModel, settings: Settings) -> None:
-    """Convert for the CPU engine, which takes seconds to minutes and belongs here rather than into a request."""
+    """Convert for the CPU engine, which takes seconds to minutes and belongs here rather than into a request.
+
+    Torch serves a model that could not be converted: this never fails.
+    """
     from runners.devices import detect
     from runners.loading import needs_export, wants_openvino
 
     device = detect(settings)
-    if wants_openvino(device, settings):
-        _remove_damaged_export(stored)
+    if not wants_openvino(device, settings):
+        return
+    from runners.backends.openvino import weights_for
+    from runners.exporting import export_apart
+
+    weights = weights_for(device.asked_dtype)
+    _remove_damaged_export(stored, weights)
     if needs_export(stored, device, settings):
-        from runners.backends.openvino_export import export
-
-        try:
-            export(stored.folder, spec, stored.facts)
-        except OSError as error:  # torch serves the model, and the next import tries again
-            what = f"the conversion of {spec.repo} for OpenVINO"
-            reason = disk.write_problem(error, stored.folder, stored.facts.weight_bytes, what).message
-            logger.warning("%s was not converted for OpenVINO, and torch serves it: %s", spec.name, reason)
+        export_apart(spec, stored, weights)
 
 
-def _remove_damaged_export(stored: StoredModel) -> None:
+def _remove_damaged_export(stored: StoredModel, weights: Weights) -> None:
     from runners.backends.openvino import export_folder
 
-    folder = export_folder(stored.folder)
+    folder = export_folder(stored.folder, weights)
     if not is_whole(folder, thorough=True):
         shutil.rmtree(folder, ignore_errors=True)
 

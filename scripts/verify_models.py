@@ -80,9 +80,9 @@ def _damaged_export(stored: StoredModel, device: Device, settings: Settings) -> 
     from runners.loading import wants_openvino
 
     if wants_openvino(device, settings):
-        from runners.backends.openvino import export_folder
+        from runners.backends.openvino import export_folder, weights_for
 
-        folder = export_folder(stored.folder)
+        folder = export_folder(stored.folder, weights_for(device.asked_dtype))
         if not is_whole(folder, thorough=True):
             return f"the files in {folder} are damaged or missing"
     return None

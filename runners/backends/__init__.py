@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runners.tokenization import Sequence
+
+if TYPE_CHECKING:
+    from runners.planning import Extent
 
 # OpenVINO's converter reports each conversion to its makers without asking; without this package it has no voice
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None makes the import fail
@@ -38,8 +41,25 @@ class Backend(Protocol):
     memory_bytes: int
     """What it took when it was loaded, as measured; 0 where that cannot be told."""
 
+    @property
+    def dtype(self) -> str:
+        """In which it computes: float32, bfloat16 or float16."""
+        ...
+
+    @property
+    def weights_dtype(self) -> str:
+        """In which it keeps the weights."""
+        ...
+
     def forward(self, sequences: Sequences) -> Rows:
         """B sequences -> (B, H) pooled vectors of an embedder, (B, 1) logits of a reranker, in float32."""
+        ...
+
+    def pass_bytes(self, size: Extent) -> int:
+        """Upper bound of the memory that `forward` takes for a pass of this size beside the weights.
+
+        0 where running out of it is an OutOfMemoryError, and not the end of the process.
+        """
         ...
 
     def forward_exact(self, sequences: Sequences) -> Rows:

@@ -11,6 +11,10 @@ from runners.tokenization import Sequence
 MIN_COSINE = {"f32": 0.99999, "bf16": 0.999}
 MAX_LOGIT_SHARE = {"f32": 0.01, "bf16": 0.05}
 """Largest difference of a logit, as a share of the spread of the probes' logits (at least 1)."""
+EXACT = "exact"
+"""Float32 with the weights in float32, too: only the order of sums differs from torch's."""
+MAX_EXACT_SHARE = 1e-4
+"""Largest difference of any number there, as a share of the largest one: 1e-5 was measured at most."""
 PROBE_TOKENS = (3, 17, 64, 200, 511, 1024)
 
 
@@ -32,12 +36,15 @@ def _probe(facts: ModelFacts, tokens: int) -> list[Sequence]:
 
 
 def difference(expected: Rows, found: Rows, precision: str, *, vectors: bool) -> str | None:
-    """None where rows computed in `precision` (f32, bf16) are near enough to those expected; else how far off.
+    """None where rows computed in `precision` (exact, f32, bf16) are near enough to those expected; else how far off.
 
     Vectors are compared by their cosine; logits by their difference, which the scale of the weights multiplies.
     """
     if not np.isfinite(found).all():
         return "NaN or infinity"
+    if precision == EXACT:
+        share = float(np.abs(expected - found).max() / np.abs(expected).max())
+        return None if share <= MAX_EXACT_SHARE else f"numbers differ by {share:.2g} of the largest"
     if not vectors:
         share = float(np.abs(expected - found).max() / max(1.0, float(expected.std())))
         return None if share <= MAX_LOGIT_SHARE[precision] else f"logits differ by {share:.4f} of their spread"

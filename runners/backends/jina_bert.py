@@ -7,11 +7,17 @@ exact GELU on the first half of the gate, a tanh pooler on the first token. tran
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import nn
+
+from runners.backends.packing import QUERY_BLOCK
+
+BIAS_ROWS = 256
+"""Queries for which the bias of a long text is made at a time: 100 MB of 8192 tokens."""
 
 
 def alibi_slopes(heads: int) -> list[float]:
@@ -25,6 +31,36 @@ def alibi_slopes(heads: int) -> list[float]:
     slopes = [base ** (index + 1) for index in range(closest)]
     step = 2.0 ** (-4.0 / closest)
     return slopes + [step ** (2 * index + 1) / 2 for index in range(heads - closest)]
+
+
+class AlibiBias:
+    """-slope x distance for real keys, the lowest number for padding: (B, heads, T, T), in blocks of rows.
+
+    As a whole it would take 3 GB for 8192 tokens. Texts of at most QUERY_BLOCK tokens share one for all layers, and so
+    does a traced network, as a trace would fix the number of blocks.
+    """
+
+    def __init__(self, slopes: list[float], attention_mask: torch.Tensor, dtype: torch.dtype) -> None:
+        self._length = attention_mask.shape[1]
+        self._places = torch.arange(self._length, device=attention_mask.device, dtype=torch.float32)
+        self._steepness = torch.tensor(slopes, device=attention_mask.device)[:, None, None]
+        self._padding = attention_mask[:, None, None, :] == 0
+        self._dtype = dtype
+        traced: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]  # torch
+        self._whole = self._rows(slice(None)) if traced or self._length <= QUERY_BLOCK else None
+
+    def blocks(self) -> Iterator[tuple[slice, torch.Tensor]]:
+        """Which queries, and (B, heads, queries, T)."""
+        if self._whole is not None:
+            yield slice(None), self._whole
+            return
+        for first in range(0, self._length, BIAS_ROWS):
+            rows = slice(first, first + BIAS_ROWS)
+            yield rows, self._rows(rows)
+
+    def _rows(self, rows: slice) -> torch.Tensor:
+        distance = (self._places[None, :] - self._places[rows, None]).abs()
+        return (-self._steepness * distance).to(self._dtype).masked_fill(self._padding, torch.finfo(self._dtype).min)
 
 
 class Embeddings(nn.Module):
@@ -55,14 +91,16 @@ class Attention(nn.Module):
             {"dense": nn.Linear(size, size), "LayerNorm": nn.LayerNorm(size, eps=config.layer_norm_eps)}
         )
 
-    def forward(self, hidden: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-        """(B, T, H), (B, heads, T, T) -> (B, T, H)."""
+    def forward(self, hidden: torch.Tensor, bias: AlibiBias) -> torch.Tensor:
+        """(B, T, H) -> (B, T, H)."""
         batch, length, size = hidden.shape
         query, key, value = (
             self.self[part](hidden).view(batch, length, self.heads, -1).transpose(1, 2)
             for part in ("query", "key", "value")
         )
-        context = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        attention = nn.functional.scaled_dot_product_attention
+        blocks = [attention(query[:, :, rows], key, value, attn_mask=mask) for rows, mask in bias.blocks()]
+        context = torch.cat(blocks, dim=2) if len(blocks) > 1 else blocks[0]
         merged = context.transpose(1, 2).reshape(batch, length, size)
         normed: torch.Tensor = self.output["LayerNorm"](self.output["dense"](merged) + hidden)
         return normed
@@ -92,7 +130,7 @@ class Layer(nn.Module):
         self.attention = Attention(config)
         self.mlp = FeedForward(config)
 
-    def forward(self, hidden: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    def forward(self, hidden: torch.Tensor, bias: AlibiBias) -> torch.Tensor:
         """(B, T, H) -> (B, T, H)."""
         mixed: torch.Tensor = self.mlp(self.attention(hidden, bias))
         return mixed
@@ -133,7 +171,7 @@ class JinaBertModel(nn.Module):
     ) -> SimpleNamespace:
         """(B, T) -> `last_hidden_state` (B, T, H)."""
         hidden = self.embeddings(input_ids, token_type_ids)
-        bias = alibi_bias(self._slopes, attention_mask, hidden.dtype)
+        bias = AlibiBias(self._slopes, attention_mask, hidden.dtype)
         for layer in self.encoder.layer:
             hidden = layer(hidden, bias)
         return SimpleNamespace(last_hidden_state=hidden)
@@ -147,12 +185,3 @@ class JinaBertForSequenceClassification(nn.Module):
         settings = SimpleNamespace(**config)
         self.bert = JinaBertModel(settings)
         self.classifier = nn.Linear(settings.hidden_size, 1)
-
-
-def alibi_bias(slopes: list[float], attention_mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """-slope x distance for real keys, the lowest number for padding: (B, T) -> (B, heads, T, T)."""
-    positions = torch.arange(attention_mask.shape[1], device=attention_mask.device, dtype=torch.float32)
-    distance = (positions[None, :] - positions[:, None]).abs()
-    steepness = torch.tensor(slopes, device=attention_mask.device)[:, None, None]
-    hidden = attention_mask[:, None, None, :] == 0
-    return (-steepness * distance).to(dtype).masked_fill(hidden, torch.finfo(dtype).min)

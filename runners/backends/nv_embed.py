@@ -92,8 +92,5 @@ class NVEmbedModel(nn.Module):
         dtype = self.embedding_model.dtype
         hidden = attention_mask[:, None, None, :] == 0
         mask = torch.zeros_like(hidden, dtype=dtype).masked_fill(hidden, torch.finfo(dtype).min)
-        length = attention_mask.shape[1]
-        output = self.embedding_model(
-            input_ids=input_ids, attention_mask=mask.expand(-1, 1, length, length), use_cache=False
-        )
+        output = self.embedding_model(input_ids=input_ids, attention_mask=mask, use_cache=False)
         return SimpleNamespace(last_hidden_state=self.latent_attention_model(output.last_hidden_state))

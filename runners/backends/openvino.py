@@ -4,37 +4,74 @@ from __future__ import annotations
 
 import gc
 import json
+import os
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import openvino as ov
+from filelock import FileLock
 
 from models.facts import ModelFacts
 from models.integrity import is_whole
-from runners.backends import Rows, Sequences
+from runners.backends import Backend, Rows, Sequences
 from runners.backends.batches import Batch, UnpaddedBatch
-from runners.devices import DType
-from runners.requirements import has_fast_lane
+from runners.backends.footprint import LONG_TEXT_TOKENS, GraphFootprint, LayerWidths
+from runners.devices import DType, return_memory
+from runners.planning import Extent
+from runners.requirements import BYTES_PER_PARAMETER, KEPT_BYTES, has_fast_lane
 
-EXPORT_VERSION = "2"
+EXPORT_VERSION = "3"
 """Raised when the exported files change meaning; part of their folder's name."""
+EARLIER_VERSIONS = ("2",)
+"""Exports that serve until there is a newer one: of 2, long texts take more memory."""
 REPORT = "report.json"
+BODY, HEAD = "body.xml", "head.xml"
 LENGTH_STEP = 8
 PADDED_ATTENTION = 0.15
 """What a token of padding costs where only attention computes it (MiniLM: 0.12 beside 128 tokens, 0.2 beside 256)."""
+SMALL_PASS_TOKENS = 1024
+"""Tokens of a pass, padding included, up to which its memory is not worth a thought: it is part of the model's."""
+TORCH_BYTES = 2**30
+"""A pass that takes more goes to torch where that takes half of it at most, with its weights, which it loads first."""
 _CACHED_SHAPES = 128
 
 Report = dict[str, str | None]
 """Inference precision -> None where it is as good as torch's float32, else what is wrong with it."""
+DTYPES = {"f32": "float32", "bf16": "bfloat16"}
+"""Inference precision -> data type."""
+Weights = Literal["float16", "float32"]
+"""How an export stores the weights. float16 halves the files and the memory, and rounds what DTYPE=float32 keeps."""
 
 
-def export_folder(model_folder: Path) -> Path:
+def weights_for(dtype: DType | None) -> Weights:
+    """Of the export for a DTYPE; None is auto."""
+    return "float32" if dtype == "float32" else "float16"
+
+
+def export_folder(model_folder: Path, weights: Weights = "float16", version: str = EXPORT_VERSION) -> Path:
     """Where the files of this OpenVINO and this version of the export lie."""
     release = ov.get_version().split("-")[0]
-    return model_folder / "openvino" / f"{release}-{EXPORT_VERSION}"
+    suffix = "" if weights == "float16" else f"-{weights}"
+    return model_folder / "openvino" / f"{release}-{version}{suffix}"
+
+
+def find_export(model_folder: Path, weights: Weights = "float16") -> tuple[Path, Report] | None:
+    """The newest export that was judged, and the report; None where nothing was exported yet."""
+    for version in (EXPORT_VERSION, *EARLIER_VERSIONS):
+        folder = export_folder(model_folder, weights, version)
+        report = read_report(folder)
+        if report is not None:
+            return folder, report
+    return None
+
+
+def export_lock(folder: Path) -> FileLock:
+    """Of several processes, one writes exports of a model."""
+    return FileLock(folder.parent / ".lock")
 
 
 def read_report(folder: Path) -> Report | None:
@@ -44,6 +81,24 @@ def read_report(folder: Path) -> Report | None:
         return None
     report: Report = json.loads(path.read_text(encoding="utf-8"))
     return report
+
+
+def write_report(folder: Path, report: Report) -> None:
+    """In one step that cannot half happen."""
+    draft = folder / f"{REPORT}.new"
+    draft.write_text(json.dumps(report, indent=2), encoding="utf-8")
+    os.replace(draft, folder / REPORT)
+
+
+def give_up_export(model_folder: Path, reason: str, weights: Weights) -> None:
+    """Let torch serve a model whose conversion ended its process, so that it is not tried again."""
+    target = export_folder(model_folder, weights)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with export_lock(target):
+        if read_report(target) is None:  # else another process has converted it meanwhile
+            shutil.rmtree(target, ignore_errors=True)
+            target.mkdir()
+            write_report(target, {"f32": reason})
 
 
 def precisions() -> list[str]:
@@ -59,6 +114,13 @@ def choose_precision(report: Report, dtype: DType | None) -> str | None:
     return "f32" if report["f32"] is None else None
 
 
+def choose_export(model_folder: Path, dtype: DType | None) -> tuple[Path, str] | None:
+    """The export to run and in which precision; None where there is none, or the gate let nothing pass."""
+    found = find_export(model_folder, weights_for(dtype))
+    precision = choose_precision(found[1], dtype) if found else None
+    return None if found is None or precision is None else (found[0], precision)
+
+
 class Graphs:
     """Compiled body and head of one exported network."""
 
@@ -71,9 +133,9 @@ class Graphs:
         }
         if threads:
             options["INFERENCE_NUM_THREADS"] = threads
-        self._body = core.compile_model(folder / "body.xml", "CPU", options)
+        self._body = core.compile_model(folder / BODY, "CPU", options)
         self.unpadded = any("places" in each.names for each in self._body.inputs)
-        head = folder / "head.xml"
+        head = folder / HEAD
         exact = options | {"INFERENCE_PRECISION_HINT": "f32"}
         self._head = core.compile_model(head, "CPU", exact) if head.is_file() else None
         self._requests = threading.local()  # a request that two threads share raises "Infer Request is busy"
@@ -90,6 +152,11 @@ class Graphs:
         rows: Rows = result.copy()  # the request's own memory is overwritten by its next call
         return rows
 
+    def give_back(self) -> None:
+        """Give back the memory of passes, which is kept for the next one otherwise. No pass may be running."""
+        self._body.release_memory()
+        return_memory()
+
     def _own_requests(self) -> tuple[Any, Any]:
         if not hasattr(self._requests, "pair"):
             head = None if self._head is None else self._head.create_infer_request()
@@ -98,13 +165,17 @@ class Graphs:
         return pair
 
 
+def _rounded(length: int, facts: ModelFacts) -> int:
+    return max(length, min(-(-length // LENGTH_STEP) * LENGTH_STEP, facts.max_tokens))
+
+
 def round_length(batch: Batch, facts: ModelFacts) -> Batch:
     """The same batch padded to a multiple of LENGTH_STEP tokens, but never beyond the model's limit.
 
     Each new shape costs OpenVINO time once and memory for good; steps of 8 cost nothing (OPENVINO.md, section 3).
     """
     length = batch.input_ids.shape[1]
-    target = max(length, min(-(-length // LENGTH_STEP) * LENGTH_STEP, facts.max_tokens))
+    target = _rounded(length, facts)
     if target == length:
         return batch
     widths = ((0, 0), (0, target - length))
@@ -118,12 +189,22 @@ def round_length(batch: Batch, facts: ModelFacts) -> Batch:
 
 
 class OpenVINOBackend:
-    """An exported network on this CPU."""
+    """An exported network on this CPU. `load_torch` loads it once more, for texts that take torch less memory."""
 
     overlaps = False
     memory_bytes = 0  # its files are memory-mapped: the system takes what it needs, and gives it back
 
-    def __init__(self, folder: Path, facts: ModelFacts, *, precision: str, threads: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        facts: ModelFacts,
+        *,
+        precision: str,
+        weights: Weights,
+        threads: int,
+        widths: LayerWidths,
+        load_torch: Callable[[], Backend],
+    ) -> None:
         graphs = Graphs(folder, precision=precision, threads=threads)
         self._graphs: Graphs | None = graphs
         self.padding_cost = PADDED_ATTENTION if graphs.unpadded else 1.0
@@ -132,12 +213,54 @@ class OpenVINOBackend:
         self._facts = facts
         self._folder = folder
         self._threads = threads
+        self.dtype = DTYPES[precision]
+        self.weights_dtype = weights
+        self._footprint = read_footprint(folder, BYTES_PER_PARAMETER[self.dtype])
+        self._widths = widths
+        self._load_torch = load_torch
         self.name = f"openvino {precision} on cpu"
 
     def forward(self, sequences: Sequences) -> Rows:
         """B sequences -> (B, D) vectors or (B, 1) logits."""
         assert self._graphs is not None
-        return self._graphs.infer(self._batch(sequences))
+        size = Extent.of(list(map(len, sequences)))
+        if _is_small(size):
+            return self._graphs.infer(self._batch(sequences))
+        if self._suits_torch(size):
+            return self._forward_in_torch(sequences)
+        try:
+            return self._graphs.infer(self._batch(sequences))
+        finally:
+            if self._graph_bytes(size) > KEPT_BYTES:
+                self._graphs.give_back()
+
+    def pass_bytes(self, size: Extent) -> int:
+        """By the shapes of the graph's tensors."""
+        if _is_small(size):
+            return 0
+        return self._torch_bytes(size) if self._suits_torch(size) else self._graph_bytes(size)
+
+    def _forward_in_torch(self, sequences: Sequences) -> Rows:
+        backend = self._load_torch()
+        try:
+            return backend.forward(sequences)
+        finally:
+            backend.close()
+            return_memory()
+
+    def _suits_torch(self, size: Extent) -> bool:
+        needed = self._graph_bytes(size)
+        return needed > TORCH_BYTES and 2 * self._torch_bytes(size) < needed
+
+    def _graph_bytes(self, size: Extent) -> int:
+        longest = _rounded(size.longest, self._facts)
+        tokens = -(-size.tokens // LENGTH_STEP) * LENGTH_STEP
+        return self._footprint.bytes(Extent(size.count, longest, tokens))
+
+    def _torch_bytes(self, size: Extent) -> int:
+        weights = self._facts.parameters * BYTES_PER_PARAMETER["float32"]
+        packed = self.padding_cost < 1 and size.longest > LONG_TEXT_TOKENS
+        return weights + self._widths.torch_bytes(size, packed=packed)
 
     def _forward_beside(self, sequences: Sequences) -> Rows:
         assert self._second is not None
@@ -145,6 +268,8 @@ class OpenVINOBackend:
 
     def forward_exact(self, sequences: Sequences) -> Rows:
         """The same with graphs compiled for float32, for this one pass."""
+        if self._suits_torch(Extent.of(list(map(len, sequences)))):
+            return self._forward_in_torch(sequences)
         return Graphs(self._folder, precision="f32", threads=self._threads).infer(self._batch(sequences))
 
     def _batch(self, sequences: Sequences) -> Batch:
@@ -159,3 +284,12 @@ class OpenVINOBackend:
         """Drop the compiled graphs."""
         self._graphs = self._second = None
         gc.collect()
+
+
+def read_footprint(folder: Path, float_bytes: int) -> GraphFootprint:
+    """Of an exported body; RuntimeError where its shapes cannot be computed."""
+    return GraphFootprint(ov.Core().read_model(folder / BODY), float_bytes)
+
+
+def _is_small(size: Extent) -> bool:
+    return size.count * size.longest <= SMALL_PASS_TOKENS

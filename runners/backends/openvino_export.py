@@ -1,25 +1,25 @@
 """Write a network as OpenVINO models beside its weights, and measure what the conversion costs in accuracy.
 
-Two files: `body.xml` (weights compressed to fp16, read memory-mapped) and, where there is one, `head.xml`, which
-always runs in float32. What was measured before choosing this: OPENVINO.md of the project's design notes.
+Two files: `body.xml` (weights compressed to float16, or kept in float32 for DTYPE=float32; read memory-mapped) and,
+where there is one, `head.xml`, which always runs in float32. What was measured before choosing this: OPENVINO.md of the
+project's design notes.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
 import tempfile
 import warnings
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import openvino as ov
 import torch
-from filelock import FileLock
 from torch import nn
 from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
@@ -29,10 +29,22 @@ from models.facts import ModelFacts
 from models.integrity import write_manifest
 from runners.backends import Rows
 from runners.backends.batches import Batch, UnpaddedBatch
-from runners.backends.gate import difference, probes
+from runners.backends.gate import EXACT, difference, probes
 from runners.backends.modules import load_network
 from runners.backends.network import Network, UnpaddedBody
-from runners.backends.openvino import REPORT, Graphs, Report, export_folder, precisions, read_report
+from runners.backends.openvino import (
+    BODY,
+    HEAD,
+    Graphs,
+    Report,
+    Weights,
+    export_folder,
+    export_lock,
+    precisions,
+    read_footprint,
+    read_report,
+    write_report,
+)
 from runners.backends.packing import attend, can_pack
 
 logger = logging.getLogger("service.models")
@@ -40,24 +52,39 @@ logger = logging.getLogger("service.models")
 ATTENTION = "sdpa_no_empty_rows"
 
 
-def export(folder: Path, spec: ModelSpec, facts: ModelFacts) -> Report:
+def export(folder: Path, spec: ModelSpec, facts: ModelFacts, weights: Weights = "float16") -> Report:
     """Write the files and the report of the accuracy gate, unless they are there already.
 
     Whatever is wrong with the model is in the report, and torch serves it then. OSError where nothing can be written:
     that says nothing about the model, and leaves no report.
     """
-    target = export_folder(folder)
+    target = export_folder(folder, weights)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(target.parent / ".lock"):  # of several workers, one converts
-        return read_report(target) or _write(target, folder, spec, facts)
+    with export_lock(target):
+        return read_report(target) or _write(target, Conversion(folder, spec, facts, weights))
 
 
-def _write(target: Path, folder: Path, spec: ModelSpec, facts: ModelFacts) -> Report:
+@dataclass(frozen=True)
+class Conversion:
+    """What is converted, and how its weights are stored."""
+
+    folder: Path
+    spec: ModelSpec
+    facts: ModelFacts
+    weights: Weights
+
+    @property
+    def precisions(self) -> list[str]:
+        """In which it may be served."""
+        return precisions() if self.weights == "float16" else ["f32"]
+
+
+def _write(target: Path, conversion: Conversion) -> Report:
     for leftover in target.parent.glob("tmp*"):  # of a conversion that was killed
         shutil.rmtree(leftover, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as work:
-        report = _export(Path(work), folder, spec, facts)
-        (Path(work) / REPORT).write_text(json.dumps(report, indent=2), encoding="utf-8")
+        report = _export(Path(work), conversion)
+        write_report(Path(work), report)
         write_manifest(Path(work))
         shutil.rmtree(target, ignore_errors=True)  # without a report it is a leftover
         os.rename(work, target)  # all or nothing: a killed conversion leaves no report
@@ -65,17 +92,19 @@ def _write(target: Path, folder: Path, spec: ModelSpec, facts: ModelFacts) -> Re
     return report
 
 
-def _export(target: Path, folder: Path, spec: ModelSpec, facts: ModelFacts, *, unpadded: bool = True) -> Report:
+def _export(target: Path, conversion: Conversion, *, unpadded: bool = True) -> Report:
     """Write the files; with `unpadded` so that attention alone computes padding, where the architecture allows it."""
+    spec, facts = conversion.spec, conversion.facts
     register_attention()
-    network = load_network(folder, spec, facts, torch.float32, attention=ATTENTION)
+    network = load_network(conversion.folder, spec, facts, torch.float32, attention=ATTENTION)
     unpadded = unpadded and can_pack(network.body.encoder)
     batches = [Batch.of(sequences, facts.pad_id) for sequences in probes(facts)]
     with torch.inference_mode():
         expected = [network(*map(torch.from_numpy, batch.arrays())).numpy() for batch in batches]
     tabulate_positions(network.body, facts.max_tokens)
     try:
-        _convert(network, batches[0], target, unpadded=unpadded)
+        _convert(network, batches[0], target, unpadded=unpadded, fp16=conversion.weights == "float16")
+        read_footprint(target, float_bytes=4)
     except OSError:
         raise
     except Exception as error:  # the converter raises whatever it meets
@@ -83,10 +112,12 @@ def _export(target: Path, folder: Path, spec: ModelSpec, facts: ModelFacts, *, u
         report: Report = {"f32": f"OpenVINO cannot convert it ({type(error).__name__})"}
     else:
         del network
-        report = {precision: _gate(target, precision, batches, expected, facts) for precision in precisions()}
+        report = {
+            precision: _gate(target, precision, batches, expected, conversion) for precision in conversion.precisions
+        }
     if unpadded and report["f32"] is not None:
         logger.warning("%s is converted with its padding: without, %s", spec.repo, report["f32"])
-        return _export(target, folder, spec, facts, unpadded=False)
+        return _export(target, conversion, unpadded=False)
     return report
 
 
@@ -107,7 +138,8 @@ def _mask_with_diagonal(*args: Any, **options: Any) -> torch.Tensor | None:
     mask: torch.Tensor | None = sdpa_mask(*args, **options)
     if mask is None or mask.shape[-1] != mask.shape[-2]:
         return mask
-    return mask | torch.eye(mask.shape[-1], dtype=torch.bool, device=mask.device)
+    places = torch.arange(mask.shape[-1], device=mask.device)
+    return mask | (places[None] == places[:, None])  # torch.eye would be converted as integers of (T, T)
 
 
 class PositionTable(nn.Module):
@@ -142,19 +174,19 @@ def tabulate_positions(body: nn.Module, positions: int) -> None:
                 setattr(parent, name, PositionTable(module, kinds, positions))
 
 
-def _convert(network: Network, probe: Batch, target: Path, *, unpadded: bool) -> None:
+def _convert(network: Network, probe: Batch, target: Path, *, unpadded: bool, fp16: bool) -> None:
     arrays = UnpaddedBatch.of(probe).arrays() if unpadded else probe.arrays()
     traced = UnpaddedBody(network.body) if unpadded else network.body
     inputs = tuple(map(torch.from_numpy, arrays))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracer warns of every Python branch
         body = ov.convert_model(traced, example_input=inputs)
-        _save(body, target / "body.xml", fp16=True)
+        _save(body, target / BODY, fp16=fp16)
         if network.head is not None:
             with torch.inference_mode():
                 rows = traced(*inputs)
             head = ov.convert_model(network.head, example_input=(rows.clone(),))
-            _save(head, target / "head.xml", fp16=False)
+            _save(head, target / HEAD, fp16=False)
 
 
 def _save(model: Any, path: Path, *, fp16: bool) -> None:
@@ -164,7 +196,9 @@ def _save(model: Any, path: Path, *, fp16: bool) -> None:
         raise OSError(f"{path} could not be written; is the disk full?") from error
 
 
-def _gate(target: Path, precision: str, batches: list[Batch], expected: list[Rows], facts: ModelFacts) -> str | None:
+def _gate(
+    target: Path, precision: str, batches: list[Batch], expected: list[Rows], conversion: Conversion
+) -> str | None:
     """None where the converted network is as good as torch's; else what is wrong, for the report."""
     try:
         graphs = Graphs(target, precision=precision, threads=0)
@@ -172,4 +206,6 @@ def _gate(target: Path, precision: str, batches: list[Batch], expected: list[Row
     except RuntimeError as error:  # no kernel: ONEDNN_MAX_CPU_ISA may rule out what the processor is capable of
         logger.warning("OpenVINO cannot compute the converted model in %s: %s", precision, error)
         return f"OpenVINO cannot compute it ({type(error).__name__})"
-    return difference(np.concatenate(expected), np.concatenate(found), precision, vectors=facts.dimensions is not None)
+    tolerance = precision if conversion.weights == "float16" else EXACT
+    vectors = conversion.facts.dimensions is not None
+    return difference(np.concatenate(expected), np.concatenate(found), tolerance, vectors=vectors)

@@ -8,6 +8,7 @@ flash attention; elsewhere each text attends in turn, which is slow and exact: f
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -19,6 +20,10 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 ATTENTION = "packed_or_padded"
+EVERYTHING, EARLIER = (-1, -1), (-1, 0)
+"""Windows without a limit: each token sees the whole text, or what stands before it."""
+QUERY_BLOCK = 1024
+"""Queries for which a sliding window's mask is made at a time."""
 
 
 class Rectangle(NamedTuple):
@@ -114,21 +119,32 @@ def _attend_in_turn(
     scaling: float | None,
     window: tuple[int, int],
 ) -> torch.Tensor:
-    """(N, heads, width) each -> the same, one text after the other."""
+    """(N, heads, width) each -> the same, one text after the other; memory grows with N, not with its square."""
     out = torch.empty_like(query)
-    edges = bounds.tolist()
-    for start, end in pairwise(edges):
-        queries, keys, values = (part[start:end].transpose(0, 1) for part in (query, key, value))
-        attended = nn.functional.scaled_dot_product_attention(
-            queries,
-            keys,
-            values,
-            attn_mask=_within(window, end - start),
-            scale=scaling,
-            enable_gqa=query.shape[1] != key.shape[1],
-        )
-        out[start:end] = attended.transpose(0, 1)
+    for start, end in pairwise(bounds.tolist()):
+        own = tuple(part[start:end].transpose(0, 1)[None] for part in (query, key, value))
+        attended = _attend_one(own, scaling, window)
+        out[start:end] = attended[0].transpose(0, 1)
     return out
+
+
+def _attend_one(parts: tuple[torch.Tensor, ...], scaling: float | None, window: tuple[int, int]) -> torch.Tensor:
+    """(1, heads, T, width) each -> the same, for one text. Torch needs no mask where all or only earlier tokens count;
+    a sliding window is computed for QUERY_BLOCK tokens at a time, as its mask would be of the size (T, T).
+    """
+    query, key, value = parts
+    length, grouped = query.shape[2], query.shape[1] != key.shape[1]
+    attend_to = partial(nn.functional.scaled_dot_product_attention, scale=scaling, enable_gqa=grouped)
+    back, ahead = (-1 if limit >= length else limit for limit in window)
+    if (back, ahead) in (EVERYTHING, EARLIER):
+        return attend_to(query, key, value, is_causal=(back, ahead) == EARLIER)
+    blocks = []
+    for first in range(0, length, QUERY_BLOCK):
+        last = min(first + QUERY_BLOCK, length)
+        seen = slice(0 if back < 0 else max(0, first - back), length if ahead < 0 else min(length, last + ahead))
+        mask = _within((back, ahead), slice(first, last), seen, query.device)
+        blocks.append(attend_to(query[:, :, first:last], key[:, :, seen], value[:, :, seen], attn_mask=mask))
+    return torch.cat(blocks, dim=2)
 
 
 def _attend_in_rectangle(
@@ -147,26 +163,37 @@ def _attend_in_rectangle(
         tokens = part.transpose(1, 2).flatten(2)[0]  # as they came from the layer before, so that nothing is moved
         there = tokens[rectangle.places]
         spread.append(there.view(*rectangle.places.shape, int(part.shape[1]), -1).transpose(1, 2))
-    mask = rectangle.mask[:, None, None]
-    within = _within(window, rectangle.places.shape[1])
-    if within is not None:  # padding may see nobody then, which OpenVINO answers with NaN, but for itself
-        mask = mask & within | torch.eye(rectangle.places.shape[1], dtype=torch.bool)
+    mask = _rectangle_mask(rectangle, window)
     attended: torch.Tensor = sdpa_attention_forward(module, *spread, mask, **options)[0]
     return attended.flatten(0, 1)[rectangle.indices][None]
 
 
-def _within(window: tuple[int, int], length: int) -> torch.Tensor | None:
-    """(T, T): which token sees which, `window` tokens back and ahead; -1 is without limit."""
+def _rectangle_mask(rectangle: Rectangle, window: tuple[int, int]) -> torch.Tensor:
+    """(B or 1, 1, T or 1, T) booleans, and no other tensor of (T, T): for long texts it would be the largest of all.
+
+    `is_causal` would need no mask, but OpenVINO then keeps the weights of attention (B, heads, T, T) in float32.
+    """
+    padding = rectangle.mask[:, None, None]
+    if window == EVERYTHING:
+        return padding
+    places = torch.arange(rectangle.places.shape[1])
+    keys, queries = places[None], places[:, None]
     back, ahead = window
-    if back < 0 and ahead < 0:
-        return None
-    distance = torch.arange(length)[None] - torch.arange(length)[:, None]
-    within = torch.ones_like(distance, dtype=torch.bool)
-    if back >= 0:
-        within = within & (distance >= -back)
-    if ahead >= 0:
-        within = within & (distance <= ahead)
-    return within
+    if ahead == 0:  # padding stands on the right, where no token looks
+        mask = keys <= queries
+        return (mask & (keys >= queries - back) if back >= 0 else mask)[None, None]
+    mask = (keys <= queries + ahead) & (keys >= queries - back)
+    # padding may see no token then, which OpenVINO answers with NaN, but for itself
+    return padding & mask | (keys == queries)
+
+
+def _within(window: tuple[int, int], queries: slice, keys: slice, device: torch.device) -> torch.Tensor:
+    """(queries, keys): which token sees which, `window` tokens back and ahead; -1 is without limit."""
+    back, ahead = window
+    query = torch.arange(queries.start, queries.stop, device=device)[:, None]
+    key = torch.arange(keys.start, keys.stop, device=device)[None]
+    within = key <= query + (keys.stop if ahead < 0 else ahead)
+    return within if back < 0 else within & (key >= query - back)
 
 
 def _cls_pool(hidden: torch.Tensor, _counted: torch.Tensor, bounds: torch.Tensor) -> torch.Tensor:

@@ -18,13 +18,18 @@ from models.facts import ModelFacts
 from runners.backends import OutOfMemoryError, Rows, Sequences
 from runners.backends.batches import Batch, PackedBatch
 from runners.backends.cuda_graphs import CapturedPasses, to_device
-from runners.backends.gate import difference, probes
+from runners.backends.footprint import LONG_TEXT_TOKENS, LayerWidths
+from runners.backends.gate import PROBE_TOKENS, difference, probes
 from runners.backends.modules import load_network
 from runners.backends.network import Network
 from runners.backends.packing import ATTENTION, can_pack, register
 from runners.devices import Device
+from runners.planning import Extent
 
 logger = logging.getLogger("service.models")
+
+LONG_PROBE_TOKENS = 200
+"""Texts with which packing for long texts is checked: longer than ModernBERT's window, and computed within seconds."""
 
 
 class TorchBackend:
@@ -34,29 +39,42 @@ class TorchBackend:
         self._device = torch.device(device.torch_name)
         reserved = self._reserved_bytes()
         self._dtype: torch.dtype = getattr(torch, device.dtype)
+        if device.platform == "cpu":
+            torch.set_num_threads(device.threads)
         self._pad_id = facts.pad_id
         register()
         self._network = load_network(folder, spec, facts, self._dtype, attention=ATTENTION).to(self._device)
         self._handing_over = threading.Lock()  # one pass after the other; waiting for the results needs no turn
         self._captured: CapturedPasses | None = None
-        self._packs = self._has_kernel() and can_pack(self._network.body.encoder) and self._packing_agrees(facts)
+        packable = can_pack(self._network.body.encoder)
+        self._packs = packable and self._has_kernel() and self._packing_agrees(facts)
+        long = self._device.type == "cpu" and facts.max_tokens > LONG_TEXT_TOKENS
+        self._packs_long = packable and long and self._packing_agrees(facts, LONG_PROBE_TOKENS)
+        self._widths = LayerWidths.read(folder)
         self.padding_cost = 0.0 if self._packs else 1.0
         self.overlaps = self._device.type == "cuda"
+        self.dtype = self.weights_dtype = device.dtype
         self.name = f"torch {device.dtype} on {device.platform}"
         if self._packs:
             self._captured = CapturedPasses(self._network, self._device, self._pad_id)
-        if device.platform == "cpu":
-            torch.set_num_threads(device.threads)
         self.memory_bytes = max(0, self._reserved_bytes() - reserved)
 
     def forward(self, sequences: Sequences) -> Rows:
         """B sequences -> (B, D) vectors or (B, 1) logits."""
-        return self._forward(sequences, packed=self._packs)
+        return self._forward(sequences, packed=self._packs or self._is_long(max(map(len, sequences))))
+
+    def pass_bytes(self, size: Extent) -> int:
+        """Of a CPU, where what exceeds the memory ends the process; of a GPU 0."""
+        if self._device.type != "cpu":
+            return 0
+        return self._widths.torch_bytes(size, packed=self._is_long(size.longest))
 
     def forward_exact(self, sequences: Sequences) -> Rows:
-        """The same with a copy of the network in float32, made for this one pass, and padded."""
+        """The same with a copy of the network in float32, made for this one pass, and padded on a GPU."""
         with _own_errors(), torch.inference_mode():
-            return _Answer(self._padded(copy.deepcopy(self._network).float(), sequences)).wait()
+            exact = self._network if self._dtype == torch.float32 else copy.deepcopy(self._network).float()
+            compute = self._packed if self._is_long(max(map(len, sequences))) else self._padded
+            return _Answer(compute(exact, sequences)).wait()
 
     @property
     def beside(self) -> None:
@@ -77,18 +95,23 @@ class TorchBackend:
         torch.cuda.empty_cache()
         return torch.cuda.memory_reserved(self._device)
 
+    def _is_long(self, tokens: int) -> bool:
+        """Whether texts attend in turn on a CPU: masks for padding would be of the size (T, T)."""
+        return self._packs_long and tokens > LONG_TEXT_TOKENS
+
     def _has_kernel(self) -> bool:
         """Variable-length flash attention is for GPUs and half precision."""
         return self._device.type == "cuda" and self._dtype != torch.float32
 
-    def _packing_agrees(self, facts: ModelFacts) -> bool:
-        """Whether packed texts come out as padded ones do; where not, the model is served padded."""
+    def _packing_agrees(self, facts: ModelFacts, most_tokens: int = PROBE_TOKENS[-1]) -> bool:
+        """Whether packed texts of at most so many tokens come out as padded ones; else the model is served padded."""
+        texts = [probe for probe in probes(facts) if len(probe[0]) <= most_tokens]
+        precision = "f32" if self._dtype == torch.float32 else "bf16"
         try:
             expected, found = (
-                np.concatenate([self._forward(probe, packed=packed) for probe in probes(facts)])
-                for packed in (False, True)
+                np.concatenate([self._forward(probe, packed=packed) for probe in texts]) for packed in (False, True)
             )
-            problem = difference(expected, found, "bf16", vectors=facts.dimensions is not None)
+            problem = difference(expected, found, precision, vectors=facts.dimensions is not None)
         except (RuntimeError, TypeError) as error:  # no such kernel on this device, or an encoder that takes no bounds
             problem = f"{type(error).__name__} {str(error).partition(chr(10))[0]}"
         if problem is not None:
@@ -98,7 +121,7 @@ class TorchBackend:
     def _forward(self, sequences: Sequences, *, packed: bool) -> Rows:
         with _own_errors():
             with self._handing_over, torch.inference_mode():
-                answer = _Answer(self._packed(sequences) if packed else self._padded(self._network, sequences))
+                answer = _Answer((self._packed if packed else self._padded)(self._network, sequences))
             return answer.wait()
 
     def _padded(self, network: Network, sequences: Sequences) -> torch.Tensor:
@@ -106,12 +129,12 @@ class TorchBackend:
         rows: torch.Tensor = network(*(to_device(array, self._device) for array in batch.arrays()))
         return rows
 
-    def _packed(self, sequences: Sequences) -> torch.Tensor:
+    def _packed(self, network: Network, sequences: Sequences) -> torch.Tensor:
         batch = PackedBatch.of(sequences)
         if self._captured is not None and (rows := self._captured.run(batch)) is not None:
             return rows
         tokens, bounds = (to_device(array, self._device) for array in (batch.tokens, batch.bounds))
-        return self._network.forward_packed(tokens, bounds.int(), batch.longest)
+        return network.forward_packed(tokens, bounds.int(), batch.longest)
 
 
 @contextlib.contextmanager

@@ -1,12 +1,14 @@
 """The GET routes: what the service says about itself."""
 
 import os
+import time
 from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.integration.conftest import DEFAULT_EMBEDDER, DEFAULT_RERANKER, App, embed, ok, rerank
+from tests.unit.fakes import PATIENCE_S
 
 
 def test_health(api: httpx.Client) -> None:
@@ -33,6 +35,8 @@ def test_models_tell_facts_and_state(api: httpx.Client) -> None:
     ready = models["bge-m3"]
     assert ready["state"] == "ready"
     assert ready["backend"] == "torch float32 on cpu"
+    assert (ready["dtype"], ready["weights_dtype"]) == ("float32", "float32")
+    assert ok(api.get("/info"))["model_dtype"] == ready["dtype"]
     assert ready["full_name"] == DEFAULT_EMBEDDER
     assert ready["dimensions"] == len(embed(api, ["a"])["data"][0]["embedding"])
     assert ready["max_tokens"] == 8192
@@ -41,6 +45,7 @@ def test_models_tell_facts_and_state(api: httpx.Client) -> None:
     assert models["bge-reranker-v2-m3"]["tasks"] == ["rerank"]
     absent = models["e5-large"]
     assert absent["state"] == "unavailable"
+    assert absent["dtype"] is absent["weights_dtype"] is None
     assert "IMPORT_ON_DEMAND" in absent["detail"]
 
 
@@ -85,9 +90,18 @@ def test_metrics_while_a_worker_makes_a_file(api: httpx.Client) -> None:
     try:
         metrics = api.get("/metrics")
     finally:
-        empty.unlink()
+        empty.unlink(missing_ok=True)  # no process of that number: housekeeping removes it
     assert metrics.status_code == 200
     assert "service_requests_total" in metrics.text
+
+
+def test_metrics_forget_workers_that_died(api: httpx.Client) -> None:
+    left = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"], "gauge_livesum_999999999.db")
+    left.touch()
+    end = time.monotonic() + PATIENCE_S
+    while left.exists() and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not left.exists()
 
 
 def test_metrics_label_paths_without_bound_growth(api: httpx.Client) -> None:

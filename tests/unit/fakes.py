@@ -18,11 +18,22 @@ from models.facts import ModelFacts
 from runners.backends import Sequences
 from runners.backends.batches import Batch
 from runners.plain_tokenizers import Token
+from runners.planning import Extent
 from runners.templates import read_template
 from runners.tokenization import Rules, Sequence, TextTokenizer
 
 PATIENCE_S = 20
 """Longest wait for something that is bound to happen; a failing test ends then, a passing one never notices."""
+
+
+class Clock:
+    """Time that only a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 class GatedRun:
@@ -77,6 +88,7 @@ class FakeBackend:
     padding_cost = 1.0
     overlaps = False
     memory_bytes = 0
+    dtype = weights_dtype = "float32"
     beside = None
 
     def __init__(self, *, reranker: bool = False) -> None:
@@ -91,6 +103,9 @@ class FakeBackend:
         if self._reranker:
             return (sums[:, None] / 100).astype(np.float32)
         return np.stack([sums, batch.attention_mask.sum(1), np.ones_like(sums)], axis=1).astype(np.float32)
+
+    def pass_bytes(self, size: Extent) -> int:
+        return 0
 
     def close(self) -> None:
         self.closed = True

@@ -9,8 +9,9 @@ import numpy as np
 
 from runners.backends import OutOfMemoryError, Rows, Sequences
 from runners.backends.batches import Batch
+from runners.planning import Extent
 from runners.tokenization import Sequence
-from tests.unit.fakes import PATIENCE_S
+from tests.unit.fakes import PATIENCE_S, Clock
 
 TOKENS = 4
 
@@ -32,6 +33,7 @@ class FaultyBackend:
     padding_cost = 1.0
     overlaps = False
     memory_bytes = 0
+    dtype = weights_dtype = "float32"
     beside = None
 
     def __init__(self) -> None:
@@ -88,6 +90,9 @@ class FaultyBackend:
         self.exact += 1
         return self._rows(Batch.of(sequences, pad_id=0), self.nan_exactly)
 
+    def pass_bytes(self, size: Extent) -> int:
+        return 0
+
     def close(self) -> None:
         self.closed += 1
 
@@ -96,6 +101,19 @@ class FaultyBackend:
         rows = np.stack([batch.input_ids[:, 0], tokens, np.ones_like(tokens)], axis=1).astype(np.float32)
         rows[np.isin(batch.input_ids[:, 0], list(nan))] = self.strange
         return rows
+
+
+class Slow(FaultyBackend):
+    """A pass takes a while on a clock that only tests move."""
+
+    def __init__(self, clock: Clock, *, seconds: float) -> None:
+        super().__init__()
+        self._clock = clock
+        self.seconds = seconds
+
+    def forward(self, sequences: Sequences) -> Rows:
+        self._clock.now += self.seconds
+        return super().forward(sequences)
 
 
 class Tearing(FaultyBackend):

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from models.catalog import Catalog, ModelSpec
 from models.store import StoredModel
+from runners.backends import Rows, Sequences
 from runners.embedding import EmbeddingRunner
 from runners.engine import Engine
 from runners.loaded_model import LoadedModel
+from runners.memory import DeviceMemory, PassMemory
 from runners.model_pool import ModelPool
-from tests.unit.fakes import PATIENCE_S, facts, letters, spec
+from tests.unit.fakes import PATIENCE_S, Clock, facts, letters, spec
 from tests.unit.runners.faulty import FaultyBackend, answer_of, text
 
 WEIGHT = 10
+TRIAL = 99_999
+"""First id of the text that is computed where a device may be lost."""
 SPECS = [spec(name=f"model-{number}", repo=f"acme/{number}") for number in range(6)]
 
 
@@ -25,7 +30,7 @@ class Shelf:
 
     work = Path("/dev/null/imports")
 
-    def __init__(self, room: int) -> None:
+    def __init__(self, room: int, clock: Clock | None = None) -> None:
         self.loads: Counter[str] = Counter()
         self.closes: Counter[str] = Counter()
         self.order: list[str] = []
@@ -35,6 +40,10 @@ class Shelf:
         self.backends: dict[str, FaultyBackend] = {}
         """The last one of each model."""
         self.failure: Exception | None = None
+        self.tokens_per_s = 0.0
+        """Speed that is measured at load."""
+        self.pass_s = 0.0
+        """How long a pass takes on the test's clock."""
         self.gate = threading.Event()
         self.gate.set()
         self._loaded = 0
@@ -48,7 +57,9 @@ class Shelf:
             obstacle=lambda _: None,
             memory_needed=lambda _, __: WEIGHT,
             memory_budget=room * WEIGHT,
+            clock=clock or time.monotonic,
         )
+        self.clock = clock
 
     def find(self, wanted: ModelSpec) -> StoredModel:
         """The store: it has everything."""
@@ -74,7 +85,7 @@ class Shelf:
         for backend in self.backends.values():
             backend.release()
 
-    def _load(self, wanted: ModelSpec, stored: StoredModel | None) -> LoadedModel:
+    def _load(self, wanted: ModelSpec, stored: StoredModel | None, *, memory: DeviceMemory) -> LoadedModel:
         with self._lock:
             self.loads[wanted.name] += 1
             self.order.append(f"+{wanted.name}")
@@ -86,7 +97,17 @@ class Shelf:
                 self._loaded -= 1
             raise self.failure
         backend = self.backends[wanted.name] = Shelved(self, wanted.name)
-        engine = Engine(letters(), backend, name=wanted.name, max_batch_tokens=64, max_queued_tokens=10**6)
+        engine = Engine(
+            letters(),
+            backend,
+            name=wanted.name,
+            max_batch_tokens=64,
+            max_queued_tokens=10**6,
+            trial=text(TRIAL),
+            tokens_per_s=self.tokens_per_s,
+            memory=PassMemory(memory, backend.pass_bytes, model_bytes=WEIGHT),
+            clock=self.clock or time.monotonic,
+        )
         return LoadedModel(wanted, EmbeddingRunner(engine, 3), "fake", stored, engine, WEIGHT)
 
     def closed(self, name: str) -> None:
@@ -105,6 +126,12 @@ class Shelved(FaultyBackend):
         self._shelf = shelf
         self._name = name
         self.close_failure: Exception | None = None
+
+    def forward(self, sequences: Sequences) -> Rows:
+        rows = super().forward(sequences)
+        if self._shelf.clock is not None:
+            self._shelf.clock.now += self._shelf.pass_s
+        return rows
 
     def close(self) -> None:
         super().close()

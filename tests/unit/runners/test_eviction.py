@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from types import SimpleNamespace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,11 +15,11 @@ from runners import model_pool
 from runners.loaded_model import Status
 from runners.model_pool import RETRY_FAILED_AFTER_S
 from runners.pool_entry import Entry
-from tests.unit.fakes import PATIENCE_S, until
-from tests.unit.runners.shelf import SPECS, Shelf
+from tests.unit.fakes import PATIENCE_S, Clock, until
+from tests.unit.runners.shelf import SPECS, WEIGHT, Shelf
 
 A, B, C, D, *_ = SPECS
-GetShelf = Callable[[int], Shelf]
+GetShelf = Callable[..., Shelf]
 
 
 @pytest.fixture
@@ -27,8 +27,8 @@ async def shelf() -> AsyncIterator[GetShelf]:
     """A pool with room for so many models, closed at the end."""
     made: list[Shelf] = []
 
-    def get(room: int) -> Shelf:
-        made.append(Shelf(room))
+    def get(room: int, clock: Clock | None = None) -> Shelf:
+        made.append(Shelf(room, clock))
         return made[-1]
 
     yield get
@@ -41,14 +41,6 @@ async def shelf() -> AsyncIterator[GetShelf]:
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody here finishes while another one waits for the room, except where a test says so."""
     monkeypatch.setattr(model_pool, "DRAIN_PATIENCE_S", 0.05)
-
-
-class Clock:
-    """The pool's time."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = 1000.0
-        monkeypatch.setattr(model_pool, "time", SimpleNamespace(monotonic=lambda: self.now))
 
 
 async def test_the_longest_unused_model_makes_room(shelf: GetShelf) -> None:
@@ -151,9 +143,9 @@ async def test_two_loads_at_once_do_not_take_the_same_room(shelf: GetShelf) -> N
     assert two.most == 2
 
 
-async def test_unload_idle(shelf: GetShelf, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch)
-    all_of_them = shelf(6)
+async def test_unload_idle(shelf: GetShelf) -> None:
+    clock = Clock()
+    all_of_them = shelf(6, clock)
     await all_of_them.pool.pin(C)
     await all_of_them.ask(1, A)
     clock.now += 8
@@ -196,9 +188,9 @@ async def test_a_model_that_is_asked_for_while_others_are_unloaded_stays(
     six.pool._entries["model-1"].in_use -= 1
 
 
-async def test_a_load_that_fails_half_way(shelf: GetShelf, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch)
-    two = shelf(2)
+async def test_a_load_that_fails_half_way(shelf: GetShelf) -> None:
+    clock = Clock()
+    two = shelf(2, clock)
     await two.ask(0, A)
     two.failure = MemoryError("half of the tensors are here")
     two.gate.clear()
@@ -256,3 +248,67 @@ async def test_eviction_under_load_that_never_pauses(shelf: GetShelf, monkeypatc
     assert two.loads.total() > len(SPECS)
     await two.pool.close()
     assert two.closes == two.loads
+
+
+async def test_nothing_is_drained_for_a_model_that_finds_no_room_all_the_same(
+    shelf: GetShelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It needs more than all that could go: requests of the others are not kept waiting for nothing."""
+    monkeypatch.setattr(model_pool, "DRAIN_PATIENCE_S", PATIENCE_S)
+    three = shelf(3)
+    await three.pool.pin(A)
+    async with three.pool.use(B):
+        three.pool._memory_needed = lambda _, __: 3 * WEIGHT
+        with pytest.raises(ModelUnavailableError, match="needs about"):
+            await asyncio.wait_for(three.ask(1, C), PATIENCE_S)
+        assert three.pool._entries[B.name].leaving is None
+        await three.ask(2, B)
+    assert three.order == ["+model-0", "+model-1"]  # the unused one was not unloaded in vain either
+
+
+async def test_a_load_that_finds_room_does_not_wait_for_one_that_drains(
+    shelf: GetShelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_pool, "DRAIN_PATIENCE_S", PATIENCE_S)
+    three = shelf(3)
+    async with three.pool.use(A):
+        needed = {B.name: 3 * WEIGHT}
+        three.pool._memory_needed = lambda wanted, _: needed.get(wanted.name, WEIGHT)
+        large = asyncio.create_task(three.ask(1, B))
+        await until(lambda: three.pool._entries[A.name].leaving is not None)
+        await asyncio.wait_for(three.ask(2, C), PATIENCE_S)
+        assert not large.done()
+    await asyncio.wait_for(large, PATIENCE_S)
+    assert three.order == ["+model-0", "+model-2", "-model-0", "-model-2", "+model-1"]
+
+
+async def test_a_running_pass_is_counted_where_room_is_made(shelf: GetShelf) -> None:
+    """A text of its length took what was free: the longest unused model goes before the next one comes."""
+    three = shelf(3)
+    await three.ask(1, A)
+    await three.ask(2, B)
+    three.pool.memory.take(WEIGHT)
+    await three.ask(3, C)
+    assert three.names == ["model-1", "model-2"]
+
+
+async def test_passes_know_what_the_models_take(shelf: GetShelf) -> None:
+    three = shelf(3)
+    assert three.pool.memory.models == 0
+    await three.ask(1, A)
+    await three.ask(2, B)
+    assert three.pool.memory.models == 2 * WEIGHT
+    await three.pool.unload(A)
+    assert three.pool.memory.models == WEIGHT
+
+
+async def test_a_forwarded_model_makes_no_room(shelf: GetShelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes no memory: unloading it would only cost its connections."""
+    two = shelf(2)
+    await two.ask(1, A)
+    loaded = two.pool.loaded()[0]
+    monkeypatch.setattr(Entry, "model", property(lambda entry: replace(loaded, memory_bytes=0) if entry.task else None))
+    two.pool._memory_needed = lambda _, __: 3 * WEIGHT
+    with pytest.raises(ModelUnavailableError):
+        await two.ask(2, B)
+    assert not two.closes

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 import traceback
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,12 +14,12 @@ import pytest
 from errors import ModelUnavailableError, ServiceError, ShuttingDownError
 from models.catalog import Catalog, ModelSpec
 from models.store import StoredModel
-from runners import model_pool
 from runners.embedding import EmbeddingRunner
 from runners.engine import Engine
 from runners.loaded_model import LoadedModel, Status
+from runners.memory import DeviceMemory
 from runners.model_pool import RETRY_FAILED_AFTER_S, ModelPool
-from tests.unit.fakes import PATIENCE_S, FakeBackend, facts, letters, spec, until
+from tests.unit.fakes import PATIENCE_S, Clock, FakeBackend, facts, letters, spec, until
 
 TINY, OTHER = spec(), spec(name="other", repo="acme/Other")
 FAR = spec(name="far", repo="Cohere/far", kind="reranker", conversion="cohere")
@@ -48,14 +47,15 @@ class Loader:
         self.gate = threading.Event()
         self.gate.set()
         self.failure: Exception | None = None
+        self.disconnect: Callable[[], Awaitable[None]] | None = None
 
-    def __call__(self, wanted: ModelSpec, stored: StoredModel | None) -> LoadedModel:
+    def __call__(self, wanted: ModelSpec, stored: StoredModel | None, *, memory: DeviceMemory) -> LoadedModel:
         self.loads.append(wanted.name)
         assert self.gate.wait(PATIENCE_S)
         if self.failure is not None:
             raise self.failure
         engine = Engine(letters(), FakeBackend(), name="tiny", max_batch_tokens=64, max_queued_tokens=1000)
-        return LoadedModel(wanted, EmbeddingRunner(engine, 3), "fake", stored, engine)
+        return LoadedModel(wanted, EmbeddingRunner(engine, 3), "fake", stored, engine, disconnect=self.disconnect)
 
 
 class Importer:
@@ -68,11 +68,15 @@ class Importer:
         self.report: Callable[[float], None] = lambda _: None
         self.failure: Exception | None = None
         self.stores = True
+        self.dies_late = False
+        """Whether the model is in the store before the import fails."""
 
     async def __call__(self, wanted: ModelSpec, report: Callable[[float], None]) -> None:
         self.imports.append(wanted.name)
         self.report = report
         await self.gate.wait()
+        if self.dies_late:
+            self.store.repos.add(wanted.repo)
         if self.failure is not None:
             raise self.failure
         if self.stores:
@@ -84,10 +88,12 @@ class House:
 
     def __init__(self) -> None:
         self.obstacle: str | None = None
+        self.incomplete = False
         self.store = FakeStore()
         self.load = Loader()
         self.importer = Importer(self.store)
         self.pools: list[ModelPool] = []
+        self.clock = Clock()
 
     def pool(self, *, imports: bool = True) -> ModelPool:
         store: Any = self.store
@@ -99,6 +105,8 @@ class House:
                 load=self.load,
                 import_model=importer,
                 obstacle=lambda _: self.obstacle,
+                incomplete=lambda _: self.incomplete,
+                clock=self.clock,
             )
         )
         return self.pools[-1]
@@ -181,9 +189,7 @@ async def test_a_failed_import_is_told_to_all_with_the_names_that_are_ready(hous
     assert pool.status(TINY) == Status("unavailable", "The Hub is down. Ready now: other.")
 
 
-async def test_a_failure_is_tried_again_only_after_a_while(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 1000.0
-    monkeypatch.setattr(model_pool, "time", SimpleNamespace(monotonic=lambda: now))
+async def test_a_failure_is_tried_again_only_after_a_while(house: House) -> None:
     house.store.repos.add(TINY.repo)
     pool = house.pool()
     house.load.failure = ModelUnavailableError("No memory.")
@@ -192,10 +198,10 @@ async def test_a_failure_is_tried_again_only_after_a_while(house: House, monkeyp
             await name_of(pool)
     assert house.load.loads == ["tiny"]
     house.load.failure = None
-    now += RETRY_FAILED_AFTER_S - 1
+    house.clock.now += RETRY_FAILED_AFTER_S - 1
     with pytest.raises(ModelUnavailableError):
         await name_of(pool)
-    now += 2
+    house.clock.now += 2
     assert await name_of(pool) == "tiny"
     assert house.load.loads == ["tiny", "tiny"]
     assert pool.status(TINY) == Status("ready")

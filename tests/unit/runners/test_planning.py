@@ -44,7 +44,7 @@ class Device:
 
 def learned(monkeypatch: pytest.MonkeyPatch, device: Device, most: int = MOST) -> int:
     monkeypatch.setattr(planning, "time", SimpleNamespace(perf_counter=lambda: device.now))
-    return learn_budget(device, TEXT, most)
+    return learn_budget(device, TEXT, most)[0]
 
 
 @pytest.mark.parametrize(
@@ -112,6 +112,14 @@ def test_a_budget_below_the_smallest_is_kept_and_the_model_warmed_up(
     assert learned(monkeypatch, device, most) == most
     assert device.passes
     assert max(device.passes) <= max(most, TRIAL_TOKENS)
+
+
+def test_the_speed_is_that_of_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From it the watchdog knows how long a pass may take before the first request was served."""
+    device = Device(lambda tokens: 0.01 + tokens / 100_000)
+    monkeypatch.setattr(planning, "time", SimpleNamespace(perf_counter=lambda: device.now))
+    budget, tokens_per_s = learn_budget(device, TEXT, MOST)
+    assert tokens_per_s == pytest.approx(budget / (0.01 + budget / 100_000))
 
 
 def test_memory_ends_the_trials_and_not_the_load(monkeypatch: pytest.MonkeyPatch) -> None:

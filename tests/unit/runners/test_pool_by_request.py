@@ -10,6 +10,7 @@ import pytest
 from errors import ModelBusyError, ModelUnavailableError, ShuttingDownError
 from runners import model_pool
 from runners.loaded_model import Status
+from runners.model_pool import ModelPool
 from tests.unit.fakes import PATIENCE_S, until
 from tests.unit.runners.test_model_pool import FAR, OTHER, TINY, House, name_of
 
@@ -177,3 +178,41 @@ async def test_a_forwarded_model_comes_and_goes(house: House) -> None:
     assert pool.memory_bytes(FAR) == 0
     await pool.unload(FAR)
     assert pool.status(FAR) == Status("forwarded")
+
+
+async def closing(house: House, pool: ModelPool, how: str) -> None:
+    """Take the forwarded model out of memory."""
+    if how == "asked":
+        await pool.unload(FAR)
+    elif how == "idle":
+        await pool.unload_idle(0)
+    else:
+        await pool.close()
+
+
+@pytest.mark.parametrize("how", ["asked", "idle", "end"])
+async def test_a_forwarded_model_that_goes_closes_its_connections(house: House, how: str) -> None:
+    closed: list[str] = []
+
+    async def disconnect() -> None:
+        closed.append(FAR.name)
+
+    pool = house.pool()
+    house.load.disconnect = disconnect
+    await pool.load(FAR)
+    assert closed == []
+    await closing(house, pool, how)
+    assert closed == [FAR.name]
+
+
+async def test_connections_that_cannot_be_closed_stop_nothing(house: House) -> None:
+    async def fail() -> None:
+        raise OSError("gone")
+
+    pool = house.pool()
+    house.load.disconnect = fail
+    await pool.load(FAR)
+    await pool.unload_idle(0)
+    house.load.disconnect = None
+    assert pool.status(FAR) == Status("forwarded")
+    assert await name_of(pool, FAR) == "far"

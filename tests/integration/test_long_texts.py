@@ -1,0 +1,191 @@
+"""Long texts: memory within the estimate and given back, numbers of a plain padded pass, whatever computes them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from errors import InputTooLongError
+from runners.backends import Rows, Sequences, jina_bert, openvino, packing
+from runners.backends.batches import Batch
+from runners.backends.modules import load_network
+from runners.backends.openvino import OpenVINOBackend
+from runners.backends.openvino_export import export
+from runners.engine import Engine
+from runners.loading import load_backend
+from runners.memory import DeviceMemory, PassMemory
+from runners.planning import Extent
+from runners.tokenization import Sequence
+from tests.integration.architectures.workshop import Model, Workshop
+from tests.integration.test_openvino import AUTO, DEVICE, MAX_EXACT_SHARE, TORCH
+from tests.serving import ROOT
+from tests.unit.fakes import letters
+
+LONG = 2600
+MODELS = [
+    "bge-m3",  # each token sees the whole text
+    "qwen3-embedding-0.6b",  # only what stands before it
+    "ruri-v3-30m",  # a window
+    "jina-reranker-turbo",  # ALiBi: a bias for each head
+]
+PASSES = [*((name, (LONG, 700)) for name in MODELS), ("qwen3-embedding-0.6b", (LONG,))]
+
+Get = Callable[[str], Model]
+
+
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    return Workshop(tmp_path_factory.mktemp("long"))
+
+
+@pytest.fixture(scope="session")
+def exported(workshop: Workshop) -> Get:
+    """A tiny model with its export for DTYPE=float32."""
+
+    def get(name: str) -> Model:
+        model = workshop.model(name)
+        export(model.stored.folder, model.spec, model.stored.facts, "float32")
+        return model
+
+    return get
+
+
+def texts(model: Model, *lengths: int) -> list[Sequence]:
+    """As long_text.py makes them."""
+    segments = model.stored.facts.token_type_ids
+    return [Sequence([10 + place % 90 for place in range(n)], [0] * n if segments else None) for n in lengths]
+
+
+def padded(model: Model, sequences: list[Sequence]) -> Rows:
+    """Rows of transformers' own attention over a padded batch."""
+    stored = model.stored
+    network = load_network(stored.folder, model.spec, stored.facts, torch.float32, attention="sdpa")
+    with torch.inference_mode():
+        inputs = map(torch.from_numpy, Batch.of(sequences, stored.facts.pad_id).arrays())
+        rows: Rows = network(*inputs).numpy()
+    return rows
+
+
+def assert_same(found: Rows, expected: Rows) -> None:
+    assert np.abs(found - expected).max() <= MAX_EXACT_SHARE * max(1.0, float(np.abs(expected).max()))
+
+
+@pytest.fixture(scope="session")
+def measured(exported: Get, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What each of PASSES took, in a process of its own."""
+    tasks = [(exported(name).spec, exported(name).stored, DEVICE, AUTO, lengths) for name, lengths in PASSES]
+    file = tmp_path_factory.mktemp("measured") / "tasks"
+    file.write_bytes(pickle.dumps(tasks))
+    command = [sys.executable, "-m", "tests.integration.long_text", str(file)]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    answers: list[dict[str, Any]] = json.loads(done.stdout)
+    return answers
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the kernel's count of pages")
+@pytest.mark.parametrize("number", range(len(PASSES)), ids=[f"{name}-{len(lengths)}" for name, lengths in PASSES])
+def test_a_long_text_takes_what_was_estimated_and_gives_it_back(
+    exported: Get, measured: list[dict[str, Any]], number: int
+) -> None:
+    """Alone and beside another one."""
+    (name, lengths), found = PASSES[number], measured[number]
+    assert 0 < found["peak"] <= found["estimate"]
+    assert found["kept"] <= 2**26
+    model = exported(name)
+    assert_same(np.array(found["rows"], dtype=np.float32), padded(model, texts(model, *lengths)))
+
+
+@pytest.mark.parametrize("beside", [(), (300, 40)])
+@pytest.mark.parametrize("name", MODELS)
+async def test_a_text_at_the_limit_fits_the_budget_or_is_refused_with_the_reason(
+    exported: Get, monkeypatch: pytest.MonkeyPatch, name: str, beside: tuple[int, ...]
+) -> None:
+    """Alone and beside others: a pass that would take more than there is never begins."""
+    model = exported(name)
+    backend = load_backend(model.spec, model.stored, DEVICE, AUTO)
+    limit = model.stored.facts.max_tokens
+    assert limit >= 8192
+    needed, passes = backend.pass_bytes(Extent.of([limit])), list[int]()
+
+    def forward(sequences: Sequences) -> Rows:
+        passes.append(backend.pass_bytes(Extent.of(list(map(len, sequences)))))
+        return np.zeros((len(sequences), 1), dtype=np.float32)
+
+    monkeypatch.setattr(backend, "forward", forward)
+    for budget, refused in ((needed, False), (needed - 1, True)):
+        memory = PassMemory(DeviceMemory(budget), backend.pass_bytes)
+        engine = Engine(letters(), backend, name=name, max_batch_tokens=16_384, max_queued_tokens=10**6, memory=memory)
+        with pytest.raises(InputTooLongError, match=f"input of {limit} tokens needs") if refused else nullcontext():
+            assert len(await engine.run(texts(model, limit, *beside))) == 1 + len(beside)
+        await asyncio.to_thread(engine._batcher.close)
+    assert max(passes) == needed
+
+
+@pytest.mark.parametrize("name", ["ruri-v3-30m", "embeddinggemma-300m", "e5-mistral-7b"])
+def test_a_window_is_computed_in_blocks(workshop: Workshop, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Of a length that neither divides the text nor the window."""
+    model = workshop.model(name)
+    monkeypatch.setattr(packing, "QUERY_BLOCK", 50)
+    backend = load_backend(model.spec, model.stored, DEVICE, TORCH)
+    sequences = texts(model, 733, 3, 120)
+    assert_same(backend._forward(sequences, packed=True), padded(model, sequences))  # type: ignore[attr-defined]
+
+
+def test_a_bias_is_computed_in_blocks(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = workshop.model("jina-reranker-turbo")
+    sequences = texts(model, 700, 5, 99)
+    expected = padded(model, sequences)
+    monkeypatch.setattr(jina_bert, "QUERY_BLOCK", 99)
+    monkeypatch.setattr(jina_bert, "BIAS_ROWS", 64)
+    assert_same(padded(model, sequences), expected)
+
+
+@pytest.fixture
+def backend(exported: Get) -> OpenVINOBackend:
+    model = exported("multilingual-e5-small")
+    loaded = load_backend(model.spec, model.stored, DEVICE, AUTO)
+    assert isinstance(loaded, OpenVINOBackend)
+    return loaded
+
+
+def test_memory_of_a_large_pass_is_given_back_and_of_a_small_one_kept(
+    backend: OpenVINOBackend, exported: Get, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = exported("multilingual-e5-small")
+    sequences = texts(model, *[500] * 5)
+    expected = backend.forward(sequences)
+    given_back: list[int] = []
+    assert backend._graphs is not None
+    monkeypatch.setattr(backend._graphs, "give_back", lambda: given_back.append(1))
+    np.testing.assert_array_equal(backend.forward(sequences), expected)
+    assert not given_back
+    monkeypatch.setattr(openvino, "KEPT_BYTES", 2**20)
+    backend.forward(sequences[:2])
+    assert not given_back
+    backend.forward(sequences)
+    assert given_back
+
+
+def test_what_takes_torch_less_memory_is_computed_there(
+    backend: OpenVINOBackend, exported: Get, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = exported("multilingual-e5-small")
+    sequences = texts(model, *[512] * 9)
+    size = Extent.of([512] * 9)
+    expected, needed = backend.forward(sequences), backend.pass_bytes(size)
+    monkeypatch.setattr(openvino, "TORCH_BYTES", 2**20)
+    monkeypatch.setattr(backend, "_torch_bytes", lambda _: needed // 4)
+    assert backend.pass_bytes(size) == needed // 4
+    monkeypatch.setattr(backend._graphs, "infer", None)  # a call of it fails
+    assert_same(backend.forward(sequences), expected)
+    assert_same(backend.forward_exact(sequences), expected)
