@@ -125,19 +125,21 @@ class Graphs:
     """Compiled body and head of one exported network."""
 
     def __init__(self, folder: Path, *, precision: str, threads: int) -> None:
-        core = ov.Core()
-        options: dict[str, Any] = {
+        self._options: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": precision,
             "CPU_RUNTIME_CACHE_CAPACITY": _CACHED_SHAPES,
         }
         if threads:
-            options["INFERENCE_NUM_THREADS"] = threads
-        self._body = core.compile_model(folder / BODY, "CPU", options)
-        self.unpadded = any("places" in each.names for each in self._body.inputs)
+            self._options["INFERENCE_NUM_THREADS"] = threads
+        self._body_path = folder / BODY
+        body = self._compile_body()
+        self._body: Any = body
+        self._compiling = threading.Lock()
+        self.unpadded = any("places" in each.names for each in body.inputs)
         head = folder / HEAD
-        exact = options | {"INFERENCE_PRECISION_HINT": "f32"}
-        self._head = core.compile_model(head, "CPU", exact) if head.is_file() else None
+        exact = self._options | {"INFERENCE_PRECISION_HINT": "f32"}
+        self._head = ov.Core().compile_model(head, "CPU", exact) if head.is_file() else None
         self._requests = threading.local()  # a request that two threads share raises "Infer Request is busy"
 
     def infer(self, batch: Batch) -> Rows:
@@ -153,12 +155,23 @@ class Graphs:
         return rows
 
     def give_back(self) -> None:
-        """Give back the memory of passes, which is kept for the next one otherwise. No pass may be running."""
-        self._body.release_memory()
+        """Give back the memory of passes, which is kept for the next one otherwise. No pass may be running.
+
+        The next pass compiles the body anew. OpenVINO's own release_memory() is no way: after it, passes answered
+        with the rows of earlier ones or with none (OpenVINO 2026.4.1).
+        """
+        self._requests = threading.local()
+        self._body = None
         return_memory()
+
+    def _compile_body(self) -> Any:
+        return ov.Core().compile_model(self._body_path, "CPU", self._options)
 
     def _own_requests(self) -> tuple[Any, Any]:
         if not hasattr(self._requests, "pair"):
+            with self._compiling:
+                if self._body is None:
+                    self._body = self._compile_body()
             head = None if self._head is None else self._head.create_infer_request()
             self._requests.pair = (self._body.create_infer_request(), head)
         pair: tuple[Any, Any] = self._requests.pair
