@@ -21,6 +21,7 @@ from starlette.responses import Response
 
 import metrics
 import startup
+from api.app import App
 from api.bento import Bento, JSONAnswer
 from api.endpoints import Endpoints
 from api.playground import playground_url
@@ -172,7 +173,8 @@ class RerankEmbedding:
                     await self.pool.bring_in(spec)
 
     async def _keep_house(self) -> None:
-        """Notice passes that hang, workers that died and models that nobody uses."""
+        """Notice passes that hang, workers that died, models that nobody uses and memory that nobody needs."""
+        app: App = RerankEmbedding.app  # type: ignore[attr-defined]  # a bentoml.Service
         while True:
             await asyncio.sleep(_HOUSEKEEPING_S)
             try:
@@ -180,5 +182,6 @@ class RerankEmbedding:
                 self.pool.abort_stalled(settings.request_timeout_s)
                 if settings.idle_unload_s:
                     await self.pool.unload_idle(settings.idle_unload_s)
+                await asyncio.to_thread(app.bodies.return_memory)
             except Exception:  # the next round tries again
                 logger.exception("housekeeping failed")

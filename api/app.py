@@ -54,7 +54,7 @@ class App:
         self._lifespan = lifespan
         self._keys = ApiKeys(settings.keys) if settings.keys else None
         self._cors = _cors(settings)
-        self._bodies = BodyBudget(settings)
+        self.bodies = BodyBudget(settings)
         self._log = AccessLog(settings.request_log, _tracing(settings))
         self._calls: set[Call] = set()
 
@@ -67,7 +67,7 @@ class App:
         match = self.routes.find(scope["path"])
         route = match.methods.get(scope["method"])
         seen = Observation(_request_id(headers), scope["method"], match.path, route is not None and route.quiet)
-        reader = BodyReader(self._bodies)
+        reader = BodyReader(self.bodies)
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -11,6 +11,7 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 
 from errors import BodyTooLargeError, InvalidRequestError, OverloadedError, UnsupportedEncodingError
+from runners.devices import return_memory
 from settings import Settings
 
 SMALL_BODY_BYTES = 65_536
@@ -20,6 +21,8 @@ _GZIP = zlib.MAX_WBITS | 16
 _ENCODINGS = {"gzip": (_GZIP,), "x-gzip": (_GZIP,), "deflate": (zlib.MAX_WBITS, -zlib.MAX_WBITS)}
 """Content-Encoding -> window bits that tell zlib the format. Some clients send deflate without zlib's header."""
 _RETRY_AFTER_S = 5
+_RETURN_AFTER_BYTES = 2**24
+"""A body's texts and tokens take some times its size, which the C library keeps. Handing it back takes milliseconds."""
 
 Receive = Callable[[], Awaitable[Any]]
 
@@ -31,6 +34,7 @@ class BodyBudget:
         self._limit = settings.max_held_body_bytes
         self.max_body_bytes = settings.max_body_bytes
         self.held_bytes = 0
+        self._released_bytes = 0
 
     def take(self, more: int, size: int) -> None:
         """Count `more` bytes of a body that then has `size`; OverloadedError where there is no room for them."""
@@ -45,6 +49,13 @@ class BodyBudget:
     def give_back(self, size: int) -> None:
         """Forget a body of `size` bytes."""
         self.held_bytes -= size
+        self._released_bytes += size
+
+    def return_memory(self) -> None:
+        """Hand the memory of large bodies that were released back to the system; for now and then."""
+        if self._released_bytes >= _RETURN_AFTER_BYTES:
+            self._released_bytes = 0
+            return_memory()
 
 
 class BodyReader:

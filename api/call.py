@@ -47,10 +47,16 @@ class Call:
         self._stop_waiting()
         if self._watcher is not None:
             self._watcher.cancel()
-        if self._reason is not None:
-            self._task.uncancel()
+        reason, self._reason = self._reason, None
+        if reason is None:
+            return
+        self._task.uncancel()
+        try:
             if isinstance(error, asyncio.CancelledError):
-                raise self._reason from None
+                raise reason from None
+        finally:
+            # The frames of its traceback hold the request's texts: they must not wait for the garbage collector
+            del reason, error, traceback
 
     def end(self, reason: Exception) -> None:
         """Stop the work and raise `reason` in its place; without effect once the work is over."""

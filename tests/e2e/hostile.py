@@ -3,10 +3,10 @@
     python -m tests.e2e.hostile                       # all attacks, against a service of its own
     python -m tests.e2e.hostile --attack imports      # one
 
-Serves with default settings, as ./start.sh does: the real all-MiniLM-L6-v2, and tiny models with random weights but
-the full limits of a yes/no reranker and of two embedders for long texts. Printed as JSON, and judged by the exit
-status: 0 when no answer was a 5xx, every short text was answered within SHORT_TEXT_S, and after each attack the memory
-of the service came back to within MEMORY_TOLERANCE of what it was.
+Serves as ./start.sh does, with ADMIN to unload what was imported: the real all-MiniLM-L6-v2, and tiny models with
+random weights but the full limits of a yes/no reranker and of two embedders for long texts. Printed as JSON, and judged
+by the exit status: 0 when no answer was a 5xx, every short text was answered within SHORT_TEXT_S, and after each attack
+the memory of the service came back to within MEMORY_TOLERANCE of what it was.
 """
 
 from __future__ import annotations
@@ -42,7 +42,13 @@ SETTLE_S = 60
 """Memory may take so long to come back: a batch that began before its client left is computed to its end."""
 REAL = "all-minilm-l6-v2"
 YES_NO = "hostile-yes-no"
-DEFAULTS = {"EMBEDDING_MODEL_NAME": REAL, "RERANKER_MODEL_NAME": YES_NO, "PRELOAD_MODELS": REAL}
+SETTINGS = {
+    "EMBEDDING_MODEL_NAME": REAL,
+    "RERANKER_MODEL_NAME": YES_NO,
+    "PRELOAD_MODELS": REAL,
+    "CPU_THREADS": "0",
+    "ADMIN": "true",
+}
 LONG = {"hostile-causal": 32_000, "hostile-window": 8_192}
 """Embedders by the length of the text that they are sent, in words."""
 SOURCES = {
@@ -52,6 +58,7 @@ SOURCES = {
 }
 IMPORTED = "intfloat/e5-base"
 IMPORTS = [f"hostile-import-{number}" for number in range(12)]
+UNWANTED = "hostile-import-of-a-page"
 
 
 @dataclass(frozen=True)
@@ -83,8 +90,10 @@ def many_fields() -> Attack:
 
 
 def long_query() -> Attack:
+    """200 texts of the largest length, which is work for minutes; the client leaves."""
     documents = [f"document {number}" for number in range(200)]
-    return Attack([post("/v1/rerank", {"model": YES_NO, "query": "query " * 170_000, "documents": documents})])
+    body = {"model": YES_NO, "query": "query " * 170_000, "documents": documents}
+    return Attack([post("/v1/rerank", body)], leaves_after_s=60)
 
 
 def long_texts() -> Attack:
@@ -97,12 +106,16 @@ def long_texts() -> Attack:
 
 def many_texts() -> Attack:
     """A client that leaves."""
-    return Attack([post("/v1/embeddings", {"input": ["word " * 5_600] * 2_048})], leaves_after_s=15)
+    texts = [f"{number} " + "word " * 5_600 for number in range(2_048)]
+    return Attack([post("/v1/embeddings", {"input": texts})], leaves_after_s=15)
 
 
 def low_priority() -> Attack:
-    texts = ["a passage of a few words " * 8] * 512
-    return Attack([post("/v1/embeddings", {"input": texts, "priority": priority}) for priority in (999, *[0] * 6)])
+    bodies = [
+        {"input": [f"passage {job} {number} of a few words " * 4 for number in range(512)], "priority": priority}
+        for job, priority in enumerate((999, 0, 0, 0, 0, 0, 0))
+    ]
+    return Attack([post("/v1/embeddings", body) for body in bodies])
 
 
 def imports() -> Attack:
@@ -111,7 +124,7 @@ def imports() -> Attack:
 
 def other_site() -> Attack:
     page = {"sec-fetch-site": "cross-site", "origin": "https://page.example", "content-type": "text/plain"}
-    return Attack([post("/v1/embeddings", {"model": f"{IMPORTS[0]}-again", "input": "a"}, **page)])
+    return Attack([post("/v1/embeddings", {"model": UNWANTED, "input": "a"}, **page)])
 
 
 ATTACKS: dict[str, Callable[[], Attack]] = {
@@ -156,6 +169,14 @@ def settled(served: Served, before: int) -> int:
     return now
 
 
+def unload_imported(url: str) -> None:
+    """So that what is left in memory is what should not be."""
+    with httpx.Client(base_url=url, timeout=TIMEOUT_S) as client:
+        loaded = client.get("/health").json()["models_loaded"]
+        for name in set(loaded) & set(IMPORTS):
+            client.post(f"/models/{name}/unload").raise_for_status()
+
+
 def launch(served: Served, name: str) -> dict[str, Any]:
     """One attack, and what it came to."""
     attack = ATTACKS[name]()
@@ -174,6 +195,7 @@ def launch(served: Served, name: str) -> dict[str, Any]:
     started = time.monotonic()
     with short_texts(served.url, taken):
         statuses = send(served.url, attack)
+        unload_imported(served.url)
     seconds = time.monotonic() - started
     stop.set()
     watcher.join()
@@ -215,7 +237,7 @@ def write_catalog(home: Path) -> Path:
     """The tiny models, under names of their own: under their real ones the golden numbers would refuse them."""
     known = {block["repo"]: block for block in yaml.safe_load(CATALOG_PATH.read_text(encoding="utf-8"))["models"]}
     models = [known[source] | {"name": name, "repo": f"hostile/{name}"} for name, source in SOURCES.items()]
-    models += [{"name": name, "repo": f"hostile/{name}", "kind": "embedding"} for name in IMPORTS]
+    models += [{"name": name, "repo": f"hostile/{name}", "kind": "embedding"} for name in (*IMPORTS, UNWANTED)]
     for model in models:
         model.pop("revision", None)
     path = home / "catalog.yaml"
@@ -228,7 +250,7 @@ def service() -> Iterator[Served]:
     """A service with the models of the attacks, those of `imports` on a Hub of its own."""
     with tempfile.TemporaryDirectory() as folder, HubServer() as hub:
         home = Path(folder)
-        settings: dict[str, Any] = {"EXTRA_CATALOG": str(write_catalog(home)), "CPU_THREADS": "0"} | DEFAULTS
+        settings: dict[str, Any] = SETTINGS | {"EXTRA_CATALOG": str(write_catalog(home))}
         environment = child_environment(home, settings)
         command = [sys.executable, "-m", "scripts.import_models", "--model"]
         subprocess.run([*command, REAL], cwd=ROOT, env=environment, check=True, stdout=sys.stderr)
@@ -246,10 +268,13 @@ def service() -> Iterator[Served]:
 def warm_up(url: str) -> None:
     """Load each model, and let it compute once what it keeps memory for."""
     words = "some words " * 100
+    long = {model: "long text " * (length // 2) for model, length in LONG.items()}
     with httpx.Client(base_url=url, timeout=TIMEOUT_S) as client:
         for name in (REAL, *LONG):
-            client.post("/v1/embeddings", json={"model": name, "input": [words] * 64}).raise_for_status()
-        body = {"model": YES_NO, "query": words, "documents": [words] * 32}
+            texts = [f"{number} {words}" for number in range(64)] + [long.get(name, words)]
+            client.post("/v1/embeddings", json={"model": name, "input": texts}).raise_for_status()
+        client.post("/v1/embeddings", json={"input": [1, 2, 3]}).raise_for_status()  # loads OpenAI's tokenizer
+        body = {"model": YES_NO, "query": words, "documents": [words] * 32 + [" ".join(long.values())]}
         client.post("/v1/rerank", json=body).raise_for_status()
 
 

@@ -12,6 +12,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.testclient import TestClient
 
+from api import body as body_module
 from api.body import SMALL_BODY_BYTES, BodyBudget, BodyReader
 from api.routing import Request, Route
 from errors import BodyTooLargeError, OverloadedError
@@ -155,3 +156,16 @@ async def test_a_refused_body_gives_its_memory_back() -> None:
     reader.close()
     reader.close()
     assert budget.held_bytes == 0
+
+
+def test_memory_of_large_bodies_is_handed_back_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    monkeypatch.setattr(body_module, "return_memory", lambda: calls.append(1))
+    budget = BodyBudget(load_settings({}))
+    budget.give_back(1000)
+    budget.return_memory()
+    assert calls == []
+    budget.give_back(20_000_000)
+    budget.return_memory()
+    budget.return_memory()
+    assert calls == [1]

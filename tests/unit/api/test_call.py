@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
+import weakref
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -128,3 +131,24 @@ async def test_a_cancellation_from_outside_stays_one() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_what_an_ended_request_held_does_not_wait_for_the_garbage_collector() -> None:
+    class Texts(list[str]):
+        """As a list, but a weak reference can tell whether it is still there."""
+
+    held: list[weakref.ref[Texts]] = []
+
+    async def work(call: Call) -> None:
+        texts = Texts()
+        held.append(weakref.ref(texts))
+        call.end(ClientDisconnect())
+        await for_ever()
+
+    gc.disable()
+    try:
+        with contextlib.suppress(ClientDisconnect):
+            await run(LATE, work)
+        assert held[0]() is None
+    finally:
+        gc.enable()
