@@ -161,9 +161,9 @@ def resident(served: Served) -> int:
     return sum(each.memory_info().rss for worker in workers for each in (worker, *worker.children(recursive=True)))
 
 
-def settled(served: Served, before: int) -> int:
-    """Memory once it is back, or after SETTLE_S."""
-    until = time.monotonic() + SETTLE_S
+def settled(served: Served, before: int, settle_s: float) -> int:
+    """Memory once it is back, or after `settle_s`."""
+    until = time.monotonic() + settle_s
     while (now := resident(served)) > before * (1 + MEMORY_TOLERANCE) and time.monotonic() < until:
         time.sleep(1)
     return now
@@ -177,7 +177,7 @@ def unload_imported(url: str) -> None:
             client.post(f"/models/{name}/unload").raise_for_status()
 
 
-def launch(served: Served, name: str) -> dict[str, Any]:
+def launch(served: Served, name: str, settle_s: float = SETTLE_S) -> dict[str, Any]:
     """One attack, and what it came to."""
     attack = ATTACKS[name]()
     before, peak, stop = resident(served), [0], threading.Event()
@@ -199,7 +199,7 @@ def launch(served: Served, name: str) -> dict[str, Any]:
     seconds = time.monotonic() - started
     stop.set()
     watcher.join()
-    after = settled(served, before)
+    after = settled(served, before, settle_s)
     return {
         "seconds": round(seconds, 1),
         "statuses": dict(statuses),
