@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
 import logging
 import sys
 import time
@@ -88,20 +89,20 @@ class AccessLog:
 
     def begin(self, seen: Observation) -> None:
         """A request whose head has arrived."""
-        metrics.REQUESTS_IN_PROGRESS.labels(seen.route).inc()
+        _in_progress(seen.route).inc()
 
     def note(self, seen: Observation, seconds: float, headers: Headers) -> None:
         """A request that has ended after so many seconds."""
-        metrics.REQUESTS_IN_PROGRESS.labels(seen.route).dec()
-        metrics.REQUESTS.labels(seen.route, seen.model, str(seen.status)).inc()
-        metrics.REQUEST_SECONDS.labels(seen.route).observe(seconds)
+        _in_progress(seen.route).dec()
+        _answers(seen.route, seen.model, str(seen.status)).inc()
+        _request_seconds(seen.route).observe(seconds)
         if seen.error:
             metrics.ERRORS.labels(seen.error).inc()
         if seen.truncated:
             metrics.TRUNCATIONS.labels(seen.model).inc(seen.truncated)
         if seen.texts:
             for stage, value in seen.timings.stages().items():
-                metrics.STAGE_SECONDS.labels(stage, seen.model).observe(value)
+                _stage_seconds(stage, seen.model).observe(value)
         if seen.quiet and (seen.status < 400 or seen.route == _READINESS):
             return
         if self._tracing is not None:
@@ -114,7 +115,20 @@ class AccessLog:
                 failed=seen.status >= 500,
             )
         if self._log != "off":
-            logger.info(_json_line(seen, seconds) if self._log == "json" else _text_line(seen, seconds))
+            _write(_json_line(seen, seconds) if self._log == "json" else _text_line(seen, seconds))
+
+
+# prometheus_client looks a label up under a lock, several times a request
+_in_progress = functools.cache(metrics.REQUESTS_IN_PROGRESS.labels)
+_answers = functools.cache(metrics.REQUESTS.labels)
+_request_seconds = functools.cache(metrics.REQUEST_SECONDS.labels)
+_stage_seconds = functools.cache(metrics.STAGE_SECONDS.labels)
+
+
+def _write(line: str) -> None:
+    """A line of the log, without the search for its caller, which takes as long as all the rest."""
+    if logger.isEnabledFor(logging.INFO):
+        logger.handle(logger.makeRecord(logger.name, logging.INFO, __file__, 0, line, (), None, "note"))
 
 
 def _write_bare_lines() -> None:
@@ -172,4 +186,4 @@ def _json_line(seen: Observation, seconds: float) -> str:
 
 
 def _text_line(seen: Observation, seconds: float) -> str:
-    return " ".join(f"{name}={value}" for name, value in _fields(seen, seconds).items())
+    return " ".join([f"{name}={value}" for name, value in _fields(seen, seconds).items()])

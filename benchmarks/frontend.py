@@ -1,0 +1,139 @@
+"""What a request costs beside the model: one short text against an engine that computes nothing.
+
+    scripts/bench frontend                      this checkout beside revision b633b23
+    scripts/bench frontend --against HEAD~1     beside another one
+
+Each revision runs in an environment of its own, made from its own requirements in the cache. The servers take turns, so
+that a slow minute of the machine meets both. CPU time is that of all processes of a server, divided by the answers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import subprocess
+import sys
+import tarfile
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from benchmarks import machine
+from benchmarks.checkpoints import ROOT
+from benchmarks.client import Group, Load, Request
+from benchmarks.measure import send
+from benchmarks.processes import Command, First, Running, free_port, start
+from benchmarks.rows import EMBEDDINGS
+from benchmarks.servers import clean_environment
+from benchmarks.workload import embeddings_body
+
+BASELINE = "b633b23"
+MODEL = "all-minilm-l6-v2"
+CONNECTIONS = (1, 64, 256)
+HERE = "this checkout"
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A revision with its environment."""
+
+    folder: Path
+    python: Path
+
+
+def prepare(revision: str, cache: Path) -> Checkout:
+    """The files of a revision and an environment from its own requirements; kept for later runs."""
+    commit = _git("rev-parse", "--short", revision).decode().strip()
+    folder = cache / "frontend" / commit
+    if not folder.is_dir():
+        folder.mkdir(parents=True)
+        with tarfile.open(fileobj=io.BytesIO(_git("archive", commit))) as archive:
+            archive.extractall(folder, filter="data")
+    subprocess.run(["scripts/install", "--dev"], cwd=folder, check=True, stdout=sys.stderr)
+    return Checkout(folder, folder / ".venv" / "bin" / "python")
+
+
+def _git(*arguments: str) -> bytes:
+    return subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True).stdout
+
+
+def serve(checkout: Checkout, home: Path) -> Running:
+    """One worker with the stub engine. The model's files are real, so that texts are tokenised as always."""
+    home.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    environment = clean_environment(
+        BENTOML_HOME=str(home),
+        EMBEDDING_MODEL_NAME=MODEL,
+        PRELOAD_MODELS=MODEL,
+        DEVICE="cpu",
+        HOST="127.0.0.1",
+        PORT=str(port),
+        PYTHONPATH=str(ROOT / "benchmarks"),
+    )
+    command = [str(checkout.python), "-m", "scripts.import_models", "--model", MODEL]
+    subprocess.run(command, cwd=checkout.folder, env=environment, check=True, stdout=sys.stderr)
+    argv = [str(checkout.python.with_name("bentoml")), "serve", "stub_service:RerankEmbedding"]
+    first = First(port, EMBEDDINGS, embeddings_body(["the first text"]))
+    log = home / "serve.log"
+    return start([Command(argv, environment, checkout.folder, port, (MODEL,))], [first], log, timeout_s=120)
+
+
+def measure(server: Running, connections: int, window_s: float) -> tuple[float, float]:
+    """Requests a second, and microseconds of processor time per request."""
+    request = Request(server.ports[MODEL], EMBEDDINGS, embeddings_body(["a short text"]).decode(), 1)
+    before = server.cpu_s()
+    report = send(Load([Group("all", connections, [request])], window_s))
+    answers = len(report.calls["all"])
+    return answers / report.wall_s, 1e6 * (server.cpu_s() - before) / answers
+
+
+def run(against: str, cache: Path, repetitions: int, window_s: float) -> dict[str, dict[int, dict[str, float]]]:
+    """Medians by server and number of connections."""
+    checkouts = {against: prepare(against, cache), HERE: Checkout(ROOT, Path(sys.executable))}
+    samples: dict[tuple[str, int], list[tuple[float, float]]] = {}
+    with ExitStack() as stack:
+        servers: dict[str, Running] = {}
+        for name, checkout in checkouts.items():
+            servers[name] = serve(checkout, cache / "frontend" / f"home-{checkout.folder.name}")
+            stack.callback(servers[name].stop)
+        for repetition in range(repetitions + 1):
+            for connections in CONNECTIONS:
+                for name, server in servers.items():
+                    found = measure(server, connections, window_s)
+                    if repetition:  # the first round warms up
+                        samples.setdefault((name, connections), []).append(found)
+    return {
+        name: {
+            connections: {
+                "requests_per_s": round(median(rate for rate, _ in samples[name, connections])),
+                "cpu_us": round(median(cost for _, cost in samples[name, connections]), 1),
+            }
+            for connections in CONNECTIONS
+        }
+        for name in servers
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print a table, and the figures as JSON."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench frontend", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--against", default=BASELINE, metavar="REVISION", help=f"another revision ({BASELINE})")
+    parser.add_argument("--repetitions", type=int, default=5, metavar="N")
+    parser.add_argument("--window", type=float, default=4.0, metavar="S", help="seconds of one measurement")
+    parser.add_argument("--cache", type=Path, default=ROOT / "benchmarks" / ".cache", metavar="DIR")
+    options = parser.parse_args(arguments)
+    found = run(options.against, options.cache.resolve(), options.repetitions, options.window)
+    print(f"{'connections':<14}" + "".join(f"{name:>28}" for name in found))
+    for connections in CONNECTIONS:
+        cells = (found[name][connections] for name in found)
+        print(f"{connections:<14}" + "".join(f"{c['requests_per_s']:>14.0f}/s {c['cpu_us']:>8.0f} us" for c in cells))
+    print(json.dumps({"machine": machine.facts(), "figures": found}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
