@@ -30,7 +30,7 @@ _POLL_S = 0.05
 T = TypeVar("T")
 
 
-def until(found: Callable[[], T], *, timeout_s: float = 60, what: str = "an event") -> T:
+def until(found: Callable[[], T], *, timeout_s: float = 300, what: str = "an event") -> T:
     """Poll until `found()` is true and return it; TimeoutError names what never came."""
     deadline = time.monotonic() + timeout_s
     while not (value := found()):
@@ -100,7 +100,7 @@ class Served:
 
 
 @contextlib.contextmanager
-def serve(home: Path, *, ready: str = "/readyz", timeout_s: float = 120, **settings: str) -> Iterator[Served]:
+def serve(home: Path, *, ready: str = "/readyz", timeout_s: float = 300, **settings: str) -> Iterator[Served]:
     """`bentoml serve` in a process group of its own until the block ends; yields once `ready` answers 200.
 
     `home` is its BENTOML_HOME. Settings are environment variables in capitals: `WORKERS="2"`.

@@ -76,7 +76,7 @@ SCREENSHOTS = ROOT / "artefacts" / "browser"
 DESKTOP, PHONE = (1280, 900), (360, 740)
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 ARGUMENTS = ["--no-sandbox", "--no-proxy-server", "--disable-dev-shm-usage", "--disable-gpu", "--lang=en-US"]
-TIMEOUT_MS = 15_000
+TIMEOUT_MS = 120_000
 _WATCH_TASKS = """
 window.longTasks = [];
 new PerformanceObserver((list) => {

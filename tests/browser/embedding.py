@@ -23,7 +23,7 @@ def run(page: Page, *, lang: str = "en", timeout_s: int = 30) -> None:
 
 def settled(page: Page) -> None:
     """Nothing is being computed."""
-    expect(page.locator("main [aria-busy=true]")).to_have_count(0, timeout=30_000)
+    expect(page.locator("main [aria-busy=true]")).to_have_count(0, timeout=300_000)
 
 
 def cut_to(page: Page, width: int) -> None:

@@ -36,7 +36,7 @@ def choose(page: Page, first: str | None = None, second: str | None = None) -> N
             page.locator(".model-chooser select").nth(place).select_option(name)
 
 
-def run(page: Page, *, timeout_ms: float = 60_000) -> None:
+def run(page: Page, *, timeout_ms: float = 300_000) -> None:
     """Press the button and wait until the run has ended."""
     page.locator(".runner .button").click()
     expect(page.locator(".runner")).to_have_attribute("aria-busy", "false", timeout=timeout_ms)

@@ -194,7 +194,7 @@ def test_pasted_into_an_interactive_shell(
     """Which may expand "!!" in what it reads from a keyboard."""
     text = "echo first\n" + make("curl", "v1/rerank", RERANK, recorder.url)["text"]
     shell = ["bash", "--norc", "-i", "-o", "histexpand"]
-    subprocess.run(shell, cwd=tmp_path, input=text.encode(), capture_output=True, timeout=60, check=True)
+    subprocess.run(shell, cwd=tmp_path, input=text.encode(), capture_output=True, timeout=300, check=True)
     assert recorder.requests.pop()[2] == RERANK
 
 

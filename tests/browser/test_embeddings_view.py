@@ -47,7 +47,7 @@ def download(page: Page, kind: str, folder: Path) -> Path:
 
 def vectors_of(url: str, texts: list[str], **more: Any) -> NDArray[np.float32]:
     """What the service itself answers, as numbers."""
-    answer = httpx.post(f"{url}/v1/embeddings", json={"model": MODEL, "input": texts, **more}, timeout=60)
+    answer = httpx.post(f"{url}/v1/embeddings", json={"model": MODEL, "input": texts, **more}, timeout=300)
     return np.array([entry["embedding"] for entry in answer.raise_for_status().json()["data"]], np.float32)
 
 

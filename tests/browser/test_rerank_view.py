@@ -24,7 +24,7 @@ LONG = "naïve 日本 🗽 " + "one two three four five six seven " * 100
 
 def answer(site: Site, **body: Any) -> list[tuple[int, float]]:
     """What the service says to the same request: index and score, best first."""
-    response = httpx.post(f"{site.url}/v1/rerank", json=body, timeout=60)
+    response = httpx.post(f"{site.url}/v1/rerank", json=body, timeout=300)
     return [(each["index"], each["relevance_score"]) for each in response.json()["results"]]
 
 

@@ -161,14 +161,14 @@ def ready(url: str) -> bool:
 
 def test_the_bundle_serves_both_endpoints(served: tuple[str, dict[str, str], Path]) -> None:
     url, _, _ = served
-    vectors = httpx.post(f"{url}/v1/embeddings", json={"input": ["a cat", "a kitten"]}, timeout=60).json()["data"]
+    vectors = httpx.post(f"{url}/v1/embeddings", json={"input": ["a cat", "a kitten"]}, timeout=300).json()["data"]
     first, second = (item["embedding"] for item in vectors)
     assert_allclose(sum(x * x for x in first), 1, atol=sum_atol(len(first)))
     cosine = sum(x * y for x, y in zip(first, second, strict=True))
-    ranking = httpx.post(f"{url}/v1/rerank", json={"query": "a cat", "documents": ["a kitten"]}, timeout=60).json()
+    ranking = httpx.post(f"{url}/v1/rerank", json={"query": "a cat", "documents": ["a kitten"]}, timeout=300).json()
     assert_allclose(ranking["results"][0]["relevance_score"], (1 + cosine) / 2, atol=unit_atol(openvino_precision()))
     page = (ROOT / "playground/app.js").read_text(encoding="utf-8")
-    assert httpx.get(f"{url}/playground/app.js", timeout=60).text == page
+    assert httpx.get(f"{url}/playground/app.js", timeout=300).text == page
 
 
 def test_it_writes_nowhere_but_to_its_volume_and_tmp(built: Built, served: tuple[str, dict[str, str], Path]) -> None:

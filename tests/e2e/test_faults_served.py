@@ -53,7 +53,7 @@ def vector(response: httpx.Response) -> list[float]:
 
 def state(url: str, name: str) -> dict[str, Any]:
     """What /models says of one model."""
-    models = httpx.get(f"{url}/models", timeout=30).json()["models"]
+    models = httpx.get(f"{url}/models", timeout=300).json()["models"]
     facts: dict[str, Any] = next(model for model in models if model["id"] == name)
     return facts
 
@@ -114,7 +114,7 @@ def test_sigterm_under_load(imported: Path, tmp_path: Path) -> None:
 
 def answered(server: Served) -> float:
     """Embedding requests that were answered, from the metrics."""
-    lines = httpx.get(f"{server.url}/metrics", timeout=30).text.splitlines()
+    lines = httpx.get(f"{server.url}/metrics", timeout=300).text.splitlines()
     done = [line for line in lines if "service_requests_total{" in line and 'route="/v1/embeddings"' in line]
     return sum(float(line.rsplit(" ", 1)[1]) for line in done)
 

@@ -53,7 +53,7 @@ def online(hub: HubServer, imported: Path, tmp_path_factory: pytest.TempPathFact
     settings = SETTINGS | asked | hub.environment(home / "huggingface")
     with serve(home, ready="/livez", **settings) as server:
         try:
-            assert weights.arrived.wait(60)
+            assert weights.arrived.wait(300)
             yield server
         finally:
             weights.released.set()
@@ -61,7 +61,7 @@ def online(hub: HubServer, imported: Path, tmp_path_factory: pytest.TempPathFact
 
 def state(url: str, name: str) -> dict[str, Any]:
     """What /models says of one model."""
-    models = httpx.get(f"{url}/models", timeout=30).json()["models"]
+    models = httpx.get(f"{url}/models", timeout=300).json()["models"]
     facts: dict[str, Any] = next(model for model in models if model["id"] == name)
     return facts
 
@@ -112,7 +112,7 @@ def test_a_page_of_another_site_starts_no_import(hub: HubServer, online: Served,
     asked = len(hub.requests)
     page = {"Content-Type": "text/plain", "Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"}
     body = '{"model": "multilingual-e5-small", "input": "a"}'
-    answer = httpx.post(online.url + path, content=body, headers=page, timeout=60)
+    answer = httpx.post(online.url + path, content=body, headers=page, timeout=300)
     assert "CORS_ORIGINS" in refused(answer, 403, "cross_site_request")
     assert state(online.url, "multilingual-e5-small")["state"] == "importable"
     assert len(hub.requests) == asked

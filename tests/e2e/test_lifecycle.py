@@ -45,7 +45,7 @@ def test_two_workers_and_sigterm(imported: Path, tmp_path: Path) -> None:
             server.terminate()
             statuses = [future.result() for future in waiting]
         assert set(statuses) <= {200, 503, None}
-        _, alive = psutil.wait_procs([server.supervisor, *workers], timeout=60)
+        _, alive = psutil.wait_procs([server.supervisor, *workers], timeout=300)
         assert not alive
         assert server.supervisor.returncode == 0
         log = server.log
@@ -54,4 +54,4 @@ def test_two_workers_and_sigterm(imported: Path, tmp_path: Path) -> None:
 
 def short(server: Served, number: int) -> int:
     """One text, over a connection of its own, so that the system spreads them over the workers."""
-    return httpx.post(f"{server.url}/v1/embeddings", json={"input": f"text {number}"}, timeout=60).status_code
+    return httpx.post(f"{server.url}/v1/embeddings", json={"input": f"text {number}"}, timeout=300).status_code

@@ -113,7 +113,7 @@ def running(folder: Path, **settings: str) -> Iterator[App]:
         patch.setattr(module, "Directory", directory)
         try:
             server = InProcess(module.RerankEmbedding.to_asgi())
-            with server, httpx.Client(base_url=server.url, timeout=60) as client:
+            with server, httpx.Client(base_url=server.url, timeout=300) as client:
                 yield App(client, server, module, made[0])
         finally:
             gc.unfreeze()

@@ -94,7 +94,7 @@ def test_a_full_queue(run_app: RunApp, gate: Gate, pool: ThreadPoolExecutor) -> 
     with run_app(MAX_QUEUED_TOKENS="20") as app:
         close(gate, app)
         computed = pool.submit(embed, app.client, ["computed"])
-        assert gate.arrived.wait(20)
+        assert gate.arrived.wait(PATIENCE_S)
         queued = pool.submit(embed, app.client, ["queued"])
         until(lambda: app.loaded("bge-m3").engine.queued_tokens, what="a queued request")
         response = app.client.post("/v1/embeddings", json={"input": "one too many " * 5})
@@ -154,7 +154,7 @@ def test_a_failing_text_fails_alone(run_app: RunApp, gate: Gate, pool: ThreadPoo
 
         with pytest.MonkeyPatch.context() as patch:
             held = pool.submit(embed, app.client, ["holds the worker"])
-            assert gate.arrived.wait(20)
+            assert gate.arrived.wait(PATIENCE_S)
             patch.setattr(TorchBackend, "forward", picky)
             good = [pool.submit(embed, app.client, ["1 " * count]) for count in (4, 5, 6)]
             bad = pool.submit(app.client.post, "/v1/embeddings", json={"input": "1 " * 7})

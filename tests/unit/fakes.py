@@ -22,7 +22,7 @@ from runners.planning import Extent
 from runners.templates import read_template
 from runners.tokenization import Rules, Sequence, TextTokenizer
 
-PATIENCE_S = 20
+PATIENCE_S = 120
 """Longest wait for something that is bound to happen; a failing test ends then, a passing one never notices."""
 
 
