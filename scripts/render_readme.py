@@ -1,7 +1,7 @@
-"""Write the tables of README.md and README.ja.md anew from the catalogue, the settings and the request schemas.
+"""Write the tables of README.md and docs/, in both languages, from the catalogue, the settings and the request schemas.
 
-Exit status: 0 when both pages are up to date (or were written), 1 when `--check` finds that one is not, or when
-docs/ja.yaml does not say in Japanese just what the code says in English.
+Exit status: 0 when all pages are up to date (or were written), 1 when `--check` finds a page that is not, or when
+docs/ja.yaml does not match the English descriptions in the code.
 """
 
 from __future__ import annotations
@@ -12,47 +12,59 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from models.catalog import Catalog, load_catalog
-from scripts.readme.language import ENGLISH, Language, TranslationError, japanese
+from models.catalog import load_catalog
+from scripts.readme.language import ENGLISH, TranslationError, japanese
 from scripts.readme.tables import descriptions, tables
 
 ROOT = Path(__file__).resolve().parent.parent
-README = ROOT / "README.md"
-README_JA = ROOT / "README.ja.md"
-TRANSLATIONS = ROOT / "docs" / "ja.yaml"
+PAGES = {
+    "README.md": ["main settings"],
+    "docs/api.md": ["embedding fields", "rerank fields"],
+    "docs/models.md": ["rerankers", "embedding models"],
+    "docs/settings.md": ["settings"],
+}
+"""English page -> the tables it has between marks."""
+TRANSLATIONS = "docs/ja.yaml"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write the tables, or with --check only say whether they are up to date."""
+    """Write the tables, or with --check only report whether they are up to date."""
     parser = argparse.ArgumentParser(prog="python -m scripts.render_readme", description=__doc__.split("\n", 1)[0])
     parser.add_argument("--check", action="store_true", help="write nothing; exit status 1 if a table is out of date")
     check = parser.parse_args(arguments).check
     catalog = load_catalog()
-    current = [_update(README, ENGLISH, catalog, check=check)]
+    english = tables(catalog, ENGLISH)
+    current = [_update(page, names, english, check=check) for page, names in PAGES.items()]
     try:
-        current.append(_update(README_JA, japanese(TRANSLATIONS, descriptions()), catalog, check=check))
+        in_japanese = tables(catalog, japanese(ROOT / TRANSLATIONS, descriptions()))
     except TranslationError as error:
         sys.stderr.write(f"{error}\n")
         return 1
+    current += [_update(translated(page), names, in_japanese, check=check) for page, names in PAGES.items()]
     return 0 if all(current) else 1
 
 
-def _update(page: Path, language: Language, catalog: Catalog, *, check: bool) -> bool:
-    """Whether the page's tables are right now: always, unless it may only be checked."""
-    text = page.read_text(encoding="utf-8")
-    rendered = render(page.name, text, tables(catalog, language))
+def translated(page: str) -> str:
+    """The Japanese page of an English one: README.ja.md, or the page of the same name in docs/ja/."""
+    return "README.ja.md" if page == "README.md" else page.replace("docs/", "docs/ja/")
+
+
+def _update(page: str, names: list[str], rendered_tables: Mapping[str, str], *, check: bool) -> bool:
+    """Whether the page's tables are now up to date; without `check` they are written."""
+    path = ROOT / page
+    text = path.read_text(encoding="utf-8")
+    rendered = render(page, text, {name: rendered_tables[name] for name in names})
     if rendered == text:
         return True
     if check:
-        sys.stderr.write(f"{page.name}: its tables are out of date. Run: python -m scripts.render_readme\n")
+        sys.stderr.write(f"{page}: its tables are out of date. Run: python -m scripts.render_readme\n")
         return False
-    page.write_text(rendered, encoding="utf-8")
+    path.write_text(rendered, encoding="utf-8")
     return True
 
 
 def render(page: str, text: str, tables: Mapping[str, str]) -> str:
-    """The same text with every table between `<!-- NAME -->` and `<!-- /NAME -->` replaced; ValueError where one
-    pair of marks is missing."""
+    """Replace each table between `<!-- NAME -->` and `<!-- /NAME -->`; ValueError unless its marks are there once."""
     for name, table in tables.items():
         pattern = re.compile(rf"(?<=<!-- {name} -->\n).*?(?=<!-- /{name} -->)", re.DOTALL)
         if len(pattern.findall(text)) != 1:

@@ -1,1 +1,1 @@
-"""The tables of README.md and README.ja.md: what they say and in which language."""
+"""The generated tables of README.md and docs/, in English and Japanese."""

@@ -54,7 +54,7 @@ class TranslationError(ValueError):
 
 @dataclass(frozen=True)
 class Language:
-    """How a page says what the tables hold."""
+    """The words and descriptions of one language."""
 
     word: Callable[[str], str]
     """English word -> the page's."""

@@ -14,9 +14,25 @@ from scripts.readme.language import Language
 from settings import Settings
 
 NONE = "–"
-"""Nothing to say in this cell."""
+"""An empty cell."""
 
 _SCHEMAS: dict[str, type[BaseModel]] = {"embedding fields": EmbeddingRequest, "rerank fields": RerankRequest}
+
+MAIN_SETTINGS = (
+    "HOST",
+    "PORT",
+    "WORKERS",
+    "EMBEDDING_MODEL_NAME",
+    "RERANKER_MODEL_NAME",
+    "PRELOAD_MODELS",
+    "IMPORT_ON_DEMAND",
+    "API_KEYS",
+    "DEVICE",
+    "DTYPE",
+    "MEMORY_FRACTION",
+    "REQUEST_TIMEOUT_S",
+)
+"""The settings that README.md lists; docs/settings.md lists all of them."""
 
 _MADE_READY = {
     "native": "as published",
@@ -29,11 +45,12 @@ _MADE_READY = {
 
 
 def tables(catalog: Catalog, language: Language) -> dict[str, str]:
-    """Name of a table, as its marks say it -> the table."""
+    """Name of a table, as in its marks -> the table."""
     return {
         "rerankers": _models([spec for spec in catalog if spec.kind == "reranker"], language),
         "embedding models": _models([spec for spec in catalog if spec.kind == "embedding"], language),
-        "settings": _settings(language),
+        "settings": _settings([name.upper() for name in Settings.model_fields], language),
+        "main settings": _settings(MAIN_SETTINGS, language),
     } | {name: _fields(name, language) for name in _SCHEMAS}
 
 
@@ -83,10 +100,10 @@ def _size(size: int | None) -> str:
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
 
 
-def _settings(language: Language) -> str:
+def _settings(names: Iterable[str], language: Language) -> str:
     rows = []
-    for key, field in Settings.model_fields.items():
-        name = key.upper()
+    for name in names:
+        field = Settings.model_fields[name.lower()]
         choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
         listed = language.word(", ").join(f"`{choice}`" for choice in choices)
         takes = language.word(" One of {}.").format(listed) if choices else ""

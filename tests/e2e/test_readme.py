@@ -1,7 +1,9 @@
-"""README.md tells the truth: its commands run and print what it shows, its tables and messages are the code's own.
+"""README.md, CONTRIBUTING.md and docs/ are correct: their commands print the output shown, their tables and messages
+match the code.
 
-A block of language `bash` is run as one script; a `text` block right behind it is its output. There `...` stands for
-anything within one JSON value, and a JSON answer may be broken into lines.
+A block of language `bash` is run as one script; a `text` block right after it is its output. There `...` stands for
+anything within one JSON value, and a JSON response may be wrapped. Japanese pages have the same blocks, byte for byte
+(tests/unit/test_readme_ja.py).
 """
 
 from __future__ import annotations
@@ -33,24 +35,34 @@ from tests.tolerance import FLOAT32, openvino_precision, unit_atol
 from tests.unit.sources import parse_file, source_files
 from tests.variant import DTYPE
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES_NOT_RUN = {
+    "docs/deployment.md": "needs a container engine or a cluster; tests/unit/deploy checks its files",
+    "docs/embed_corpus.md": "tests/e2e/test_corpus.py and tests/unit/scripts run the script",
+}
+PAGES = {
+    str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
+    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
+    if str(path.relative_to(ROOT)) not in PAGES_NOT_RUN
+}
+"""English page -> its text."""
 
 NOT_RUN = {
     "./start.sh": "makes an environment; its last line, `bentoml serve`, is what the fixture runs",
     "source .venv/bin/activate": "the tests run in an environment already",
     "bentoml serve": "the fixture runs it, on a free port",
     "./scripts/test": "runs this test; CI runs it",
+    "scripts/install --dev": "makes an environment",
     "scripts/test": "the same",
     "scripts/test --clients": "the same with more clients",
     "scripts/test tests/unit -k batching": "the same, in part",
     "scripts/check": "CI runs it",
     "scripts/check --fix": "would rewrite the working tree",
-    "python -m scripts.render_readme": "would rewrite the README; test_tables runs it with --check",
+    "python -m scripts.render_readme": "would rewrite the pages; test_tables runs it with --check",
 }
 """Lines that are shown and not run here, and why."""
 
 ON_HUB = ("cl-nagoya/ruri-v3-30m", "hotchpotch/japanese-reranker-tiny-v2", "Qwen/Qwen3-Reranker-0.6B")
-"""Tiny models under the names that the README downloads. None of them has golden numbers, which would refuse them."""
+"""Tiny models under the names that the pages download. None of them has golden numbers, which would refuse them."""
 
 SOURCES = [
     str(node.value)
@@ -65,8 +77,9 @@ SOURCES = [
 
 @dataclass(frozen=True)
 class Block:
-    """Commands of the README, without those that are not run, and the output that it shows."""
+    """Commands of a page, without those that are not run, and the output that it shows."""
 
+    page: str
     line: int
     script: str
     shown: str | None
@@ -75,10 +88,12 @@ class Block:
 def blocks() -> list[Block]:
     """Every block of commands in which something is left to run."""
     found = []
-    for match in re.finditer(r"^```bash\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", README, re.DOTALL | re.MULTILINE):
-        lines = [line for line in match[1].splitlines() if command(line) not in NOT_RUN]
-        if any(line.strip() and not line.startswith("export ") for line in lines):
-            found.append(Block(README.count("\n", 0, match.start()) + 1, "\n".join(lines), match[2]))
+    for page, text in PAGES.items():
+        for match in re.finditer(r"^```bash\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", text, re.DOTALL | re.MULTILINE):
+            lines = [line for line in match[1].splitlines() if command(line) not in NOT_RUN]
+            if any(line.strip() and not line.startswith("export ") for line in lines):
+                line = text.count("\n", 0, match.start()) + 1
+                found.append(Block(page, line, "\n".join(lines), match[2]))
     return found
 
 
@@ -87,9 +102,15 @@ def command(line: str) -> str:
     return re.sub(r"\s+# .*", "", line).strip()
 
 
-def section(title: str) -> str:
-    """The text below one heading."""
-    return README.split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0]
+def section(page: str, title: str) -> str:
+    """The text of a page below one heading."""
+    return PAGES[page].split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0]
+
+
+def own_catalogue() -> str:
+    """The catalogue file that docs/custom_models.md shows."""
+    (shown,) = re.findall(r"^```yaml\n(.*?)^```", PAGES["docs/custom_models.md"], re.DOTALL | re.MULTILINE)
+    return str(shown)
 
 
 def rows(text: str) -> list[list[str]]:
@@ -106,12 +127,11 @@ BLOCKS = blocks()
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Places that the README names -> places that stand for them here."""
+    """Places that the pages name -> places that stand for them here."""
     data = tmp_path_factory.mktemp("data")
     tiny.build("intfloat/e5-base", data / "my-model")
     tiny.build("cl-nagoya/ruri-v3-70m", data / "cl-nagoya_ruri-v3-70m")
-    (own,) = re.findall(r"^```yaml\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
-    (data / "my-models.yaml").write_text(own, encoding="utf-8")
+    (data / "my-models.yaml").write_text(own_catalogue(), encoding="utf-8")
     return {
         "/data/my-model": str(data / "my-model"),
         "/data/models": str(data),
@@ -123,7 +143,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def environment(
     folders: dict[str, str], imported: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, str]]:
-    """A model store with the embedded model, a Hub with tiny ones, and the README's own catalogue file."""
+    """A model store with the embedded model, a Hub with tiny ones, and the pages' own catalogue file."""
     home = copy_home(imported, tmp_path_factory.mktemp("readme"))
     with HubServer() as hub:
         for repo in ON_HUB:
@@ -145,7 +165,7 @@ def readme_server(environment: dict[str, str]) -> Iterator[Served]:
 
 
 def run(script: str, server: Served, environment: dict[str, str], folders: dict[str, str]) -> str:
-    """Standard output of commands that must succeed, run from the root as the README says."""
+    """Standard output of commands that must succeed, run from the root."""
     for name, value in (folders | {"localhost:7987": f"127.0.0.1:{server.port}"}).items():
         script = script.replace(name, value)
     path = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
@@ -166,7 +186,7 @@ ENGINE_TOLERANCE = unit_atol(openvino_precision())
 
 
 def shows(shown: str, printed: str) -> bool:
-    """Whether the README's output is what was printed: spaces between columns and tiny differences do not count.
+    """Whether a shown output is what was printed: spaces between columns and tiny differences do not count.
 
     A number that goes on (`0.0103...`) may differ by ENGINE_TOLERANCE.
     """
@@ -184,13 +204,13 @@ def shows(shown: str, printed: str) -> bool:
     )
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: f"line {block.line}")
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: f"{block.page} line {block.line}")
 def test_commands(block: Block, readme_server: Served, environment: dict[str, str], folders: dict[str, str]) -> None:
     printed = run(block.script, readme_server, environment, folders)
     if block.shown is None:
         assert '{"error"' not in printed
     else:
-        assert shows(block.shown, printed), f"README.md shows:\n{block.shown}\nbut this is printed:\n{printed}"
+        assert shows(block.shown, printed), f"{block.page} shows:\n{block.shown}\nbut this is printed:\n{printed}"
 
 
 def test_three_ways_to_ask_for_a_prompt(
@@ -224,66 +244,54 @@ def test_the_comparison_itself(shown: str, printed: str, *, same: bool) -> None:
 
 
 def test_every_block_is_run_or_excepted_by_name() -> None:
-    languages = set(re.findall(r"^```(\w+)$", README, re.MULTILINE))
+    text = "".join(PAGES.values())
+    languages = set(re.findall(r"^```(\w*)$", text, re.MULTILINE)) - {""}
     assert languages == {"bash", "text", "yaml"}
     assert MODEL in BLOCKS[0].script
+    assert len(BLOCKS) >= 15
     lines = {
-        command(line) for block in re.findall(r"^```bash\n(.*?)^```", README, re.S | re.M) for line in block.split("\n")
+        command(line) for block in re.findall(r"^```bash\n(.*?)^```", text, re.S | re.M) for line in block.split("\n")
     }
-    assert set(NOT_RUN) <= lines, "an exception that the README no longer needs"
+    assert set(NOT_RUN) <= lines, "an exception that no page needs any more"
+    assert all((ROOT / page).exists() for page in PAGES_NOT_RUN)
 
 
 def test_tables() -> None:
     assert render_readme.main(["--check"]) == 0
 
 
-def test_a_stale_table_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    stale = tmp_path / "README.md"
-    stale.write_text(README.replace("| `PORT` | `7987` |", "| `PORT` | `80` |"), encoding="utf-8")
-    monkeypatch.setattr(render_readme, "README", stale)
-    assert render_readme.main(["--check"]) == 1
-    assert render_readme.main([]) == 0
-    assert stale.read_text(encoding="utf-8") == README
-
-
 def test_the_smallest_block_of_a_model_is_three_lines() -> None:
-    (own,) = re.findall(r"^```yaml\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
-    assert own.startswith("models:\n")
-    assert len(own.splitlines()) == 4
+    assert own_catalogue().startswith("models:\n")
+    assert len(own_catalogue().splitlines()) == 4
 
 
 def test_errors_are_all_listed() -> None:
     family = [
         kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.ServiceError)
     ]
-    assert {(status, code.strip("`")) for status, code, _ in rows(section("Errors"))} == {
+    assert {(status, code.strip("`")) for status, code, _ in rows(PAGES["docs/errors.md"])} == {
         (str(kind.status), kind.code) for kind in family
     }
 
 
 def test_routes_are_all_listed(readme_server: Served) -> None:
     documented = httpx.get(f"{readme_server.url}/docs.json", timeout=300).json()["paths"]
-    listed = set(re.findall(r"`(GET|POST) ([^`]+)`", section("What you get")))
+    listed = set(re.findall(r"`(GET|POST) ([^`]+)`", section("docs/api.md", "Routes")))
     expected = {(method.upper(), path) for path, methods in documented.items() for method in methods}
     assert listed == expected | {("GET", "/"), ("GET", "/docs.json"), ("GET", "/playground")}
 
 
 def test_choices_have_the_licence_of_the_catalogue() -> None:
     catalog = load_catalog()
-    picks = re.findall(r"`([^`]+)` \(([^)]+)\)", section("Choosing a model").split("\n- ", 1)[0])
+    picks = re.findall(r"`([^`]+)` \(([^)]+)\)", section("README.md", "Recommended models"))
     assert len(picks) == 12
     for name, licence in picks:
         assert (catalog.get(name).license, catalog.get(name).commercial) == (licence, True)
 
 
-@pytest.mark.parametrize("message", [re.findall(r"`(.+)`", row[0])[0] for row in rows(section("Troubleshooting"))])
+@pytest.mark.parametrize(
+    "message", [re.findall(r"`(.+)`", row[0])[0] for row in rows(PAGES["docs/troubleshooting.md"])]
+)
 def test_messages_are_the_services_own(message: str) -> None:
     pattern = re.compile(".*".join(re.escape(part) for part in message.split("...")), re.DOTALL)
     assert any(pattern.search(text) for text in SOURCES), f"nothing in the code says: {message}"
-
-
-def test_rooms_exist() -> None:
-    named = re.findall(r"^ *(\S+(?:/|\.py)) ", section("Rooms"), re.MULTILINE)
-    places = (ROOT, ROOT / "api", ROOT / "runners", ROOT / "models")
-    assert len(named) > 10
-    assert not [name for name in named if not any((place / name).exists() for place in places)]

@@ -1,6 +1,6 @@
-"""README.ja.md says what README.md says: the same sections, blocks, commands, names, links and rows, in Japanese.
+"""README.ja.md and docs/ja/ match the English pages: the same sections, blocks, commands, names, links and rows.
 
-What each test finds names the section, so that whoever edits README.md knows which words to translate.
+A failing test names the page and the section, so that the author of a change knows which words to translate.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from scripts.readme.tables import descriptions
+from scripts.render_readme import translated
 from tests.unit.sources import ROOT
 
 CODE = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
@@ -26,6 +27,7 @@ POLITE = re.compile(r"(です|ます|ません|ました|ください)$")
 class Section:
     """What stands below one `##` heading, or above the first."""
 
+    page: str
     title: str
     text: str
 
@@ -63,7 +65,7 @@ def sections(page: str) -> list[Section]:
         if not any(start < match.start() < end for start, end in inside)
     ]
     parts = [text[start:end] for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]
-    return [Section(part.split("\n", 1)[0].lstrip("# "), part) for part in parts]
+    return [Section(page, part.split("\n", 1)[0].lstrip("# "), part) for part in parts]
 
 
 def cells(line: str) -> list[str]:
@@ -81,20 +83,39 @@ def numbers(text: str) -> set[str]:
     return set(re.findall(r"\d[\d.,:-]*\d", text))
 
 
-ENGLISH, JAPANESE = sections("README.md"), sections("README.ja.md")
-PAIRS = list(zip(ENGLISH, JAPANESE, strict=False))
-each_section = pytest.mark.parametrize(("english", "japanese"), PAIRS, ids=[english.title for english, _ in PAIRS])
+def linked(section: Section) -> list[str]:
+    """Files that a section links to, relative to the root; a Japanese page counts as its English one."""
+    folder = (ROOT / section.page).parent
+    paths = [(folder / link).resolve().relative_to(ROOT).as_posix() for link in LINK.findall(section.prose)]
+    return sorted(path.replace("docs/ja/", "docs/").replace("README.ja.md", "README.md") for path in paths)
 
 
-def test_both_have_the_same_number_of_sections() -> None:
-    assert len(ENGLISH) > 20
-    assert [section.title for section in JAPANESE[len(ENGLISH) :]] == []
-    assert [section.title for section in ENGLISH[len(JAPANESE) :]] == []
+ENGLISH_ONLY = {"docs/deployment.md", "docs/embed_corpus.md"}
+PAGES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md"))]
+TRANSLATED = [page for page in PAGES if page not in ENGLISH_ONLY]
+ENGLISH = {page: sections(page) for page in TRANSLATED}
+JAPANESE = {page: sections(translated(page)) for page in TRANSLATED}
+PAIRS = [pair for page in TRANSLATED for pair in zip(ENGLISH[page], JAPANESE[page], strict=False)]
+each_section = pytest.mark.parametrize(
+    ("english", "japanese"), PAIRS, ids=[f"{english.page}: {english.title}" for english, _ in PAIRS]
+)
+
+
+def test_every_japanese_page_has_an_english_one() -> None:
+    theirs = {str(path.relative_to(ROOT)) for path in (ROOT / "docs" / "ja").glob("*.md")}
+    assert theirs == {translated(page) for page in TRANSLATED} - {"README.ja.md"}
+
+
+@pytest.mark.parametrize("page", TRANSLATED)
+def test_both_have_the_same_number_of_sections(page: str) -> None:
+    english, japanese = ENGLISH[page], JAPANESE[page]
+    assert [section.title for section in japanese[len(english) :]] == []
+    assert [section.title for section in english[len(japanese) :]] == []
 
 
 def test_they_link_to_each_other() -> None:
-    assert "\n日本語: [README.ja.md](README.ja.md)\n" in ENGLISH[0].text
-    assert "\nEnglish: [README.md](README.md)\n" in JAPANESE[0].text
+    assert "\n日本語: [README.ja.md](README.ja.md)\n" in ENGLISH["README.md"][0].text
+    assert "\nEnglish: [README.md](README.md)\n" in JAPANESE["README.md"][0].text
 
 
 @each_section
@@ -114,9 +135,7 @@ def test_commands_variables_and_paths_are_the_same(english: Section, japanese: S
 
 @each_section
 def test_links_are_the_same(english: Section, japanese: Section) -> None:
-    others = {"README.md", "README.ja.md"}
-    ours, theirs = (sorted(set(LINK.findall(section.prose)) - others) for section in (japanese, english))
-    assert ours == theirs
+    assert linked(japanese) == linked(english)
 
 
 @each_section
@@ -139,7 +158,8 @@ def test_generated_tables_stand_in_the_same_places(english: Section, japanese: S
 
 def test_paragraphs_and_points_are_polite_and_tables_are_plain() -> None:
     """です・ます in the text; the plain form in tables, as is usual."""
-    lines = [line for section in JAPANESE for line in CODE.sub("", section.text).splitlines()]
+    found = [section for page in JAPANESE.values() for section in page]
+    lines = [line for section in found for line in CODE.sub("", section.text).splitlines()]
     wrong = [
         (sentence, line)
         for line in lines

@@ -1,4 +1,4 @@
-"""`python -m scripts.render_readme`: both pages' tables, and what it says of docs/ja.yaml."""
+"""`python -m scripts.render_readme`: the tables of all pages, and its messages about docs/ja.yaml."""
 
 from __future__ import annotations
 
@@ -16,16 +16,18 @@ from scripts.readme.tables import descriptions, tables
 from settings import Settings, load_settings
 from tests.unit.sources import ROOT
 
+PAGES = [*render_readme.PAGES, *map(render_readme.translated, render_readme.PAGES)]
 PORT_IN_ENGLISH = "Port to listen on."
 
 
 @pytest.fixture
 def pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with copies of both pages and of the translations, which the script then takes for the real ones."""
-    for name, path in {"README": "README.md", "README_JA": "README.ja.md", "TRANSLATIONS": "docs/ja.yaml"}.items():
-        copy = tmp_path / Path(path).name
+    """A folder with copies of the pages and the translations, on which the script then works."""
+    for path in (*PAGES, render_readme.TRANSLATIONS):
+        copy = tmp_path / path
+        copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_text((ROOT / path).read_text(encoding="utf-8"), encoding="utf-8")
-        monkeypatch.setattr(render_readme, name, copy)
+    monkeypatch.setattr(render_readme, "ROOT", tmp_path)
     return tmp_path
 
 
@@ -44,11 +46,23 @@ def write(file: Path, translations: Any) -> None:
     file.write_text(yaml.safe_dump(translations, allow_unicode=True, sort_keys=False), encoding="utf-8")
 
 
-def test_both_pages_are_up_to_date() -> None:
+def test_all_pages_are_up_to_date() -> None:
     assert render_readme.main(["--check"]) == 0
 
 
-@pytest.mark.parametrize("page", ["README.md", "README.ja.md"])
+def test_every_table_is_on_a_page() -> None:
+    named = [name for names in render_readme.PAGES.values() for name in names]
+    assert sorted(named) == sorted(tables(load_catalog(), ENGLISH))
+
+
+def test_every_mark_on_a_page_is_a_table_of_that_page() -> None:
+    for page in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")):
+        marked = re.findall(r"^<!-- ([^/].*?) -->$", page.read_text(encoding="utf-8"), re.MULTILINE)
+        english = str(page.relative_to(ROOT)).replace("docs/ja/", "docs/").replace("README.ja.md", "README.md")
+        assert marked == render_readme.PAGES.get(english, []), page
+
+
+@pytest.mark.parametrize("page", ["docs/settings.md", "docs/ja/settings.md"])
 def test_every_default_is_a_value_that_its_variable_takes(page: str) -> None:
     rows = re.findall(r"^\| `([A-Z_]+)` \| (`.+?`|–) \| ", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE)
     assert {name.lower() for name, _ in rows} == set(Settings.model_fields)
@@ -56,21 +70,22 @@ def test_every_default_is_a_value_that_its_variable_takes(page: str) -> None:
     assert load_settings(given) == Settings()
 
 
-@pytest.mark.parametrize("page", ["README.md", "README.ja.md"])
+@pytest.mark.parametrize("page", PAGES)
 def test_a_stale_table_is_named_and_written_anew(pages: Path, capsys: pytest.CaptureFixture[str], page: str) -> None:
     before = (pages / page).read_text(encoding="utf-8")
-    replace(pages / page, "| `PORT` | `7987` |", "| `PORT` | `80` |")
+    (row,) = re.findall(r"^\| `(?:PORT|input|query|bge-reranker-base|e5-base)` .*\n", before, re.MULTILINE)[:1]
+    (pages / page).write_text(before.replace(row, "| `stale` |\n"), encoding="utf-8")
     assert render_readme.main(["--check"]) == 1
     assert capsys.readouterr().err == f"{page}: its tables are out of date. Run: python -m scripts.render_readme\n"
-    assert "| `PORT` | `80` |" in (pages / page).read_text(encoding="utf-8")
+    assert "| `stale` |" in (pages / page).read_text(encoding="utf-8")
     assert render_readme.main([]) == 0
     assert (pages / page).read_text(encoding="utf-8") == before
 
 
 def test_a_missing_entry_is_named(pages: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    translations = translated(pages / "ja.yaml")
+    translations = translated(pages / render_readme.TRANSLATIONS)
     del translations["settings"]["PORT"], translations["rerank fields"]["query"]
-    write(pages / "ja.yaml", translations)
+    write(pages / render_readme.TRANSLATIONS, translations)
     assert render_readme.main(["--check"]) == 1
     assert capsys.readouterr().err.splitlines() == [
         f"docs/ja.yaml: settings: PORT is missing. Add it, with en: {PORT_IN_ENGLISH}",
@@ -79,10 +94,10 @@ def test_a_missing_entry_is_named(pages: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_a_superfluous_entry_and_a_superfluous_table_are_named(pages: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    translations = translated(pages / "ja.yaml")
+    translations = translated(pages / render_readme.TRANSLATIONS)
     translations["settings"]["COLOUR"] = {"en": "Paint.", "ja": "色。"}
     translations["answers"] = {}
-    write(pages / "ja.yaml", translations)
+    write(pages / render_readme.TRANSLATIONS, translations)
     assert render_readme.main(["--check"]) == 1
     assert capsys.readouterr().err.splitlines() == [
         "docs/ja.yaml: no table is called 'answers'. Remove it.",
@@ -94,29 +109,29 @@ def test_a_superfluous_entry_and_a_superfluous_table_are_named(pages: Path, caps
 def test_changed_english_is_named_and_nothing_is_written(
     pages: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]
 ) -> None:
-    replace(pages / "ja.yaml", PORT_IN_ENGLISH, "Port to listen at.")
-    before = (pages / "README.ja.md").read_text(encoding="utf-8")
+    replace(pages / render_readme.TRANSLATIONS, PORT_IN_ENGLISH, "Port to listen at.")
+    before = (pages / "docs/ja/settings.md").read_text(encoding="utf-8")
     assert render_readme.main(arguments) == 1
     assert capsys.readouterr().err == (
         "docs/ja.yaml: settings: PORT was translated from other English. Check its ja, then change its en to: "
         f"{PORT_IN_ENGLISH}\n"
     )
-    assert (pages / "README.ja.md").read_text(encoding="utf-8") == before
+    assert (pages / "docs/ja/settings.md").read_text(encoding="utf-8") == before
 
 
 def test_the_english_page_does_not_wait_for_its_translation(pages: Path) -> None:
-    replace(pages / "ja.yaml", PORT_IN_ENGLISH, "Port to listen at.")
-    before = (pages / "README.md").read_text(encoding="utf-8")
-    replace(pages / "README.md", PORT_IN_ENGLISH, "Port.")
+    replace(pages / render_readme.TRANSLATIONS, PORT_IN_ENGLISH, "Port to listen at.")
+    before = (pages / "docs/settings.md").read_text(encoding="utf-8")
+    replace(pages / "docs/settings.md", PORT_IN_ENGLISH, "Port.")
     assert render_readme.main([]) == 1
-    assert (pages / "README.md").read_text(encoding="utf-8") == before
+    assert (pages / "docs/settings.md").read_text(encoding="utf-8") == before
 
 
 @pytest.mark.parametrize(
     "text", ["- a list", "settings: {PORT: {en: Port.}}", "settings: {PORT: {en: a, ja: ''}}", "a: ["]
 )
 def test_a_file_of_another_shape_is_refused(pages: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
-    (pages / "ja.yaml").write_text(text, encoding="utf-8")
+    (pages / render_readme.TRANSLATIONS).write_text(text, encoding="utf-8")
     assert render_readme.main(["--check"]) == 1
     assert capsys.readouterr().err.startswith("docs/ja.yaml cannot be read: ")
 

@@ -1,0 +1,86 @@
+"""Links between README, CONTRIBUTING and docs/ resolve, the index lists all pages, and named files exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.unit.sources import ROOT
+
+CODE = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
+LINK = re.compile(r"\[[^]]*\]\(([^)\s]+)\)")
+FOLDERS = (".", "docs", "docs/ja", "benchmarks", "examples")
+PAGES = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*.md"))
+OUTSIDE = ("http://", "https://", "mailto:")
+TEXT_FILES = (".md", ".py", ".yaml", ".yml", ".json", ".sh", "")
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def links(page: Path) -> list[str]:
+    """Relative links of a page, code left out."""
+    found = LINK.findall(CODE.sub("", page.read_text(encoding="utf-8")))
+    return [link for link in found if not link.startswith(OUTSIDE)]
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub gives a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", CODE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_resolve(page: Path) -> None:
+    broken = []
+    for link in links(page):
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        if (
+            not target.is_relative_to(ROOT.resolve())
+            or not target.exists()
+            or (anchor and anchor not in anchors(target))
+        ):
+            broken.append(link)
+    assert not broken
+
+
+@pytest.mark.parametrize("folder", ["docs", "docs/ja"])
+def test_the_index_lists_every_page(folder: str) -> None:
+    index = ROOT / folder / "README.md"
+    listed = {(index.parent / link).resolve() for link in links(index)}
+    assert {page for page in PAGES if page.parent == index.parent} - {index} <= listed
+
+
+@pytest.mark.parametrize("readme", ["README.md", "README.ja.md"])
+def test_the_readme_is_short(readme: str) -> None:
+    assert len((ROOT / readme).read_text(encoding="utf-8").splitlines()) <= 300
+
+
+def test_contributing_names_files_that_exist() -> None:
+    text = CODE.sub("", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+    named = [
+        span for span in re.findall(r"`([^`\n]+)`", text) if re.fullmatch(r"[\w/.]+(?:/|\.py|\.yaml|\.yml|\.md)", span)
+    ]
+    assert len(named) > 20
+    places = (ROOT, ROOT / "api", ROOT / "runners", ROOT / "models")
+    assert not [path for path in named if not any((place / path).exists() for place in places)]
+
+
+def test_pages_named_elsewhere_exist() -> None:
+    """Code, compose files and manifests name pages as docs/PAGE.md."""
+    places = ("api", "deploy", "docker", "models", "runners", "scripts", "benchmarks")
+    files = [
+        path for place in places for path in (ROOT / place).rglob("*") if path.suffix in TEXT_FILES and path.is_file()
+    ]
+    named = {
+        (name(path), page)
+        for path in files
+        if ".cache" not in path.parts and "__pycache__" not in path.parts
+        for page in re.findall(r"\bdocs/[\w/]+\.(?:md|yaml)", path.read_text(encoding="utf-8", errors="ignore"))
+    }
+    assert named
+    assert not [(path, page) for path, page in named if not (ROOT / page).exists()]
