@@ -29,11 +29,11 @@ from api.routes import Directory
 from api.schemas import EmbeddingRequest, RerankRequest
 from api.shutdown import end_process, follow_signal
 from errors import ServiceError, ShuttingDownError
+from importing.child import import_in_child
 from models.catalog import load_catalog
-from models.child_import import import_in_child
 from models.store import ModelStore
 from runners.devices import require, resource_hint
-from runners.model_pool import RETRY_FAILED_AFTER_S, ModelPool
+from runners.pool.model_pool import RETRY_FAILED_AFTER_S, ModelPool
 from settings import Settings, load_settings
 
 logger = logging.getLogger("service")
@@ -72,7 +72,7 @@ class RerankEmbedding:
     def __init__(self) -> None:
         from runners.devices import detect
         from runners.loading import computing_dtype, load_model, needs_export
-        from runners.requirements import memory_budget, obstacle, stored_memory_needed
+        from runners.pool.capacity import memory_budget, obstacle, stored_memory_needed
 
         logger.setLevel(logging.INFO)  # BentoML shows warnings only
         sys.setswitchinterval(_SWITCH_S)

@@ -15,7 +15,7 @@ from api.responses import json_response
 from api.routing import Handler, Request, Route
 from errors import CrossSiteError, ForbiddenError, InvalidRequestError
 from models.catalog import ModelSpec
-from runners.model_pool import ModelPool
+from runners.pool.model_pool import ModelPool
 from settings import Settings
 
 Act = Callable[[ModelPool, ModelSpec], Awaitable[None]]

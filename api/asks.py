@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from runners.embedding import Input
-from runners.sequences import Truncate
+from runners.text.sequences import Truncate
 
 TokenEncoding = Literal["cl100k_base", "model"]
 

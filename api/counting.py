@@ -12,9 +12,9 @@ from api.fields import at_most
 from errors import InvalidRequestError, WrongModelKindError
 from models.prompts import choose_prompt
 from runners.engine import Engine
-from runners.model_pool import ModelPool
-from runners.plain_tokenizers import Token
-from runners.tokenization import TextTokenizer
+from runners.pool.model_pool import ModelPool
+from runners.text.plain_tokenizers import Token
+from runners.text.tokenization import TextTokenizer
 from settings import Settings
 
 

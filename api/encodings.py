@@ -9,7 +9,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from runners.pooling import Floats
+from runners.networks.pooling import Floats
 
 Encoding = Literal["float", "base64"]
 OutputType = Literal["float", "int8", "uint8", "binary", "ubinary"]

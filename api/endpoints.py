@@ -33,7 +33,7 @@ from models.catalog import ModelSpec
 from models.prompts import choose_prompt, refuse_instruction
 from runners.embedding import EmbeddingResult, EmbeddingRunner
 from runners.loaded_model import LoadedModel
-from runners.model_pool import ModelPool
+from runners.pool.model_pool import ModelPool
 from runners.rerank import CosineReranker, Reranker, RerankOptions, RerankResult, RerankRunner
 from settings import Settings, Task
 

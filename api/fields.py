@@ -26,7 +26,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from api.ignored import HARMLESS, Refused, ignored_warning
 from errors import InvalidRequestError
-from runners.sequences import Truncate
+from runners.text.sequences import Truncate
 
 T = TypeVar("T")
 

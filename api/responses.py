@@ -16,7 +16,7 @@ from api.json_body import beside
 from errors import InvalidRequestError
 from runners.embedding import EmbeddingResult
 from runners.rerank import RerankResult
-from runners.sequences import Truncation
+from runners.text.sequences import Truncation
 
 LARGE_ANSWER = 65_536
 """Numbers or characters in an answer from which its bytes are made off the event loop."""

@@ -18,7 +18,7 @@ from errors import ModelUnavailableError
 from models.catalog import ModelSpec
 from models.store import ModelStore, StoredModel
 from runners.devices import Device
-from runners.model_pool import ModelPool
+from runners.pool.model_pool import ModelPool
 from settings import Settings
 
 VERSION = "1"

@@ -1,1 +1,1 @@
-"""What a model is: the catalogue, the store, and how a checkpoint is made ready. Nothing here runs one."""
+"""What a model is: the catalogue, the store, prompts, facts and golden numbers. Nothing here runs one."""

@@ -9,9 +9,9 @@ import numpy as np
 
 from errors import InvalidRequestError
 from runners.engine import Encoded, Engine
-from runners.pooling import Floats, keep, normalize
+from runners.networks.pooling import Floats, keep, normalize
+from runners.text.tokenization import Truncate, Truncation
 from runners.timings import Timings
-from runners.tokenization import Truncate, Truncation
 
 Input = str | tuple[int, ...]
 """A text, or its token ids in the model's own vocabulary; a request holds one kind."""

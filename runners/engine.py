@@ -14,17 +14,17 @@ import numpy as np
 
 from errors import InputTooLongError, InternalError, InvalidRequestError, ModelUnavailableError, ServiceError
 from runners.backends import Backend, OutOfMemoryError, Rows, Sequences
-from runners.batching import AdaptiveBatcher
+from runners.batching.batcher import AdaptiveBatcher
+from runners.batching.passes import OUT_OF_MEMORY_RETRY_S
+from runners.batching.planning import CALL_COST_TOKENS
+from runners.batching.queue import Clock
 from runners.devices import cores_per_worker
-from runners.jobs import Clock
-from runners.memory import PassMemory
-from runners.passes import OUT_OF_MEMORY_RETRY_S
-from runners.planning import CALL_COST_TOKENS
-from runners.reading import WHOLE_CHARACTERS
-from runners.sequences import QUERY, Encodings, Sequence, Truncate, Truncation, joined
+from runners.pool.memory import PassMemory
+from runners.text.reading import WHOLE_CHARACTERS
+from runners.text.sequences import QUERY, Encodings, Sequence, Truncate, Truncation, joined
+from runners.text.tokenization import TextTokenizer
+from runners.text.tokenizer_queue import TokenizerQueue
 from runners.timings import Timings
-from runners.tokenization import TextTokenizer
-from runners.tokenizer_queue import TokenizerQueue
 
 logger = logging.getLogger("service.engine")
 

@@ -9,13 +9,7 @@ from models.catalog import ModelSpec
 from models.facts import ModelFacts
 from models.store import StoredModel
 from runners.backends import Backend
-from runners.backends.cohere import CohereReranker
-from runners.devices import Device, for_model
-from runners.embedding import EmbeddingRunner
-from runners.engine import Engine
-from runners.loaded_model import LoadedModel
-from runners.memory import DeviceMemory, PassMemory
-from runners.planning import (
+from runners.batching.planning import (
     CALL_COST_TOKENS,
     SMALLEST_BUDGET,
     TRIAL_TOKENS,
@@ -23,9 +17,15 @@ from runners.planning import (
     learn_budget,
     learn_call_cost,
 )
-from runners.requirements import WORKING_SHARE, memory_budget, memory_needed, stored_memory_needed, with_passes
+from runners.devices import Device, for_model
+from runners.embedding import EmbeddingRunner
+from runners.engine import Engine
+from runners.loaded_model import LoadedModel
+from runners.pool.capacity import WORKING_SHARE, memory_budget, memory_needed, stored_memory_needed, with_passes
+from runners.pool.memory import DeviceMemory, PassMemory
+from runners.providers.cohere import CohereReranker
 from runners.rerank import RerankRunner
-from runners.tokenization import Sequence, load_tokenizer
+from runners.text.tokenization import Sequence, load_tokenizer
 from settings import Settings
 
 

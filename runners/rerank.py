@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from runners.embedding import EmbeddingRunner
 from runners.engine import Engine, too_long
-from runners.pooling import sigmoid
+from runners.networks.pooling import sigmoid
+from runners.text.tokenization import Truncate, Truncation
 from runners.timings import Timings
-from runners.tokenization import Truncate, Truncation
 
 Scores = NDArray[np.float64]
 

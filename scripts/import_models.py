@@ -5,28 +5,25 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import shutil
 import signal
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from errors import ModelNotFoundError, ModelUnavailableError
+from importing.download import Progress
+from importing.importer import import_model
 from models.catalog import Catalog, CatalogError, ModelSpec, load_catalog
-from models.download import Progress
-from models.goldens import goldens_of
-from models.importer import import_model
-from models.integrity import flaw, is_whole
+from models.integrity import flaw
 from models.store import ModelStore, StoredModel
 from settings import Settings, SettingsError, bentoml_home, load_settings
 from startup import StartError, check_home
 
 if TYPE_CHECKING:
-    from runners.backends.openvino import Weights
+    pass
 
 logger = logging.getLogger("service.models")
 
@@ -100,15 +97,7 @@ def _without_forwarded(specs: list[ModelSpec], *, json_lines: bool) -> list[Mode
 def _import(spec: ModelSpec, store: ModelStore, settings: Settings, options: argparse.Namespace) -> bool:
     report, finish = _json_progress() if options.json else _bar(spec)
     try:
-        stored = import_model(
-            spec,
-            store=store,
-            settings=settings,
-            check=partial(_check, settings=settings),
-            progress=report,
-            from_dir=options.from_dir,
-        )
-        _export(spec, stored, settings)
+        stored = import_model(spec, store=store, settings=settings, progress=report, from_dir=options.from_dir)
     except ModelUnavailableError as error:
         finish()
         _fail(error.message, json_lines=options.json, status=1)
@@ -116,40 +105,6 @@ def _import(spec: ModelSpec, store: ModelStore, settings: Settings, options: arg
     finish()
     _say(_describe(stored), {"stored": stored.tag}, json_lines=options.json)
     return True
-
-
-def _export(spec: ModelSpec, stored: StoredModel, settings: Settings) -> None:
-    """Convert for the CPU engine, which takes seconds to minutes and belongs here rather than into a request.
-
-    Torch serves a model that could not be converted: this never fails.
-    """
-    from runners.devices import detect
-    from runners.loading import needs_export, wants_openvino
-
-    device = detect(settings)
-    if not wants_openvino(device, settings):
-        return
-    from runners.backends.openvino import weights_for
-    from runners.exporting import export_apart
-
-    weights = weights_for(device.asked_dtype)
-    _remove_damaged_export(stored, weights)
-    if needs_export(stored, device, settings):
-        export_apart(spec, stored, weights)
-
-
-def _remove_damaged_export(stored: StoredModel, weights: Weights) -> None:
-    from runners.backends.openvino import export_folder
-
-    folder = export_folder(stored.folder, weights)
-    if not is_whole(folder, thorough=True):
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _check(spec: ModelSpec, stored: StoredModel, *, settings: Settings) -> None:
-    from runners.probe import probe
-
-    probe(spec, stored, settings, goldens_of(spec.name))
 
 
 def _describe(stored: StoredModel) -> str:

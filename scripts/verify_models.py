@@ -46,8 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _verify(spec: ModelSpec, stored: StoredModel, device: Device, settings: Settings) -> bool:
+    from importing.verify import compare
     from runners.loading import load_model
-    from runners.probe import compare
 
     wrong = flaw(spec, stored, thorough=True) or _damaged_export(stored, device, settings)
     if wrong:

@@ -46,7 +46,7 @@ def scaled(expected: Any, atol: float = FLOAT32) -> float:
 
 def min_cosine(precision: Precision) -> float:
     """The smallest cosine to torch in float32 that the accuracy gate lets pass."""
-    from runners.backends.gate import MIN_COSINE
+    from runners.backends.accuracy import MIN_COSINE
 
     return MIN_COSINE[precision]
 

@@ -33,7 +33,7 @@ from api.fields import (
 from api.ignored import EMBEDDING_FIELDS, RERANK_FIELDS
 from api.responses import JSON, LARGE_ANSWER, response_of, returned, vectors_response
 from errors import InvalidRequestError
-from runners.plain_tokenizers import Token
+from runners.text.plain_tokenizers import Token
 
 PRIORITY = "0 (the default) is served first, 999 last."
 

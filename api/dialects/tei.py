@@ -18,8 +18,8 @@ from api.ignored import EMBEDDING_FIELDS, RERANK_FIELDS
 from api.responses import JSON, LARGE_ANSWER, response_of, vectors_response, warning_header
 from api.schemas import as_inputs
 from errors import InvalidRequestError
-from runners.plain_tokenizers import Token
-from runners.sequences import Truncate
+from runners.text.plain_tokenizers import Token
+from runners.text.sequences import Truncate
 
 _BLOCK = 4_096
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from runners.tokenization import Sequence
+from runners.text.tokenization import Sequence
 
 if TYPE_CHECKING:
-    from runners.planning import Extent
+    from runners.batching.planning import Extent
 
 # OpenVINO's converter reports each conversion to its makers without asking; without this package it has no voice
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None makes the import fail

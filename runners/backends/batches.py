@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from runners.tokenization import Sequence
+from runners.text.tokenization import Sequence
 
 Ids = NDArray[np.int64]
 

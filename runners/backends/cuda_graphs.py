@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from runners.backends.batches import PackedBatch
-from runners.backends.network import Network
+from runners.networks.network import Network
 
 logger = logging.getLogger("service.models")
 

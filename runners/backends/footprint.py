@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runners.backends.packing import QUERY_BLOCK
-from runners.planning import Extent
+from runners.batching.planning import Extent
+from runners.networks.packing import QUERY_BLOCK
 
 Floats = NDArray[np.float64]
 

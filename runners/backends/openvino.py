@@ -20,9 +20,9 @@ from models.integrity import is_whole
 from runners.backends import Backend, Rows, Sequences
 from runners.backends.batches import Batch, UnpaddedBatch
 from runners.backends.footprint import LONG_TEXT_TOKENS, GraphFootprint, LayerWidths
+from runners.batching.planning import Extent
 from runners.devices import DType, return_memory
-from runners.planning import Extent
-from runners.requirements import BYTES_PER_PARAMETER, KEPT_BYTES, has_fast_lane
+from runners.pool.capacity import BYTES_PER_PARAMETER, KEPT_BYTES, has_fast_lane
 
 EXPORT_VERSION = "3"
 """Raised when the exported files change meaning; part of their folder's name."""

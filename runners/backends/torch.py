@@ -16,15 +16,15 @@ import torch
 from models.catalog import ModelSpec
 from models.facts import ModelFacts
 from runners.backends import OutOfMemoryError, Rows, Sequences
+from runners.backends.accuracy import PROBE_TOKENS, difference, probes
 from runners.backends.batches import Batch, PackedBatch
 from runners.backends.cuda_graphs import CapturedPasses, to_device
 from runners.backends.footprint import LONG_TEXT_TOKENS, LayerWidths
-from runners.backends.gate import PROBE_TOKENS, difference, probes
-from runners.backends.modules import load_network
-from runners.backends.network import Network
-from runners.backends.packing import ATTENTION, can_pack, register
+from runners.batching.planning import Extent
 from runners.devices import Device
-from runners.planning import Extent
+from runners.networks.build import load_network
+from runners.networks.network import Network
+from runners.networks.packing import ATTENTION, can_pack, register
 
 logger = logging.getLogger("service.models")
 

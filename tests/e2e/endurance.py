@@ -29,7 +29,7 @@ import yaml
 import tests.tiny
 from models.catalog import load_catalog
 from runners.devices import Device, memory_bytes
-from runners.requirements import memory_needed
+from runners.pool.capacity import memory_needed
 from tests.serving import ROOT, Served, child_environment, serve
 
 REAL = "all-minilm-l6-v2"

@@ -33,7 +33,7 @@ models:
 SMALL = "one short text"
 FULL = """
 import os, resource, sys
-if "scripts.import_models" in sys.orig_argv and os.path.exists({flag!r}):
+if "importing.child" in sys.orig_argv and os.path.exists({flag!r}):
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
 """
 """Every Python process reads this at its start: while the flag is there, an import can write nothing."""

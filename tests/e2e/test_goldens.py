@@ -10,11 +10,11 @@ import torch
 from bentoml._internal.configuration.containers import BentoMLContainer
 from safetensors.torch import load_file, save_file
 
+from importing.registration import register_checkpoint
+from importing.verify import verify
 from models.catalog import load_catalog
 from models.goldens import goldens_of
-from models.importer import import_model
 from models.store import ModelStore
-from runners.probe import probe
 from scripts import import_models, verify_models
 from settings import load_settings
 from tests.tolerance import FLOAT32
@@ -40,11 +40,11 @@ def store(tmp_path: Path) -> Iterator[ModelStore]:
 
 def test_real_weights_have_the_published_numbers(store: ModelStore) -> None:
     results = []
-    import_model(
+    register_checkpoint(
         SPEC,
         store=store,
         settings=load_settings({}),
-        check=lambda spec, stored: results.extend(probe(spec, stored, load_settings({}), goldens_of(MODEL))),
+        check=lambda spec, stored: results.extend(verify(spec, stored, load_settings({}), goldens_of(MODEL))),
         progress=lambda _done, _total: None,
     )
     assert [result.golden for result in results] == goldens_of(MODEL)

@@ -1,4 +1,4 @@
-"""The real app in this process, over tiny models imported with the real probe."""
+"""The real app in this process, over tiny models imported with the real verification."""
 
 import contextlib
 import gc
@@ -19,11 +19,11 @@ import pytest
 from bentoml._internal.configuration.containers import BentoMLContainer
 
 from api.routes import Directory
+from importing.registration import register_checkpoint
+from importing.verify import verify
 from models.catalog import load_catalog
-from models.importer import import_model
 from models.store import ModelStore
 from runners.loaded_model import LoadedModel
-from runners.probe import probe
 from settings import load_settings
 from tests import tiny
 from tests.integration import reference
@@ -77,8 +77,8 @@ def checkpoint(checkpoints: Path) -> Checkpoint:
             folder = tiny.build(full_name, checkpoints / full_name.replace("/", "_"))
             spec = catalog.get(full_name)
             # without goldens: they are numbers of the real weights
-            check = partial(probe, settings=settings)
-            import_model(spec, store=store, settings=settings, check=check, progress=lambda _done, _total: None)
+            check = partial(verify, settings=settings)
+            register_checkpoint(spec, store=store, settings=settings, check=check, progress=lambda _done, _total: None)
             done[full_name] = folder
         return done[full_name]
 

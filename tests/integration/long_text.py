@@ -10,10 +10,10 @@ from typing import Any
 
 from models.catalog import ModelSpec
 from models.store import StoredModel
+from runners.batching.planning import Extent
 from runners.devices import Device, return_memory
 from runners.loading import load_backend
-from runners.planning import Extent
-from runners.tokenization import Sequence
+from runners.text.tokenization import Sequence
 from settings import Settings
 
 Task = tuple[ModelSpec, StoredModel, Device, Settings, tuple[int, ...]]

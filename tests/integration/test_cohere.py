@@ -15,7 +15,7 @@ from errors import (
     UpstreamError,
 )
 from models.catalog import load_catalog
-from runners.backends.cohere import CohereReranker
+from runners.providers.cohere import CohereReranker
 from runners.rerank import RerankOptions
 from settings import load_settings
 from tests.cohere_server import KEY, CohereServer, input_tokens, score

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from runners.backends import OutOfMemoryError, Rows, Sequences
-from runners.backends.gate import difference, probes
+from runners.backends.accuracy import difference, probes
 from runners.backends.torch import TorchBackend
 from runners.devices import Device
-from runners.tokenization import Sequence
+from runners.text.tokenization import Sequence
 from tests.integration.architectures.workshop import Model, Workshop
 from tests.integration.test_packing import PACKED, PADDED
 

@@ -16,16 +16,17 @@ import pytest
 import torch
 
 from errors import InputTooLongError
-from runners.backends import Rows, Sequences, jina_bert, openvino, packing
+from importing.openvino_export import export
+from runners.backends import Rows, Sequences, openvino
 from runners.backends.batches import Batch
-from runners.backends.modules import load_network
 from runners.backends.openvino import OpenVINOBackend
-from runners.backends.openvino_export import export
+from runners.batching.planning import Extent
 from runners.engine import Engine
 from runners.loading import load_backend
-from runners.memory import DeviceMemory, PassMemory
-from runners.planning import Extent
-from runners.tokenization import Sequence
+from runners.networks import jina_bert, packing
+from runners.networks.build import load_network
+from runners.pool.memory import DeviceMemory, PassMemory
+from runners.text.tokenization import Sequence
 from tests.integration.architectures.workshop import Model, Workshop
 from tests.integration.test_openvino import AUTO, DEVICE, MAX_EXACT_SHARE, TORCH
 from tests.serving import ROOT

@@ -20,11 +20,13 @@ import pytest
 import torch
 
 from errors import ModelUnavailableError
+from importing import export_child, importer, openvino_export
+from importing.export_child import Order
+from importing.openvino_export import export
 from models.catalog import ModelSpec
 from models.integrity import is_whole
 from models.store import StoredModel
-from runners import exporting
-from runners.backends import Backend, Rows, Sequences, gate, openvino_export
+from runners.backends import Backend, Rows, Sequences, accuracy
 from runners.backends.openvino import (
     BODY,
     EARLIER_VERSIONS,
@@ -38,13 +40,10 @@ from runners.backends.openvino import (
     precisions,
     read_report,
 )
-from runners.backends.openvino_export import export
 from runners.backends.torch import TorchBackend
 from runners.devices import Device
-from runners.exporting import Order
 from runners.loading import load_backend, needs_export
-from runners.tokenization import Sequence
-from scripts import import_models
+from runners.text.tokenization import Sequence
 from settings import Settings
 from tests.integration.architectures.workshop import Model, Workshop
 from tests.tolerance import scaled
@@ -96,7 +95,7 @@ def frozen_libraries() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    """A tiny model after its real import and its conversion, once a session, and the report of the gate."""
+    """A tiny model after its real import and its conversion, once a session, and the report of the accuracy."""
     workshop = Workshop(tmp_path_factory.mktemp("openvino"))
 
     def get(name: str) -> tuple[Model, Report]:
@@ -265,7 +264,7 @@ def test_torch_serves_what_was_not_converted(fresh: Model) -> None:
 
 def test_where_torch_is_asked_for_openvino_is_not_touched(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
     model, _ = exported(PLAIN)
-    for module in ("openvino", "runners.backends.openvino", "runners.backends.openvino_export"):
+    for module in ("openvino", "runners.backends.openvino", "importing.openvino_export"):
         monkeypatch.setitem(sys.modules, module, None)  # an import of it fails now
     assert isinstance(load(model, TORCH), TorchBackend)
     assert not needs_export(model.stored, DEVICE, TORCH)
@@ -293,7 +292,7 @@ def test_what_does_not_pass_the_gate_is_served_by_torch_and_not_tried_again(
     folder = shutil.copytree(original.stored.folder, tmp_path / name, ignore=shutil.ignore_patterns("openvino"))
     model = replace(original, stored=replace(original.stored, folder=folder))
     with monkeypatch.context() as patch:
-        patch.setattr(gate, threshold, value)
+        patch.setattr(accuracy, threshold, value)
         report = export(folder, model.spec, model.stored.facts)
     assert str(report["f32"]).startswith(reason)
     monkeypatch.delattr(openvino_export, "_convert")
@@ -375,14 +374,14 @@ def test_a_full_disk_says_nothing_about_the_model(
             facts=fresh.stored.facts,
             weights="float32",
         )
-        assert exporting.convert(order) == os.EX_IOERR
+        assert export_child.convert(order) == os.EX_IOERR
     assert "was not converted for OpenVINO, and torch serves it" in caplog.text
     assert isinstance(load(fresh), TorchBackend)
     assert needs_export(fresh.stored, DEVICE, AUTO)
 
 
 def test_an_import_converts_in_a_process_of_its_own(fresh: Model) -> None:
-    import_models._export(fresh.spec, fresh.stored, Settings(device="cpu", dtype="float32"))
+    importer.export_for_openvino(fresh.spec, fresh.stored, Settings(device="cpu", dtype="float32"))
     backend = load(fresh)
     assert isinstance(backend, OpenVINOBackend)
     assert backend.weights_dtype == "float32"
@@ -395,7 +394,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     def export_here(spec: ModelSpec, stored: StoredModel, weights: Weights) -> None:
         export(stored.folder, spec, stored.facts, weights)
 
-    monkeypatch.setattr(exporting, "export_apart", export_here)
+    monkeypatch.setattr(export_child, "export_apart", export_here)
 
 
 def truncate(path: Path) -> None:
@@ -424,7 +423,7 @@ def test_a_damaged_conversion_is_not_served_but_made_anew(
     damage(export_folder(fresh.stored.folder) / name)
     assert isinstance(load(fresh, device=ANY), TorchBackend)  # where nothing is imported on demand
     assert needs_export(fresh.stored, ANY, AUTO)  # else
-    import_models._export(fresh.spec, fresh.stored, Settings(device="cpu"))
+    importer.export_for_openvino(fresh.spec, fresh.stored, Settings(device="cpu"))
     assert isinstance(load(fresh, device=ANY), OpenVINOBackend)
     assert is_whole(export_folder(fresh.stored.folder), thorough=True)
 
@@ -435,7 +434,7 @@ def test_an_import_looks_at_every_bit_of_a_conversion(fresh: Model) -> None:
     folder = export_folder(fresh.stored.folder)
     flip_one_bit(folder / "body.bin")
     assert not is_whole(folder, thorough=True)
-    import_models._export(fresh.spec, fresh.stored, Settings(device="cpu"))
+    importer.export_for_openvino(fresh.spec, fresh.stored, Settings(device="cpu"))
     assert is_whole(folder, thorough=True)
 
 

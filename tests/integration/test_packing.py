@@ -10,10 +10,10 @@ import torch
 
 from runners.backends import Rows
 from runners.backends.batches import Batch, PackedBatch, UnpaddedBatch
-from runners.backends.modules import load_network
-from runners.backends.network import Network, UnpaddedBody
-from runners.backends.packing import ATTENTION, can_pack, register
-from runners.tokenization import Sequence
+from runners.networks.build import load_network
+from runners.networks.network import Network, UnpaddedBody
+from runners.networks.packing import ATTENTION, can_pack, register
+from runners.text.tokenization import Sequence
 from tests.integration.architectures.workshop import Model, Workshop
 from tests.tolerance import scaled
 

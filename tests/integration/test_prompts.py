@@ -19,7 +19,7 @@ from models.catalog import load_catalog
 from models.store import ModelStore
 from runners.devices import Device
 from runners.loading import load_model
-from runners.model_pool import ModelPool
+from runners.pool.model_pool import ModelPool
 from settings import load_settings
 from tests.integration.conftest import Checkpoint
 from tests.references import last_token, nv_embed

@@ -17,10 +17,10 @@ from models.catalog import ModelSpec
 from models.facts import ModelFacts
 from runners.backends import Sequences
 from runners.backends.batches import Batch
-from runners.plain_tokenizers import Token
-from runners.planning import Extent
-from runners.templates import read_template
-from runners.tokenization import Rules, Sequence, TextTokenizer
+from runners.batching.planning import Extent
+from runners.text.plain_tokenizers import Token
+from runners.text.templates import read_template
+from runners.text.tokenization import Rules, Sequence, TextTokenizer
 
 PATIENCE_S = 120
 """Longest wait for something that is bound to happen; a failing test ends then, a passing one never notices."""

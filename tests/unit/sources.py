@@ -17,6 +17,8 @@ PLACES = (
     "metrics_files.py",
     "startup.py",
     "api",
+    "corpus",
+    "importing",
     "models",
     "runners",
     "scripts",

@@ -14,7 +14,13 @@ from tests.unit.sources import ROOT, at_import_time, imported, parse_file, sourc
 
 FILES = source_files()
 HEAVY = ("torch", "transformers", "safetensors", "sentence_transformers", "tokenizers", "openvino")
-MAY_IMPORT_HEAVY = ("runners/backends", "models/conversion")
+MAY_IMPORT_HEAVY = (
+    "runners/backends",
+    "runners/networks",
+    "importing/conversion",
+    "importing/openvino_export.py",
+    "importing/export_child.py",  # through the backend, which it shares names with
+)
 MAY_IMPORT_BENTOML = ("service.py", "image.py", "api/bento.py", "models/store.py")
 
 each_file = pytest.mark.parametrize("path", FILES, ids=str)
@@ -34,18 +40,29 @@ def test_the_scan_sees_the_house() -> None:
 
 
 @each_file
-def test_only_backends_and_conversion_import_torch_at_module_level(path: Path) -> None:
+def test_only_backends_networks_and_conversion_import_torch_at_module_level(path: Path) -> None:
     if not below(path, MAY_IMPORT_HEAVY):
         assert packages(imported(at_import_time(parse_file(path)))).isdisjoint(HEAVY)
 
 
-@each_file
-def test_modules_that_import_torch_are_not_imported_at_module_level(path: Path) -> None:
+def heavy_modules() -> set[str]:
+    """Modules that import torch or transformers when they are imported, be it through other modules of ours."""
+    imports = {
+        ".".join(file.with_suffix("").parts).removesuffix(".__init__"): imported(at_import_time(parse_file(file)))
+        for file in FILES
+    }
+    heavy = {"torch", "transformers"}
+    while more := {name for name, names in imports.items() if name not in heavy and not names.isdisjoint(heavy)}:
+        heavy |= more
+    return heavy
+
+
+def test_modules_that_import_torch_are_not_imported_at_module_level() -> None:
     """Otherwise the rule above could be walked around through a module that may import torch."""
-    heavy = ("models.conversion", "runners.backends.torch")
-    if not below(path, MAY_IMPORT_HEAVY):
-        names = imported(at_import_time(parse_file(path)))
-        assert not [name for name in names if name.startswith(heavy)]
+    files = {name.replace(".", "/") for name in heavy_modules() - {"torch", "transformers"}}
+    assert {"runners/backends/torch", "importing/conversion"} <= files
+    places = tuple(place.removesuffix(".py") for place in MAY_IMPORT_HEAVY)
+    assert [file for file in files if not below(Path(file), places)] == []
 
 
 @each_file
@@ -55,14 +72,18 @@ def test_api_never_imports_torch_not_even_inside_a_function(path: Path) -> None:
 
 
 @each_file
-def test_runners_know_no_http_and_models_run_nothing(path: Path) -> None:
+def test_runners_know_no_http_models_run_nothing_and_importing_is_above_both(path: Path) -> None:
     names = packages(imported(ast.walk(parse_file(path))))
     if below(path, ("runners",)):
-        assert names.isdisjoint({"api", "starlette", "service", "scripts"})
+        assert names.isdisjoint({"api", "importing", "starlette", "service", "scripts"})
     if below(path, ("models",)):
-        assert names.isdisjoint({"api", "runners", "starlette", "service", "scripts"})
+        assert names.isdisjoint({"api", "importing", "runners", "starlette", "service", "scripts"})
+    if below(path, ("importing",)):
+        assert names.isdisjoint({"api", "starlette", "service", "scripts"})
     if below(path, ("api",)):
-        assert names.isdisjoint({"service", "scripts"})
+        assert names.isdisjoint({"corpus", "importing", "service", "scripts"})
+    if below(path, ("corpus",)):  # a client of the service: it travels without it
+        assert names.isdisjoint({"api", "importing", "models", "runners", "service", "scripts", "settings"})
 
 
 @each_file

@@ -17,7 +17,7 @@ import metrics
 from errors import InternalError, ShuttingDownError
 from runners.engine import Engine
 from tests.unit.fakes import letters, until
-from tests.unit.runners.faulty import FaultyBackend, text
+from tests.unit.runners.faulty_backend import FaultyBackend, text
 
 WORKER = """
 import metrics

@@ -14,10 +14,10 @@ from errors import InputTooLongError
 from models.prompts import choose_prompt
 from runners.embedding import EmbeddingResult, EmbeddingRunner
 from runners.loaded_model import LoadedModel
-from runners.pooling import normalize
+from runners.networks.pooling import normalize
 from runners.rerank import RerankResult
-from runners.sequences import QUERY as QUERY_PLACE
-from runners.tokenization import Truncation
+from runners.text.sequences import QUERY as QUERY_PLACE
+from runners.text.tokenization import Truncation
 from tests import tiny
 from tests.integration.architectures.reference import Reference, YesOrNo, reference_for, text_of
 from tests.integration.architectures.workshop import CATALOG, QUERY, Floats, Model, Workshop, answer, numbers

@@ -16,7 +16,7 @@ from numpy.testing import assert_allclose
 from torch import nn
 
 from errors import ModelUnavailableError
-from models.conversion import gte
+from importing.conversion import gte
 from runners.embedding import EmbeddingRunner
 from runners.loaded_model import LoadedModel
 from runners.rerank import RerankRunner

@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 
 from models.catalog import Tokenizer as Rules
 from models.store import ModelStore
-from runners.tokenization import TextTokenizer, load_tokenizer
+from runners.text.tokenization import TextTokenizer, load_tokenizer
 from tests.integration.architectures.reference import CLEARLY, TEXTS, Reranker, apart, assert_right
 from tests.integration.architectures.workshop import (
     CATALOG,

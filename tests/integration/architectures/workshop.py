@@ -1,4 +1,4 @@
-"""Tiny checkpoints in Hub layout, brought into a store of their own by the real import, probe included."""
+"""Tiny checkpoints in Hub layout, brought into a store of their own by the real import, verification included."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from importing.registration import register_checkpoint
+from importing.verify import verify
 from models.catalog import ModelSpec, load_catalog
-from models.importer import import_model
 from models.store import ModelStore, StoredModel
 from runners.devices import Device
 from runners.embedding import EmbeddingResult, EmbeddingRunner
 from runners.loaded_model import LoadedModel
 from runners.loading import load_model
-from runners.probe import probe
 from runners.rerank import RerankOptions, RerankResult
-from runners.tokenization import Truncate
+from runners.text.tokenization import Truncate
 from settings import Settings
 from tests import tiny
 from tests.variant import THREADS
@@ -36,7 +36,7 @@ QUERY = "What is the red planet? 火星"
 
 
 def _check(spec: ModelSpec, stored: StoredModel) -> None:
-    probe(spec, stored, SETTINGS)
+    verify(spec, stored, SETTINGS)
 
 
 def _silent(_done: int, _total: int) -> None:
@@ -45,7 +45,7 @@ def _silent(_done: int, _total: int) -> None:
 
 def import_folder(spec: ModelSpec, folder: Path, store: ModelStore) -> StoredModel:
     """The real import of a folder; the numbers are probed, goldens do not apply to random weights."""
-    return import_model(spec, store=store, settings=SETTINGS, check=_check, progress=_silent, from_dir=folder)
+    return register_checkpoint(spec, store=store, settings=SETTINGS, check=_check, progress=_silent, from_dir=folder)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sentence_transformers.util.quantization import quantize_embeddings
 
 from api.encodings import OutputType, encode, encode_rows, quantize
-from runners.pooling import normalize
+from runners.networks.pooling import normalize
 
 Floats = NDArray[np.float32]
 Precision = Literal["int8", "uint8", "binary", "ubinary"]

@@ -27,7 +27,7 @@ from api.responses import (
 from errors import InvalidRequestError
 from runners.embedding import EmbeddingResult
 from runners.rerank import RerankResult
-from runners.tokenization import Truncation
+from runners.text.tokenization import Truncation
 
 VECTORS = arrays(
     np.float32,

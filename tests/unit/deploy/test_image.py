@@ -18,7 +18,7 @@ import image
 from settings import Settings
 from tests.unit.deploy.manifests import PLATFORMS, ROOT, USER_ID
 
-NOT_SERVED = {"tests", "benchmarks", "examples", "scripts"}
+NOT_SERVED = {"tests", "benchmarks", "corpus", "examples", "scripts"}
 """Python packages at the root that are not part of the service; of scripts/ some files are."""
 CONFIG = BentoBuildConfig.from_file(str(ROOT / "bentofile.yaml"))
 
@@ -171,7 +171,7 @@ def test_the_bundle_has_the_scripts_that_containers_run(spec: BentoPathSpec) -> 
 def test_the_bundle_has_nothing_else(spec: BentoPathSpec) -> None:
     packed = {path for path in files() if spec.includes(path)}
     folders = {path.split("/")[0] for path in packed if "/" in path}
-    assert folders == {"api", "models", "playground", "runners", "scripts"}
+    assert folders == {"api", "importing", "models", "playground", "runners", "scripts"}
     assert {path for path in packed if "/" not in path and not path.endswith(".py")} == {"constraints.txt", "LICENSE"}
     mistakes = ".env secrets.yaml keys.txt my-models.yaml weights/model.safetensors tests/conftest.py .venv/x.py"
     assert [path for path in mistakes.split() if spec.includes(path)] == []

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from errors import ModelUnavailableError
+from importing.registration import register_checkpoint
 from models.catalog import ModelSpec
-from models.importer import import_model
 from models.integrity import MANIFEST, flaw, is_whole, outdated, repair, write_manifest
 from models.store import ModelStore, StoredModel
 from settings import load_settings
@@ -57,7 +57,9 @@ def run(
     store: ModelStore, wanted: ModelSpec = WANTED, *, models_dir: Path = Path("/nowhere"), **more: Path
 ) -> StoredModel:
     settings = load_settings({"RERANKER_MODELS_DIR": str(models_dir), "HF_ENDPOINT": "http://127.0.0.1:9"})
-    return import_model(wanted, store=store, settings=settings, check=lambda *_: None, progress=lambda *_: None, **more)
+    return register_checkpoint(
+        wanted, store=store, settings=settings, check=lambda *_: None, progress=lambda *_: None, **more
+    )
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

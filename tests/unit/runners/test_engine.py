@@ -12,7 +12,7 @@ from errors import InputTooLongError, InvalidRequestError
 from runners.embedding import EmbeddingRunner
 from runners.engine import Engine
 from runners.rerank import CosineReranker, RerankOptions, RerankRunner
-from runners.tokenization import Truncation
+from runners.text.tokenization import Truncation
 from tests.unit.fakes import FakeBackend, letters
 
 WIDTH = 3

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from errors import ModelUnavailableError
+from importing import verify
+from importing.verify import Comparison
 from models.catalog import Catalog
 from models.goldens import Golden
 from models.integrity import write_manifest
 from models.store import ModelStore, StoredModel
-from runners import loading, probe
-from runners.probe import Comparison
+from runners import loading
 from scripts import verify_models
 from tests.unit.fakes import facts, spec
 
@@ -64,7 +65,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[FakeModel]:
     monkeypatch.setattr(verify_models, "ModelStore", FakeStore)
     monkeypatch.setattr(verify_models, "goldens_of", lambda name: [] if name == UNMEASURED else [GOLDEN])
     monkeypatch.setattr(loading, "load_model", load_model)
-    monkeypatch.setattr(probe, "compare", compare)
+    monkeypatch.setattr(verify, "compare", compare)
     return models
 
 

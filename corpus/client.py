@@ -1,0 +1,216 @@
+"""Batches of texts to vectors by the service's /v1/embeddings, over restarts and refusals."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import random
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import httpx
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from corpus.problems import CorpusError, GaveUpError
+from corpus.rows import Row
+
+AGAIN = frozenset({408, 429, 500, 502, 503, 504})
+"""What another try may cure."""
+
+_TOO_MUCH = frozenset({413, 504})
+"""What a smaller batch may cure."""
+
+_FIRST_DELAY_S, _LONGEST_DELAY_S, _LONGEST_DISCONNECTED_S = 0.25, 10.0, 2.0
+_READ_TIMEOUT_S = 330.0
+"""Longer than the service's own deadline, REQUEST_TIMEOUT_S, is by default."""
+
+_NOTICE_S = 60.0
+"""The same sentence is not said more often."""
+
+_CUT = re.compile(r"input\.\d+ was cut ")
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+_sleep = asyncio.sleep
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Vectors (N, D) of a batch, of length 1 each unless the model says otherwise."""
+
+    vectors: NDArray[np.float32]
+    model: str
+    tokens: int
+    truncated: int
+
+
+class _TooMuchError(Exception):
+    """The batch is too large for one request."""
+
+
+@dataclass
+class Client:
+    """One keep-alive client of the service. `fields` go into every request; `notice` gets sentences for people."""
+
+    url: str
+    fields: dict[str, Any]
+    notice: Callable[[str], None]
+    key: str | None = None
+    patience_s: float = 600.0
+    connections: int = 3
+    _http: httpx.AsyncClient = field(init=False)
+    _last_answer: float = field(init=False)
+    _noticed: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {self.key}"} if self.key else {})
+        self._http = httpx.AsyncClient(
+            base_url=self.url,
+            headers=headers,
+            timeout=httpx.Timeout(10, read=max(1, min(_READ_TIMEOUT_S, self.patience_s))),
+            limits=httpx.Limits(max_connections=self.connections + 1),
+            trust_env=urlsplit(self.url).hostname not in _LOOPBACK,  # no proxy stands before this machine itself
+        )
+        self._last_answer = time.monotonic()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._http.aclose()
+
+    async def embed(self, rows: Sequence[Row]) -> Answer:
+        """Rows in, their vectors out, in the same order; as often as it takes.
+
+        GaveUpError when nothing was answered for `patience_s`; CorpusError where the service refuses.
+        """
+        return await self._embed_halved(rows, time.monotonic())
+
+    async def _embed_halved(self, rows: Sequence[Row], started: float) -> Answer:
+        """The same, in halves where all at once is too much; the patience is that of the whole batch."""
+        try:
+            return await self._embed(rows, started)
+        except _TooMuchError:
+            middle = len(rows) // 2
+            first = await self._embed_halved(rows[:middle], started)
+            second = await self._embed_halved(rows[middle:], started)
+            return Answer(
+                np.concatenate([first.vectors, second.vectors]),
+                first.model,
+                first.tokens + second.tokens,
+                first.truncated + second.truncated,
+            )
+
+    async def compute_seconds(self) -> float | None:
+        """What the service's engines have computed since it started; None where it does not say."""
+        try:
+            response = await self._http.get("/metrics")
+        except httpx.TransportError:
+            return None
+        values = re.findall(r"^service_compute_seconds_total\S* ([0-9.e+-]+)$", response.text, re.MULTILINE)
+        total: float = sum(float(value) for value in values)
+        return total if response.status_code == 200 else None
+
+    async def _embed(self, rows: Sequence[Row], started: float) -> Answer:
+        body = orjson.dumps(self.fields | {"input": [row.text for row in rows], "encoding_format": "base64"})
+        for attempt in count():
+            try:
+                response = await self._http.post("/v1/embeddings", content=body)
+            except httpx.TransportError as error:
+                problem = f"{self.url} does not answer ({type(error).__name__})."
+                delay = _backoff(attempt, _LONGEST_DISCONNECTED_S)
+            else:
+                if response.status_code == 200:
+                    return self._read(response, len(rows))
+                problem = f"The service answers {response.status_code}: {_message(response)}"
+                if response.status_code in _TOO_MUCH and len(rows) > 1:
+                    if response.status_code in AGAIN:  # a deadline passed: with time, patience ends too
+                        self._left(problem, started)
+                    raise _TooMuchError
+                if response.status_code not in AGAIN:
+                    raise _refusal(response, rows)
+                delay = _retry_after(response) or _backoff(attempt, _LONGEST_DELAY_S)
+            await self._wait(problem, delay, started)
+        raise AssertionError
+
+    def _read(self, response: httpx.Response, count: int) -> Answer:
+        try:
+            content = orjson.loads(response.content)
+            items = sorted(content["data"], key=lambda item: item["index"])
+            vectors = [np.frombuffer(base64.b64decode(item["embedding"]), dtype="<f4") for item in items]
+            answer = np.stack(vectors).astype(np.float32, copy=False)
+            model, tokens = str(content["model"]), int(content["usage"]["prompt_tokens"])
+            warnings = [str(warning) for warning in content.get("warnings", [])]
+        except (ValueError, KeyError, TypeError) as error:
+            raise CorpusError(f"{self.url} answers something else than vectors ({type(error).__name__}).") from None
+        if [item["index"] for item in items] != list(range(count)) or not np.isfinite(answer).all():
+            raise CorpusError(f"{self.url} answers with missing or broken vectors for {count} texts.")
+        cut = sum(_CUT.match(warning) is not None for warning in warnings)
+        for warning in warnings:
+            if not _CUT.match(warning):
+                self._say(warning)
+        self._last_answer = time.monotonic()
+        return Answer(answer, model, tokens, cut)
+
+    async def _wait(self, problem: str, delay: float, started: float) -> None:
+        """Wait before another try, or GaveUpError."""
+        left = self._left(problem, started)
+        self._say(f"{problem} Trying again for up to {self.patience_s:g} s.")
+        await _sleep(min(delay, left))
+
+    def _left(self, problem: str, started: float) -> float:
+        """Seconds of patience that are left, or GaveUpError."""
+        left = max(started, self._last_answer) + self.patience_s - time.monotonic()
+        if left <= 0:
+            raise GaveUpError(f"{problem} No batch was answered for {self.patience_s:g} s (--patience).")
+        return left
+
+    def _say(self, text: str) -> None:
+        """A notice, unless the same was given a short while ago."""
+        now = time.monotonic()
+        if now - self._noticed.get(text, -_NOTICE_S) >= _NOTICE_S:
+            self._noticed[text] = now
+            self.notice(text)
+
+
+def _backoff(attempt: int, longest: float) -> float:
+    """Twice as long each time, and not all at once."""
+    return min(longest, _FIRST_DELAY_S * 2.0 ** min(attempt, 16)) * random.uniform(0.5, 1)
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """Seconds that the service asks for; a date is left to the backoff."""
+    value = response.headers.get("Retry-After", "")
+    return float(value) + random.uniform(0, 0.5) if value.isdigit() else None
+
+
+def _message(response: httpx.Response) -> str:
+    return str(_error(response).get("message") or response.reason_phrase)
+
+
+def _error(response: httpx.Response) -> dict[str, Any]:
+    """The service's own error; nothing where a proxy answers with a page."""
+    try:
+        error = orjson.loads(response.content)["error"]
+    except (ValueError, KeyError, TypeError):
+        return {}
+    return error if isinstance(error, dict) else {}
+
+
+def _refusal(response: httpx.Response, rows: Sequence[Row]) -> CorpusError:
+    """The service's message with the row that it is about."""
+    message = _message(response)
+    place = f"{rows[0].place} to {rows[-1].place}" if len(rows) > 1 else rows[0].place
+    field = re.fullmatch(r"input\.(\d+)", str(_error(response).get("param")))
+    if field and int(field[1]) < len(rows):
+        row = rows[int(field[1])]
+        place, message = row.place, message.replace(field[0], "the text", 1)
+    hint = " Give a key with --api-key-file." if response.status_code == 401 else ""
+    return CorpusError(f"The service refuses {place} with status {response.status_code}: {message}{hint}")

@@ -1,0 +1,152 @@
+"""Finished rows on the disk: a folder of parts beside the output, each written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from corpus.client import Answer
+from corpus.finished import PREFIX
+from corpus.journal import PART, Journal, Part, sync_folder
+from corpus.problems import CorpusError
+from corpus.rows import Id
+
+PART_BYTES = 8 * 2**20
+"""Vectors of a part that is written because it is large enough."""
+
+Floats = NDArray[np.float32]
+
+
+def parts_folder(out: Path) -> Path:
+    """Where the parts of an output lie until it is finished."""
+    return out.with_name(out.name + ".parts")
+
+
+def forget(folder: Path) -> None:
+    """Remove what a run has put into its folder; the journal first, so that what a kill leaves is never taken for work.
+
+    What somebody else has put there stays.
+    """
+    journal = folder / "journal.jsonl"
+    if journal.exists():
+        journal.unlink()
+        sync_folder(folder)
+    for path in folder.iterdir():
+        if path.name.startswith(PREFIX) or PART.fullmatch(path.name):
+            path.unlink()
+    with contextlib.suppress(OSError):  # not empty
+        folder.rmdir()
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[IO[bytes]]:
+    """A part's file, which appears under its name when it is complete and on the disk; else it leaves nothing."""
+    temporary = path.with_name(f".{path.name}.unfinished")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+@dataclass
+class PartWriter:
+    """Collects answers in the order of the input and writes them as parts."""
+
+    folder: Path
+    journal: Journal
+    save_s: float
+    """A part is written at the latest when the one before it is so old: what a kill costs."""
+    _answers: list[Answer] = field(default_factory=list)
+    _ids: list[Id] = field(default_factory=list)
+    _stop: int = 0
+    _since: float = field(default_factory=time.monotonic)
+
+    def add(self, answer: Answer, ids: list[Id], stop: int) -> None:
+        """The rows of a batch; `stop` is the first row of the input behind it."""
+        self._refuse_other_vectors(answer)
+        self._answers.append(answer)
+        self._ids += ids
+        self._stop = stop
+
+    @property
+    def due(self) -> bool:
+        """Whether what was collected should be written now."""
+        vectors = sum(answer.vectors.nbytes for answer in self._answers)
+        return vectors >= PART_BYTES or (vectors > 0 and time.monotonic() - self._since >= self.save_s)
+
+    def write(self) -> None:
+        """Write what was collected, if anything, and note it in the journal."""
+        now = time.monotonic()
+        if not self._answers:
+            return
+        vectors = np.concatenate([answer.vectors for answer in self._answers])
+        buffer = io.BytesIO()
+        np.save(buffer, vectors, allow_pickle=False)
+        first = self.journal.stop
+        contents = {f"{first:012}.npy": buffer.getvalue(), f"{first:012}.ids.json": orjson.dumps(self._ids)}
+        for name, content in contents.items():
+            with whole_file(self.folder / name) as file:
+                file.write(content)
+        self.journal.append(
+            Part(
+                first=first,
+                stop=self._stop,
+                rows=len(vectors),
+                dimensions=vectors.shape[1],
+                model=self._answers[0].model,
+                tokens=sum(answer.tokens for answer in self._answers),
+                truncated=sum(answer.truncated for answer in self._answers),
+                seconds=round(now - self._since, 3),
+                sha256={name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
+            )
+        )
+        self._answers, self._ids, self._since = [], [], now
+
+    def _refuse_other_vectors(self, answer: Answer) -> None:
+        """CorpusError where the service serves another model than before."""
+        if self.journal.parts:
+            known = (self.journal.parts[0].model, self.journal.parts[0].dimensions)
+        elif self._answers:
+            known = (self._answers[0].model, self._answers[0].vectors.shape[1])
+        else:
+            return
+        if known != (answer.model, answer.vectors.shape[1]):
+            raise CorpusError(
+                f"The service answers with {answer.model} in {answer.vectors.shape[1]} dimensions now; the rows before "
+                f"are of {known[0]} in {known[1]}. Name the model with --model, or begin anew with --restart."
+            )
+
+
+def read_part(folder: Path, part: Part) -> tuple[Floats, list[Id]]:
+    """Vectors (N, D) and ids of a part; CorpusError where they are not what was written."""
+    contents: dict[str, bytes] = {}
+    for name, digest in part.sha256.items():
+        try:
+            contents[name] = (folder / name).read_bytes()
+        except FileNotFoundError:
+            contents[name] = b""
+        if hashlib.sha256(contents[name]).hexdigest() != digest:
+            raise CorpusError(f"{folder / name} is missing or damaged. Begin anew with --restart.")
+    first, second = contents.values()
+    vectors: Floats = np.load(io.BytesIO(first), allow_pickle=False)
+    ids: list[Id] = orjson.loads(second)
+    if vectors.shape != (part.rows, part.dimensions) or len(ids) != part.rows:
+        raise CorpusError(f"{folder}: rows {part.first} to {part.stop - 1} are damaged. Begin anew with --restart.")
+    return vectors, ids

@@ -1,0 +1,176 @@
+"""One run over a corpus: check the input, embed what is missing, and join the parts to the output."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from corpus.client import Client
+from corpus.embedding import Embedding, batches
+from corpus.finished import list_file, refuse_to_overwrite
+from corpus.journal import Journal, Plan, fingerprint, open_journal
+from corpus.output import join, outputs, rows_in
+from corpus.parts import PartWriter, forget, parts_folder
+from corpus.problems import CorpusError
+from corpus.progress import Busy, Progress
+from corpus.rows import BadRow, Corpus, Row, format_of
+
+_CHECKED = 1000
+"""Rows between two steps of the bar while the input is checked."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to embed, where to, and how; the help of scripts/embed_corpus describes each."""
+
+    input: Path
+    out: Path
+    format: str | None
+    text: str
+    id: str | None
+    skip_bad: bool
+    url: str
+    api_key_file: str | None
+    model: str | None
+    input_type: str | None
+    dimensions: int | None
+    truncate: str | None
+    batch: int
+    parallel: int
+    priority: int
+    patience: float
+    save_every: float
+    restart: bool
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a finished corpus holds, over all of its runs."""
+
+    out: Path
+    rows: int
+    left_out: int
+    dimensions: int
+    model: str
+    tokens: int
+    truncated: int
+    seconds: float
+    seconds_of_this_run: float
+    engine_busy: float | None
+    """Share of the time in which the engine computed; None where it is unknown."""
+
+
+def embed_corpus(options: Options) -> Summary:
+    """Go on with a run that was interrupted, or begin one; CorpusError says what to change."""
+    folder = parts_folder(options.out)
+    if not options.input.is_file():
+        raise CorpusError(f"{options.input} is not a file.")
+    corpus = Corpus(options.input, options.format or format_of(options.input), options.text, options.id)
+    refuse_to_overwrite(options.input, outputs(options.out), folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    print_of_input = fingerprint(corpus.path)
+    compare = {"input": print_of_input, "options": _identity(options, corpus)}
+    started = time.monotonic()
+    make_plan = partial(_plan, corpus, compare, options, folder)
+    with open_journal(folder / "journal.jsonl", compare, make_plan, restart=options.restart) as journal:
+        if not journal.plan.good_rows:
+            raise CorpusError(f"{corpus.path} has no row to embed.")
+        busy = Busy()
+        if journal.rows < journal.plan.good_rows:
+            busy = asyncio.run(_embed(corpus, journal, options, folder))
+        if fingerprint(corpus.path) != print_of_input:
+            raise CorpusError(f"{corpus.path} was changed meanwhile. Begin anew with --restart.")
+        join(journal, folder, options.out)
+        if rows_in(options.out) != journal.plan.good_rows:
+            raise CorpusError(f"{options.out} cannot be read back whole. Run the same command again to write it anew.")
+        forget(folder)
+        return _summary(journal, busy, time.monotonic() - started, options.out)
+
+
+def _identity(options: Options, corpus: Corpus) -> dict[str, Any]:
+    """What two runs must share for their rows to stand in one file."""
+    names = ("text", "id", "model", "input_type", "dimensions", "truncate")
+    return {"format": corpus.format} | {name: getattr(options, name) for name in names}
+
+
+def _plan(corpus: Corpus, compare: dict[str, dict[str, Any]], options: Options, folder: Path) -> Plan:
+    """Read the whole input once: better now than after hours. Wrong rows go to a file, or end the run."""
+    progress = Progress("checking")
+    good, bad, numbers = 0, 0, True
+    first: BadRow | None = None
+    with list_file(options.out.with_name(options.out.name + ".bad.jsonl"), folder) as (file, name):
+        for row in corpus.rows():
+            if isinstance(row, Row):
+                good += 1
+                numbers = numbers and isinstance(row.id, int) and -(2**63) <= row.id < 2**63
+            else:
+                bad, first = bad + 1, first or row
+                content = {"row": row.number, "place": row.place, "reason": row.reason, "content": row.content}
+                file.write(orjson.dumps(content, default=str) + b"\n")
+            if (good + bad) % _CHECKED == 0:
+                progress.add(_CHECKED)
+    rows = good + bad
+    progress.add(rows % _CHECKED)
+    progress.close()
+    if first is not None:
+        wrong = f"{bad:,} of {rows:,} rows are wrong; the first is {first.place}: {first.reason}."
+        if not options.skip_bad:
+            raise CorpusError(f"{wrong} {name[0]} lists them. Repair them, or leave them out with --skip-bad.")
+        progress.say(f"{wrong} They are left out; {name[0]} lists them.")
+    return Plan(compare["input"], compare["options"], rows, good, "numbers" if numbers else "texts")
+
+
+async def _embed(corpus: Corpus, journal: Journal, options: Options, folder: Path) -> Busy:
+    """The rows that the journal lacks, into parts."""
+    progress = Progress("embedding", done=journal.rows, total=journal.plan.good_rows)
+    if journal.rows:
+        progress.say(f"{journal.rows:,} of {journal.plan.good_rows:,} rows are done; going on there.")
+    names = ("model", "input_type", "dimensions", "truncate", "priority")
+    fields = {name: value for name in names if (value := getattr(options, name)) is not None}
+    client = Client(
+        options.url,
+        fields,
+        progress.say,
+        key=_read_key(options.api_key_file),
+        patience_s=options.patience,
+        connections=options.parallel,
+    )
+    async with client:
+        embedding = Embedding(client, PartWriter(folder, journal, options.save_every), progress, options.parallel)
+        try:
+            await embedding.run(batches(corpus.rows(journal.stop), options.batch))
+        finally:
+            progress.close()
+    return embedding.busy
+
+
+def _read_key(path: str | None) -> str | None:
+    if path is None:
+        return None
+    text = sys.stdin.readline() if path == "-" else Path(path).read_text(encoding="utf-8")
+    if not (lines := text.split()):
+        raise CorpusError(f"{'Standard input' if path == '-' else path} holds no key.")
+    return lines[0]
+
+
+def _summary(journal: Journal, busy: Busy, seconds: float, out: Path) -> Summary:
+    parts = journal.parts
+    return Summary(
+        out=out,
+        rows=journal.rows,
+        left_out=journal.plan.rows - journal.plan.good_rows,
+        dimensions=parts[0].dimensions,
+        model=parts[0].model,
+        tokens=sum(part.tokens for part in parts),
+        truncated=sum(part.truncated for part in parts),
+        seconds=sum(part.seconds for part in parts),
+        seconds_of_this_run=seconds,
+        engine_busy=busy.share,
+    )

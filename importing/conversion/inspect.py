@@ -1,0 +1,174 @@
+"""Find out from a checkpoint's own files what the catalogue leaves open: limits, pooling, layers, sizes."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from math import prod
+from pathlib import Path
+from typing import Any, cast
+
+from safetensors import safe_open
+
+from errors import ModelUnavailableError
+from importing.conversion.checkpoint import read_json
+from importing.conversion.tokenizer import closing_ids
+from models.catalog import ModelSpec, Pooling
+from models.facts import ModelFacts
+from runners.networks.checkpoint import safetensors_files
+
+OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert", "luke", "mpnet", "xlm-roberta-xl"}
+"""Model types whose first position is padding_idx + 1: two rows of the table are never used."""
+
+_POOLING_FLAGS: dict[str, Pooling] = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_lasttoken": "last",
+}
+_LAYERS = ("Transformer", "Pooling", "Dense", "Normalize")
+"""Classes of sentence-transformers that modules.json may name; a class of the repository's own would be code."""
+_FOLDER = re.compile(r"\w[\w.-]*")
+_UNLIMITED = 1_000_000
+_DTYPE_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "U8": 1, "I8": 1, "BOOL": 1}
+
+
+def inspect_checkpoint(spec: ModelSpec, source: Path, target: Path, revision: str) -> ModelFacts:
+    """Facts of the converted folder `target`, with what only the original folder `source` says."""
+    config = read_json(target / "config.json")
+    architecture = _architecture(spec, config)
+    embedding = spec.kind == "embedding"
+    dense = _dense_layers(source, spec) if embedding else ()
+    parameters, weight_bytes, dtype = _weights(target)
+    return ModelFacts(
+        repo=spec.repo,
+        revision=revision,
+        architecture=architecture,
+        max_tokens=_max_tokens(spec, source, config),
+        dimensions=(_dense_width(source, dense) or _width(config)) if embedding else None,
+        pooling=(_pooling(spec, source)) if embedding else None,
+        mask_prompt=embedding and _masks_prompt(spec, source),
+        dense=dense,
+        token_type_ids=_has_segments(config),
+        vocabulary=int(cast(int, config["vocab_size"])),
+        pad_id=_pad_id(config),
+        closing_ids=closing_ids(source, target) if spec.tokenizer.append_eos else (),
+        parameters=parameters,
+        weight_dtype=dtype,
+        weight_bytes=weight_bytes,
+        sha256={},
+    )
+
+
+def _architecture(spec: ModelSpec, config: dict[str, object]) -> str:
+    names = config.get("architectures")
+    name = str(names[0]) if isinstance(names, list) and names else ""
+    if spec.kind == "embedding":
+        known = name.endswith(("Model", "ForMaskedLM", "ForTextEncoding", "ForCausalLM"))
+        expected = "an encoder (...Model or ...ForMaskedLM)"
+    elif spec.scoring:
+        known, expected = name.endswith("ForCausalLM"), "a causal language model (...ForCausalLM)"
+    else:
+        known, expected = name.endswith("ForSequenceClassification"), "a classifier (...ForSequenceClassification)"
+    if not known:
+        raise ModelUnavailableError(
+            f"{spec.repo}: its config.json names the architecture {name or 'none'!r}; a model of kind "
+            f"{spec.kind!r} must be {expected}. Anything else would be served with random weights."
+        )
+    return name
+
+
+def _max_tokens(spec: ModelSpec, source: Path, config: dict[str, object]) -> int:
+    table = config.get("max_position_embeddings")
+    model_type = str(config.get("model_type", ""))
+    limit = _UNLIMITED
+    if isinstance(table, int) and table > 0:
+        limit = table - 2 if model_type in OFFSET_POSITIONS else table
+    if spec.max_tokens:
+        return min(spec.max_tokens, limit)
+    said = [
+        read_json(source / "sentence_bert_config.json").get("max_seq_length"),
+        read_json(source / "tokenizer_config.json").get("model_max_length"),
+    ]
+    limits = [value for value in (*said, limit) if isinstance(value, int) and 0 < value < _UNLIMITED]
+    if not limits:
+        raise ModelUnavailableError(f"{spec.repo}: no file names its token limit; set max_tokens in the catalogue.")
+    return min(limits)
+
+
+def _pooling(spec: ModelSpec, source: Path) -> Pooling:
+    config = read_json(source / "1_Pooling" / "config.json")
+    if not config:
+        return spec.pooling or "mean"  # sentence-transformers' own default for a bare encoder
+    mode = config.get("pooling_mode")
+    chosen = [pooling for flag, pooling in _POOLING_FLAGS.items() if config.get(flag)]
+    if isinstance(mode, str) and not chosen:
+        chosen = [cast(Pooling, {"lasttoken": "last"}.get(mode, mode))]
+    if len(chosen) != 1 or chosen[0] not in _POOLING_FLAGS.values():
+        raise ModelUnavailableError(
+            f"{spec.repo}: 1_Pooling/config.json asks for a pooling that is not one of cls, mean, last token."
+        )
+    return chosen[0]
+
+
+def _masks_prompt(spec: ModelSpec, source: Path) -> bool:
+    """Whether the authors leave the prompt out of pooling.
+
+    Only NV-Embed's way of counting the prompt's tokens is served: sentence-transformers counts the start token too.
+    """
+    masks = read_json(source / "1_Pooling" / "config.json").get("include_prompt") is False
+    if masks and spec.conversion != "nv_embed":
+        raise ModelUnavailableError(f"{spec.repo}: pooling without the prompt (include_prompt: false) is not served.")
+    return spec.conversion == "nv_embed"
+
+
+def _dense_layers(source: Path, spec: ModelSpec) -> tuple[str, ...]:
+    modules = source / "modules.json"
+    if not modules.is_file():
+        return ()
+    import json
+
+    dense: list[str] = []
+    for module in cast(list[dict[str, Any]], json.loads(modules.read_text(encoding="utf-8"))):
+        package, _, kind = str(module["type"]).rpartition(".")
+        path = str(module["path"])
+        if package.split(".")[0] != "sentence_transformers" or kind not in _LAYERS:
+            raise ModelUnavailableError(
+                f"{spec.repo}: modules.json asks for a layer {kind!r} of {package!r}, which is not served here."
+            )
+        if kind == "Dense":
+            if not _FOLDER.fullmatch(path):  # it is read from and written to
+                raise ModelUnavailableError(f"{spec.repo}: modules.json names {path!r}, which is no folder of its own.")
+            dense.append(path)
+    return tuple(dense)
+
+
+def _dense_width(source: Path, dense: tuple[str, ...]) -> int | None:
+    return cast(int, read_json(source / dense[-1] / "config.json")["out_features"]) if dense else None
+
+
+def _width(config: dict[str, object]) -> int:
+    return int(cast(int, config.get("hidden_size") or config.get("d_model")))
+
+
+def _pad_id(config: dict[str, object]) -> int:
+    pad = config.get("pad_token_id")
+    return pad if isinstance(pad, int) and pad >= 0 else 0
+
+
+def _has_segments(config: dict[str, object]) -> bool:
+    size = config.get("type_vocab_size")
+    return isinstance(size, int) and size > 1
+
+
+def _weights(folder: Path) -> tuple[int, int, str]:
+    """Parameters, bytes and most frequent data type, read from the files' headers."""
+    parameters, size, dtypes = 0, 0, Counter[str]()
+    for path in safetensors_files(folder):
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118  # not iterable by itself
+                part = file.get_slice(name)
+                count, dtype = prod(part.get_shape()), str(part.get_dtype())
+                parameters += count
+                size += count * _DTYPE_BYTES.get(dtype, 4)
+                dtypes[dtype] += count
+    return parameters, size, dtypes.most_common(1)[0][0]

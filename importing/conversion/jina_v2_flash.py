@@ -1,0 +1,52 @@
+"""jina-reranker-v2: XLM-R under the module names of a flash-attention fork, rewritten to the native class.
+
+The network is plain post-norm XLM-R with query, key and value fused into one matrix; renaming the tensors gives
+the same logits (MODELS.md, section 3.1; llama.cpp and vLLM map them the same way).
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import torch
+
+from importing.conversion.checkpoint import read_json, rewrite, write_json
+from importing.conversion.native import REMOTE_CODE_KEYS
+from models.catalog import ModelSpec
+
+_FLASH_KEYS = ("use_flash_attn", "emb_pooler", "output_past", *REMOTE_CODE_KEYS)
+_LAYER = re.compile(r"roberta\.encoder\.layers\.(\d+)\.(.+)\.(weight|bias)")
+_PARTS = {
+    "mixer.out_proj": "attention.output.dense",
+    "norm1": "attention.output.LayerNorm",
+    "mlp.fc1": "intermediate.dense",
+    "mlp.fc2": "output.dense",
+    "norm2": "output.LayerNorm",
+}
+
+
+def convert(source: Path, target: Path, _spec: ModelSpec) -> None:
+    """Write native XLM-R weights and a config.json that names the native class."""
+    config = {key: value for key, value in read_json(source / "config.json").items() if key not in _FLASH_KEYS}
+    config |= {"model_type": "xlm-roberta", "architectures": ["XLMRobertaForSequenceClassification"]}
+    config |= {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}  # one label: one logit
+    write_json(target / "config.json", config)
+    rewrite(source, target, rename)
+
+
+def rename(name: str, tensor: torch.Tensor) -> dict[str, torch.Tensor]:
+    """One tensor of the fork as one native tensor, or three where query, key and value were fused."""
+    name = name.replace("roberta.emb_ln.", "roberta.embeddings.LayerNorm.")
+    found = _LAYER.fullmatch(name)
+    if found is None:
+        return {name: tensor}
+    layer, part, kind = found.groups()
+    prefix = f"roberta.encoder.layer.{layer}"
+    if part == "mixer.Wqkv":
+        thirds = tensor.chunk(3, dim=0)
+        return {
+            f"{prefix}.attention.self.{side}.{kind}": third
+            for side, third in zip(("query", "key", "value"), thirds, strict=True)
+        }
+    return {f"{prefix}.{_PARTS.get(part, part)}.{kind}": tensor}

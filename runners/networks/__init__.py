@@ -1,0 +1,1 @@
+"""Networks in torch: how one is built from a checkpoint, and the architectures that transformers lacks."""

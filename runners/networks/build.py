@@ -1,0 +1,169 @@
+"""Build the torch network of a converted folder, and refuse one whose tensors do not fit."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors.torch import load_file
+from torch import nn
+
+from errors import ModelUnavailableError
+from models.catalog import ModelSpec
+from models.facts import ModelFacts
+from runners.networks.checkpoint import tensors
+from runners.networks.jina_bert import JinaBertForSequenceClassification
+from runners.networks.network import Network, split_classifier, split_embedder, split_judge
+from runners.networks.nv_embed import NVEmbedModel
+
+transformers.logging.set_verbosity_error()  # what it reports at load is checked below, and refused
+transformers.logging.disable_progress_bar()
+
+OWN_MODULES: dict[str, Callable[[dict[str, Any]], nn.Module]] = {
+    "JinaBertForSequenceClassification": JinaBertForSequenceClassification,
+    "NVEmbedModel": NVEmbedModel,
+}
+"""Architecture -> module of ours, for checkpoints that no class of transformers reads."""
+
+_UNUSED = ("pooler.", "cls.", "lm_head.", "position_ids", "entity_predictions.", "entity_embeddings.")
+"""Parts of a checkpoint that have no say in an embedder's token vectors: their presence or absence is harmless."""
+
+
+def load_network(
+    folder: Path, spec: ModelSpec, facts: ModelFacts, dtype: torch.dtype, attention: str | None = None
+) -> Network:
+    """The network of a converted folder; ModelUnavailableError where a tensor is missing, unexpected or mis-shaped.
+
+    The body is of type `dtype`, the head always of float32. `attention` names a registered attention function, for
+    architectures that let it be chosen.
+    """
+    own = OWN_MODULES.get(facts.architecture)
+    # a classifier is read in float32, so that its head is not rounded on the way; it is small enough for that
+    read_as = torch.float32 if spec.kind == "reranker" and not spec.scoring else dtype
+    try:
+        model = _own(folder, spec, own, read_as) if own else _native(folder, spec, read_as, attention)
+        network = _split(model, folder, spec, facts)
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        reason = str(error).strip().split("\n", 1)[0][:300]
+        raise ModelUnavailableError(f"{spec.repo} cannot be loaded: {reason}") from error
+    network.body.to(dtype)
+    return network.requires_grad_(False).eval()
+
+
+def _split(model: nn.Module, folder: Path, spec: ModelSpec, facts: ModelFacts) -> Network:
+    if spec.kind == "embedding":
+        return split_embedder(model, load_dense(folder, facts.dense) if facts.dense else None, facts)
+    if spec.scoring:
+        return split_judge(model, facts, *_token_ids(folder, spec.scoring.yes, spec.scoring.no))
+    return split_classifier(model, facts)
+
+
+def load_dense(folder: Path, layers: Iterable[str]) -> nn.Sequential:
+    """sentence-transformers Dense layers behind the pooling: (B, H) -> (B, D)."""
+    modules: list[nn.Module] = []
+    for layer in layers:
+        config = json.loads((folder / layer / "config.json").read_text(encoding="utf-8"))
+        linear = nn.Linear(config["in_features"], config["out_features"], bias=config.get("bias", True))
+        state = load_file(folder / layer / "model.safetensors")
+        linear.load_state_dict({name.removeprefix("linear."): tensor for name, tensor in state.items()})
+        modules += [linear, _activation(str(config.get("activation_function", "torch.nn.modules.activation.Tanh")))]
+    return nn.Sequential(*modules)
+
+
+def _native(folder: Path, spec: ModelSpec, dtype: torch.dtype, attention: str | None) -> nn.Module:
+    options: dict[str, Any] = {
+        "dtype": dtype,  # transformers 5 would take the file's, half precision even on a CPU
+        "trust_remote_code": False,
+        "use_safetensors": True,
+        "output_loading_info": True,
+    }
+    if attention is not None and _model_class(folder)._supports_sdpa:
+        options["attn_implementation"] = attention
+    auto = transformers.AutoModel if spec.kind == "embedding" else transformers.AutoModelForSequenceClassification
+    if spec.scoring:
+        auto = transformers.AutoModelForCausalLM
+    elif spec.kind == "embedding" and _takes_pooling_flag(folder):
+        options["add_pooling_layer"] = False
+    model, info = auto.from_pretrained(folder, **options)
+    for what in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"):
+        names = [str(name[0] if isinstance(name, tuple) else name) for name in info.get(what) or ()]
+        harmless = spec.kind == "embedding" and what != "mismatched_keys"
+        _refuse(spec, what, [name for name in names if not (harmless and _unused(name))])
+    model.config.use_cache = False  # there is no next token: keys and values would be kept for nothing
+    module: nn.Module = model
+    return module
+
+
+def _own(folder: Path, spec: ModelSpec, build: Callable[[dict[str, Any]], nn.Module], dtype: torch.dtype) -> nn.Module:
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    with torch.device("meta"):
+        module = build(config)
+    expected = module.state_dict()
+    found = {name: tensor.to(dtype) for name, tensor in tensors(folder)}
+    _refuse(spec, "missing_keys", sorted(expected.keys() - found.keys()))
+    _refuse(spec, "unexpected_keys", sorted(found.keys() - expected.keys()))
+    _refuse(spec, "mismatched_keys", [name for name in found if found[name].shape != expected[name].shape])
+    module.load_state_dict(found, assign=True)
+    _materialize_buffers(module)
+    return module
+
+
+def _materialize_buffers(module: nn.Module) -> None:
+    """Compute the rotary frequencies, which no checkpoint stores and which lie on the meta device."""
+    for part in module.modules():
+        if any(buffer.is_meta for buffer in part.buffers(recurse=False)):
+            config = getattr(part, "config", None)
+            part.__init__(config)  # type: ignore[misc]  # computes its buffers anew, outside the meta device
+
+
+def _refuse(spec: ModelSpec, what: str, names: list[str]) -> None:
+    """A head or layer that the file does not fill would be random numbers: plausible answers, all wrong."""
+    names = [name for name in names if not name.endswith("position_ids")]
+    if names:
+        raise ModelUnavailableError(
+            f"{spec.repo} is refused: {len(names)} {what.replace('_', ' ')} ({', '.join(sorted(names)[:5])}). "
+            "The checkpoint does not fit its architecture, so its numbers would be wrong."
+        )
+
+
+def _unused(name: str) -> bool:
+    return any(part in f"{name}." for part in _UNUSED)
+
+
+def _takes_pooling_flag(folder: Path) -> bool:
+    """Whether the encoder class can leave out its pooler, which we never read."""
+    return "add_pooling_layer" in inspect.signature(_model_class(folder).__init__).parameters
+
+
+def _model_class(folder: Path) -> Any:
+    config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    return transformers.AutoModel._model_mapping[type(config)]
+
+
+def _token_ids(folder: Path, *tokens: str) -> list[int]:
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    ids = [found for token in tokens if (found := tokenizer.token_to_id(token)) is not None]
+    if len(ids) != len(tokens):
+        raise ModelUnavailableError(f"The tokenizer does not know {' and '.join(map(repr, tokens))} as single tokens.")
+    return ids
+
+
+_ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "torch.nn.modules.linear.Identity": nn.Identity,
+    "torch.nn.modules.activation.Tanh": nn.Tanh,
+    "torch.nn.modules.activation.GELU": nn.GELU,
+    "torch.nn.modules.activation.ReLU": nn.ReLU,
+}
+
+
+def _activation(name: str) -> nn.Module:
+    if name not in _ACTIVATIONS:
+        raise ModelUnavailableError(f"A Dense layer asks for the activation {name!r}, which is not served.")
+    return _ACTIVATIONS[name]()

@@ -1,0 +1,158 @@
+"""A model in two parts: a body that may run in half precision, and a small head that always runs in float32.
+
+The body ends in one row a text. Half precision in the head alone makes high scores tie, and costs nothing to avoid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from models.facts import ModelFacts
+from runners.networks.packing import PACKED_POOLINGS, Rectangle
+from runners.networks.pooling import POOLINGS
+
+
+class Body(nn.Module):
+    """An encoder and its pooling: (B, T) ids -> (B, H) in float32."""
+
+    def __init__(self, encoder: nn.Module, pooling: str, *, segments: bool) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.pool: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = POOLINGS[pooling]
+        self._pool_packed = PACKED_POOLINGS[pooling]
+        self._segments = segments
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        pooling_mask: torch.Tensor,
+        token_type_ids: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """(B, T) each -> (B, H)."""
+        inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+        if self._segments and token_type_ids is not None:
+            inputs["token_type_ids"] = token_type_ids
+        hidden = self.encoder(**inputs).last_hidden_state.float()
+        return self.pool(hidden, pooling_mask.float())
+
+    def forward_packed(self, tokens: torch.Tensor, bounds: torch.Tensor, longest: int) -> torch.Tensor:
+        """The fields of PackedBatch -> (B, H), for an encoder with the attention of packing.py."""
+        ids, positions, counted, segments = tokens.unsqueeze(1)
+        inputs = self.packed_inputs(ids, positions, segments)
+        limits = {"cu_seq_lens_q": bounds, "cu_seq_lens_k": bounds, "max_length_q": longest, "max_length_k": longest}
+        hidden = self.encoder(**inputs, **limits).last_hidden_state[0].float()
+        return self._pool_packed(hidden, counted[0].float(), bounds)
+
+    def packed_inputs(
+        self, ids: torch.Tensor, positions: torch.Tensor, segments: torch.Tensor | None
+    ) -> dict[str, torch.Tensor]:
+        """What the encoder takes of tokens end to end, (1, N) each: positions are counted as it counts them."""
+        inputs = {"input_ids": ids, "position_ids": positions + self._first_position()}
+        if self._segments and segments is not None:
+            inputs["token_type_ids"] = segments
+        return inputs
+
+    def _first_position(self) -> int:
+        """The RoBERTa family counts positions from behind the id of its padding."""
+        embeddings: Any = getattr(self.encoder, "embeddings", None)
+        return embeddings.padding_idx + 1 if hasattr(embeddings, "create_position_ids_from_input_ids") else 0
+
+
+class UnpaddedBody(nn.Module):
+    """A body whose encoder has the attention of packing.py: the fields of UnpaddedBatch -> (B, H) in float32."""
+
+    def __init__(self, body: Body) -> None:
+        super().__init__()
+        self.body = body
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        position_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        pooling_mask: torch.Tensor,
+        places: torch.Tensor,
+        indices: torch.Tensor,
+        token_type_ids: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """(1, N), (B, T) and (N,) ids -> (B, H)."""
+        inputs = self.body.packed_inputs(input_ids, position_ids, token_type_ids)
+        rectangle = Rectangle(places, indices, attention_mask.bool())
+        hidden = self.body.encoder(**inputs, rectangle=rectangle).last_hidden_state[0].float()
+        return self.body.pool(hidden[places], pooling_mask.float())
+
+
+class Network(nn.Module):
+    """Body and head: (B, T) ids -> (B, D) vectors or (B, 1) logits."""
+
+    def __init__(self, body: Body, head: nn.Module | None) -> None:
+        super().__init__()
+        self.body = body
+        self.head = None if head is None else head.float()
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        """The arguments of Body.forward, in order."""
+        return self._finish(self.body(*inputs))
+
+    def forward_packed(self, tokens: torch.Tensor, bounds: torch.Tensor, longest: int) -> torch.Tensor:
+        """The same for the fields of PackedBatch."""
+        return self._finish(self.body.forward_packed(tokens, bounds, longest))
+
+    def _finish(self, rows: torch.Tensor) -> torch.Tensor:
+        return rows if self.head is None else self.head(rows)
+
+
+class ClassificationHead(nn.Module):
+    """What stands between a classifier's encoder and its logits, for one pooled row: (B, H) -> (B, labels)."""
+
+    def __init__(self, *stages: nn.Module | Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self._stages = stages
+        self.parts = nn.ModuleList(stage for stage in stages if isinstance(stage, nn.Module))
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        """(B, H) -> (B, labels)."""
+        for stage in self._stages:
+            rows = stage(rows)
+        return rows
+
+
+def split_embedder(encoder: nn.Module, dense: nn.Module | None, facts: ModelFacts) -> Network:
+    """An encoder with the pooling of the model, and Dense layers behind it where there are some."""
+    assert facts.pooling is not None
+    return Network(Body(encoder, facts.pooling, segments=facts.token_type_ids), dense)
+
+
+def split_classifier(model: Any, facts: ModelFacts) -> Network:
+    """A ...ForSequenceClassification of transformers, or one of ours, cut behind its encoder's pooled token."""
+    encoder = getattr(model, getattr(model, "base_model_prefix", "bert"))
+    pooling = "cls"
+    if hasattr(model.classifier, "out_proj"):  # the RoBERTa family: its head picks the first token itself
+        head = ClassificationHead(_as_sequence, model.classifier)
+    elif hasattr(model, "head"):  # ModernBERT
+        pooling = model.config.classifier_pooling
+        head = ClassificationHead(model.head, model.classifier)
+    elif hasattr(model, "pooler"):  # DeBERTa
+        head = ClassificationHead(_as_sequence, model.pooler, model.classifier)
+    else:  # BERT, gte, JinaBERT: the pooler belongs to the encoder
+        pooler, encoder.pooler = encoder.pooler, None
+        head = ClassificationHead(_as_sequence, pooler, model.classifier)
+    return Network(Body(encoder, pooling, segments=facts.token_type_ids), head)
+
+
+def split_judge(model: Any, facts: ModelFacts, yes: int, no: int) -> Network:
+    """A causal language model that is asked a question: logit of `yes` minus logit of `no` at the last token."""
+    rows = model.get_output_embeddings().weight.detach()
+    head = nn.Linear(rows.shape[1], 1, bias=False)
+    head.weight = nn.Parameter((rows[yes].float() - rows[no].float())[None])
+    return Network(Body(model.model, "last", segments=facts.token_type_ids), head)
+
+
+def _as_sequence(rows: torch.Tensor) -> torch.Tensor:
+    """(B, H) -> (B, 1, H): heads that pick the first token find it."""
+    return rows[:, None]

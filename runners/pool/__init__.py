@@ -1,0 +1,1 @@
+"""Which models are in memory: import on demand, load, pin, evict, watch."""

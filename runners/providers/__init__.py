@@ -1,0 +1,1 @@
+"""Models that are forwarded to the API of their provider."""

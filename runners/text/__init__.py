@@ -1,0 +1,1 @@
+"""Text or pair to token ids: special tokens, prompts, truncation and counts."""

@@ -1,0 +1,305 @@
+"""A query and documents to sequences: for cross-encoders, and for prompted (yes/no) models.
+
+The query is tokenised once for all documents. Both texts of a pair that is too long are cut; neither disappears.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as SequenceOf
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+from errors import InvalidRequestError
+from runners.text.plain_tokenizers import PlainTokenizer
+from runners.text.reading import Read, Reader
+from runners.text.sequences import QUERY, Encodings, Sequence, Truncate, Truncation, keep, longest_first
+from runners.text.templates import Body, Template
+
+MIN_TEXT_TOKENS = 8
+"""Room for query and document beside the words of a prompt; an instruction that leaves less is refused."""
+_JOINT_TOKENS = 64
+"""A pair whose parts have at most so many tokens too many, each tokenised alone, may fit as one text."""
+
+Words = tuple[list[int], list[int]]
+"""Ids of what stands before and after a text in a prompt."""
+
+
+class Pairs(Protocol):
+    """One query and however many documents."""
+
+    def encode(self, documents: SequenceOf[str]) -> Encodings:
+        """One sequence for each document, and which pairs were cut."""
+        ...
+
+
+class CrossPairs:
+    """Pairs with special tokens around and between the two texts, cut longest first."""
+
+    def __init__(
+        self,
+        plain: PlainTokenizer,
+        reader: Reader,
+        template: Template,
+        *,
+        max_tokens: int,
+        segments: bool,
+        query: str,
+        truncate: Truncate,
+    ) -> None:
+        self._plain = plain
+        self._reader = reader
+        self._template = template
+        self._max_tokens = max_tokens
+        self._segments = segments
+        self._query = query
+        self._truncate = truncate
+        self._specials = sum(map(len, template.pair))
+
+    @cached_property
+    def _read_query(self) -> Read:
+        (read,) = self._reader.read([self._query], self._max_tokens - self._specials, self._truncate)
+        return read
+
+    def encode(self, documents: SequenceOf[str]) -> Encodings:
+        """One sequence for each document, and which pairs were cut."""
+        query = self._read_query
+        read = self._reader.read(documents, self._max_tokens - self._specials, self._truncate)
+        sequences, truncations = [], []
+        for index, document in enumerate(read):
+            first, second = self._share(len(query.ids), len(document.ids))
+            tokens = len(query.ids) + len(document.ids) + self._specials
+            whole = query.whole and document.whole
+            if tokens > self._max_tokens:
+                truncations.append(Truncation(index, tokens, self._max_tokens, whole))
+            elif not whole:
+                truncations.append(Truncation(index, tokens, tokens, whole, "bytes"))
+            sequences.append(
+                self._sequence(keep(query.ids, first, self._truncate), keep(document.ids, second, self._truncate))
+            )
+        return sequences, truncations
+
+    def _share(self, first: int, second: int) -> tuple[int, int]:
+        return longest_first(first, second, self._max_tokens - self._specials, odd_to_first=self._plain.odd_to_first)
+
+    def _sequence(self, query: list[int], document: list[int]) -> Sequence:
+        before, between, after = self._template.pair
+        head, tail = [*before, *query, *between], [*document, *after]
+        segments = [0] * len(head) + [self._template.second_segment] * len(tail) if self._segments else None
+        return Sequence(head + tail, segments)
+
+
+@dataclass(frozen=True)
+class Framed:
+    """Ids of a text between words of a prompt. `ids[start:stop]` belong to the text, in part or whole."""
+
+    ids: list[int]
+    start: int
+    stop: int
+    whole: bool
+
+    @classmethod
+    def find(cls, read: Read, before: list[int], after: list[int]) -> Framed:
+        """The text in what was read together with the words, whose ids are known where they stand alone."""
+        ids = read.ids
+        start = _same(ids, before)
+        stop = len(ids) - min(_same(ids[::-1], after[::-1]), len(ids) - start)
+        return cls(ids, start, stop, read.whole)
+
+    @classmethod
+    def build(cls, read: Read, before: list[int], after: list[int]) -> Framed:
+        """The text, read alone, between the words."""
+        return cls([*before, *read.ids, *after], len(before), len(before) + len(read.ids), read.whole)
+
+    def __len__(self) -> int:
+        """Tokens of the text."""
+        return self.stop - self.start
+
+    def cut(self, count: int, truncate: Truncate, before: list[int], after: list[int]) -> list[int]:
+        """At most `count` tokens of the text, with all words around it.
+
+        A word whose end is a part of the text's first token (a blank, say) comes back in full from `before`, one
+        whose start is a part of its last token from `after`.
+        """
+        if count >= len(self):
+            return self.ids
+        if truncate == "start":
+            return [*before, *self.ids[self.stop - count :]]
+        return [*self.ids[: self.start + count], *after]
+
+    def fit(self, room: int, truncate: Truncate, before: list[int], after: list[int]) -> list[int]:
+        """The same for at most `room` tokens in all."""
+        words = len(before) + len(self.ids) - self.stop if truncate == "start" else self.start + len(after)
+        return self.ids if len(self.ids) <= room else self.cut(room - words, truncate, before, after)
+
+
+def _same(first: list[int], second: list[int]) -> int:
+    """How many ids two lists have in common at their start."""
+    for index, (one, other) in enumerate(zip(first, second, strict=False)):
+        if one != other:
+            return index
+    return min(len(first), len(second))
+
+
+@dataclass(frozen=True)
+class Joint:
+    """The words of a prompt between query and document, divided where no token reaches across."""
+
+    close: str
+    open: str
+
+    @classmethod
+    def find(cls, plain: PlainTokenizer, body: Body) -> Joint | None:
+        """Where to divide them; None where there is no such place.
+
+        Two things must hold with texts of all kinds on either side: the tokenizer splits there before it looks for
+        tokens, and the ids of the two parts together are those of the whole.
+        """
+        _, ahead, words, _ = body.parts
+        places = sorted(range(1, len(words)), key=lambda place: words[place - 1] != "\n")  # line breaks first
+        joints = (cls(words[:place], words[place:]) for place in places)
+        return next((joint for joint in joints if joint._splits(plain, ahead) and joint._holds(plain, ahead)), None)
+
+    def _splits(self, plain: PlainTokenizer, ahead: str) -> bool:
+        place = len(ahead) + 1 + len(self.close)
+        texts = [(left, right) for left in _ASCII for right in _ASCII]
+        return all(plain.splits_at(f"{ahead}{left}{self.close}{self.open}{right}", place) for left, right in texts)
+
+    def _holds(self, plain: PlainTokenizer, ahead: str) -> bool:
+        sides = [*_KINDS, *_WORDS]
+        texts = [(left, right) for left in sides for right in sides]
+        texts += [pair for two in _TWO for one in ("a", " ") for pair in ((two, one), (one, two))]
+        heads = plain.encode([f"{ahead}{left}{self.close}" for left, _ in texts])
+        tails = plain.encode([f"{self.open}{right}" for _, right in texts])
+        whole = plain.encode([f"{ahead}{left}{self.close}{self.open}{right}" for left, right in texts])
+        return all(ids == [*head, *tail] for ids, head, tail in zip(whole, heads, tails, strict=True))
+
+
+_KINDS = [
+    *(
+        "a",
+        "Z",
+        "é",
+        "日",
+        "ん",
+        "1",
+        "٣",
+        " ",
+        "\t",
+        "\n",
+        "\r",
+        "\u00a0",
+        "\u3000",
+        "!",
+        "'",
+        "’",
+        "<",
+        ">",
+        "-",
+        "_",
+    ),
+    *("/", "\u0301", "\u0338", "\u200d", "🙂", "\x00", "ﬁ", "가"),
+]
+"""A character of each kind that tokenizers tell apart."""
+_WORDS = ["", "<|im_end|>", "</s>", "[SEP]"]
+_TWO = [one + other for one in _KINDS for other in _KINDS]
+_ASCII = "aZ1?<"
+
+
+class PromptedPairs:
+    """Pairs of a model that reads an instruction, the query and a document in one text.
+
+    The words around them stay. The ids of a pair that fits are those of the whole text. Of one that does not, the
+    query keeps at most half of the room, and the document gets the rest.
+    """
+
+    def __init__(
+        self,
+        plain: PlainTokenizer,
+        reader: Reader,
+        template: Template,
+        *,
+        body: Body,
+        joint: Joint | None,
+        max_tokens: int,
+        query: str,
+        instruction: str,
+        truncate: Truncate,
+    ) -> None:
+        self._plain = plain
+        self._reader = reader
+        self._before, self._after = template.single
+        self._max_tokens = max_tokens
+        self._room = max_tokens - len(self._before) - len(self._after)
+        self._query = query
+        self._truncate = truncate
+        self._joint = joint
+        first, second, between, last = body.parts
+        close, opening = (joint.close, joint.open) if joint else (between, "")
+        self._around_query = (f"{first}{instruction}{second}", close)
+        self._around_document = (opening, last)
+
+    @cached_property
+    def _words(self) -> tuple[Words, Words]:
+        """Ids of the words around the query and around the document, each alone."""
+        first, close, opening, last = self._plain.encode([*self._around_query, *self._around_document])
+        return (first, close), (opening, last)
+
+    @cached_property
+    def _share(self) -> int:
+        """Tokens that the query may keep of a pair that is too long."""
+        room = self._room - sum(len(ids) for words in self._words for ids in words)
+        if room < MIN_TEXT_TOKENS:
+            raise InvalidRequestError(
+                f"instruction leaves no room for the query and the documents: the model takes {self._max_tokens} "
+                "tokens. Send a shorter one.",
+                param="instruction",
+            )
+        return room // 2
+
+    @cached_property
+    def _head(self) -> Framed:
+        """The prompt up to the end of the query."""
+        return self._framed([self._query], self._around_query, self._words[0])[0]
+
+    def encode(self, documents: SequenceOf[str]) -> Encodings:
+        """One sequence for each document, and which pairs were cut."""
+        sequences: list[Sequence] = []
+        truncations: list[Truncation] = []
+        framed = self._framed(documents, self._around_document, self._words[1])
+        for index, (text, document) in enumerate(zip(documents, framed, strict=True)):
+            ids, cuts = self._pair(text, document, index)
+            sequences.append(Sequence([*self._before, *ids, *self._after]))
+            truncations += cuts
+        return sequences, truncations
+
+    def _framed(self, texts: SequenceOf[str], around: tuple[str, str], words: Words) -> list[Framed]:
+        if self._joint is None:
+            return [Framed.build(read, *words) for read in self._reader.read(texts, self._room, self._truncate)]
+        before, after = around
+        read = self._reader.read(texts, self._room, self._truncate, before=before, after=after)
+        return [Framed.find(each, *words) for each in read]
+
+    def _pair(self, text: str, document: Framed, index: int) -> tuple[list[int], list[Truncation]]:
+        head = self._head
+        whole = head.whole and document.whole
+        ids = [*head.ids, *document.ids] if len(head.ids) + len(document.ids) <= self._room + _JOINT_TOKENS else []
+        if ids and whole and self._joint is None:
+            (ids,) = self._plain.encode([self._in_words(text)])
+        if ids and len(ids) <= self._room:
+            tokens = len(self._before) + len(ids) + len(self._after)
+            return ids, [] if whole else [Truncation(index, tokens, tokens, whole, "bytes")]
+        return self._cut(document, index)
+
+    def _cut(self, document: Framed, index: int) -> tuple[list[int], list[Truncation]]:
+        head, (around_query, around_document) = self._head, self._words
+        tokens = self._max_tokens - self._room + len(head.ids) + len(document.ids)
+        cuts = [Truncation(index, tokens, self._max_tokens, head.whole and document.whole)]
+        if len(head) > self._share:
+            cuts.append(Truncation(QUERY, len(head), self._share, head.whole, "query"))
+        kept = head.cut(self._share, self._truncate, *around_query)
+        return [*kept, *document.fit(self._room - len(kept), self._truncate, *around_document)], cuts
+
+    def _in_words(self, text: str) -> str:
+        (first, close), (opening, last) = self._around_query, self._around_document
+        return f"{first}{self._query}{close}{opening}{text}{last}"

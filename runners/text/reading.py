@@ -1,0 +1,101 @@
+"""Texts to ids, however long the texts are: no more of a text is read than is needed.
+
+A text that is much longer than the model's limit is read in growing parts until more tokens than fit have been seen.
+A text with few tokens for its length (blanks, say) would be read whole that way, so no more than `max_bytes` of any
+text are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as SequenceOf
+from dataclasses import dataclass
+
+from runners.text.plain_tokenizers import PlainTokenizer
+from runners.text.sequences import Truncate
+
+WHOLE_CHARACTERS = 65_536
+"""A text of so many characters or fewer is read whole, so that its tokens are counted exactly."""
+_CHARS_PER_TOKEN = 4
+"""Of ordinary text. A part with fewer tokens than fit is followed by one four times as long."""
+_GROWTH = 4
+_TOKENS_PER_CHAR = 18
+"""The longest letter is U+FDFA, which normalisation spells out in 18; ordinary ones are 1 to 4 tokens."""
+_MARGIN_TOKENS = 64
+"""Tokens next to a cut may differ from those of the whole text; more than these must lie beyond the limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Ids of a text without special tokens; `whole`: of all of it."""
+
+    ids: list[int]
+    whole: bool = True
+
+
+class Reader:
+    """Reads texts with one tokenizer, at most `max_bytes` of UTF-8 of each."""
+
+    def __init__(self, plain: PlainTokenizer, max_bytes: int) -> None:
+        self._plain = plain
+        self._max_bytes = max_bytes
+
+    def read(
+        self, texts: SequenceOf[str], room: int, truncate: Truncate, *, before: str = "", after: str = ""
+    ) -> list[Read]:
+        """Ids of `before`, each text and `after` as one text; of a longer text than `room` tokens, enough to cut it.
+
+        Where a text is read in part, that is its end if the start is to be cut off, else its start.
+        """
+        limit = self._limit(room)
+        long = [index for index, text in enumerate(texts) if len(text) > limit or self.exceeds(text)]
+        framed = [f"{before}{text}{after}" for text in texts] if before or after else list(texts)
+        for index in long:
+            framed[index] = ""
+        result = [Read(ids) for ids in self._plain.encode(framed)]
+        for index in long:
+            result[index] = self._long(texts[index], limit, room, truncate, before=before, after=after)
+        return result
+
+    def exceeds(self, text: str) -> bool:
+        """Whether a text has more bytes than are read."""
+        if len(text) * 4 <= self._max_bytes:
+            return False
+        return (len(text) if text.isascii() else len(text.encode())) > self._max_bytes
+
+    def first(self, text: str, tokens: int) -> tuple[str, int, bool]:
+        """The first `tokens` tokens as text, how many tokens were seen, and whether those are all."""
+        readable = self._readable(text, "end")
+        limit = self._limit(tokens)
+        while limit < len(readable):
+            start, count = self._plain.first(readable[:limit], tokens)
+            if count > tokens + _MARGIN_TOKENS:
+                return start, count, False
+            limit *= _GROWTH
+        if len(readable) * _TOKENS_PER_CHAR < tokens:
+            return readable, 0, len(readable) == len(text)
+        start, count = self._plain.first(readable, tokens)
+        return start, count, len(readable) == len(text)
+
+    def _limit(self, tokens: int) -> int:
+        """Characters of a text that are read first."""
+        return max(WHOLE_CHARACTERS, tokens * _CHARS_PER_TOKEN)
+
+    def _long(self, text: str, limit: int, room: int, truncate: Truncate, *, before: str, after: str) -> Read:
+        """Read a very long text in growing parts until more tokens than fit have been seen."""
+        readable = self._readable(text, truncate)
+        while limit < len(readable):
+            part = readable[-limit:] if truncate == "start" else readable[:limit]
+            (ids,) = self._plain.encode([f"{before}{part}{after}"])
+            if len(ids) > room + _MARGIN_TOKENS:
+                return Read(ids, whole=False)
+            limit *= _GROWTH
+        (ids,) = self._plain.encode([f"{before}{readable}{after}"])
+        return Read(ids, whole=len(readable) == len(text))
+
+    def _readable(self, text: str, truncate: Truncate) -> str:
+        """The part of a text that is read at all."""
+        if not self.exceeds(text):
+            return text
+        encoded = text.encode()
+        part = encoded[-self._max_bytes :] if truncate == "start" else encoded[: self._max_bytes]
+        return part.decode(errors="ignore")  # a letter that the cut divides

@@ -1,0 +1,60 @@
+"""What stands around a text: special tokens, and the words of a model that is asked in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as SequenceOf
+from dataclasses import dataclass
+
+from runners.text.plain_tokenizers import PlainTokenizer
+
+
+@dataclass(frozen=True)
+class Template:
+    """The special tokens around a text, or around the two texts of a pair."""
+
+    single: tuple[list[int], list[int]]
+    pair: tuple[list[int], list[int], list[int]]
+    second_segment: int
+    """Segment id of a pair's second text and of the special tokens after it."""
+
+
+@dataclass(frozen=True)
+class Body:
+    """The words around an instruction, a query and a document."""
+
+    parts: tuple[str, str, str, str]
+
+    @classmethod
+    def parse(cls, text: str) -> Body:
+        """`...{instruction}...{query}...{document}...` to the four parts between."""
+        first, rest = text.split("{instruction}")
+        second, rest = rest.split("{query}")
+        third, fourth = rest.split("{document}")
+        return cls((first, second, third, fourth))
+
+    def fill(self, instruction: str, query: str, document: str) -> str:
+        """The whole text; braces in what a user sent mean nothing."""
+        first, second, third, fourth = self.parts
+        return f"{first}{instruction}{second}{query}{third}{document}{fourth}"
+
+
+def read_template(plain: PlainTokenizer, *, closing: SequenceOf[int]) -> Template:
+    """Find the special tokens by encoding a probe with and without them.
+
+    `closing` are ids that the tokenizer's own template leaves out and that belong at the end.
+    """
+    word = "a"
+    ids = plain.encode([word])[0]
+    before, after = _around(plain.probe(word, None), ids)
+    both = plain.probe(word, word)
+    first, rest = _around(both, ids)
+    between, last = _around(rest, ids)
+    return Template((before, [*after, *closing]), (first, between, [*last, *closing]), plain.second_segment())
+
+
+def _around(ids: list[int], inner: list[int]) -> tuple[list[int], list[int]]:
+    """What stands before and after the first occurrence of `inner`."""
+    for start in range(len(ids) - len(inner) + 1):
+        if ids[start : start + len(inner)] == inner:
+            return ids[:start], ids[start + len(inner) :]
+    raise ValueError("the tokenizer's template changes the text's own tokens")

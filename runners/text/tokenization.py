@@ -1,0 +1,204 @@
+"""Text or pair to token ids: special tokens, truncation and counts.
+
+A tokenizer object here is never told to pad or truncate: on this stack such settings are shared by every thread
+that uses the object, and batches silently come back cut to another request's length (MODELS.md, section 1,
+point 3). Special tokens and truncation are done below, on plain lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from collections.abc import Sequence as SequenceOf
+from dataclasses import dataclass
+from pathlib import Path
+
+from errors import InvalidRequestError
+from models.catalog import ModelSpec
+from models.facts import ModelFacts
+from runners.text.pairs import CrossPairs, Joint, Pairs, PromptedPairs
+from runners.text.plain_tokenizers import FastTokenizer, JapaneseTokenizer, PlainTokenizer, Token
+from runners.text.reading import WHOLE_CHARACTERS, Read, Reader
+from runners.text.sequences import Encodings, Sequence, Truncate, Truncation, keep, longest_first
+from runners.text.templates import Body, Template, read_template
+
+__all__ = ["Rules", "Sequence", "TextTokenizer", "Truncate", "Truncation", "load_tokenizer", "longest_first"]
+
+MAX_TEXT_BYTES = 2**20
+"""Where a caller has no settings at hand; theirs is MAX_TEXT_BYTES."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What varies between models in how a text becomes a sequence."""
+
+    max_tokens: int
+    vocabulary: int
+    token_type_ids: bool = False
+    appended: tuple[int, ...] = ()
+    """Ids that count as the text's own end: truncation may cut them off."""
+    mask_prompt: bool = False
+    """Leave the prompt's tokens out of pooling."""
+    body: Body | None = None
+    """For a prompted model: how a pair becomes one text."""
+    max_text_bytes: int = MAX_TEXT_BYTES
+    """UTF-8 bytes of a text that are read."""
+
+
+class TextTokenizer:
+    """Texts and pairs to sequences of at most `max_tokens` tokens."""
+
+    def __init__(self, plain: PlainTokenizer, template: Template, rules: Rules) -> None:
+        self._plain = plain
+        self._template = template
+        self._rules = rules
+        self._reader = Reader(plain, rules.max_text_bytes)
+        self._joint = Joint.find(plain, rules.body) if rules.body else None
+        self._segments = rules.token_type_ids
+        self.max_tokens = rules.max_tokens
+        self.thread_safe = plain.thread_safe
+        self.characters_at_once = plain.characters_at_once
+
+    @property
+    def special_tokens(self) -> int:
+        """How many special tokens stand around one text."""
+        before, after = self._template.single
+        return len(before) + len(after)
+
+    def encode_texts(self, texts: SequenceOf[str], prompt: str = "", truncate: Truncate = "end") -> Encodings:
+        """One sequence for `prompt` and each text, in order, and which texts were cut."""
+        room = self.max_tokens - self.special_tokens
+        read = self._reader.read([prompt + text for text in texts], room, truncate)
+        appended = self._rules.appended
+        return self._finish([Read([*each.ids, *appended], each.whole) for each in read], prompt, truncate)
+
+    def encode_ids(
+        self, inputs: SequenceOf[SequenceOf[int]], prompt: str = "", truncate: Truncate = "end"
+    ) -> Encodings:
+        """The same for texts that the caller has tokenised with this model's own vocabulary, without special tokens."""
+        before = self._plain.encode([prompt])[0] if prompt else []
+        return self._finish([Read([*before, *ids, *self._rules.appended]) for ids in inputs], prompt, truncate)
+
+    def refuse_unknown(self, inputs: Iterable[tuple[int, SequenceOf[int]]], field: str) -> None:
+        """InvalidRequestError that names, by `field` and its index, an input with an id outside the vocabulary."""
+        highest = self._rules.vocabulary - 1
+        for index, ids in inputs:
+            if ids and not 0 <= min(ids) <= max(ids) <= highest:
+                name = f"{field}.{index}"
+                raise InvalidRequestError(
+                    f"{name} has a token id outside this model's vocabulary, which is 0 to {highest}.", param=name
+                )
+
+    def _finish(self, inputs: SequenceOf[Read], prompt: str, truncate: Truncate) -> Encodings:
+        """Ids without special tokens to whole sequences, cut to what fits."""
+        before, after = self._template.single
+        room = self.max_tokens - self.special_tokens
+        instruction = len(self._plain.encode([prompt])[0]) if prompt and self._rules.mask_prompt else 0
+        sequences, truncations = [], []
+        for index, read in enumerate(inputs):
+            over = len(read.ids) - room
+            tokens = len(read.ids) + self.special_tokens
+            if over > 0:
+                truncations.append(Truncation(index, tokens, self.max_tokens, read.whole))
+            elif not read.whole:
+                truncations.append(Truncation(index, tokens, tokens, read.whole, "bytes"))
+            unpooled = max(0, instruction - over) if truncate == "start" and over > 0 else instruction
+            full = [*before, *keep(read.ids, room, truncate), *after]
+            sequences.append(Sequence(full, [0] * len(full) if self._segments else None, unpooled))
+        return sequences, truncations
+
+    def pairs(self, query: str, instruction: str = "", truncate: Truncate = "end") -> Pairs:
+        """The query of a request, to be encoded with its documents in one or several parts.
+
+        A prompted model gets each pair as one text, with `instruction` in it.
+        """
+        if self._rules.body is None:
+            return CrossPairs(
+                self._plain,
+                self._reader,
+                self._template,
+                max_tokens=self.max_tokens,
+                segments=self._segments,
+                query=query,
+                truncate=truncate,
+            )
+        return PromptedPairs(
+            self._plain,
+            self._reader,
+            self._template,
+            body=self._rules.body,
+            joint=self._joint,
+            max_tokens=self.max_tokens,
+            query=query,
+            instruction=instruction,
+            truncate=truncate,
+        )
+
+    def encode_pairs(
+        self, query: str, documents: SequenceOf[str], instruction: str = "", truncate: Truncate = "end"
+    ) -> Encodings:
+        """One sequence a document, each behind the query, and which pairs were cut."""
+        return self.pairs(query, instruction, truncate).encode(documents)
+
+    def count(self, texts: SequenceOf[str], prompt: str = "") -> list[int]:
+        """Tokens of each text with `prompt` and special tokens, as if the model had no limit."""
+        around = self.special_tokens + len(self._rules.appended)
+        return [length + around for length in self._plain.lengths([prompt + text for text in texts])]
+
+    def has_more_than(self, tokens: int, text: str) -> bool:
+        """Whether a long text has more tokens than that; reads no more of it than is needed to tell."""
+        if len(text) <= WHOLE_CHARACTERS:
+            return False
+        (read,) = self._reader.read([text], tokens, "end")
+        return len(read.ids) > tokens
+
+    def tokens(self, text: str, prompt: str = "", *, special: bool = True) -> list[Token]:
+        """What a text is made of, in order; `special`: with the model's special tokens around it."""
+        before, after = self._template.single
+        found = self._plain.tokens(prompt + text)
+        if not special:
+            return found
+        return [
+            *map(self._plain.special_token, before),
+            *found,
+            *map(self._plain.special_token, [*self._rules.appended, *after]),
+        ]
+
+    def shorten(self, texts: SequenceOf[str], tokens: int) -> tuple[list[str], list[Truncation]]:
+        """The first `tokens` tokens of each text as text, and which texts were cut."""
+        if tokens >= self.max_tokens:
+            return list(texts), []  # the model's own limit cuts earlier
+        kept, truncations = [], []
+        for index, text in enumerate(texts):
+            start, count, exact = self._reader.first(text, tokens)
+            kept.append(text if count <= tokens else start)
+            if count > tokens:
+                truncations.append(Truncation(index, count, tokens, exact=exact, by="request"))
+        return kept, truncations
+
+
+def load_tokenizer(
+    folder: Path, spec: ModelSpec, facts: ModelFacts, max_text_bytes: int = MAX_TEXT_BYTES
+) -> TextTokenizer:
+    """The tokenizer of a stored model."""
+    plain: PlainTokenizer
+    if spec.tokenizer.backend == "bert-japanese":
+        plain = JapaneseTokenizer(folder)
+    else:
+        plain = FastTokenizer(folder / "tokenizer.json")
+    in_text = spec.tokenizer.append_eos == "text"
+    rules = Rules(
+        max_tokens=facts.max_tokens,
+        vocabulary=facts.vocabulary,
+        token_type_ids=facts.token_type_ids,
+        appended=facts.closing_ids if in_text else (),
+        mask_prompt=facts.mask_prompt,
+        body=Body.parse(spec.scoring.body) if spec.scoring else None,
+        max_text_bytes=max_text_bytes,
+    )
+    if spec.scoring:
+        prefix, suffix = plain.encode([spec.scoring.prefix, spec.scoring.suffix])
+        template = Template((prefix, suffix), ([], [], []), 0)
+    else:
+        closing = () if in_text else facts.closing_ids
+        template = read_template(plain, closing=closing)
+    return TextTokenizer(plain, template, rules)

@@ -1,0 +1,247 @@
+"""scripts/embed_corpus never overwrites or removes a file that it has not made; its patience holds for 504 too."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from corpus import client
+from corpus import run as corpus_run
+from tests.unit.corpus.conftest import ROWS, Run, write_rows
+from tests.unit.corpus.corpus_service import FakeService, error
+from tests.unit.corpus.test_resume import KilledError, interrupted
+
+PRECIOUS = '{"text": "precious"}\n'
+
+
+def everything(folder: Path) -> dict[str, bytes | str]:
+    """Every file with its content, every link with its target."""
+    return {
+        str(path.relative_to(folder)): os.readlink(path) if path.is_symlink() else path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_symlink() or path.is_file()
+    }
+
+
+def refused(run: Run, capsys: pytest.CaptureFixture[str], *options: str, rows: str = "corpus.jsonl") -> str:
+    """The words of a run that changes nothing."""
+    before = everything(run.folder)
+    assert run(*options, rows=rows) == 1
+    assert everything(run.folder) == before
+    return capsys.readouterr().err
+
+
+def test_the_ids_of_the_output_do_not_overwrite_the_input(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    run.out = "chunks.npy"
+    write_rows(run.folder / "chunks.ids.jsonl", [{"text": "a"}])
+    message = refused(run, capsys, rows="chunks.ids.jsonl")
+    assert "chunks.ids.jsonl is the input" in message
+
+
+@pytest.mark.parametrize("name", ["out.npy", "out.ids.jsonl"])
+@pytest.mark.parametrize("link", [os.link, os.symlink])
+def test_nor_through_a_link(
+    run: Run, capsys: pytest.CaptureFixture[str], name: str, link: Callable[[Path, Path], None]
+) -> None:
+    link(run.folder / "corpus.jsonl", run.folder / name)
+    assert f"{name} is the input" in refused(run, capsys)
+
+
+@pytest.mark.parametrize("name", ["out.npy", "out.ids.jsonl"])
+@pytest.mark.parametrize("restart", [[], ["--restart"]])
+def test_what_is_there_stays(run: Run, capsys: pytest.CaptureFixture[str], name: str, restart: list[str]) -> None:
+    (run.folder / name).write_text(PRECIOUS)
+    assert f"{name} is there already" in refused(run, capsys, *restart)
+
+
+def test_a_link_to_nowhere_is_somebodys_too(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    (run.folder / "out.npy").symlink_to(run.folder / "later")
+    assert "out.npy is there already" in refused(run, capsys)
+
+
+@pytest.mark.parametrize("name", ["out.npy", "out.ids.jsonl"])
+def test_what_appears_while_the_run_is_interrupted_stays(
+    run: Run, fake: FakeService, texts: list[str], capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    interrupted(run, fake)
+    capsys.readouterr()
+    (run.folder / name).write_text(PRECIOUS)
+    assert f"{name} is there already" in refused(run, capsys)
+    (run.folder / name).unlink()
+    assert run() == 0
+    run.check(texts)
+
+
+@pytest.mark.parametrize("name", ["out.npy", "out.ids.jsonl"])
+def test_what_appears_while_the_run_goes_on_stays(
+    run: Run, fake: FakeService, texts: list[str], capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    fake.answers = {3: lambda: (run.folder / name).write_text(PRECIOUS) and None}
+    assert run() == 1
+    assert f"{name} has appeared meanwhile" in capsys.readouterr().err
+    assert (run.folder / name).read_text() == PRECIOUS
+    (run.folder / name).unlink()
+    assert run() == 0
+    run.check(texts)
+
+
+@pytest.mark.parametrize("bad", [True, False])
+def test_the_list_of_wrong_rows_takes_a_name_that_is_free(
+    run: Run, capsys: pytest.CaptureFixture[str], bad: bool
+) -> None:
+    (run.folder / "out.npy.bad.jsonl").write_text(PRECIOUS)
+    write_rows(run.folder / "rows.jsonl", [{"text": "good"}, {"text": "" if bad else "too"}])
+    assert run("--skip-bad", rows="rows.jsonl") == 0
+    assert (run.folder / "out.npy.bad.jsonl").read_text() == PRECIOUS
+    assert (run.folder / "out.npy.bad.2.jsonl").exists() == bad
+    assert ("out.npy.bad.2.jsonl lists them" in capsys.readouterr().err) == bad
+
+
+def test_the_same_list_is_not_written_twice(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    write_rows(run.folder / "rows.jsonl", [{"text": "good"}, {"text": ""}])
+    for options in ([], [], ["--skip-bad"]):
+        run(*options, rows="rows.jsonl")
+        assert "out.npy.bad.jsonl lists them" in capsys.readouterr().err
+    assert [path.name for path in run.folder.glob("*.bad*")] == ["out.npy.bad.jsonl"]
+
+
+def test_the_list_of_wrong_rows_may_be_the_input(run: Run) -> None:
+    """Repaired, as the message asks for."""
+    rows = [{"row": 1, "place": "line 2", "reason": "'text' is empty", "content": {}, "text": each} for each in "a "]
+    write_rows(run.folder / "out.npy.bad.jsonl", list(rows))
+    before = (run.folder / "out.npy.bad.jsonl").read_bytes()
+    assert run("--skip-bad", rows="out.npy.bad.jsonl") == 0
+    run.check(["a"])
+    assert (run.folder / "out.npy.bad.jsonl").read_bytes() == before
+
+
+def test_a_folder_of_that_name_stays(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    run.parts.mkdir()
+    (run.parts / "000000000000.npy").write_text(PRECIOUS)
+    for options in ([], ["--restart"]):
+        assert "out.npy.parts is there already, and not of this script" in refused(run, capsys, *options)
+
+
+def test_a_file_of_that_name_stays(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    run.parts.write_text(PRECIOUS)
+    assert "out.npy.parts is there already" in refused(run, capsys)
+
+
+def test_somebody_elses_journal_stays(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    run.parts.mkdir()
+    (run.parts / "journal.jsonl").write_text(PRECIOUS)
+    assert "damaged" in refused(run, capsys)
+    assert "journal.jsonl is not of this script" in refused(run, capsys, "--restart")
+
+
+def test_an_input_in_that_folder_stays(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    run.parts.mkdir()
+    write_rows(run.parts / "rows.jsonl", [{"text": "a"}])
+    assert "which the run needs for itself" in refused(run, capsys, rows="out.npy.parts/rows.jsonl")
+
+
+def test_what_somebody_puts_into_that_folder_stays(run: Run, fake: FakeService) -> None:
+    interrupted(run, fake)
+    (run.parts / "notes.npy").write_text(PRECIOUS)
+    assert run("--restart") == 0
+    assert everything(run.parts) == {"notes.npy": PRECIOUS.encode()}
+
+
+def test_an_empty_folder_of_that_name_is_used(run: Run, texts: list[str]) -> None:
+    run.parts.mkdir()
+    assert run() == 0
+    run.check(texts)
+
+
+@pytest.mark.parametrize("out", ["out.npy", "out.parquet"])
+def test_what_the_run_itself_has_written_is_written_anew(
+    run: Run, texts: list[str], monkeypatch: pytest.MonkeyPatch, out: str
+) -> None:
+    """Killed with its outputs in place, once more than once."""
+
+    def killed(folder: Path) -> None:
+        raise KilledError
+
+    run.out = out
+    with monkeypatch.context() as patch:
+        patch.setattr(corpus_run, "forget", killed)
+        for _ in range(2):
+            with pytest.raises(KilledError):
+                run()
+    assert run() == 0
+    if out == "out.npy":
+        run.check(texts)
+    assert not run.parts.exists()
+
+
+def test_a_file_system_without_hard_links(run: Run, texts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert run() == 0
+    run.check(texts)
+    assert run.ids == list(range(ROWS))
+
+
+class Clock:
+    """Time passes only while the script waits."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+
+    async def sleep(seconds: float) -> None:
+        made.now += seconds
+
+    monkeypatch.setattr(client, "time", made)
+    monkeypatch.setattr(client, "_sleep", sleep)
+    return made
+
+
+@pytest.mark.parametrize("status", [503, 504])
+@pytest.mark.parametrize("batch", ["1", "8"])
+def test_patience_is_one_for_a_batch_and_its_halves(
+    run: Run, fake: FakeService, clock: Clock, capsys: pytest.CaptureFixture[str], status: int, batch: str
+) -> None:
+    """Each answer takes 300 s, as one of a service that is stuck does."""
+
+    def late() -> None:
+        clock.now += 300
+
+    fake.refuse = lambda _: late() or error(status, "No answer within 300 s.")
+    started = clock.now
+    assert run("--batch", batch, "--parallel", "1", "--patience", "600") == 2
+    assert f"answers {status}: No answer within 300 s. No batch was answered for 600 s" in capsys.readouterr().err
+    assert 600 <= clock.now - started <= 600 + 2 * 300
+
+
+def test_a_deadline_that_halves_cure_is_no_end_of_the_patience(
+    run: Run, fake: FakeService, texts: list[str], clock: Clock
+) -> None:
+    def slow(batch: list[str]) -> object:
+        clock.now += 100
+        return error(504, "No answer.") if len(batch) > 2 else None
+
+    fake.refuse = slow  # type: ignore[assignment]
+    assert run("--parallel", "1", "--patience", "250") == 0
+    run.check(texts)
+
+
+def test_json_lines_of_the_list(run: Run) -> None:
+    write_rows(run.folder / "rows.jsonl", [{"text": ""}])
+    assert run(rows="rows.jsonl") == 1
+    (line,) = (run.folder / "out.npy.bad.jsonl").read_text().splitlines()
+    assert json.loads(line) == {"row": 0, "place": "line 1", "reason": "'text' is empty", "content": {"text": ""}}

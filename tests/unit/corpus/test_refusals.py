@@ -1,0 +1,214 @@
+"""scripts/embed_corpus and what is wrong with the input, the command or the service's answers."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from starlette.responses import JSONResponse, Response
+
+from corpus import rows
+from tests.serving import free_port
+from tests.unit.corpus.conftest import ROWS, Run
+from tests.unit.corpus.corpus_service import FakeService, error
+
+BAD = b"""{"text": "good"}
+{"text": ""}
+{"text": "   "}
+{"other": 1}
+{"text": 7}
+not json
+["text"]
+{"text": "\xff"}
+
+{"text": "good, too"}
+"""
+REASONS = [
+    ("line 2", "'text' is empty"),
+    ("line 3", "'text' is empty"),
+    ("line 4", "has no 'text'"),
+    ("line 5", "'text' is not a text"),
+    ("line 6", "is not JSON: "),
+    ("line 7", "is not a JSON object"),
+    ("line 8", "is not JSON: "),
+]
+
+
+def test_wrong_rows_end_the_run_before_anything_is_sent(
+    run: Run, fake: FakeService, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run.folder / "bad.jsonl").write_bytes(BAD)
+    assert run(rows="bad.jsonl") == 1
+    message = capsys.readouterr().err
+    assert "7 of 9 rows are wrong; the first is line 2: 'text' is empty" in message
+    assert "--skip-bad" in message
+    assert not fake.bodies
+    assert not run.parts.exists()
+
+
+def test_wrong_rows_are_left_out(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    (run.folder / "bad.jsonl").write_bytes(BAD)
+    assert run("--skip-bad", rows="bad.jsonl") == 0
+    run.check(["good", "good, too"])
+    assert run.ids == [0, 8]
+    assert "rows left out: 7" in capsys.readouterr().out
+    listed = [json.loads(line) for line in (run.folder / "out.npy.bad.jsonl").read_text().splitlines()]
+    assert [each["place"] for each in listed] == [place for place, _ in REASONS]
+    assert all(each["reason"].startswith(reason) for each, (_, reason) in zip(listed, REASONS, strict=True))
+    assert listed[3]["content"] == {"text": 7}
+    assert listed[4]["content"] == "not json"
+
+
+def test_wrong_rows_of_csv(run: Run) -> None:
+    content = b'id,text\n1,good\n2,"two\nlines"\n\n3\n4,a,b\n5,\n6,\xff\n,no id\n'
+    (run.folder / "bad.csv").write_bytes(content)
+    assert run("--skip-bad", "--id", "id", rows="bad.csv") == 0
+    run.check(["good", "two\nlines", "no id"])
+    listed = [json.loads(line) for line in (run.folder / "out.npy.bad.jsonl").read_text().splitlines()]
+    assert [(each["place"], each["reason"]) for each in listed] == [
+        ("line 6", "has 1 columns; the header names 2"),
+        ("line 7", "has 3 columns; the header names 2"),
+        ("line 8", "'text' is empty"),
+        ("line 9", "'text' is not valid UTF-8"),
+    ]
+
+
+@pytest.mark.parametrize("value", ["1.5", "null", "true", "[1]"])
+def test_wrong_ids(run: Run, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (run.folder / "ids.jsonl").write_text(f'{{"text":"a","k":{value}}}\n')
+    assert run("--id", "k", rows="ids.jsonl") == 1
+    assert "the first is line 1: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.csv", b"", "is empty"),
+        ("a.csv", b"id,body\n1,x\n", "has no column 'text'; its columns are id, body. Name one with --text."),
+        ("a.csv", b'text\n"never closed' + b"x" * 200, "Is a quote before it not closed?"),
+        ("a.jsonl", b"", "has no row to embed"),
+        ("a.jsonl", b'[{"text":' + b"x" * 200, "is longer than 100 bytes"),
+        ("a.parquet", b"PAR1 it is not", "cannot be read as Parquet"),
+    ],
+)
+def test_files_that_are_something_else(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, content: bytes, words: str
+) -> None:
+    monkeypatch.setattr(rows, "MAX_ROW_BYTES", 100)
+    (run.folder / name).write_bytes(content)
+    assert run(rows=name) == 1
+    assert words in capsys.readouterr().err
+    assert not run.parts.exists() or name == "a.jsonl"
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503])
+def test_tried_again(run: Run, fake: FakeService, texts: list[str], waits: list[float], status: int) -> None:
+    fake.answers = {number: lambda: error(status, "later") for number in (0, 3, 4)}
+    assert run("--parallel", "1") == 0
+    run.check(texts)
+    assert len(fake.bodies) == ROWS // 5 + 3
+    assert len(waits) == 3
+    assert 0 < waits[0] < waits[2] < 1
+
+
+def test_one_text_cannot_be_halved_and_is_tried_again(
+    run: Run, fake: FakeService, texts: list[str], waits: list[float]
+) -> None:
+    fake.answers = {0: lambda: error(504, "too late")}
+    assert run("--batch", "1") == 0
+    run.check(texts)
+    assert len(waits) == 1
+
+
+def test_retry_after_is_honoured(run: Run, fake: FakeService, texts: list[str], waits: list[float]) -> None:
+    fake.answers = {0: lambda: error(429, "too much is queued", None, **{"Retry-After": "7"})}
+    assert run("--parallel", "1") == 0
+    run.check(texts)
+    assert 7 <= waits[0] <= 7.5
+
+
+@pytest.mark.parametrize("status", [413, 504])
+def test_too_much_for_one_request_is_halved(run: Run, fake: FakeService, texts: list[str], status: int) -> None:
+    fake.refuse = lambda batch: error(status, "too much") if len(batch) > 2 else None
+    assert run() == 0
+    run.check(texts)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
+def test_refusals_end_the_run_with_the_words_of_the_service(
+    run: Run, fake: FakeService, texts: list[str], status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake.refuse = lambda batch: error(status, "There is no such thing.") if texts[23] in batch else None
+    assert run() == 1
+    message = capsys.readouterr().err
+    assert f"The service refuses line 21 to line 25 with status {status}: There is no such thing." in message
+    assert ("--api-key-file" in message) == (status == 401)
+    fake.refuse = lambda batch: None
+    asked = len(fake.texts)
+    assert run() == 0
+    run.check(texts)
+    assert sorted(fake.texts[asked:]) == sorted(texts[20:])
+
+
+def test_a_refusal_names_the_row(
+    run: Run, fake: FakeService, texts: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    long = error(400, "input.3 has 302 tokens; the model takes 256.", "input.3")
+    fake.refuse = lambda batch: long if texts[23] in batch else None
+    assert run("--truncate", "NONE") == 1
+    assert "refuses line 24 with status 400: the text has 302 tokens" in capsys.readouterr().err
+
+
+def test_patience_ends(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    run.fake = FakeService(url=f"http://127.0.0.1:{free_port()}")
+    assert run("--patience", "0.4") == 2
+    message = capsys.readouterr().err
+    assert "No batch was answered for 0.4 s (--patience). Run the same command again to go on." in message
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"data": []},
+        {"hello": 1},
+        {"data": [{"index": 0, "embedding": "AACAfw=="}], "model": "m", "usage": {"prompt_tokens": 1}},
+        {"data": [{"index": 1, "embedding": "AACAPw=="}], "model": "m", "usage": {"prompt_tokens": 1}},
+        {"data": [{"index": 0, "embedding": "AACAP"}], "model": "m", "usage": {"prompt_tokens": 1}},
+    ],
+)
+def test_answers_that_are_no_vectors(
+    run: Run, fake: FakeService, answer: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Among them infinity, a wrong index and half a base64."""
+    fake.refuse = lambda batch: JSONResponse(answer)
+    assert run("--batch", "1") == 1
+    assert "answers" in capsys.readouterr().err
+
+
+def test_a_page_of_a_proxy(run: Run, fake: FakeService, capsys: pytest.CaptureFixture[str]) -> None:
+    fake.refuse = lambda batch: Response("<html>", 403)
+    assert run() == 1
+    assert "with status 403: Forbidden" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--out", "vectors.csv"], ["--batch", "0"], ["--url", "localhost:7987"], ["--format", "xml"], []],
+)
+def test_wrong_commands(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    from scripts import embed_corpus
+
+    with pytest.raises(SystemExit) as ended:
+        embed_corpus.main(["corpus.jsonl", *options])
+    assert ended.value.code == 2
+
+
+def test_errors_for_programs(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--json", rows="nowhere.jsonl") == 1
+    assert "is not a file" in json.loads(capsys.readouterr().out)["error"]
+
+
+def test_an_empty_key_file(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    (run.folder / "key").write_text("\n")
+    assert run("--api-key-file", str(run.folder / "key")) == 1
+    assert "holds no key" in capsys.readouterr().err

@@ -1,0 +1,396 @@
+"""Downloads from a local server that speaks the Hub's protocol: only what is needed, resumed, and told why not."""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+from huggingface_hub import close_session, constants
+from huggingface_hub.file_download import http_get
+
+from errors import ModelUnavailableError
+from importing import disk
+from importing import download as downloads
+from importing.download import download, needed_files
+from models.catalog import ModelSpec
+from settings import load_settings
+from tests.hub_server import HubServer
+from tests.unit.fakes import spec
+
+WANTED = spec()
+WEIGHTS = bytes(range(256)) * 1024
+NEEDED = {
+    "config.json": b'{"model_type": "bert"}',
+    "tokenizer.json": b"{}",
+    "1_Pooling/config.json": b"{}",
+    "model.safetensors": WEIGHTS,
+}
+NOT_NEEDED = {
+    "README.md": b"# a card",
+    "modeling_tiny.py": b"raise SystemExit",
+    "pytorch_model.bin": b"a pickle",
+    "tf_model.h5": b"tensorflow",
+    "onnx/model.onnx": b"onnx",
+    "onnx/config.json": b"{}",
+    "openvino/openvino_model.bin": b"openvino",
+    "training_args.bin": b"a pickle",
+}
+
+
+@pytest.fixture(autouse=True)
+def _a_client_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", "/nonexistent")
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 4096)  # what arrived is kept by whole chunks only
+    close_session()
+    yield
+    close_session()
+
+
+@pytest.fixture
+def hub() -> Iterator[HubServer]:
+    with HubServer() as server:
+        yield server
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Path:
+    folder = tmp_path / "published"
+    for name, content in (NEEDED | NOT_NEEDED).items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return folder
+
+
+class Fetch:
+    """`download` into one folder, with the progress that was reported."""
+
+    def __init__(self, folder: Path, endpoint: str) -> None:
+        self.base = self.folder = folder
+        self.endpoint = endpoint
+        self.progress: list[tuple[int, int]] = []
+
+    def __call__(self, wanted: ModelSpec = WANTED, *, token: str = "") -> str:
+        settings = load_settings({"HF_ENDPOINT": self.endpoint, "HF_TOKEN": token, "RERANKER_MODELS_DIR": "/data"})
+        snapshot = download(wanted, self.base, settings, lambda *numbers: self.progress.append(numbers))
+        self.folder = snapshot.folder
+        return snapshot.revision
+
+
+@pytest.fixture
+def fetch(tmp_path: Path, hub: HubServer) -> Fetch:
+    return Fetch(tmp_path / "download", hub.endpoint)
+
+
+def test_only_what_is_needed_is_fetched(hub: HubServer, published: Path, fetch: Fetch) -> None:
+    commit = hub.add(WANTED.repo, published)
+    assert fetch() == commit
+    assert sorted(hub.downloads) == sorted(NEEDED)
+    for name, content in NEEDED.items():
+        assert (fetch.folder / name).read_bytes() == content
+    assert not [name for name in NOT_NEEDED if (fetch.folder / name).exists()]
+
+
+@pytest.mark.parametrize(
+    ("names", "weights"),
+    [
+        (["model.safetensors", "pytorch_model.bin"], ["model.safetensors"]),
+        (["pytorch_model.bin"], ["pytorch_model.bin"]),
+        (
+            ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "model.safetensors.index.json"],
+            ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "model.safetensors.index.json"],
+        ),
+        (["model.safetensors.index.json", "pytorch_model.bin"], ["pytorch_model.bin"]),
+        (["2_Dense/model.safetensors", "2_Dense/pytorch_model.bin"], ["2_Dense/model.safetensors"]),
+        (["2_Dense/pytorch_model.bin"], ["2_Dense/pytorch_model.bin"]),
+        (["onnx/model.safetensors", "adapter_model.safetensors", "model.fp16.safetensors"], []),
+    ],
+)
+def test_safetensors_come_before_pickle(names: list[str], weights: list[str]) -> None:
+    assert needed_files(names) == weights
+
+
+def test_the_pinned_commit_is_fetched_and_not_the_newest(hub: HubServer, published: Path, fetch: Fetch) -> None:
+    first = hub.add(WANTED.repo, published)
+    newer = published.with_name("newer")
+    newer.mkdir()
+    (newer / "config.json").write_bytes(b"[]")
+    newest = hub.add(WANTED.repo, newer)
+    assert fetch(spec(revision=first)) == first
+    assert (fetch.folder / "config.json").read_bytes() == NEEDED["config.json"]
+    assert Fetch(fetch.folder.with_name("other"), hub.endpoint)() == newest
+
+
+def test_the_token_is_sent_to_the_hub_and_to_nobody_else(hub: HubServer, published: Path, fetch: Fetch) -> None:
+    hub.add(WANTED.repo, published, token="hf_mine")
+    fetch(token="hf_mine")
+    sent = {(request.host, request.headers.get("authorization")) for request in hub.requests}
+    assert sent == {("hub", "Bearer hf_mine"), ("cdn", None)}
+
+
+def test_progress_goes_to_the_end(
+    hub: HubServer, published: Path, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downloads, "_WATCH_S", 0.02)
+    hub.add(WANTED.repo, published)
+    hub.slow("model.safetensors", bytes_per_second=len(WEIGHTS) * 2)
+    fetch()
+    total = sum(map(len, NEEDED.values()))
+    done = [number for number, _ in fetch.progress]
+    assert {whole for _, whole in fetch.progress} == {total}
+    assert done == sorted(done)
+    assert (done[0], done[-1]) == (0, total)
+    assert [number for number in done if 0 < number < total]
+
+
+def ranges(hub: HubServer, since: int = 0) -> list[int]:
+    """First byte of every partial request, where the bytes come from: the Hub itself only redirects."""
+    requests = [request for request in hub.requests[since:] if request.host == "cdn"]
+    asked = [request.headers["range"] for request in requests if "range" in request.headers]
+    return [int(value.removeprefix("bytes=").rstrip("-")) for value in asked]
+
+
+def test_a_connection_that_is_cut_goes_on_where_it_was(
+    hub: HubServer, published: Path, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)  # the client's own patience between its retries
+    hub.add(WANTED.repo, published)
+    hub.cut_next("model.safetensors", after_bytes=100_000, times=2)
+    fetch()
+    assert (fetch.folder / "model.safetensors").read_bytes() == WEIGHTS
+    first, second = ranges(hub)
+    assert 0 < first < second < len(WEIGHTS)
+
+
+def give_up(hub: HubServer, fetch: Fetch, monkeypatch: pytest.MonkeyPatch) -> int:
+    """A download that ends inside the weights; the number of requests that it took."""
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    hub.cut_next("model.safetensors", after_bytes=100_000)
+    hub.cut_next("model.safetensors", after_bytes=0, times=100)  # until the client itself gives up
+    with pytest.raises(ModelUnavailableError, match="failed"):
+        fetch()
+    hub._faults.clear()
+    hub.downloads.clear()
+    return len(hub.requests)
+
+
+def test_the_next_try_fetches_only_the_files_that_are_missing(
+    hub: HubServer, published: Path, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.add(WANTED.repo, published)
+    give_up(hub, fetch, monkeypatch)
+    fetch()
+    assert hub.downloads == ["model.safetensors"]
+    assert (fetch.folder / "model.safetensors").read_bytes() == WEIGHTS
+
+
+def test_the_next_try_goes_on_inside_a_file(
+    hub: HubServer, published: Path, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.add(WANTED.repo, published)
+    before = give_up(hub, fetch, monkeypatch)
+    fetch()
+    assert ranges(hub, before)
+
+
+def test_a_file_that_is_there_is_not_fetched_again(hub: HubServer, published: Path, fetch: Fetch) -> None:
+    hub.add(WANTED.repo, published)
+    fetch()
+    hub.downloads.clear()
+    fetch()
+    assert hub.downloads == []
+
+
+def test_a_damaged_file_is_noticed_and_removed(hub: HubServer, published: Path, fetch: Fetch) -> None:
+    hub.add(WANTED.repo, published)
+    (published / "model.safetensors").write_bytes(bytes(len(WEIGHTS)))
+    with pytest.raises(ModelUnavailableError, match=r"model\.safetensors arrived damaged"):
+        fetch()
+    assert not list(fetch.base.rglob("model.safetensors"))
+
+
+UNSAFE = [
+    "../model.safetensors",
+    "model-/../../../escaped-of-.safetensors",
+    "model-1/of/2-of-2.safetensors",
+    "model-..\\..\\x-of-1.safetensors",
+    "model-\x00-of-1.safetensors",
+    "model-\n-of-1.safetensors",
+    "0_../../config.json",
+    "0_x/../../config.json",
+    "0_x/../config.json",
+    "/config.json",
+    "/etc/config.json",
+    "./config.json",
+    "0_Pooling//config.json",
+    "..",
+    "",
+]
+
+
+@pytest.mark.parametrize("name", UNSAFE)
+def test_a_name_that_leads_elsewhere_is_not_needed(name: str) -> None:
+    assert needed_files([name, "config.json"]) == ["config.json"]
+
+
+def test_a_mirror_cannot_write_outside_the_download_folder(
+    hub: HubServer, published: Path, fetch: Fetch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It lists names as it likes, and serves a file for each of them."""
+    commit = hub.add(WANTED.repo, published)
+    files = hub._repos[WANTED.repo].commits[commit]
+    files |= dict.fromkeys(UNSAFE, files["model.safetensors"])
+    before = {path for path in tmp_path.rglob("*") if fetch.base not in (path, *path.parents)}
+    fetch()
+    assert {path for path in tmp_path.rglob("*") if fetch.base not in (path, *path.parents)} == before
+    assert sorted(str(path.relative_to(fetch.folder)) for path in fetch.folder.rglob("*") if path.is_file()) == sorted(
+        NEEDED
+    )
+
+
+@pytest.mark.parametrize("commit", ["../../../../x", "", "main", "A" * 40, "a" * 39])
+def test_a_mirror_cannot_choose_the_folder_by_its_commit(
+    hub: HubServer, published: Path, fetch: Fetch, tmp_path: Path, commit: str
+) -> None:
+    honest = hub.add(WANTED.repo, published)
+    repo = hub._repos[WANTED.repo]
+    repo.commits[commit], repo.refs["main"] = repo.commits[honest], commit
+    with pytest.raises(ModelUnavailableError, match=r"does not answer as a Hub does: .* Check HF_ENDPOINT\."):
+        fetch()
+    assert not fetch.base.exists()
+
+
+def test_a_mirror_must_have_the_pinned_commit(hub: HubServer, published: Path, fetch: Fetch) -> None:
+    hub.add(WANTED.repo, published)
+    asked = "b" * 40
+    hub._repos[WANTED.repo].refs[asked] = next(iter(hub._repos[WANTED.repo].commits))
+    with pytest.raises(ModelUnavailableError, match="names no commit, or another than was asked for"):
+        fetch(spec(revision=asked))
+
+
+@pytest.mark.parametrize("slashes", ["/", "//"])
+def test_the_endpoint_may_end_with_a_slash(hub: HubServer, published: Path, fetch: Fetch, slashes: str) -> None:
+    commit = hub.add(WANTED.repo, published)
+    fetch.endpoint += slashes
+    assert fetch() == commit
+    assert not [request.path for request in hub.requests if "//" in request.path]
+
+
+def test_a_download_that_does_not_fit_is_not_begun(
+    hub: HubServer, published: Path, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.add(WANTED.repo, published)
+    monkeypatch.setattr(disk, "free_bytes", lambda _: 100_000)
+    with pytest.raises(ModelUnavailableError) as raised:
+        fetch()
+    assert re.fullmatch(
+        rf"No space left for the download of {WANTED.repo}: it needs about 0\.3 MB in {fetch.base}/[0-9a-f]{{12}}, "
+        r"where 0\.1 MB are free\. Free some, or set BENTOML_HOME to a folder on a larger disk\.",
+        raised.value.message,
+    )
+    assert hub.downloads == []
+
+
+def test_what_is_there_already_needs_no_space(
+    hub: HubServer, published: Path, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.add(WANTED.repo, published)
+    give_up(hub, fetch, monkeypatch)
+    monkeypatch.setattr(disk, "free_bytes", lambda _: len(WEIGHTS) - 1000)
+    fetch()
+
+
+def test_a_disk_that_fills_up_meanwhile(
+    hub: HubServer, published: Path, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was not finished is removed; files that are whole stay for the next try."""
+    hub.add(WANTED.repo, published)
+
+    def get(url: str, file: IO[bytes], **options: Any) -> None:
+        if not url.endswith("model.safetensors"):
+            return http_get(url, file, **options)
+        file.write(WEIGHTS[:100_000])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("huggingface_hub.file_download.http_get", get)
+    with pytest.raises(
+        ModelUnavailableError, match=r"^No space left for the download of .*: it needs about 0\.3 MB in "
+    ):
+        fetch()
+    left = {path.name for path in fetch.base.rglob("*") if path.is_file()}
+    assert left == {"config.json", "tokenizer.json"}
+
+
+def test_a_folder_that_cannot_be_written_is_not_blamed_on_the_network(
+    hub: HubServer, published: Path, fetch: Fetch, tmp_path: Path
+) -> None:
+    hub.add(WANTED.repo, published)
+    (tmp_path / "file").touch()
+    fetch.base = tmp_path / "file" / "download"
+    with pytest.raises(
+        ModelUnavailableError, match=r"could not be written to .* \(Not a directory\)\. Set BENTOML_HOME"
+    ):
+        fetch()
+
+
+def test_a_part_that_is_longer_than_the_file_is_fetched_anew(hub: HubServer, published: Path, fetch: Fetch) -> None:
+    commit = hub.add(WANTED.repo, published)
+    part = fetch.base / commit[:12] / "model.safetensors.partial"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(WEIGHTS + b"more")
+    fetch()
+    assert (fetch.folder / "model.safetensors").read_bytes() == WEIGHTS
+
+
+def refused(fetch: Fetch, reason: str, *, wanted: ModelSpec = WANTED, token: str = "") -> None:
+    with pytest.raises(ModelUnavailableError, match=reason) as raised:
+        fetch(wanted, token=token)
+    assert f"{WANTED.repo} from {fetch.endpoint}" in raised.value.message
+    assert token == "" or token not in raised.value.message
+
+
+@pytest.mark.parametrize("token", ["", "hf_mine"])
+def test_a_repository_that_is_not_there(fetch: Fetch, token: str) -> None:
+    refused(fetch, "no such repository, or a private one and HF_TOKEN does not open it", token=token)
+
+
+@pytest.mark.parametrize("token", ["", "hf_wrong"])
+def test_a_private_repository(hub: HubServer, published: Path, fetch: Fetch, token: str) -> None:
+    hub.add(WANTED.repo, published, token="hf_right")
+    refused(fetch, "no such repository, or a private one", token=token)
+
+
+@pytest.mark.parametrize("token", ["", "hf_wrong"])
+def test_a_gated_repository(hub: HubServer, published: Path, fetch: Fetch, token: str) -> None:
+    hub.add(WANTED.repo, published, token="hf_right", gated=True)
+    refused(fetch, "is gated: accept its terms on the Hub and set HF_TOKEN", token=token)
+
+
+def test_a_commit_that_is_not_there(hub: HubServer, published: Path, fetch: Fetch) -> None:
+    hub.add(WANTED.repo, published)
+    refused(fetch, "failed with status 404", wanted=spec(revision="0" * 40))
+
+
+def test_a_hub_that_fails(hub: HubServer, published: Path, fetch: Fetch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)  # the client's own patience between its retries
+    hub.add(WANTED.repo, published)
+    hub.fail_next(WANTED.repo, 500, times=100)
+    refused(fetch, "failed with status 500. Try again")
+
+
+def test_a_file_that_fails(hub: HubServer, published: Path, fetch: Fetch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    hub.add(WANTED.repo, published)
+    hub.fail_next("tokenizer.json", 403, times=100)
+    refused(fetch, "failed")
+
+
+def test_a_hub_that_is_not_there(tmp_path: Path) -> None:
+    fetch = Fetch(tmp_path, "http://127.0.0.1:9")
+    refused(fetch, r"failed \(\w+\)\. Check the network, HF_ENDPOINT and the proxy variables, .* into /data")

@@ -1,0 +1,134 @@
+"""A backend that breaks where a test wants it to, and counts what it was asked to compute."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import numpy as np
+
+from runners.backends import OutOfMemoryError, Rows, Sequences
+from runners.backends.batches import Batch
+from runners.batching.planning import Extent
+from runners.text.tokenization import Sequence
+from tests.unit.fakes import PATIENCE_S, Clock
+
+TOKENS = 4
+
+
+def text(number: int) -> Sequence:
+    """A text of four tokens that is known by its number."""
+    return Sequence([number] * TOKENS)
+
+
+def answer_of(number: int) -> list[float]:
+    """What the backend computes for `text(number)`."""
+    return [float(number), float(TOKENS), 1.0]
+
+
+class FaultyBackend:
+    """The row of a text is (its first id, tokens, 1)."""
+
+    name = "faulty"
+    padding_cost = 1.0
+    overlaps = False
+    memory_bytes = 0
+    dtype = weights_dtype = "float32"
+    beside = None
+
+    def __init__(self) -> None:
+        self.poison: dict[int, BaseException] = {}
+        """First id -> what a pass with it raises."""
+        self.nan: set[int] = set()
+        """First ids whose rows are not finite."""
+        self.nan_exactly: set[int] = set()
+        """Those that are not finite in float32 either."""
+        self.strange = float("nan")
+        self.room_tokens = 10**9
+        self.refused = 0
+        """Passes that were out of memory."""
+        self.exact = 0
+        """Passes in float32."""
+        self.sizes_tokens: list[int] = []
+        """Padded tokens of each pass that fitted."""
+        self.seen: list[int] = []
+        """First ids of all inputs that reached the model."""
+        self.closed = 0
+        self._free = threading.Event()
+        self._free.set()
+        self._arrived = threading.Event()
+
+    def hang(self) -> None:
+        """Hold the next pass until it is released."""
+        self._arrived.clear()
+        self._free.clear()
+
+    def release(self) -> None:
+        """Let everything through."""
+        self._free.set()
+
+    async def hanging(self) -> None:
+        """Wait until a pass hangs."""
+        assert await asyncio.to_thread(self._arrived.wait, PATIENCE_S), "no pass came"
+
+    def forward(self, sequences: Sequences) -> Rows:
+        batch = Batch.of(sequences, pad_id=0)
+        firsts = batch.input_ids[:, 0].tolist()
+        self.seen += firsts
+        self._arrived.set()
+        self._free.wait()
+        if batch.input_ids.size > self.room_tokens:
+            self.refused += 1
+            raise OutOfMemoryError("no room")
+        self.sizes_tokens.append(batch.input_ids.size)
+        for first in firsts:
+            if first in self.poison:
+                raise self.poison[first]
+        return self._rows(batch, self.nan)
+
+    def forward_exact(self, sequences: Sequences) -> Rows:
+        self.exact += 1
+        return self._rows(Batch.of(sequences, pad_id=0), self.nan_exactly)
+
+    def pass_bytes(self, size: Extent) -> int:
+        return 0
+
+    def close(self) -> None:
+        self.closed += 1
+
+    def _rows(self, batch: Batch, nan: set[int]) -> Rows:
+        tokens = batch.attention_mask.sum(1)
+        rows = np.stack([batch.input_ids[:, 0], tokens, np.ones_like(tokens)], axis=1).astype(np.float32)
+        rows[np.isin(batch.input_ids[:, 0], list(nan))] = self.strange
+        return rows
+
+
+class Slow(FaultyBackend):
+    """A pass takes a while on a clock that only tests move."""
+
+    def __init__(self, clock: Clock, *, seconds: float) -> None:
+        super().__init__()
+        self._clock = clock
+        self.seconds = seconds
+
+    def forward(self, sequences: Sequences) -> Rows:
+        self._clock.now += self.seconds
+        return super().forward(sequences)
+
+
+class Tearing(FaultyBackend):
+    """Everything goes wrong at random, from a seed."""
+
+    def forward(self, sequences: Sequences) -> Rows:
+        random = np.random.default_rng(len(self.sizes_tokens))
+        kind = random.integers(6)
+        if kind == 0:
+            raise OutOfMemoryError
+        if kind == 1:
+            raise SystemExit
+        if kind == 2:
+            raise ValueError
+        rows = super().forward(sequences)
+        if kind == 3:
+            rows[0] = np.nan
+        return rows[:-1] if kind == 4 else rows

@@ -1,0 +1,57 @@
+"""A model that is in the store is served, whatever becomes of its conversion."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from errors import ModelUnavailableError
+from runners.pool import import_on_demand
+from tests.unit.runners.pool.test_model_pool import TINY, House, name_of
+
+
+@pytest.fixture
+async def house() -> AsyncIterator[House]:
+    """The child that imports and converts is killed."""
+    built = House()
+    built.incomplete = True
+    built.importer.failure = ModelUnavailableError("The import of tiny ended with status -9.")
+    built.importer.gate.set()
+    yield built
+    for pool in built.pools:
+        await pool.close()
+
+
+async def test_a_stored_model_serves_where_its_conversion_ends_the_import(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Torch can serve it, and it is not tried again with each request."""
+    house.store.repos.add(TINY.repo)
+    pool = house.pool()
+    assert await asyncio.gather(*(name_of(pool) for _ in range(20))) == ["tiny"] * 20
+    assert "tiny is served by torch, as it could not be converted: The import of tiny ended" in caplog.text
+    await pool.unload(TINY)
+    assert await name_of(pool) == "tiny"
+    assert house.importer.imports == ["tiny"]
+
+
+async def test_a_first_import_that_dies_after_the_model_was_stored(house: House) -> None:
+    house.importer.dies_late = True
+    assert await name_of(house.pool()) == "tiny"
+
+
+async def test_an_import_that_dies_before_is_an_error(house: House) -> None:
+    with pytest.raises(ModelUnavailableError, match="ended with status -9"):
+        await name_of(house.pool())
+
+
+async def test_a_damaged_model_is_not_served_where_its_import_fails(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.store.repos.add(TINY.repo)
+    monkeypatch.setattr(import_on_demand, "flaw", lambda *_: "model.safetensors is damaged")
+    with pytest.raises(ModelUnavailableError, match="ended with status -9"):
+        await name_of(house.pool())
+    assert house.load.loads == []

@@ -1,0 +1,183 @@
+"""The memory budget: passes share what the models leave, and what does not fit is refused with the numbers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from errors import InputTooLongError, InternalError, ModelUnavailableError
+from runners.backends import Rows, Sequences
+from runners.batching.planning import Extent
+from runners.engine import Engine
+from runners.pool.memory import DeviceMemory, PassMemory
+from runners.text.tokenization import Sequence
+from tests.unit.fakes import PATIENCE_S, letters, until
+from tests.unit.runners.faulty_backend import FaultyBackend, answer_of, text
+
+GB = 10**9
+SIZE = Extent.of([4])
+
+
+class Hungry(FaultyBackend):
+    """A pass takes a gigabyte for each token of its longest text; the clock of a leak is `taken`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.longest: list[int] = []
+
+    def pass_bytes(self, size: Extent) -> int:
+        return size.longest * GB
+
+    def forward(self, sequences: Sequences) -> Rows:
+        self.longest.append(max(map(len, sequences)))
+        return super().forward(sequences)
+
+
+def engine(device: DeviceMemory, backend: Hungry, *, model: int = 2 * GB, included: int = 0) -> Engine:
+    memory = PassMemory(device, backend.pass_bytes, model_bytes=model, included_bytes=included)
+    return Engine(letters(), backend, name="tiny", max_batch_tokens=64, max_queued_tokens=10**6, memory=memory)
+
+
+@pytest.fixture
+def device() -> DeviceMemory:
+    """Ten gigabytes, of which models take two."""
+    made = DeviceMemory(10 * GB)
+    made.models = 2 * GB
+    return made
+
+
+async def test_a_text_that_never_fits_is_refused_before_it_waits(device: DeviceMemory) -> None:
+    backend = Hungry()
+    running = engine(device, backend)
+    with pytest.raises(InputTooLongError) as raised:
+        await running.run([text(1), Sequence([2] * 9)])
+    assert str(raised.value) == (
+        "An input of 9 tokens needs about 9 GB for its forward pass on this machine; the model leaves 8 GB of the "
+        "memory budget of 10 GB (MEMORY_FRACTION). Send a shorter input, or run the service on a machine with more "
+        "memory."
+    )
+    assert raised.value.status == 400
+    assert backend.longest == []
+    assert (await running.run([Sequence([2] * 8)])).shape == (1, 3)
+    await asyncio.to_thread(running.close)
+
+
+async def test_what_other_models_take_is_said_and_passes(device: DeviceMemory) -> None:
+    running = engine(device, Hungry())
+    device.models = 8 * GB
+    with pytest.raises(
+        ModelUnavailableError, match=r"the models in memory leave 2 GB .*MEMORY_FRACTION.*unload"
+    ) as raised:
+        await running.run([text(1)])
+    assert (raised.value.status, raised.value.retry_after_s) == (503, 5)
+    device.models = 6 * GB
+    assert (await running.run([text(1)])).tolist() == [answer_of(1)]
+    await asyncio.to_thread(running.close)
+
+
+async def test_models_that_came_meanwhile_refuse_a_text_that_waits(device: DeviceMemory) -> None:
+    backend = Hungry()
+    running = engine(device, backend)
+    backend.hang()
+    first = asyncio.create_task(running.run([text(1)]))
+    await backend.hanging()
+    second = asyncio.create_task(running.run([Sequence([2] * 8)]))
+    await until(lambda: running.queued_tokens == 8)
+    device.models = 6 * GB
+    backend.release()
+    assert (await first).tolist() == [answer_of(1)]
+    with pytest.raises(ModelUnavailableError, match="the models in memory leave 4 GB"):
+        await second
+    await asyncio.to_thread(running.close)
+
+
+async def test_passes_of_two_models_take_turns_where_both_do_not_fit(device: DeviceMemory) -> None:
+    backends = Hungry(), Hungry()
+    engines = [engine(device, backend) for backend in backends]
+    backends[0].hang()
+    first = asyncio.create_task(engines[0].run([Sequence([1] * 5)]))
+    await backends[0].hanging()
+    second = asyncio.create_task(engines[1].run([Sequence([1] * 5)]))
+    third = asyncio.create_task(engines[1].run([Sequence([1] * 3)]))
+    await until(lambda: waits(device) or bool(backends[1].longest))
+    assert backends[1].longest == []
+    assert engines[1].stalled_s == 0  # waiting for memory is no hang
+    backends[0].release()
+    await asyncio.wait_for(asyncio.gather(first, second, third), PATIENCE_S)
+    assert device.passes == 0
+    for running in engines:
+        await asyncio.to_thread(running.close)
+
+
+async def test_a_pass_that_hangs_and_is_given_up_frees_its_memory(device: DeviceMemory) -> None:
+    backends = Hungry(), Hungry()
+    engines = [engine(device, backend) for backend in backends]
+    backends[0].hang()
+    first = asyncio.create_task(engines[0].run([Sequence([1] * 8)]))
+    await backends[0].hanging()
+    second = asyncio.create_task(engines[1].run([Sequence([1] * 8)]))
+    engines[0].abort(InternalError("given up"))
+    assert (await asyncio.wait_for(second, PATIENCE_S)).shape == (1, 3)
+    with pytest.raises(InternalError):
+        await first
+    backends[0].release()
+    for running in engines:
+        await asyncio.to_thread(running.close)
+    assert device.passes == 0
+
+
+async def test_texts_that_fit_alone_are_computed_one_by_one(device: DeviceMemory) -> None:
+    """A pass is halved as after an error of the device, and each text gets its own answer."""
+
+    class Wide(Hungry):
+        def pass_bytes(self, size: Extent) -> int:
+            return 5 * GB * size.count
+
+    backend = Wide()
+    running = engine(device, backend)
+    rows = await running.run([text(number) for number in range(8)])
+    assert rows.tolist() == [answer_of(number) for number in range(8)]
+    assert len(backend.longest) == 8
+    await asyncio.to_thread(running.close)
+
+
+async def test_the_models_own_share_needs_no_room(device: DeviceMemory) -> None:
+    """Models may fill the budget: ordinary passes were counted with them."""
+    device.models = 11 * GB
+    running = engine(device, Hungry(), included=4 * GB)
+    assert (await running.run([text(1)])).tolist() == [answer_of(1)]
+    assert device.passes == 0
+    await asyncio.to_thread(running.close)
+
+
+async def test_without_a_budget_nothing_is_refused() -> None:
+    running = engine(DeviceMemory(), Hungry())
+    assert (await running.run([Sequence([1] * 60)])).shape == (1, 3)
+    await asyncio.to_thread(running.close)
+
+
+def waits(device: DeviceMemory) -> bool:
+    """Whether a pass waits for memory."""
+    return bool(device._changed._waiters)  # type: ignore[attr-defined]  # of threading.Condition
+
+
+async def test_a_pass_waits_for_its_memory(device: DeviceMemory) -> None:
+    """Eight gigabytes are there; the second pass does not begin before the first one has ended."""
+    assert device.take(5 * GB)
+    second = asyncio.create_task(asyncio.to_thread(device.take, 4 * GB))
+    await until(lambda: waits(device) or second.done())
+    assert device.passes == 5 * GB
+    device.give_back(1 * GB)
+    assert await asyncio.wait_for(second, PATIENCE_S)
+    assert device.passes == 8 * GB
+
+
+@pytest.mark.parametrize("give_back", [lambda memory: None, lambda memory: memory.release()])
+def test_memory_is_given_back_once(device: DeviceMemory, give_back: Callable[[object], None]) -> None:
+    memory = PassMemory(device, lambda _: 3 * GB)
+    with memory.reserved(SIZE) as reservation:
+        assert device.passes == 3 * GB
+        give_back(reservation)
+    assert device.passes == 0
