@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from prometheus_client import Counter, Gauge, Histogram
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.multiprocess import mark_process_dead
 
 import metrics_files
 
@@ -57,14 +56,13 @@ MODEL_BYTES = Gauge("service_model_bytes", "Memory that a loaded model takes.", 
 
 def forget_dead_workers() -> None:
     """Drop the gauges of worker processes that ended, which would be added up for ever: autoscalers read them."""
-    try:
-        folder = MultiProcessCollector(None)._path  # type: ignore[no-untyped-call]  # prometheus_client
-    except ValueError:  # one process, without files
+    folder = metrics_files.folder()
+    if folder is None:
         return
-    processes = {path.stem.rpartition("_")[2] for path in Path(folder).glob("gauge_live*_*.db")}
+    processes = {path.stem.rpartition("_")[2] for path in folder.glob("gauge_live*_*.db")}
     for process in processes:
         if process.isdecimal() and not _runs(int(process)):
-            mark_process_dead(process, folder)  # type: ignore[no-untyped-call]  # prometheus_client
+            mark_process_dead(process, str(folder))  # type: ignore[no-untyped-call]  # prometheus_client
 
 
 def _runs(process: int) -> bool:

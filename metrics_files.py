@@ -54,7 +54,8 @@ class _AllWorkers:
 
     def collect(self) -> Iterable[Metric]:
         names = list(ReservedDict.in_memory)
-        for path in _written():
+        written = folder()
+        for path in written.glob("*.db") if written else ():
             with contextlib.suppress(FileNotFoundError):  # a worker that ends takes files away
                 if path.stat().st_size and str(path) not in ReservedDict.in_memory:
                     names.append(str(path))
@@ -62,13 +63,13 @@ class _AllWorkers:
         return merged
 
 
-def _written() -> list[Path]:
-    """The workers' files; none where their folder is gone."""
+def folder() -> Path | None:
+    """Where the workers' files are; None in a single process without files, and where the folder is gone."""
     try:
         collector = MultiProcessCollector(None)  # type: ignore[no-untyped-call]  # it knows the folder
     except ValueError:
-        return []
-    return list(Path(collector._path).glob("*.db"))
+        return None
+    return Path(collector._path)
 
 
 class ReservedDict(MmapedDict):

@@ -18,6 +18,7 @@ import click
 
 from errors import ModelNotFoundError
 from models.catalog import CatalogError
+from models.files import DISK_FULL
 from runners.devices import DeviceError
 from settings import Settings, SettingsError, bentoml_home, load_settings
 
@@ -25,7 +26,6 @@ BENTOML_FOLDERS = ("", "bentos", "models", "envs", "tmp")
 """Folders of BENTOML_HOME that BentoML makes, or fails."""
 IMPORT_FOLDERS = ("models", "imports")
 """Those that an import writes to."""
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class StartError(ValueError):
@@ -61,7 +61,7 @@ def check_home(folder: Path, *, imports: bool) -> None:
             if imports and name in IMPORT_FOLDERS:
                 tempfile.TemporaryFile(dir=folder / name).close()
         except OSError as error:
-            if error.errno in _FULL:
+            if error.errno in DISK_FULL:
                 continue  # what is stored can be served; an import says how much room it needs
             raise StartError(_unwritable(folder, name, error, imports=imports)) from None
 

@@ -24,7 +24,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from api.ignored import HARMLESS, Refused, ignored_warning
+from api.ignored import HARMLESS, Refused, as_bool, ignored_warning
 from errors import InvalidRequestError
 from runners.text.sequences import Truncate
 
@@ -94,12 +94,7 @@ class Body(BaseModel):
         return names
 
 
-def _as_bool(value: object) -> object:
-    """Some clients send "true"."""
-    return {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
-
-
-Flag = Annotated[bool, BeforeValidator(_as_bool), Field(strict=True), WithJsonSchema({"type": "boolean"})]
+Flag = Annotated[bool, BeforeValidator(as_bool), Field(strict=True), WithJsonSchema({"type": "boolean"})]
 
 _TRUNCATE = {"none": "refuse", "end": "end", "start": "start", "true": "end", "false": "refuse", "refuse": "refuse"}
 """The last one: BentoML's copy of a schema applies each validator of an optional field twice."""

@@ -21,6 +21,11 @@ HARMLESS: Mapping[str, str] = {
 """Fields without any effect on an answer, and who sends them."""
 
 
+def as_bool(value: object) -> object:
+    """Some clients send "true"."""
+    return {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
+
+
 @dataclass(frozen=True)
 class Refused:
     """A field that changes the answer where it is known. `same` are the values that ask for what is done anyway."""
@@ -31,7 +36,7 @@ class Refused:
 
     def check(self, name: str, value: object) -> None:
         """InvalidRequestError unless the value asks for nothing."""
-        meant = {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
+        meant = as_bool(value)
         if not any(meant == same and isinstance(meant, bool) == isinstance(same, bool) for same in self.same):
             raise InvalidRequestError(f"{name}: this service cannot do that. {self.do}", param=name)
 

@@ -75,24 +75,26 @@ def main() -> int:
         settings = load_settings()
         spec = load_catalog(settings.extra_catalog).get(name)
         check_home(bentoml_home(), imports=False)
-        import_model(spec, store=ModelStore(), settings=settings, progress=_print_progress)
+        import_model(spec, store=ModelStore(), settings=settings, progress=write_progress)
     except (SettingsError, CatalogError, ModelNotFoundError) as error:
-        _print({"error": str(error)})
+        write_event({"error": str(error)})
         return 2
     except StartError as error:
-        _print({"error": str(error)})
+        write_event({"error": str(error)})
         return 1
     except ModelUnavailableError as error:
-        _print({"error": error.message})
+        write_event({"error": error.message})
         return 1
     return 0
 
 
-def _print_progress(done: int, total: int) -> None:
-    _print({"progress": done / total if total else 1.0})
+def write_progress(done: int, total: int) -> None:
+    """Tell who started this process how far the import is."""
+    write_event({"progress": done / total if total else 1.0})
 
 
-def _print(event: dict[str, object]) -> None:
+def write_event(event: dict[str, object]) -> None:
+    """One JSON object a line, for programs."""
     sys.stdout.write(json.dumps(event) + "\n")
     sys.stdout.flush()
 

@@ -8,8 +8,8 @@ import shutil
 from pathlib import Path
 
 from errors import ModelUnavailableError
+from models.files import DISK_FULL
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 _CANNOT_WRITE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
 _BROKEN = (errno.EIO, errno.EFBIG)
 
@@ -33,9 +33,9 @@ def is_full(error: BaseException | None) -> bool:
     Libraries written in Rust (safetensors, tokenizers) say it in the words of an error of their own.
     """
     while error is not None:
-        if isinstance(error, OSError) and error.errno in _FULL:
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
             return True
-        if any(f"(os error {number})" in str(error) for number in _FULL):
+        if any(f"(os error {number})" in str(error) for number in DISK_FULL):
             return True
         error = error.__cause__ or error.__context__
     return False

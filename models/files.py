@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -11,6 +12,8 @@ from pathlib import Path
 
 from models.facts import LOCAL
 
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What the system says where a disk or a quota is used up."""
 _FICLONE = 0x40049409
 """The ioctl that makes a file share another one's blocks until one of the two is written to (linux/fs.h)."""
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from errors import ModelNotFoundError, ModelUnavailableError
+from importing.child import write_event, write_progress
 from importing.download import Progress
 from importing.importer import import_model
 from models.catalog import Catalog, CatalogError, ModelSpec, load_catalog
@@ -21,11 +20,6 @@ from models.integrity import flaw
 from models.store import ModelStore, StoredModel
 from settings import Settings, SettingsError, bentoml_home, load_settings
 from startup import StartError, check_home
-
-if TYPE_CHECKING:
-    pass
-
-logger = logging.getLogger("service.models")
 
 EXAMPLES = """examples:
   scripts/import_models --model bge-m3 jina-reranker-v2-multilingual
@@ -95,7 +89,7 @@ def _without_forwarded(specs: list[ModelSpec], *, json_lines: bool) -> list[Mode
 
 
 def _import(spec: ModelSpec, store: ModelStore, settings: Settings, options: argparse.Namespace) -> bool:
-    report, finish = _json_progress() if options.json else _bar(spec)
+    report, finish = (write_progress, lambda: None) if options.json else _bar(spec)
     try:
         stored = import_model(spec, store=store, settings=settings, progress=report, from_dir=options.from_dir)
     except ModelUnavailableError as error:
@@ -148,31 +142,19 @@ def _bar(spec: ModelSpec) -> tuple[Progress, Callable[[], None]]:
     return report, bar.close
 
 
-def _json_progress() -> tuple[Progress, Callable[[], None]]:
-    def report(done: int, total: int) -> None:
-        _write_json({"progress": done / total if total else 1.0})
-
-    return report, lambda: None
-
-
 def _say(text: str, event: dict[str, object], *, json_lines: bool) -> None:
     if json_lines:
-        _write_json(event)
+        write_event(event)
     else:
         sys.stdout.write(f"{text}\n")
 
 
 def _fail(message: str, *, json_lines: bool, status: int) -> int:
     if json_lines:
-        _write_json({"error": message})
+        write_event({"error": message})
     else:
         sys.stderr.write(f"{message}\n")
     return status
-
-
-def _write_json(event: dict[str, object]) -> None:
-    sys.stdout.write(json.dumps(event) + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

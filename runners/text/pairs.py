@@ -13,7 +13,7 @@ from typing import Protocol
 from errors import InvalidRequestError
 from runners.text.plain_tokenizers import PlainTokenizer
 from runners.text.reading import Read, Reader
-from runners.text.sequences import QUERY, Encodings, Sequence, Truncate, Truncation, keep, longest_first
+from runners.text.sequences import QUERY, Encodings, Sequence, Truncate, Truncation, cut_by_model, keep, longest_first
 from runners.text.templates import Body, Template
 
 MIN_TEXT_TOKENS = 8
@@ -65,15 +65,12 @@ class CrossPairs:
         """One sequence for each document, and which pairs were cut."""
         query = self._read_query
         read = self._reader.read(documents, self._max_tokens - self._specials, self._truncate)
-        sequences, truncations = [], []
+        sequences: list[Sequence] = []
+        truncations: list[Truncation] = []
         for index, document in enumerate(read):
             first, second = self._share(len(query.ids), len(document.ids))
             tokens = len(query.ids) + len(document.ids) + self._specials
-            whole = query.whole and document.whole
-            if tokens > self._max_tokens:
-                truncations.append(Truncation(index, tokens, self._max_tokens, whole))
-            elif not whole:
-                truncations.append(Truncation(index, tokens, tokens, whole, "bytes"))
+            truncations += cut_by_model(index, tokens, self._max_tokens, whole=query.whole and document.whole)
             sequences.append(
                 self._sequence(keep(query.ids, first, self._truncate), keep(document.ids, second, self._truncate))
             )
@@ -288,7 +285,7 @@ class PromptedPairs:
             (ids,) = self._plain.encode([self._in_words(text)])
         if ids and len(ids) <= self._room:
             tokens = len(self._before) + len(ids) + len(self._after)
-            return ids, [] if whole else [Truncation(index, tokens, tokens, whole, "bytes")]
+            return ids, cut_by_model(index, tokens, self._max_tokens, whole=whole)
         return self._cut(document, index)
 
     def _cut(self, document: Framed, index: int) -> tuple[list[int], list[Truncation]]:

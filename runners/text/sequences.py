@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence as SequenceOf
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Truncate = Literal["end", "start", "refuse"]
@@ -41,6 +41,14 @@ class Truncation:
     by: Limit = "model"
 
 
+def cut_by_model(index: int, tokens: int, max_tokens: int, *, whole: bool) -> list[Truncation]:
+    """What of an input of so many tokens the model's limit cuts, or else MAX_TEXT_BYTES has cut; `whole`: nothing was
+    left unread."""
+    if tokens > max_tokens:
+        return [Truncation(index, tokens, max_tokens, whole)]
+    return [] if whole else [Truncation(index, tokens, tokens, whole, "bytes")]
+
+
 def keep(ids: list[int], count: int, truncate: Truncate) -> list[int]:
     """The `count` tokens that remain of a text."""
     return ids[max(0, len(ids) - count) :] if truncate == "start" else ids[:count]
@@ -75,6 +83,6 @@ def joined(parts: SequenceOf[Encodings]) -> Encodings:
     for part, cuts in parts:
         for cut in cuts:
             index = QUERY if cut.index == QUERY else cut.index + len(sequences)
-            truncations[index] = Truncation(index, cut.tokens, cut.kept, cut.exact, cut.by)
+            truncations[index] = replace(cut, index=index)
         sequences += part
     return sequences, list(truncations.values())

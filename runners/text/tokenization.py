@@ -18,7 +18,7 @@ from models.facts import ModelFacts
 from runners.text.pairs import CrossPairs, Joint, Pairs, PromptedPairs
 from runners.text.plain_tokenizers import FastTokenizer, JapaneseTokenizer, PlainTokenizer, Token
 from runners.text.reading import WHOLE_CHARACTERS, Read, Reader
-from runners.text.sequences import Encodings, Sequence, Truncate, Truncation, keep, longest_first
+from runners.text.sequences import Encodings, Sequence, Truncate, Truncation, cut_by_model, keep, longest_first
 from runners.text.templates import Body, Template, read_template
 
 __all__ = ["Rules", "Sequence", "TextTokenizer", "Truncate", "Truncation", "load_tokenizer", "longest_first"]
@@ -93,14 +93,11 @@ class TextTokenizer:
         before, after = self._template.single
         room = self.max_tokens - self.special_tokens
         instruction = len(self._plain.encode([prompt])[0]) if prompt and self._rules.mask_prompt else 0
-        sequences, truncations = [], []
+        sequences: list[Sequence] = []
+        truncations: list[Truncation] = []
         for index, read in enumerate(inputs):
             over = len(read.ids) - room
-            tokens = len(read.ids) + self.special_tokens
-            if over > 0:
-                truncations.append(Truncation(index, tokens, self.max_tokens, read.whole))
-            elif not read.whole:
-                truncations.append(Truncation(index, tokens, tokens, read.whole, "bytes"))
+            truncations += cut_by_model(index, len(read.ids) + self.special_tokens, self.max_tokens, whole=read.whole)
             unpooled = max(0, instruction - over) if truncate == "start" and over > 0 else instruction
             full = [*before, *keep(read.ids, room, truncate), *after]
             sequences.append(Sequence(full, [0] * len(full) if self._segments else None, unpooled))
