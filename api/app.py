@@ -181,7 +181,7 @@ def _cors(settings: Settings) -> CORSMiddleware | None:
         "allow_methods": ["GET", "POST"],
         "allow_headers": ["*"],  # answered with those that the browser asks for, Authorization included
         "allow_private_network": True,  # Chromium asks for it where a public page calls a private address
-        "expose_headers": ["Retry-After", "Server-Timing", "X-Request-Id"],
+        "expose_headers": ["Retry-After", "Server-Timing", "X-Request-Id", "X-Warnings"],
         "max_age": _PREFLIGHT_AGE_S,
     }
     return CORSMiddleware(Response(), **options)

@@ -101,6 +101,7 @@ def test_a_page_may_read_answers_and_refusals(guarded: httpx.Client) -> None:
         assert answer.status_code == status
         assert answer.headers["access-control-allow-origin"] == ORIGIN
         assert "Retry-After" in answer.headers["access-control-expose-headers"]
+        assert "X-Warnings" in answer.headers["access-control-expose-headers"]
 
 
 def test_another_page_may_not(guarded: httpx.Client) -> None:
