@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 
 from errors import BodyTooLargeError, InvalidRequestError, OverloadedError, UnsupportedEncodingError
@@ -66,7 +65,7 @@ class BodyReader:
         self._limit = budget.max_body_bytes
         self._held = 0
 
-    async def read(self, receive: Receive, headers: Headers, progress: Callable[[], None]) -> bytes:
+    async def read(self, receive: Receive, headers: Mapping[str, str], progress: Callable[[], None]) -> bytes:
         """The whole body, decoded, without a byte order mark; `progress` is called when a part of it has arrived.
 
         BodyTooLargeError as soon as more bytes than the limit are announced, have arrived or come out of decoding;

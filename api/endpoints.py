@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from starlette.responses import Response
 
-from api.access_log import observe, observe_model
+from api.access_log import record_model, record_result
 from api.asks import EmbeddingAsk, RerankAsk
 from api.callers import is_litellm, reads_objects
 from api.counting import Counting
@@ -135,7 +135,7 @@ class Endpoints:
                 "models.",
                 param="model",
             )
-        observe_model(spec.name)
+        record_model(spec.name)
         prompt = choose_prompt(
             spec,
             input_type=ask.input_type,
@@ -170,7 +170,7 @@ class Endpoints:
             raise InvalidRequestError("top_n must be 0 or more; 0 and null mean all.", param="top_n")
         _refuse_two_empty(ask)
         spec, _ = self._pool.catalog.resolve(name)
-        observe_model(spec.name)
+        record_model(spec.name)
         query_prompt = _query_prompt(spec, ask.instruction)
         async with self._pool.use(spec, may_import=may_import()) as model:
             options = RerankOptions(ask.truncate, ask.max_document_tokens, ask.field, ask.priority)
@@ -188,7 +188,7 @@ class Endpoints:
 
 def _note(spec: ModelSpec, texts: int, result: EmbeddingResult | RerankResult) -> None:
     """For the request's log line, its metrics and its headers."""
-    observe(
+    record_result(
         model=spec.name,
         texts=texts,
         tokens=result.prompt_tokens,

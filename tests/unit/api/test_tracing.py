@@ -13,7 +13,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from starlette.responses import Response
 from starlette.testclient import TestClient
 
-from api.access_log import observe
+from api.access_log import record_result
 from api.routing import Request, Route
 from runners.timings import Timings
 from tests.unit.api.apps import app_of
@@ -66,7 +66,7 @@ def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
 
 
 async def work(request: Request) -> Response:
-    observe(model="tiny", texts=2, tokens=9, truncated=0, timings=Timings(0.001, 0.002, 0.004))
+    record_result(model="tiny", texts=2, tokens=9, truncated=0, timings=Timings(0.001, 0.002, 0.004))
     return Response("a user's own words")
 
 
