@@ -15,7 +15,7 @@ import orjson
 
 import metrics
 from metrics_batched import at_end_of_turn
-from runners.timings import Timings
+from runners.contracts import Timings
 
 if TYPE_CHECKING:  # its packages are loaded only where tracing is on
     from api.tracing import Tracing

@@ -26,7 +26,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from api.ignored import HARMLESS, Refused, as_bool, ignored_warning
 from errors import InvalidRequestError
-from runners.text.sequences import Truncate
+from runners.contracts import Truncate
 
 T = TypeVar("T")
 

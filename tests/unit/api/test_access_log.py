@@ -17,7 +17,7 @@ from api import access_log
 from api.access_log import RequestRecord, current, record_model, record_result
 from api.routing import Request, Route
 from errors import InvalidRequestError
-from runners.timings import Timings
+from runners.contracts import Timings
 from tests.unit.api.apps import client_of
 
 SECRET = "a user's own words"

@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 
 from api.access_log import record_result
 from api.routing import Request, Route
-from runners.timings import Timings
+from runners.contracts import Timings
 from tests.unit.api.apps import app_of
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
