@@ -24,7 +24,7 @@ from runners.batching.lane_threads import FAST_LANE_TOKENS, LARGE_JOB_TOKENS, SM
 from runners.batching.options import BatchingOptions
 from runners.batching.passes import Passes
 from runners.batching.planning import plan
-from runners.batching.queue import Batch, Clock, Job, Queue
+from runners.batching.queue import Batch, Clock, Job, Queue, finish
 from runners.batching.throughput import Throughput, batch_shape
 from runners.contracts import BatchShape, Forward, Rows, Timings, TokenSequences
 
@@ -67,6 +67,7 @@ class AdaptiveBatcher:
         self._queue = Queue(clock)
         self._queued_tokens = 0
         self._closing = False
+        self._wake_is_scheduled = False
         for lane in self._lanes:
             title = f"{'fast lane' if lane is self._fast else 'batcher'} {options.name}"
             lane.thread = threading.Thread(target=self._work, args=(lane,), name=title, daemon=True)
@@ -123,8 +124,7 @@ class AdaptiveBatcher:
         """Stop the threads after their current batches. Waiting requests get ShuttingDownError."""
         with self._lock:
             waiting = self._stop()
-        for job in waiting:
-            job.finish(ShuttingDownError("The model was unloaded while the request waited. Try again."))
+        finish(waiting, ShuttingDownError("The model was unloaded while the request waited. Try again."))
         for lane in self._lanes:
             if lane.thread is not None and lane.thread is not threading.current_thread():
                 lane.thread.join()
@@ -137,8 +137,7 @@ class AdaptiveBatcher:
             reservations = [lane.reservation for lane in self._lanes if lane.reservation is not None]
         for reservation in reservations:  # a stuck pass must not block those of other models
             reservation.release()
-        for job in waiting:
-            job.finish(error)
+        finish(waiting, error)
 
     def _stop(self) -> list[Job]:
         """Accept no more work, and empty the queue and its metrics. Returns the jobs that were waiting."""
@@ -163,6 +162,17 @@ class AdaptiveBatcher:
                 )
             self._queued_tokens += job.tokens
             self._queue.fresh.append(job)
+            if not self._wake_is_scheduled:
+                self._wake_is_scheduled = True
+                job.loop.call_soon(self._wake)
+
+    def _wake(self) -> None:
+        """Wake the lanes that have work, once for all requests of one turn of the event loop.
+
+        A thread that is woken for each of them takes the GIL from the event loop each time, for a batch of one.
+        """
+        with self._lock:
+            self._wake_is_scheduled = False
             self._wake_main()
             self._wake_fast_lane()
 
@@ -251,7 +261,7 @@ class AdaptiveBatcher:
         for job in dict.fromkeys(job for job, _ in batch):
             if not job.abandoned:
                 self._abandon(job)
-                job.finish(error)
+                finish([job], error)
 
     def _take(self) -> Batch:
         """The next batch: a chunk of the next job, and chunks of other jobs while that saves time."""

@@ -6,14 +6,12 @@ import logging
 import threading
 from collections.abc import Callable
 
-import numpy as np
-
 from errors import ModelUnavailableError
 from runners.batching.batch_budget import BatchBudget
 from runners.batching.health import Health
 from runners.batching.lane_threads import LaneThread
 from runners.batching.options import BatchingOptions
-from runners.batching.queue import Batch, Clock
+from runners.batching.queue import Batch, Clock, finish
 from runners.batching.throughput import Throughput, batch_shape
 from runners.contracts import OutOfMemoryError, Rows
 
@@ -58,15 +56,7 @@ class Passes:
             return
         with self._lock:  # another lane may run a part of the same job
             self._note(batch, self._took_s(lane, started))
-            for (job, index), row in zip(batch, rows, strict=True):
-                if job.abandoned:
-                    continue
-                if job.rows is None:
-                    job.rows = np.empty((len(job.sequences), *row.shape), dtype=np.float32)
-                job.rows[index] = row
-                job.remaining -= 1
-                if not job.remaining:
-                    job.finish()
+            finish([job for place, (job, index) in enumerate(batch) if job.is_completed_by(index, rows[place])])
 
     def _run(self, lane: LaneThread, batch: Batch) -> tuple[Rows, float]:
         """One row per input, and the time at which the pass started."""

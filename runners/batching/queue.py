@@ -7,8 +7,10 @@ import contextlib
 import heapq
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from runners.contracts import Rows, TokenSequences
 
@@ -46,21 +48,40 @@ class Job:
         """Whether `other` has a higher priority than this job has reached by waiting."""
         return self.priority - AGEING_PER_S * (now - self.waiting_since) > other.priority
 
-    def finish(self, error: BaseException | None = None) -> None:
-        """Resolve the future with the rows or an error; cancelled waiters are ignored."""
-        self.abandoned = True
-        with contextlib.suppress(RuntimeError):  # the waiter's loop is closed
-            self.loop.call_soon_threadsafe(_resolve, self.future, self.rows, error)
+    def is_completed_by(self, index: int, row: Rows) -> bool:
+        """Store the row of an input. Whether it was the last that the job waited for."""
+        if self.abandoned:
+            return False
+        if len(self.sequences) == 1:
+            self.rows = row[np.newaxis].astype(np.float32, copy=False)
+        else:
+            if self.rows is None:
+                self.rows = np.empty((len(self.sequences), *row.shape), dtype=np.float32)
+            self.rows[index] = row
+        self.remaining -= 1
+        return not self.remaining
 
 
-def _resolve(future: asyncio.Future[Rows], rows: Rows | None, error: BaseException | None) -> None:
-    if future.done():
-        return
-    if error is not None:
-        future.set_exception(error)
-    else:
-        assert rows is not None
-        future.set_result(rows)
+def finish(jobs: Iterable[Job], error: BaseException | None = None) -> None:
+    """Resolve the futures of jobs with their rows or an error; cancelled waiters are ignored."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[Job]] = {}
+    for job in jobs:
+        job.abandoned = True
+        by_loop.setdefault(job.loop, []).append(job)
+    for loop, ended in by_loop.items():
+        with contextlib.suppress(RuntimeError):  # the waiters' loop is closed
+            loop.call_soon_threadsafe(_resolve, ended, error)
+
+
+def _resolve(jobs: list[Job], error: BaseException | None) -> None:
+    for job in jobs:
+        if job.future.done():
+            continue
+        if error is not None:
+            job.future.set_exception(error)
+        else:
+            assert job.rows is not None
+            job.future.set_result(job.rows)
 
 
 Batch = list[tuple[Job, int]]

@@ -22,7 +22,14 @@ class Throughput:
     """The metrics of one model's batcher."""
 
     def __init__(self, name: str, padding_cost: float, tokens_per_s: float = 0.0) -> None:
-        self._name = name
+        self._queue_tokens = metrics.QUEUE_TOKENS.labels(name)  # looked up once: it takes as long as a change
+        self._queue_age = metrics.QUEUE_AGE_SECONDS.labels(name)
+        self._batch_texts = metrics.BATCH_TEXTS.labels(name)
+        self._batch_tokens = metrics.BATCH_TOKENS.labels(name)
+        self._computed_texts = metrics.COMPUTED_TEXTS.labels(name)
+        self._computed_tokens = metrics.COMPUTED_TOKENS.labels(name)
+        self._padding_tokens = metrics.PADDING_TOKENS.labels(name)
+        self._compute_seconds = metrics.COMPUTE_SECONDS.labels(name)
         self._padding_cost = padding_cost
         self._tokens, self._seconds = tokens_per_s, 1.0 if tokens_per_s else 0.0
 
@@ -39,8 +46,8 @@ class Throughput:
 
     def queue(self, queue: Queue, tokens: int) -> None:
         """Report the queue."""
-        metrics.QUEUE_TOKENS.labels(self._name).set(tokens)
-        metrics.QUEUE_AGE_SECONDS.labels(self._name).set(queue.age_s())
+        self._queue_tokens.set(tokens)
+        self._queue_age.set(queue.age_s())
 
     def computed(self, batch: Batch) -> float:
         """Number of tokens that a pass computes, padding included."""
@@ -52,12 +59,12 @@ class Throughput:
         computed = size.computed(self._padding_cost)
         for job in dict.fromkeys(job for job, _ in batch):
             job.compute_s += seconds
-        metrics.BATCH_TEXTS.labels(self._name).observe(len(batch))
-        metrics.BATCH_TOKENS.labels(self._name).observe(computed)
-        metrics.COMPUTED_TEXTS.labels(self._name).inc(len(batch))
-        metrics.COMPUTED_TOKENS.labels(self._name).inc(size.tokens)
-        metrics.PADDING_TOKENS.labels(self._name).inc(computed - size.tokens)
-        metrics.COMPUTE_SECONDS.labels(self._name).inc(seconds)
+        self._batch_texts.observe(len(batch))
+        self._batch_tokens.observe(computed)
+        self._computed_texts.inc(len(batch))
+        self._computed_tokens.inc(size.tokens)
+        self._padding_tokens.inc(computed - size.tokens)
+        self._compute_seconds.inc(seconds)
         self._tokens = _MEMORY * self._tokens + computed
         self._seconds = _MEMORY * self._seconds + seconds
         return computed
