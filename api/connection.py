@@ -14,6 +14,7 @@ from typing import Any
 
 import httptools
 import uvicorn.config
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from api.error_body import error_body
@@ -123,6 +124,8 @@ class Connection(HttpToolsProtocol):
 
     def __init__(self, connections: Connections, config: Any, server_state: Any, app_state: Any, _loop: Any = None):
         super().__init__(config, server_state, app_state, _loop)
+        if isinstance(self.app, ProxyHeadersMiddleware):
+            self.app = self.app.app  # what it corrects, the client's address and the scheme, is read by nothing here
         self.timeout_keep_alive = connections.keep_alive_s  # type: ignore[assignment]  # uvicorn: whole seconds only
         self._limits = connections
         self._active_cycle: Any = None

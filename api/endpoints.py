@@ -42,7 +42,7 @@ _MANY_IDS = 2_000
 """Token ids in a request from which they are decoded off the event loop."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Embedded:
     """Vectors, the model's name as the client sent it, and warnings for the client."""
 
@@ -51,7 +51,7 @@ class Embedded:
     warnings: list[str]
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Ranked:
     """Scores, the results as (index, score) from best to worst, and warnings for the client."""
 

@@ -11,7 +11,7 @@ from runners.contracts import EmbeddingOptions, Input, RerankOptions
 TokenEncoding = Literal["cl100k_base", "model"]
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class EmbeddingParams:
     """An embedding request. `model` None: the default model. `warnings` concern the request and go into the answer."""
 
@@ -21,7 +21,7 @@ class EmbeddingParams:
     warnings: Sequence[str]
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class RerankParams:
     """A rerank request; `model` and `warnings` as in EmbeddingParams."""
 

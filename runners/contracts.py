@@ -143,7 +143,7 @@ class Backend(Protocol):
         ...
 
 
-@dataclass
+@dataclass(slots=True)
 class Timings:
     """Seconds of each stage: tokenization, waiting in queues, and forward passes."""
 
@@ -198,7 +198,7 @@ DEFAULT_EMBEDDING_OPTIONS = EmbeddingOptions()
 DEFAULT_RERANK_OPTIONS = RerankOptions()
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class EmbeddingResult:
     """Vectors (N, D) in the order of the inputs."""
 
@@ -208,7 +208,7 @@ class EmbeddingResult:
     timings: Timings = field(default_factory=Timings)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class RerankResult:
     """A score from 0 to 1 for each document (N,), in the order of the documents; `raw` holds the model's own scores."""
 

