@@ -184,7 +184,7 @@ def test_it_writes_nowhere_but_to_its_volume_and_tmp(built: Built, served: tuple
 @pytest.mark.parametrize(
     ("command", "output"),
     [
-        (["src/scripts/healthcheck"], "/readyz answers 200"),
+        (["src/scripts/healthcheck"], "/readyz returned 200"),
         (["src/scripts/import_models", "--list"], "stored as sentence-transformers--all-minilm-l6-v2:"),
     ],
 )

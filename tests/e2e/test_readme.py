@@ -1,5 +1,5 @@
-"""README.md, CONTRIBUTING.md and docs/ are correct: their commands print the output shown, their tables and messages
-match the code.
+"""README.md, CONTRIBUTING.md and docs/ are correct: their commands print the output shown, their messages are in the
+code.
 
 A block of language `bash` is run as one script; a `text` block right after it is its output. There `...` stands for
 anything within one JSON value, and a JSON response may be wrapped. Japanese pages have the same blocks, byte for byte
@@ -26,7 +26,6 @@ from numpy.testing import assert_allclose
 
 import errors
 from models.catalog import load_catalog
-from scripts import render_readme
 from tests import tiny
 from tests.e2e.conftest import MODEL
 from tests.hub_server import HubServer
@@ -57,7 +56,7 @@ NOT_RUN = {
     "scripts/test tests/unit -k batching": "the same, in part",
     "scripts/check": "CI runs it",
     "scripts/check --fix": "would rewrite the working tree",
-    "python -m scripts.render_readme": "would rewrite the pages; test_tables runs it with --check",
+    "python -m scripts.generate": "would write files; tests/unit/scripts/test_generate.py runs it with --check",
 }
 """Lines that are shown and not run here, and why."""
 
@@ -254,10 +253,6 @@ def test_every_block_is_run_or_excepted_by_name() -> None:
     }
     assert set(NOT_RUN) <= lines, "an exception that no page needs any more"
     assert all((ROOT / page).exists() for page in PAGES_NOT_RUN)
-
-
-def test_tables() -> None:
-    assert render_readme.main(["--check"]) == 0
 
 
 def test_the_smallest_block_of_a_model_is_three_lines() -> None:
