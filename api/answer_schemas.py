@@ -262,7 +262,7 @@ MODELS = _object(
                     "detail": _string("Why it is unavailable, or failed to load.", nullable=True),
                     "import_progress": {"type": "number", "description": "From 0 to 1.", "nullable": True},
                     "backend": _string("What runs it, where it is in memory.", nullable=True),
-                    "dtype": _string("In which it computes: float32, bfloat16 or float16.", nullable=True),
+                    "dtype": _string("In which it computes: float32, bfloat16, float16 or int8.", nullable=True),
                     "weights_dtype": _string("In which its weights are kept.", nullable=True),
                     "memory_bytes": _MEMORY,
                     "max_tokens": _integer("What it reads of a text.", nullable=True),
