@@ -7,7 +7,7 @@ import base64
 import random
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Self
@@ -38,9 +38,6 @@ _CUT = re.compile(r"input\.\d+ was cut ")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
-_sleep = asyncio.sleep
-
-
 @dataclass(frozen=True)
 class Answer:
     """Vectors (N, D) of a batch, of length 1 each unless the model says otherwise."""
@@ -65,6 +62,8 @@ class Client:
     key: str | None = None
     patience_s: float = 600.0
     connections: int = 3
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     _http: httpx.AsyncClient = field(init=False)
     _last_answer: float = field(init=False)
     _noticed: dict[str, float] = field(default_factory=dict)
@@ -78,7 +77,7 @@ class Client:
             limits=httpx.Limits(max_connections=self.connections + 1),
             trust_env=urlsplit(self.url).hostname not in _LOOPBACK,  # no proxy stands before this machine itself
         )
-        self._last_answer = time.monotonic()
+        self._last_answer = self.clock()
 
     async def __aenter__(self) -> Self:
         return self
@@ -91,7 +90,7 @@ class Client:
 
         GaveUpError when nothing was answered for `patience_s`; CorpusError where the service refuses.
         """
-        return await self._embed_halved(rows, time.monotonic())
+        return await self._embed_halved(rows, self.clock())
 
     async def _embed_halved(self, rows: Sequence[Row], started: float) -> Answer:
         """The same, in halves where all at once is too much; the patience is that of the whole batch."""
@@ -156,25 +155,25 @@ class Client:
         for warning in warnings:
             if not _CUT.match(warning):
                 self._say(warning)
-        self._last_answer = time.monotonic()
+        self._last_answer = self.clock()
         return Answer(answer, model, tokens, cut)
 
     async def _wait(self, problem: str, delay: float, started: float) -> None:
         """Wait before another try, or GaveUpError."""
         left = self._left(problem, started)
         self._say(f"{problem} Trying again for up to {self.patience_s:g} s.")
-        await _sleep(min(delay, left))
+        await self.sleep(min(delay, left))
 
     def _left(self, problem: str, started: float) -> float:
         """Seconds of patience that are left, or GaveUpError."""
-        left = max(started, self._last_answer) + self.patience_s - time.monotonic()
+        left = max(started, self._last_answer) + self.patience_s - self.clock()
         if left <= 0:
             raise GaveUpError(f"{problem} No batch was answered for {self.patience_s:g} s (--patience).")
         return left
 
     def _say(self, text: str) -> None:
         """A notice, unless the same was given a short while ago."""
-        now = time.monotonic()
+        now = self.clock()
         if now - self._noticed.get(text, -_NOTICE_S) >= _NOTICE_S:
             self._noticed[text] = now
             self.notice(text)

@@ -100,7 +100,7 @@ class Served:
 
 
 @contextlib.contextmanager
-def serve(home: Path, *, ready: str = "/readyz", timeout_s: float = 300, **settings: str) -> Iterator[Served]:
+def serve(home: Path, *, ready: str = "/readyz", **settings: str) -> Iterator[Served]:
     """`bentoml serve` in a process group of its own until the block ends; yields once `ready` answers 200.
 
     `home` is its BENTOML_HOME. Settings are environment variables in capitals: `WORKERS="2"`.
@@ -121,13 +121,13 @@ def serve(home: Path, *, ready: str = "/readyz", timeout_s: float = 300, **setti
         )
     served = Served(f"http://127.0.0.1:{port}", port, log_path, supervisor)
     try:
-        _wait_until_ready(served, ready, timeout_s)
+        _wait_until_ready(served, ready)
         yield served
     finally:
         _stop(served)
 
 
-def _wait_until_ready(served: Served, path: str, timeout_s: float) -> None:
+def _wait_until_ready(served: Served, path: str) -> None:
     def answers() -> bool:
         if served.supervisor.poll() is not None:
             raise RuntimeError(f"the server ended with status {served.supervisor.returncode}:\n{served.log}")
@@ -136,7 +136,7 @@ def _wait_until_ready(served: Served, path: str, timeout_s: float) -> None:
         return False
 
     try:
-        until(answers, timeout_s=timeout_s, what=f"200 from {path}")
+        until(answers, what=f"200 from {path}")
     except TimeoutError as error:
         raise TimeoutError(f"{error}:\n{served.log}") from None
 

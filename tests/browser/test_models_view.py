@@ -13,7 +13,6 @@ from playwright.sync_api import Locator, Page, expect
 from tests.browser.conftest import (
     FOR_ADMIN,
     MISSING,
-    MODEL,
     RERANKER,
     Site,
     Visit,
@@ -21,6 +20,7 @@ from tests.browser.conftest import (
     overflows,
     shot,
 )
+from tests.conftest import MODEL
 from tests.browser.looks import looks
 from tests.hub_server import HubServer
 from tests.serving import until

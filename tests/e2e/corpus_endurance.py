@@ -29,7 +29,8 @@ import numpy as np
 import psutil
 import pyarrow.parquet
 
-from tests.e2e.conftest import MODEL, SETTINGS
+from tests.conftest import MODEL
+from tests.e2e.conftest import SETTINGS
 from tests.serving import ROOT, Served, child_environment, free_port, serve, until
 from tests.tolerance import FLOAT32, openvino_precision, unit_atol
 

@@ -17,7 +17,8 @@ import pytest
 import yaml
 from numpy.testing import assert_allclose
 
-from tests.e2e.conftest import MODEL, SETTINGS
+from tests.conftest import MODEL
+from tests.e2e.conftest import SETTINGS
 from tests.serving import ROOT, child_environment, copy_home, free_port, until
 from tests.tolerance import openvino_precision, sum_atol, unit_atol
 

@@ -16,7 +16,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 from tests import tiny
-from tests.e2e.conftest import MODEL, SETTINGS
+from tests.conftest import MODEL
+from tests.e2e.conftest import SETTINGS
 from tests.errors import message_of, refused
 from tests.serving import Served, copy_home, serve, until
 from tests.tolerance import FLOAT32, openvino_precision, shared_pass_atol

@@ -12,7 +12,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 from tests import tiny
-from tests.e2e.conftest import MODEL, SETTINGS
+from tests.conftest import MODEL
+from tests.e2e.conftest import SETTINGS
 from tests.errors import message_of, refused
 from tests.hub_server import HubServer
 from tests.serving import Served, copy_home, serve, until

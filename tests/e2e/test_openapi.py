@@ -16,7 +16,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from tests.e2e.conftest import MODEL
+from tests.conftest import MODEL
 from tests.serving import Served
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
@@ -49,7 +49,7 @@ def exercise(document: Any, path: str, mode: GenerationMode, *, model: str | Non
 
     @hypothesis.settings(SETTINGS, max_examples=POSTS.get(path, GET_EXAMPLES))
     @hypothesis.given(case=operation.as_strategy(generation_mode=mode))
-    def check(case: Case) -> None:
+    def check(case: Case[Any]) -> None:
         if model is not None and isinstance(case.body, dict):
             case.body["model"] = model
         case.call_and_validate(checks=CHECKS)

@@ -28,7 +28,7 @@ import errors
 from models.catalog import load_catalog
 from scripts import render_readme
 from tests import tiny
-from tests.e2e.conftest import MODEL
+from tests.conftest import MODEL
 from tests.hub_server import HubServer
 from tests.serving import ROOT, Served, child_environment, copy_home, serve
 from tests.tolerance import FLOAT32, openvino_precision, unit_atol

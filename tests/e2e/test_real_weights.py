@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 
-from tests.e2e.conftest import MAX_TOKENS, MODEL
+from tests.conftest import MODEL
+from tests.e2e.conftest import MAX_TOKENS
 from tests.e2e.texts import mixed_texts, random_batches
 from tests.serving import Served
 from tests.tolerance import min_cosine, openvino_precision

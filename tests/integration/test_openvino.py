@@ -43,6 +43,7 @@ from runners.backends.openvino import (
 from runners.backends.torch import TorchBackend
 from runners.devices import Device
 from runners.loading import load_backend, needs_export
+from runners.networks.network import UnpaddedBody
 from runners.text.tokenization import Sequence
 from settings import Settings
 from tests.integration.architectures.workshop import Model, Workshop
@@ -219,13 +220,14 @@ def test_what_differs_without_padding_is_converted_with_it(
     fresh: Model, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An architecture whose attention is called in its own way may pass through and compute something else."""
-    forward = openvino_export.UnpaddedBody.forward
+    forward = UnpaddedBody.forward
 
-    def wrong(self: openvino_export.UnpaddedBody, *inputs: torch.Tensor) -> torch.Tensor:
-        return forward(self, *inputs).flip(1)
+    def wrong(self: UnpaddedBody, *inputs: torch.Tensor) -> torch.Tensor:
+        rows: torch.Tensor = forward(self, *inputs)
+        return rows.flip(1)
 
     with monkeypatch.context() as patch:
-        patch.setattr(openvino_export.UnpaddedBody, "forward", wrong)
+        patch.setattr(UnpaddedBody, "forward", wrong)
         report = convert(fresh)
     assert report["f32"] is None
     assert "is converted with its padding: without, numbers differ by" in caplog.text
@@ -307,7 +309,7 @@ def test_what_cannot_be_converted_says_so_and_is_served_by_torch(fresh: Model, m
     def fail(*_args: object, **_options: object) -> None:
         raise RuntimeError("no such operator")
 
-    monkeypatch.setattr(openvino_export.ov, "convert_model", fail)
+    monkeypatch.setattr(ov, "convert_model", fail)
     assert convert(fresh) == {"f32": "OpenVINO cannot convert it (RuntimeError)"}
     assert isinstance(load(fresh), TorchBackend)
     assert not needs_export(fresh.stored, DEVICE, AUTO)
@@ -340,7 +342,7 @@ def test_a_conversion_that_is_killed_leaves_nothing(fresh: Model, monkeypatch: p
 
     target = export_folder(fresh.stored.folder, "float32")
     with monkeypatch.context() as patch:
-        patch.setattr(openvino_export.os, "rename", die)
+        patch.setattr(os, "rename", die)
         with pytest.raises(Killed):
             convert(fresh)
     assert read_report(target) is None
@@ -364,7 +366,7 @@ def test_a_full_disk_says_nothing_about_the_model(
         raise RuntimeError("basic_ios::clear: iostream error")
 
     with monkeypatch.context() as patch:
-        patch.setattr(openvino_export.ov, "save_model", fail)
+        patch.setattr(ov, "save_model", fail)
         with pytest.raises(OSError, match="is the disk full"):
             convert(fresh)
         order = Order(

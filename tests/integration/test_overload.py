@@ -62,6 +62,13 @@ def close(gate: Gate, app: App) -> None:
     gate.open.clear()
 
 
+def queued_tokens(app: App) -> int:
+    """Of requests that wait for the default model."""
+    engine = app.loaded("bge-m3").engine
+    assert engine is not None
+    return engine.queued_tokens
+
+
 def test_a_body_that_is_announced_too_large(run_app: RunApp) -> None:
     with run_app(MAX_BODY_BYTES="1000") as app:
         message = refused(app.client.post("/v1/embeddings", json={"input": "x" * 1000}), 413, "body_too_large")
@@ -96,7 +103,7 @@ def test_a_full_queue(run_app: RunApp, gate: Gate, pool: ThreadPoolExecutor) -> 
         computed = pool.submit(embed, app.client, ["computed"])
         assert gate.arrived.wait(PATIENCE_S)
         queued = pool.submit(embed, app.client, ["queued"])
-        until(lambda: app.loaded("bge-m3").engine.queued_tokens, what="a queued request")
+        until(lambda: queued_tokens(app), what="a queued request")
         response = app.client.post("/v1/embeddings", json={"input": "one too many " * 5})
         message = refused(response, 429, "rate_limit_exceeded")
         assert "MAX_QUEUED_TOKENS" in message
@@ -158,7 +165,7 @@ def test_a_failing_text_fails_alone(run_app: RunApp, gate: Gate, pool: ThreadPoo
             patch.setattr(TorchBackend, "forward", picky)
             good = [pool.submit(embed, app.client, ["1 " * count]) for count in (4, 5, 6)]
             bad = pool.submit(app.client.post, "/v1/embeddings", json={"input": "1 " * 7})
-            until(lambda: app.loaded("bge-m3").engine.queued_tokens == 6 + 7 + 8 + 9, what="four queued requests")
+            until(lambda: queued_tokens(app) == 6 + 7 + 8 + 9, what="four queued requests")
             gate.open.set()
             refused(bad.result(), 500, "internal_error")
             assert [entry.result()["usage"]["prompt_tokens"] for entry in good] == [6, 7, 8]
@@ -170,7 +177,7 @@ def test_work_of_a_caller_that_left_is_dropped(run_app: RunApp, gate: Gate) -> N
         close(gate, app)
         with pytest.raises(httpx.ReadTimeout):
             app.client.post("/v1/embeddings", json={"input": [f"text {n}" for n in range(200)]}, timeout=1)
-        until(lambda: not app.loaded("bge-m3").engine.queued_tokens, what="an empty queue")
+        until(lambda: not queued_tokens(app), what="an empty queue")
         gate.open.set()
         embed(app.client, ["next"])
         assert gate.rows < 100

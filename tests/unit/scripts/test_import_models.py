@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from errors import ModelUnavailableError
-from models.catalog import ModelSpec
+from models.catalog import ModelSpec, load_catalog
 from models.store import ModelStore, StoredModel
 from scripts import import_models
 from tests.unit.fakes import facts
@@ -162,7 +162,7 @@ def test_remove_deletes_and_counts(
 
 def test_all_means_every_model_that_has_weights(store: ModelStore, importing: FakeImport) -> None:
     assert import_models.main(["--all"]) == 0
-    repos = {spec.repo for spec in import_models.load_catalog() if not spec.forwarded}
+    repos = {spec.repo for spec in load_catalog() if not spec.forwarded}
     assert {stored.facts.repo for stored in store.list()} == repos
 
 

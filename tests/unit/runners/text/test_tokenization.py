@@ -18,7 +18,7 @@ from runners.text.plain_tokenizers import FastTokenizer
 from runners.text.templates import read_template
 from runners.text.tokenization import Rules, TextTokenizer, Truncation, longest_first
 from tests.tiny import build, corpus
-from tests.unit.fakes import letters
+from tests.unit.fakes import LetterTokenizer, letters
 
 TEXTS = [*corpus.ENGLISH, *corpus.JAPANESE, "", " ", "A", "ﬁne Ａ", "🙂🙂", "a\nb\t c", "naïve café", "[SEP] </s> <s>"]
 LIMITS = [5, 6, 7, 8, 9, 12, 20, 512]
@@ -174,18 +174,12 @@ def test_segments_are_those_of_the_second_text() -> None:
 
 
 def test_a_template_that_changes_the_text_is_refused() -> None:
-    class Changing:
+    class Changing(LetterTokenizer):
         def encode(self, texts: SequenceOf[str]) -> list[list[int]]:
             return [[1] for _ in texts]
 
         def probe(self, first: str, second: str | None) -> list[int]:
             return [2, 3]
-
-        thread_safe = True
-        odd_to_first = False
-
-        def second_segment(self) -> int:
-            return 0
 
     with pytest.raises(ValueError, match="template changes"):
         read_template(Changing(), closing=())
