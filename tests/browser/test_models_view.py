@@ -20,8 +20,8 @@ from tests.browser.conftest import (
     overflows,
     shot,
 )
-from tests.conftest import MODEL
 from tests.browser.looks import looks
+from tests.conftest import MODEL
 from tests.hub_server import HubServer
 from tests.serving import until
 

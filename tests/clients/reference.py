@@ -66,7 +66,7 @@ def assert_same_ranking(ours: Sequence[tuple[int, float]], theirs: Sequence[tupl
 def as_int8(vectors: Numbers) -> Numbers:
     """sentence-transformers' `quantize_embeddings` with each vector's own range, -a to a."""
     largest = np.abs(vectors).max(axis=1, keepdims=True)
-    return (np.floor((vectors + largest) / (2 * largest / 255)) - 128).astype(np.int8)
+    return np.asarray(np.floor((vectors + largest) / (2 * largest / 255)) - 128, dtype=np.int8)
 
 
 def assert_same_int8(ours: ArrayLike, vectors: Numbers) -> None:

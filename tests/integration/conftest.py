@@ -26,6 +26,7 @@ from runners.loaded_model import LoadedModel
 from settings import load_settings
 from tests import tiny
 from tests.integration import reference
+from tests.integration.architectures.workshop import Workshop
 from tests.integration.reference import ReferenceEmbedder, ReferenceReranker
 from tests.serving import ROOT, InProcess
 from tests.variant import DTYPE, THREADS
@@ -57,6 +58,12 @@ class App:
     def loaded(self, name: str) -> LoadedModel:
         """A model in memory; StopIteration where it is not."""
         return next(model for model in self.directory.pool.loaded() if model.name == name)
+
+
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    """Checkpoints and stores that nobody writes to."""
+    return Workshop(tmp_path_factory)
 
 
 @pytest.fixture(scope="session")

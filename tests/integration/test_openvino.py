@@ -95,13 +95,11 @@ def frozen_libraries() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    """A tiny model after its real import and its conversion, once a session, and the report of the accuracy."""
-    workshop = Workshop(tmp_path_factory.mktemp("openvino"))
+def exported(workshop: Workshop) -> Exported:
+    """A tiny model after its real import and its conversion for DTYPE=float32, and the report of the accuracy."""
 
     def get(name: str) -> tuple[Model, Report]:
         model = workshop.model(name)
-        export(model.stored.folder, model.spec, model.stored.facts)
         return model, export(model.stored.folder, model.spec, model.stored.facts, "float32")
 
     return get
@@ -186,6 +184,7 @@ def test_nothing_of_the_size_of_attention_but_one_mask(exported: Exported, name:
 
 def test_without_a_wish_the_weights_are_kept_in_half_precision(exported: Exported) -> None:
     model, _ = exported(PLAIN)
+    export(model.stored.folder, model.spec, model.stored.facts)
     found = load(model, device=ANY)
     assert found.weights_dtype == "float16"
     assert found.dtype == ("bfloat16" if "bf16" in precisions() else "float32")
@@ -415,19 +414,21 @@ def flip_one_bit(path: Path) -> None:
 
 
 @pytest.mark.usefixtures("in_this_process")
-@pytest.mark.parametrize("damage", [Path.unlink, truncate, zero])
-@pytest.mark.parametrize("name", ["body.bin", "body.xml"])
-def test_a_damaged_conversion_is_not_served_but_made_anew(
-    fresh: Model, damage: Callable[[Path], None], name: str
-) -> None:
+def test_a_damaged_conversion_is_not_served_but_made_anew(fresh: Model, tmp_path: Path) -> None:
     export(fresh.stored.folder, fresh.spec, fresh.stored.facts)
+    folder = export_folder(fresh.stored.folder)
     assert isinstance(load(fresh, device=ANY), OpenVINOBackend)
-    damage(export_folder(fresh.stored.folder) / name)
-    assert isinstance(load(fresh, device=ANY), TorchBackend)  # where nothing is imported on demand
-    assert needs_export(fresh.stored, ANY, AUTO)  # else
+    whole = shutil.copytree(folder, tmp_path / "whole")
+    for damage in (Path.unlink, truncate, zero):
+        for name in ("body.bin", "body.xml"):
+            shutil.copytree(whole, folder, dirs_exist_ok=True)
+            assert not needs_export(fresh.stored, ANY, AUTO)
+            damage(folder / name)
+            assert isinstance(load(fresh, device=ANY), TorchBackend), (damage, name)  # nothing imported on demand
+            assert needs_export(fresh.stored, ANY, AUTO)  # else
     importer.export_for_openvino(fresh.spec, fresh.stored, Settings(device="cpu"))
     assert isinstance(load(fresh, device=ANY), OpenVINOBackend)
-    assert is_whole(export_folder(fresh.stored.folder), thorough=True)
+    assert is_whole(folder, thorough=True)
 
 
 @pytest.mark.usefixtures("in_this_process")

@@ -7,13 +7,16 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
+import numpy as np
 import pytest
+from numpy.testing import assert_allclose
 
 from runners.backends import Rows, Sequences
 from runners.backends.torch import TorchBackend
 from tests.errors import message_of, refused
 from tests.integration.conftest import App, Checkpoint, RunApp, embed, ok
 from tests.serving import read_all, until
+from tests.tolerance import openvino_precision, shared_pass_atol
 from tests.unit.fakes import PATIENCE_S
 
 MARKER = "zebra-and-quagga"
@@ -203,3 +206,16 @@ def test_readiness_waits_for_the_models_asked_for(run_app: RunApp, checkpoint: C
         assert response.status_code == 503
         message_of(response.json())
         assert app.client.get("/livez").status_code == 200
+
+
+def test_a_model_that_is_idle_is_unloaded_and_comes_back(run_app: RunApp, pool: ThreadPoolExecutor) -> None:
+    def state() -> str:
+        models = app.client.get("/models").json()["models"]
+        return str(next(model["state"] for model in models if model["id"] == "bge-m3"))
+
+    with run_app(IDLE_UNLOAD_S="1") as app:
+        first = embed(app.client, ["one short text"])["data"][0]["embedding"]
+        until(lambda: state() == "stored", what="the unloading")
+        answers = list(pool.map(lambda _: embed(app.client, ["one short text"]), range(100)))
+    vectors = np.asarray([answer["data"][0]["embedding"] for answer in answers])
+    assert_allclose(vectors, np.broadcast_to(first, vectors.shape), atol=shared_pass_atol(openvino_precision()))

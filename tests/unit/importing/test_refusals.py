@@ -38,9 +38,7 @@ def attempt(wanted: ModelSpec, folder: Path, store: ModelStore) -> None:
     def check(spec: ModelSpec, stored: StoredModel) -> None:
         verify(spec, stored, settings)
 
-    register_checkpoint(
-        wanted, store=store, settings=settings, check=check, progress=lambda *_: None, from_dir=folder
-    )
+    register_checkpoint(wanted, store=store, settings=settings, check=check, progress=lambda *_: None, from_dir=folder)
 
 
 def refuse(wanted: ModelSpec, folder: Path, store: ModelStore, reason: str) -> None:

@@ -201,11 +201,6 @@ def test_an_unwritable_home_is_said_in_one_sentence(
     assert message.count("\n") == 1
 
 
-def test_a_real_import_from_the_installed_package(
-    store: ModelStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("RERANKER_MODELS_DIR", "/nowhere")
-    assert import_models.main(["--json", "--model", "all-minilm-l6-v2"]) == 0
-    assert list(lines(capsys)[-1]) == ["stored"]
-    (stored,) = store.list()
+def test_a_real_import_from_the_installed_package(imported: Path) -> None:
+    (stored,) = ModelStore(imported).list()
     assert stored.facts.dimensions == 384

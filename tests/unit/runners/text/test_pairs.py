@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
@@ -21,7 +21,6 @@ from runners.text.templates import Body, Template, read_template
 from runners.text.tokenization import Rules, TextTokenizer
 from tests.tiny import build, corpus, qwen3
 from tests.unit.fakes import LetterTokenizer
-
 
 
 def _scoring() -> YesNoScoring:
@@ -83,6 +82,7 @@ def test_the_prompt_is_divided_behind_its_line_break(judge: Judge) -> None:
     assert Joint.find(judge.plain, BODY) == Joint("\n", "<Document>: ")
 
 
+@settings(max_examples=40)  # each reads eight prompts
 @given(query=TEXT, document=TEXT, instruction=TEXT)
 @example(query="", document="", instruction="")
 @example(query="end\n", document="\nstart", instruction=" ")
