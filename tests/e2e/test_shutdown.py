@@ -25,7 +25,7 @@ from tests.errors import refused
 from tests.serving import InProcess, Served, copy_home, read_all, serve, until
 
 CLIENTS = 4
-PRE_STOP_S = 5
+PRE_STOP_S = 2
 """Between the last request that is sent to a process and its SIGTERM, as preStop does in deploy/kubernetes."""
 
 
@@ -72,12 +72,15 @@ def load(url: str) -> Iterator[Counter[Any]]:
 
 
 def test_a_process_is_replaced_and_no_request_fails(imported: Path, tmp_path: Path) -> None:
-    with serve(copy_home(imported, tmp_path / "old"), **SETTINGS) as old, ExitStack() as later:
+    with ExitStack() as later:
+        # both before the load, which would compete with the start for the processors
+        old, new = (
+            later.enter_context(serve(copy_home(imported, tmp_path / age), **SETTINGS)) for age in ("old", "new")
+        )
         proxy = Proxy(old.url)
         front = later.enter_context(InProcess(proxy.app))
         with load(front.url) as ended:
             until(lambda: ended.total() >= 50, what="fifty answers of the old process")
-            new = later.enter_context(serve(copy_home(imported, tmp_path / "new"), **SETTINGS))  # yields when ready
             running = later.enter_context(ThreadPoolExecutor(1)).submit(long_request, front.url)
             until(lambda: computing(old) > 0, what="a long request")
             proxy.backend = new.url
