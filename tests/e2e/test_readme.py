@@ -175,7 +175,7 @@ def run(script: str, server: Served, environment: dict[str, str], folders: dict[
         env=environment | {"PATH": path},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
