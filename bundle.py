@@ -1,8 +1,8 @@
-"""What `bentoml build` packs and `bentoml serve` runs: the service of service.py with the image of image.py."""
+"""The service of service.py with the image of image.py, for `bentoml build`."""
 
 from __future__ import annotations
 
 from image import PlatformImage
 from service import RerankEmbedding
 
-RerankEmbedding.image = PlatformImage()  # type: ignore[attr-defined]  # the decorator makes a bentoml.Service of it
+RerankEmbedding.image = PlatformImage()  # type: ignore[attr-defined]  # the decorator returns a bentoml.Service

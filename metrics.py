@@ -8,6 +8,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.multiprocess import mark_process_dead
 
 import metrics_files
+from metrics_batched import BatchedCounter, BatchedGauge, BatchedHistogram
 
 metrics_files.install()
 
@@ -15,21 +16,21 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 _TEXTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 _TOKENS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
 
-REQUESTS = Counter("service_requests", "Answers by route, model and status.", ["route", "model", "status"])
-REQUEST_SECONDS = Histogram(
+REQUESTS = BatchedCounter("service_requests", "Answers by route, model and status.", ["route", "model", "status"])
+REQUEST_SECONDS = BatchedHistogram(
     "service_request_seconds", "From the request's head to the answer's.", ["route"], buckets=_SECONDS
 )
-REQUESTS_IN_PROGRESS = Gauge(
+REQUESTS_IN_PROGRESS = BatchedGauge(
     "service_requests_in_progress", "Requests that are received or worked on.", ["route"], multiprocess_mode="livesum"
 )
-STAGE_SECONDS = Histogram(
+STAGE_SECONDS = BatchedHistogram(
     "service_stage_seconds",
     "What a request spends in a stage: tokenize, queue (waiting for its turns) and compute.",
     ["stage", "model"],
     buckets=_SECONDS,
 )
-ERRORS = Counter("service_errors", "Refusals and failures by their code.", ["code"])
-TRUNCATIONS = Counter("service_truncations", "Inputs that were cut.", ["model"])
+ERRORS = BatchedCounter("service_errors", "Refusals and failures by their code.", ["code"])
+TRUNCATIONS = BatchedCounter("service_truncations", "Inputs that were cut.", ["model"])
 
 QUEUE_TOKENS = Gauge("service_queue_tokens", "Tokens that wait for a model.", ["model"], multiprocess_mode="livesum")
 QUEUE_AGE_SECONDS = Gauge(

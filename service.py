@@ -108,9 +108,9 @@ class RerankEmbedding:
         if threading.current_thread() is threading.main_thread():
             follow_signal(signal.SIGTERM, asyncio.get_running_loop(), self._on_sigterm)
         if open_to_all:
-            logger.warning("listening on all interfaces without API keys: set API_KEYS, or HOST=127.0.0.1")
+            logger.warning("listening on all interfaces without API keys; set API_KEYS, or HOST=127.0.0.1")
         if settings.admin and not settings.keys:
-            logger.warning("ADMIN without API keys: whoever reaches the service may load and unload models")
+            logger.warning("ADMIN is on without API keys: anyone who can reach the service may load and unload models")
         if settings.playground and bentoml.server_context.worker_index in (None, 1):
             logger.info("playground: %s", playground_url(settings.host, settings.port))
         chores = (self._preload(), self._import_packaged(), self._keep_house())

@@ -1,7 +1,7 @@
-"""Every option of the service, declared once, read once from the environment.
+"""All settings of the service, declared once and read once from the environment.
 
-The name of the environment variable is the field's name in capitals: `port` is `PORT`.
-An empty variable means the default.
+The environment variable of a field has its name in capitals: `port` is `PORT`. An empty variable means the default.
+`python -m scripts.generate` writes the documentation, the compose variables and the ConfigMap from this file.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from pydantic import BaseModel, BeforeValidator, Field, SecretStr, ValidationErr
 
 
 class SettingsError(ValueError):
-    """An environment variable is wrong; the message names it and what it takes."""
+    """An environment variable has an invalid value; the message names the variable."""
 
 
 def _split(value: object) -> object:
-    """'a, b' -> ('a', 'b'): lists arrive as comma-separated text."""
+    """'a, b' -> ('a', 'b')."""
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
 def _base_url(value: object) -> object:
-    """'https://mirror/' -> 'https://mirror': paths are put behind it."""
+    """'https://mirror/' -> 'https://mirror': paths are appended to it."""
     return value.strip().rstrip("/") if isinstance(value, str) else value
 
 
@@ -38,154 +38,202 @@ Task = Literal["embeddings", "rerank"]
 Keys = Annotated[tuple[SecretStr, ...], BeforeValidator(_split)]
 
 
+GROUPS = {
+    "host": "Server",
+    "reranker_model_name": "Models",
+    "reranker_models_dir": "Imports",
+    "device": "Hardware and memory",
+    "api_keys": "Access",
+    "cohere_api_key": "Cohere",
+    "max_inputs": "Request limits",
+    "max_batch_tokens": "Batches and queues",
+    "request_timeout_s": "Time limits",
+    "tracing": "Logs and traces",
+}
+"""First setting of each group -> name of the group. The order of the fields below is that of the documentation."""
+
+
 class Settings(BaseModel, frozen=True, extra="forbid"):
-    """The service's options. Times in seconds, sizes in bytes unless the name says otherwise."""
+    """The service's settings. Times are in seconds, sizes in bytes, unless the name says otherwise."""
 
     host: str = Field(
         "0.0.0.0",  # noqa: S104  # the specification's default: a container must be reachable
-        description="Address to listen on; a host name is resolved at start.",
+        description="Address to listen on. A host name is resolved at start-up.",
     )
     port: int = Field(7987, gt=0, lt=65536, description="Port to listen on.")
-    workers: int = Field(1, gt=0, description="Worker processes; each loads its own copy of a model.")
+    workers: int = Field(1, gt=0, description="Number of worker processes. Each loads its own copy of a model.")
+    serve_tasks: Annotated[tuple[Task, ...], BeforeValidator(_split), Field(min_length=1)] = Field(
+        ("embeddings", "rerank"),
+        description="Tasks that this process serves: embeddings, rerank or both. Processes with one task each can be "
+        "scaled separately.",
+    )
 
     reranker_model_name: str = Field(
-        "jinaai/jina-reranker-v2-base-multilingual", description="Model of a rerank request that names none."
+        "jinaai/jina-reranker-v2-base-multilingual", description="Default model for rerank requests."
     )
-    embedding_model_name: str = Field("BAAI/bge-m3", description="Model of an embedding request that names none.")
+    embedding_model_name: str = Field("BAAI/bge-m3", description="Default model for embedding requests.")
     preload_models: Names = Field(
-        (), description="Models loaded at start, comma-separated; /readyz answers 200 once they are."
+        (), description="Models to load at start-up. /readyz returns 200 once all of them are loaded."
     )
-    extra_catalog: Path | None = Field(None, description="A further catalogue file, for models of your own.")
+    extra_catalog: Path | None = Field(None, description="Path of an additional catalogue file with your own models.")
 
     reranker_models_dir: Path = Field(
-        Path("/app/models"), description="Folder of downloaded checkpoints, one `<org>_<name>/` each."
+        Path("/app/models"), description="Folder of downloaded checkpoints, with a subfolder `<org>_<name>/` for each."
     )
-    import_on_demand: bool = Field(True, description="Import a model that is not in the store when first asked for.")
-    hf_endpoint: BaseUrl = Field("https://huggingface.co", description="The Hub, or a mirror of it.")
+    import_on_demand: bool = Field(True, description="Import a model on first use if it is not in the model store.")
+    hf_endpoint: BaseUrl = Field("https://huggingface.co", description="URL of the Hugging Face Hub or of a mirror.")
     hf_hub_offline: bool = Field(
-        False, description="Take models from the Hugging Face cache (HF_HOME) and never from the network."
+        False, description="Take models only from the Hugging Face cache (HF_HOME), never from the network."
     )
-    max_imports: int = Field(2, gt=0, description="Imports that run at once, of all workers together; others wait.")
-    hf_token: SecretStr | None = Field(None, description="Token for gated or private repositories.")
+    max_imports: int = Field(
+        2, gt=0, description="Maximum number of imports at a time, across all workers. Further imports wait."
+    )
+    hf_token: SecretStr | None = Field(None, description="Access token for gated or private repositories.")
 
     device: Literal["auto", "cuda", "cpu"] = Field(
-        "auto", description="auto: a GPU (CUDA or ROCm) where there is one. ROCm devices are called cuda, as in torch."
+        "auto",
+        description="auto selects a GPU (CUDA or ROCm) if there is one. ROCm devices are called cuda, as in PyTorch.",
     )
-    cuda_visible_devices: str | None = Field(None, description="GPUs that may be used, as CUDA reads it; -1: none.")
+    cuda_visible_devices: str | None = Field(
+        None, description="GPUs that the service may use, in CUDA's format. -1 disables all GPUs."
+    )
     backend: Literal["auto", "openvino", "torch"] = Field(
-        "auto", description="Engine on a CPU: auto takes OpenVINO where the model converts. A GPU always runs torch."
+        "auto",
+        description="Engine on a CPU. auto selects OpenVINO if the model can be converted, otherwise PyTorch. "
+        "GPUs always use PyTorch.",
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="auto: half precision where the hardware has it and the numbers stay right."
+        "auto", description="auto selects half precision if the hardware supports it and accuracy allows it."
     )
     cpu_threads: int = Field(
-        0, ge=0, description="Threads of one forward pass on a CPU. 0: the worker's share of cores."
+        0, ge=0, description="Threads of one forward pass on a CPU. 0 uses the worker's share of the cores."
     )
-
     memory_fraction: float = Field(
-        0.9, gt=0, le=1, description="Share of the GPU's or the machine's memory that models may take."
+        0.9, gt=0, le=1, description="Share of the memory of the GPU, or of the machine, that models may use."
     )
-
-    idle_unload_s: float = Field(0.0, ge=0, description="Unload a model that nobody used for so long. 0: never.")
+    idle_unload_s: float = Field(
+        0.0, ge=0, description="Unload a model that has been idle this long. 0 keeps idle models loaded."
+    )
 
     api_keys: Keys = Field(
-        (), description="Keys of which every request must show one (Authorization: Bearer, or x-api-key). None: open."
+        (),
+        description="API keys; each request must present one of them (Authorization: Bearer, or x-api-key). "
+        "Without keys, the service is open.",
     )
     api_keys_file: Path | None = Field(
-        None, description="File with further keys, one per line; ` #` starts a comment. It is read at start-up."
+        None, description="File with additional keys, one per line. ` #` starts a comment. Read at start-up."
     )
-    metrics_open: bool = Field(True, description="Whether /metrics needs no key.")
+    metrics_open: bool = Field(True, description="Serve /metrics without a key.")
     cors_origins: Names = Field(
-        (), description="Origins whose pages may call the service from a browser, as https://example.org; *: all."
+        (),
+        description="Origins whose pages may call the service from a browser, such as https://example.org. `*` allows "
+        "all origins.",
     )
+    playground: bool = Field(True, description="Serve a page for trying the service at /playground.")
+    admin: bool = Field(False, description="Allow requests to load, unload and import models.")
 
-    cohere_api_key: SecretStr | None = Field(None, description="Key for the models that are forwarded to Cohere.")
-    cohere_base_url: BaseUrl | None = Field(None, description="Cohere's API, or a private deployment of it.")
+    cohere_api_key: SecretStr | None = Field(None, description="API key for models that are forwarded to Cohere.")
+    cohere_base_url: BaseUrl | None = Field(None, description="URL of Cohere's API or of a private deployment of it.")
 
-    max_inputs: int = Field(2048, gt=0, description="Texts in one embedding request.")
-    max_documents: int = Field(1000, gt=0, description="Documents in one rerank request.")
-    max_body_bytes: int = Field(64 * 2**20, gt=0, description="Size of a request body, also once it is decompressed.")
+    max_inputs: int = Field(2048, gt=0, description="Maximum number of texts in an embedding request.")
+    max_documents: int = Field(1000, gt=0, description="Maximum number of documents in a rerank request.")
+    max_body_bytes: int = Field(
+        64 * 2**20, gt=0, description="Maximum size of a request body, before and after decompression."
+    )
     max_held_body_bytes: int = Field(
         512 * 2**20,
         gt=0,
-        description="Size of all request bodies that a worker is receiving or answering; a large one gets 429 beyond.",
+        description="Maximum total size of the request bodies that a worker is receiving or processing. Large bodies "
+        "beyond it are rejected with 429.",
     )
-    max_head_bytes: int = Field(65_536, ge=1024, description="Size of a request's path and headers.")
+    max_head_bytes: int = Field(65_536, ge=1024, description="Maximum size of a request's path and headers.")
     max_body_values: int = Field(
         4_000_000,
         gt=0,
-        description="Numbers and texts in the JSON of one request body, those in unused fields included.",
+        description="Maximum number of numbers and strings in the JSON of a request body, unused fields included.",
     )
     max_body_fields: int = Field(
-        250_000, gt=0, description="Lists, objects and their fields in the JSON of one request body."
+        250_000,
+        gt=0,
+        description="Maximum number of lists, objects and object fields in the JSON of a request body.",
     )
     max_text_bytes: int = Field(
         2**20,
         ge=1024,
-        description="Bytes (UTF-8) of one text that are read; the rest is cut off with a warning. Requests for token "
-        "counts refuse longer texts.",
+        description="Maximum number of bytes (UTF-8) read from one text. The rest is cut off, with a warning. "
+        "Requests that count tokens reject longer texts.",
     )
     max_tokenize_tokens: int = Field(
         200_000,
         gt=0,
-        description="Tokens that one request may get back from /tokenize, and from /v1/tokenize with `text`.",
+        description="Maximum number of tokens in a response of /tokenize, or of /v1/tokenize with `text`.",
     )
-    max_batch_tokens: int = Field(
-        16_384, ge=16, description="Most padded tokens in one forward pass; how many pay is measured at load."
-    )
-    max_queued_tokens: int = Field(2_000_000, gt=0, description="Tokens waiting for one model before 429.")
-    max_queued_characters: int = Field(
-        2**27, gt=0, description="Characters waiting for one model's tokenizer before 429."
-    )
-    request_timeout_s: float = Field(300.0, gt=0, description="Deadline of a request, import and load included.")
 
+    max_batch_tokens: int = Field(
+        16_384,
+        ge=16,
+        description="Maximum number of tokens in one forward pass, padding included. The size actually used is tuned "
+        "when a model is loaded.",
+    )
+    max_queued_tokens: int = Field(
+        2_000_000,
+        gt=0,
+        description="Maximum number of tokens waiting for one model. Further requests are rejected with 429.",
+    )
+    max_queued_characters: int = Field(
+        2**27,
+        gt=0,
+        description="Maximum number of characters waiting for one model's tokenizer. Further requests are rejected "
+        "with 429.",
+    )
+
+    request_timeout_s: float = Field(
+        300.0, gt=0, description="Time limit of a request, including the import and loading of its model."
+    )
     client_timeout_s: float = Field(
         60.0,
         gt=0,
-        description="Time for a request's head to arrive; a body, or the reading of an answer, may pause for as long.",
+        description="Time limit for receiving a request's head, and for each pause while its body is received or the "
+        "response is sent.",
     )
     keep_alive_s: float = Field(
-        75.0, gt=0, description="Time after which a connection without a request is closed; longer than clients' pools."
+        75.0,
+        gt=0,
+        description="Time after which an idle connection is closed. Should exceed the idle time of clients' connection "
+        "pools.",
     )
     shutdown_grace_s: float = Field(
         25.0,
         gt=0,
-        description="Time that running requests have after SIGTERM; then they get 503, and the process ends.",
+        description="Time for running requests to finish after SIGTERM. Then the others get 503 and the process exits.",
     )
-    serve_tasks: Annotated[tuple[Task, ...], BeforeValidator(_split), Field(min_length=1)] = Field(
-        ("embeddings", "rerank"),
-        description="What this process serves, so that the two can scale apart: embeddings, rerank, or both.",
-    )
-
-    playground: bool = Field(True, description="Whether /playground serves a page for trying the service out.")
-    admin: bool = Field(False, description="Whether models may be loaded, unloaded and imported by request.")
 
     tracing: bool = Field(
         False,
-        description="OpenTelemetry spans for every request and its stages, by OTLP over HTTP to where "
-        "OTEL_EXPORTER_OTLP_ENDPOINT says (http://localhost:4318).",
+        description="Send OpenTelemetry spans of each request and its stages to OTEL_EXPORTER_OTLP_ENDPOINT (OTLP over "
+        "HTTP; default: http://localhost:4318).",
     )
     request_log: Literal["text", "json", "off"] = Field(
         "text",
-        description="A line for every request but healthy probes and what the playground polls; "
-        "never a text, a vector or a key.",
+        description="Format of the request log: one line per request, without texts, vectors or keys. Successful "
+        "probes and the playground's polling are not logged.",
     )
 
     @cached_property
     def keys(self) -> tuple[str, ...]:
-        """Every API key, from both settings; SettingsError where the file cannot be read or holds none."""
+        """All API keys, of both settings. SettingsError if the file cannot be read or contains none."""
         keys = [key.get_secret_value() for key in self.api_keys]
         if self.api_keys_file is not None:
             keys += _read_keys(self.api_keys_file)
         if not all(key.isascii() for key in keys):
-            raise SettingsError("API_KEYS: a key may hold ASCII characters only, as it travels in a header.")
+            raise SettingsError("API_KEYS: keys must be ASCII, because they are sent in a header.")
         return tuple(dict.fromkeys(keys))
 
     @field_validator("hf_endpoint")
     @classmethod
     def _with_scheme(cls, endpoint: str) -> str:
         if not endpoint.startswith(("http://", "https://")):
-            raise ValueError("must begin with http:// or https://")
+            raise ValueError("must start with http:// or https://")
         return endpoint
 
     @field_validator("host")
@@ -201,7 +249,7 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
 
 
 _COMMENT = re.compile(r"(^|\s)#.*")
-"""In a key file; a key may hold the sign itself."""
+"""In a key file. A `#` within a key does not start a comment."""
 
 
 def _read_keys(path: Path) -> list[str]:
@@ -211,12 +259,12 @@ def _read_keys(path: Path) -> list[str]:
         raise SettingsError(f"API_KEYS_FILE: {path} cannot be read ({type(error).__name__}).") from None
     keys = [key for line in lines if (key := _COMMENT.sub("", line).strip())]
     if not keys:
-        raise SettingsError(f"API_KEYS_FILE: {path} holds no key. Write one a line, or leave the variable out.")
+        raise SettingsError(f"API_KEYS_FILE: {path} contains no keys. Add one per line, or unset API_KEYS_FILE.")
     return keys
 
 
 def bentoml_home() -> Path:
-    """BENTOML_HOME as BentoML reads it; BentoML's own function would make folders."""
+    """BENTOML_HOME as BentoML reads it. BentoML's own function would create folders."""
     return Path(os.path.expandvars(os.environ.get("BENTOML_HOME", "~/bentoml"))).expanduser()
 
 

@@ -1,6 +1,6 @@
-"""What keeps the service from starting, found before BentoML starts a worker: one sentence instead of a traceback.
+"""Checks before BentoML starts a worker: a problem is reported in one sentence instead of a traceback.
 
-`python -m startup` checks BENTOML_HOME alone, for the container: BentoML opens its folders before it reads service.py.
+`python -m startup` checks only BENTOML_HOME, for the container: BentoML opens its folders before it reads service.py.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from runners.devices import DeviceError
 from settings import Settings, SettingsError, bentoml_home, load_settings
 
 BENTOML_FOLDERS = ("", "bentos", "models", "envs", "tmp")
-"""Folders of BENTOML_HOME that BentoML makes, or fails."""
+"""Folders of BENTOML_HOME that BentoML needs."""
 IMPORT_FOLDERS = ("models", "imports")
-"""Those that an import writes to."""
+"""Folders of BENTOML_HOME that an import writes to."""
 
 
 class StartError(ValueError):
@@ -37,7 +37,7 @@ _KNOWN = (SettingsError, CatalogError, ModelNotFoundError, DeviceError, StartErr
 
 @contextlib.contextmanager
 def in_one_sentence() -> Iterator[None]:
-    """Turn what is wrong with the settings or the machine into an error that the command line prints as it is."""
+    """Turn a problem of the settings or the machine into an error whose message the command line prints."""
     try:
         yield
     except _KNOWN as error:
@@ -45,7 +45,7 @@ def in_one_sentence() -> Iterator[None]:
 
 
 def check(settings: Settings) -> None:
-    """StartError where `bentoml serve` would fail; nothing happens in any other command, nor in a worker."""
+    """StartError if `bentoml serve` would fail. Does nothing in other commands and in workers."""
     context = click.get_current_context(silent=True)
     if context is None or context.command.name != "serve":
         return
@@ -54,7 +54,7 @@ def check(settings: Settings) -> None:
 
 
 def check_home(folder: Path, *, imports: bool) -> None:
-    """StartError unless BentoML's folders are there, or can be made, and imports can write to theirs."""
+    """StartError unless BentoML's folders exist or can be created, and imports can write to theirs."""
     for name in (*BENTOML_FOLDERS, *(IMPORT_FOLDERS if imports else ())):
         try:
             (folder / name).mkdir(parents=True, exist_ok=True)
@@ -62,25 +62,25 @@ def check_home(folder: Path, *, imports: bool) -> None:
                 tempfile.TemporaryFile(dir=folder / name).close()
         except OSError as error:
             if error.errno in DISK_FULL:
-                continue  # what is stored can be served; an import says how much room it needs
+                continue  # stored models can be served; an import reports how much space it needs
             raise StartError(_unwritable(folder, name, error, imports=imports)) from None
 
 
 def _unwritable(folder: Path, name: str, error: OSError, *, imports: bool) -> str:
     advice = f"Set BENTOML_HOME to a folder that the user with id {os.geteuid()} can write to"
     if imports and name in IMPORT_FOLDERS:
-        advice += ", or IMPORT_ON_DEMAND=false if every model is in the store already"
+        advice += ", or set IMPORT_ON_DEMAND=false if all models are already in the model store"
     return f"BENTOML_HOME: {folder / name} cannot be written ({error.strerror}). {advice}."
 
 
 def check_address(host: str, port: int) -> None:
-    """StartError where HOST and PORT cannot be listened on."""
+    """StartError if the service cannot listen on HOST and PORT."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as BentoML does
         try:
             listener.bind((host, port))
-            listener.listen(1)  # two sockets may be bound to one port; only one may listen
+            listener.listen(1)  # two sockets can bind to one port, but only one can listen
         except OSError as error:
             raise StartError(_taken(host, port, error)) from None
 
@@ -89,8 +89,8 @@ def _taken(host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return f"PORT: {port} on {host} is in use by another process. Stop it, or set PORT to another number."
     if error.errno == errno.EADDRNOTAVAIL:
-        return f"HOST: {host} is no address of this machine. Set HOST to one, or to 0.0.0.0 for all of them."
-    return f"PORT: {port} on {host} cannot be listened on ({error.strerror}). Set PORT to another number."
+        return f"HOST: {host} is not an address of this machine. Set HOST to one that is, or to 0.0.0.0 for all."
+    return f"PORT: cannot listen on port {port} of {host} ({error.strerror}). Set PORT to another number."
 
 
 def main() -> int:

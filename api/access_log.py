@@ -1,36 +1,37 @@
-"""What is known of each request at its end: its log line, its metrics and its trace."""
+"""The access log: a line, metrics and a trace for each request, at its end."""
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
 import functools
 import logging
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import orjson
-from starlette.datastructures import Headers
 
 import metrics
-from runners.timings import Timings
+from metrics_batched import at_end_of_turn
+from runners.contracts import Timings
 
 if TYPE_CHECKING:  # its packages are loaded only where tracing is on
     from api.tracing import Tracing
 
 RequestLog = Literal["text", "json", "off"]
 
-_READINESS = "/readyz"  # 503 while models load is what it is for
+_READINESS = "/readyz"  # answers 503 while models load, as it should
+_MESSAGE = "\0"
+"""Stands for the message in a formatted record."""
 
 logger = logging.getLogger("service.requests")
 
 
-@dataclass
-class Observation:
-    """One request; whoever works on it adds what it knows."""
+@dataclass(slots=True)
+class RequestRecord:
+    """What is logged of one request. The code that handles the request fills it in."""
 
     request_id: str
     method: str
@@ -45,77 +46,74 @@ class Observation:
     timings: Timings = field(default_factory=Timings)
 
 
-_current: contextvars.ContextVar[Observation | None] = contextvars.ContextVar("observation", default=None)
+current: contextvars.ContextVar[RequestRecord | None] = contextvars.ContextVar("request_record", default=None)
+"""The record of the request that the current task answers; None outside a request."""
 
 
-@contextlib.contextmanager
-def observing(seen: Observation) -> Iterator[None]:
-    """Make a request the current one."""
-    token = _current.set(seen)
-    try:
-        yield
-    finally:
-        _current.reset(token)
+def record_result(*, model: str, texts: int, tokens: int, truncated: int, timings: Timings) -> None:
+    """Record what a request computed."""
+    if (record := current.get()) is not None:
+        record.model, record.texts, record.tokens = model, texts, tokens
+        record.truncated, record.timings = truncated, timings
 
 
-def observe(*, model: str, texts: int, tokens: int, truncated: int, timings: Timings) -> None:
-    """Note what a request asked for; without a request, as in a unit test, nothing happens."""
-    seen = _current.get()
-    if seen is None:
-        return
-    seen.model, seen.texts, seen.tokens, seen.truncated, seen.timings = model, texts, tokens, truncated, timings
+def record_model(model: str) -> None:
+    """Record the model before the work begins, so that a failure is logged with it."""
+    if (record := current.get()) is not None:
+        record.model = model
 
 
-def observe_model(model: str) -> None:
-    """Note the model before its work begins, so that a failure has its name, too."""
-    if (seen := _current.get()) is not None:
-        seen.model = model
-
-
-def observe_error(code: str) -> None:
-    """Note what went wrong."""
-    if (seen := _current.get()) is not None:
-        seen.error = code
+def record_error(code: str) -> None:
+    """Record an error."""
+    if (record := current.get()) is not None:
+        record.error = code
 
 
 class AccessLog:
-    """Says at the end of each request what became of it."""
+    """Writes the log line, the metrics and the trace of each request at its end."""
 
     def __init__(self, log: RequestLog, tracing: Tracing | None = None) -> None:
-        self._log = log
+        self._format = {"text": _text_line, "json": _json_line}.get(log)
         self._tracing = tracing
+        self._lines: list[str] = []
         if log == "json":
             _write_bare_lines()
 
-    def begin(self, seen: Observation) -> None:
+    def begin(self, record: RequestRecord) -> None:
         """A request whose head has arrived."""
-        _in_progress(seen.route).inc()
+        _in_progress(record.route).inc()
 
-    def note(self, seen: Observation, seconds: float, headers: Headers) -> None:
-        """A request that has ended after so many seconds."""
-        _in_progress(seen.route).dec()
-        _answers(seen.route, seen.model, str(seen.status)).inc()
-        _request_seconds(seen.route).observe(seconds)
-        if seen.error:
-            metrics.ERRORS.labels(seen.error).inc()
-        if seen.truncated:
-            metrics.TRUNCATIONS.labels(seen.model).inc(seen.truncated)
-        if seen.texts:
-            for stage, value in seen.timings.stages().items():
-                _stage_seconds(stage, seen.model).observe(value)
-        if seen.quiet and (seen.status < 400 or seen.route == _READINESS):
+    def end(self, record: RequestRecord, seconds: float, headers: Mapping[str, str]) -> None:
+        """A request that was answered after so many seconds."""
+        _in_progress(record.route).dec()
+        _answers(record.route, record.model, str(record.status)).inc()
+        _request_seconds(record.route).observe(seconds)
+        if record.error:
+            metrics.ERRORS.labels(record.error).inc()
+        if record.truncated:
+            metrics.TRUNCATIONS.labels(record.model).inc(record.truncated)
+        if record.texts:
+            for stage, value in record.timings.stages().items():
+                _stage_seconds(stage, record.model).observe(value)
+        if record.quiet and (record.status < 400 or record.route == _READINESS):
             return
         if self._tracing is not None:
             self._tracing.record(
-                f"{seen.method} {seen.route}",
+                f"{record.method} {record.route}",
                 headers=headers,
                 seconds=seconds,
-                timings=seen.timings,
-                attributes=_attributes(seen),
-                failed=seen.status >= 500,
+                timings=record.timings,
+                attributes=_attributes(record),
+                failed=record.status >= 500,
             )
-        if self._log != "off":
-            _write(_json_line(seen, seconds) if self._log == "json" else _text_line(seen, seconds))
+        if self._format is not None and logger.isEnabledFor(logging.INFO):
+            self._lines.append(self._format(record, seconds))
+            at_end_of_turn(self._write_lines)
+
+    def _write_lines(self) -> None:
+        lines, self._lines = self._lines, []
+        for handler in _handlers(logger):
+            _emit(handler, lines)
 
 
 # prometheus_client looks a label up under a lock, several times a request
@@ -125,10 +123,25 @@ _request_seconds = functools.cache(metrics.REQUEST_SECONDS.labels)
 _stage_seconds = functools.cache(metrics.STAGE_SECONDS.labels)
 
 
-def _write(line: str) -> None:
-    """A line of the log, without the search for its caller, which takes as long as all the rest."""
-    if logger.isEnabledFor(logging.INFO):
-        logger.handle(logger.makeRecord(logger.name, logging.INFO, __file__, 0, line, (), None, "note"))
+def _emit(handler: logging.Handler, lines: Sequence[str]) -> None:
+    """Hand lines to a handler as one record, each with what its formatter puts around a message.
+
+    A record for each line took as long as all else that the log does, mostly in flushing the stream.
+    """
+    record = logger.makeRecord(logger.name, logging.INFO, __file__, 0, _MESSAGE, (), None)
+    if record.levelno < handler.level or not handler.filter(record):
+        return
+    before, _, after = handler.format(record).partition(_MESSAGE) if len(lines) > 1 else ("", "", "")
+    record.msg = f"{after}\n{before}".join(lines)
+    handler.handle(record)
+
+
+def _handlers(of: logging.Logger) -> Iterator[logging.Handler]:
+    """The handlers of a logger and of those above it."""
+    current: logging.Logger | None = of
+    while current is not None:
+        yield from current.handlers
+        current = current.parent if current.propagate else None
 
 
 def _write_bare_lines() -> None:
@@ -144,46 +157,46 @@ def server_timing(timings: Timings, total_s: float) -> str:
     return ", ".join(f"{name};dur={value * 1000:.2f}" for name, value in stages.items())
 
 
-def _fields(seen: Observation, seconds: float) -> dict[str, object]:
+def _fields(record: RequestRecord, seconds: float) -> dict[str, object]:
     """What a line says: never a text, a vector or a key."""
     known: dict[str, object] = {
-        "request_id": seen.request_id,
-        "method": seen.method,
-        "route": seen.route,
-        "status": seen.status,
+        "request_id": record.request_id,
+        "method": record.method,
+        "route": record.route,
+        "status": record.status,
         "total_ms": round(seconds * 1000, 2),
     }
-    if seen.model:
-        known["model"] = seen.model
-    if seen.texts:
-        known |= {"texts": seen.texts, "tokens": seen.tokens, "truncated": seen.truncated}
-        known |= {f"{name}_ms": round(value * 1000, 2) for name, value in seen.timings.stages().items()}
-    if seen.error:
-        known["error"] = seen.error
+    if record.model:
+        known["model"] = record.model
+    if record.texts:
+        known |= {"texts": record.texts, "tokens": record.tokens, "truncated": record.truncated}
+        known |= {f"{name}_ms": round(value * 1000, 2) for name, value in record.timings.stages().items()}
+    if record.error:
+        known["error"] = record.error
     return known
 
 
-def _attributes(seen: Observation) -> dict[str, str | int]:
+def _attributes(record: RequestRecord) -> dict[str, str | int]:
     """OpenTelemetry's names where it has some."""
     known: dict[str, str | int] = {
-        "http.request.method": seen.method,
-        "http.route": seen.route,
-        "http.response.status_code": seen.status,
-        "request.id": seen.request_id,
+        "http.request.method": record.method,
+        "http.route": record.route,
+        "http.response.status_code": record.status,
+        "request.id": record.request_id,
     }
-    if seen.model:
-        known["gen_ai.request.model"] = seen.model
-    if seen.texts:
-        known |= {"texts": seen.texts, "gen_ai.usage.input_tokens": seen.tokens}
-    if seen.error:
-        known["error.type"] = seen.error
+    if record.model:
+        known["gen_ai.request.model"] = record.model
+    if record.texts:
+        known |= {"texts": record.texts, "gen_ai.usage.input_tokens": record.tokens}
+    if record.error:
+        known["error.type"] = record.error
     return known
 
 
-def _json_line(seen: Observation, seconds: float) -> str:
+def _json_line(record: RequestRecord, seconds: float) -> str:
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    return orjson.dumps({"time": now, **_fields(seen, seconds)}).decode()
+    return orjson.dumps({"time": now, **_fields(record, seconds)}).decode()
 
 
-def _text_line(seen: Observation, seconds: float) -> str:
-    return " ".join([f"{name}={value}" for name, value in _fields(seen, seconds).items()])
+def _text_line(record: RequestRecord, seconds: float) -> str:
+    return " ".join([f"{name}={value}" for name, value in _fields(record, seconds).items()])

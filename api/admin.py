@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from starlette.datastructures import Headers
 from starlette.responses import Response
 
-from api.access_log import observe_model
+from api.access_log import record_model
 from api.cross_site import same_site
 from api.responses import json_response
 from api.routing import Handler, Request, Route
@@ -55,7 +54,7 @@ def _handler(act: Act, pool: ModelPool, settings: Settings) -> Handler:
     async def handle(request: Request) -> Response:
         _check(request.headers, settings)
         spec = pool.catalog.get(request.params["name"])
-        observe_model(spec.name)
+        record_model(spec.name)
         await act(pool, spec)
         return json_response(await asyncio.to_thread(_state, pool, spec))
 
@@ -66,7 +65,7 @@ def _state(pool: ModelPool, spec: ModelSpec) -> dict[str, Any]:
     return {"id": spec.name, "state": pool.status(spec).state, "memory_bytes": pool.memory_bytes(spec)}
 
 
-def _check(headers: Headers, settings: Settings) -> None:
+def _check(headers: Mapping[str, str], settings: Settings) -> None:
     if not settings.admin:
         raise ForbiddenError(
             "Loading, unloading and importing models by request is switched off. Start the service with ADMIN=true."

@@ -8,10 +8,10 @@ Whatever a handler raises becomes an answer here, and so does whatever ends a re
 from __future__ import annotations
 
 import asyncio
-import logging
+import random
 import re
-import secrets
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -20,11 +20,11 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.access_log import AccessLog, Observation, observing, server_timing
+from api.access_log import AccessLog, RequestRecord, current, server_timing
 from api.auth import CHALLENGE, ApiKeys
 from api.body import BodyBudget, BodyReader
 from api.call import Call
-from api.connection import Connections
+from api.connection import EXCHANGE, Connections, Exchange
 from api.cross_site import note_origin
 from api.error_body import error_response, translate
 from api.routing import Match, Request, Route, Routes
@@ -34,12 +34,11 @@ from settings import Settings
 if TYPE_CHECKING:  # its packages are loaded only where tracing is on
     from api.tracing import Tracing
 
-logger = logging.getLogger("service")
-
 CLIENT_CLOSED_REQUEST = 499
 _PREFLIGHT_AGE_S = 600
 _CLOSE_S = 1.0
 """From the answers at the end of the grace period to closing the connections of clients that do not read them."""
+_random = random.Random()  # noqa: S311  # an id is no secret, and the system's random numbers release the interpreter
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 
 
@@ -63,35 +62,49 @@ class App:
             await self._lifespan(scope, receive, send)
             return
         started = time.perf_counter()
-        headers = Headers(scope=scope)
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}
         match = self.routes.find(scope["path"])
         route = match.methods.get(scope["method"])
-        seen = Observation(_request_id(headers), scope["method"], match.path, route is not None and route.quiet)
+        record = RequestRecord(_request_id(headers), scope["method"], match.path, route is not None and route.quiet)
+        exchange: Exchange = scope.get(EXCHANGE) or Exchange()
         reader = BodyReader(self.bodies)
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                seen.status = message["status"]
-                answer = MutableHeaders(scope=message)
-                answer["X-Request-Id"] = seen.request_id
-                answer["Server-Timing"] = server_timing(seen.timings, time.perf_counter() - started)
-                self._allow_origin(headers, answer)
+                record.status = message["status"]
+                total_s = time.perf_counter() - started
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    (b"x-request-id", record.request_id.encode()),
+                    (b"server-timing", server_timing(record.timings, total_s).encode()),
+                ]
+                if exchange.is_body_unread:
+                    message["headers"].append((b"connection", b"close"))
+                self._allow_origin(headers, message)
             await send(message)
 
-        self._log.begin(seen)
-        with observing(seen):
+        current.set(record)
+        self._log.begin(record)
+        try:
+            answer = await self._answer(Request(scope, headers, match.params), match, reader, receive, exchange)
             try:
-                answer = await self._answer(Request(scope, headers, match.params), match, reader, receive)
-                await self._send(answer, scope, receive, send_with_headers)
-            finally:
-                reader.close()
-                self._log.note(seen, time.perf_counter() - started, headers)
+                await answer(scope, receive, send_with_headers)
+            except Exception as error:
+                if record.status:  # the server closes the connection of an answer that does not end
+                    translate(error)  # for the log
+                else:
+                    await error_response(error)(scope, receive, send_with_headers)
+        finally:
+            reader.close()
+            self._log.end(record, time.perf_counter() - started, headers)
 
-    async def _answer(self, request: Request, match: Match, reader: BodyReader, receive: Receive) -> ASGIApp:
-        """The handler's answer, or that of what went wrong."""
+    async def _answer(
+        self, request: Request, match: Match, reader: BodyReader, receive: Receive, exchange: Exchange
+    ) -> ASGIApp:
+        """The handler's answer, or the error that ended the request."""
         try:
             if self._cors is not None and _is_preflight(request):
-                return self._cors.preflight_response(request.headers)
+                return self._cors.preflight_response(Headers(request.headers))
             route = self._admit(request, match)
             note_origin(request.headers, self._settings.cors_origins)
             with Call(self._settings) as call:
@@ -99,12 +112,12 @@ class App:
                 try:
                     if route.method == "POST":
                         request.body = await reader.read(receive, request.headers, call.receiving)
-                        call.received(receive)
+                        call.received(exchange)
                     return await route.handle(request)
                 finally:
                     self._calls.discard(call)
         except ClientDisconnect:
-            return Response(status_code=CLIENT_CLOSED_REQUEST)  # nobody reads it; the log line has it
+            return Response(status_code=CLIENT_CLOSED_REQUEST)  # for the log: the client has left
         except AuthenticationError as error:
             return error_response(error, CHALLENGE)
         except MethodNotAllowedError as error:
@@ -123,28 +136,12 @@ class App:
             raise MethodNotAllowedError("This route exists, but not for this method.")
         raise RouteNotFoundError("There is no such route. GET /docs.json lists the routes.")
 
-    async def _send(self, answer: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send an answer; where making it fails, an error in its place."""
-        started = False
-
-        async def watched(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
-        try:
-            await answer(scope, receive, watched)
-        except Exception as error:
-            if not started:
-                await error_response(error)(scope, receive, send)
-            else:
-                translate(error)  # for the log; the server closes the connection of an answer that does not end
-
-    def _allow_origin(self, request: Headers, answer: MutableHeaders) -> None:
+    def _allow_origin(self, request: Mapping[str, str], start: Message) -> None:
         """Let an allowed page read the answer, errors included."""
         origin = request.get("origin")
         if self._cors is None or origin is None:
             return
+        answer = MutableHeaders(raw=start["headers"])
         answer.add_vary_header("Origin")
         if self._cors.is_allowed_origin(origin):
             answer.update(self._cors.simple_headers)
@@ -161,10 +158,12 @@ class App:
             call.end(error)
 
 
-def _request_id(headers: Headers) -> str:
+def _request_id(headers: Mapping[str, str]) -> str:
     """The client's own id where it cannot break a log line, else a new one."""
-    given = headers.get("x-request-id", "")
-    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
+    given = headers.get("x-request-id")
+    if given and _REQUEST_ID.fullmatch(given):
+        return given
+    return f"{_random.getrandbits(128):032x}"
 
 
 def _is_preflight(request: Request) -> bool:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Iterator
-
-from starlette.datastructures import Headers
+from collections.abc import Iterable, Iterator, Mapping
 
 from errors import AuthenticationError
 
@@ -21,7 +19,7 @@ class ApiKeys:
         # Digests have one length, so that comparing them tells nothing about a key's
         self._digests = [_digest(key) for key in keys]
 
-    def check(self, headers: Headers) -> None:
+    def check(self, headers: Mapping[str, str]) -> None:
         """AuthenticationError unless a header holds one of the keys. A wrong key beside a right one does not matter."""
         presented = list(_presented(headers))
         if sum(map(self._known, presented)) > 0:  # looks at all of them, whichever fits
@@ -38,7 +36,7 @@ def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()
 
 
-def _presented(headers: Headers) -> Iterator[str]:
+def _presented(headers: Mapping[str, str]) -> Iterator[str]:
     scheme, _, token = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token.strip():
         yield token.strip()

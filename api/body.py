@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 
 from errors import BodyTooLargeError, InvalidRequestError, OverloadedError, UnsupportedEncodingError
@@ -66,8 +65,9 @@ class BodyReader:
         self._limit = budget.max_body_bytes
         self._held = 0
 
-    async def read(self, receive: Receive, headers: Headers, progress: Callable[[], None]) -> bytes:
-        """The whole body, decoded, without a byte order mark; `progress` is called when a part of it has arrived.
+    async def read(self, receive: Receive, headers: Mapping[str, str], progress: Callable[[], None]) -> bytes:
+        """The whole body, decoded, without a byte order mark; `progress` is called when a part of it has arrived,
+        and more is to come.
 
         BodyTooLargeError as soon as more bytes than the limit are announced, have arrived or come out of decoding;
         UnsupportedEncodingError for a Content-Encoding other than gzip and deflate; ClientDisconnect.
@@ -102,7 +102,8 @@ class BodyReader:
             more = message.get("more_body", False)
             self._take(len(part))
             parts.append(part)
-            progress()
+            if more:
+                progress()
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _take(self, more: int) -> None:

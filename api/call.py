@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from starlette.requests import ClientDisconnect
 
+from api.connection import Exchange
 from errors import DeadlineError, RequestIncompleteError
 from settings import Settings
-
-Receive = Callable[[], Awaitable[Any]]
 
 
 class Call:
@@ -34,7 +32,7 @@ class Call:
         self._stalled: asyncio.TimerHandle | None = None
         """Runs while the body is being received."""
         self._heard_at = 0.0
-        self._watcher: asyncio.Task[None] | None = None
+        self._exchange: Exchange | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -45,8 +43,8 @@ class Call:
         self._over = True
         self._deadline.cancel()
         self._stop_waiting()
-        if self._watcher is not None:
-            self._watcher.cancel()
+        if self._exchange is not None:
+            self._exchange.unwatch()
         reason, self._reason = self._reason, None
         if reason is None:
             return
@@ -70,15 +68,11 @@ class Call:
         if self._stalled is None:
             self._stalled = self._loop.call_later(self._pause_s, self._look)
 
-    def received(self, receive: Receive) -> None:
-        """The body is complete: from now on the client is heard of only when it leaves."""
+    def received(self, exchange: Exchange) -> None:
+        """The body is complete: from now on only a disconnect is expected from the client."""
         self._stop_waiting()
-        self._watcher = self._loop.create_task(self._watch(receive))
-
-    async def _watch(self, receive: Receive) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        self.end(ClientDisconnect())
+        self._exchange = exchange
+        exchange.watch(lambda: self.end(ClientDisconnect()))
 
     def _look(self) -> None:
         """End the call of a client that has sent nothing for too long."""

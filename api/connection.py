@@ -14,6 +14,7 @@ from typing import Any
 
 import httptools
 import uvicorn.config
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from api.error_body import error_body
@@ -22,6 +23,8 @@ from settings import Settings
 
 _OFFERS = frozenset({b"upgrade", b"http2-settings"})
 """Headers, and tokens of the Connection header, with which a client offers another protocol."""
+EXCHANGE = "exchange"
+"""The key of an Exchange in the ASGI scope."""
 _LINGER_S = 2.0
 """How long a client that was refused may go on sending."""
 _FIRST_PROBE_S, _LONGEST_PROBE_S = 1.0, 15.0
@@ -51,6 +54,41 @@ class Connections:
         """Close every connection at once, whatever is still to be sent."""
         for connection in list(self.open):
             connection.abort()
+
+
+class Exchange:
+    """What ASGI does not tell the app of the connection that a request came on; without one, nothing happens to it."""
+
+    def __init__(self, cycle: Any = None) -> None:
+        self._cycle = cycle
+        self._on_disconnect: Callable[[], None] | None = None
+
+    @property
+    def is_body_unread(self) -> bool:
+        """Whether a part of the request's body has not arrived.
+
+        The connection then ends with the answer: what follows on it would be taken for the next request.
+        """
+        return self._cycle is not None and self._cycle.more_body
+
+    def watch(self, on_disconnect: Callable[[], None]) -> None:
+        """Call `on_disconnect` when the client leaves before its answer is complete."""
+        self._on_disconnect = on_disconnect
+        if self._cycle is None:
+            return
+        if self._cycle.disconnected:
+            on_disconnect()
+        else:
+            self._cycle.flow.resume_reading()  # else the end of the connection would not be noticed
+
+    def unwatch(self) -> None:
+        """Do not call."""
+        self._on_disconnect = None
+
+    def disconnected(self) -> None:
+        """The client has left."""
+        if self._on_disconnect is not None:
+            self._on_disconnect()
 
 
 class Timer:
@@ -86,10 +124,14 @@ class Connection(HttpToolsProtocol):
 
     def __init__(self, connections: Connections, config: Any, server_state: Any, app_state: Any, _loop: Any = None):
         super().__init__(config, server_state, app_state, _loop)
+        if isinstance(self.app, ProxyHeadersMiddleware):
+            self.app = self.app.app  # what it corrects, the client's address and the scheme, is read by nothing here
         self.timeout_keep_alive = connections.keep_alive_s  # type: ignore[assignment]  # uvicorn: whole seconds only
         self._limits = connections
         self._active_cycle: Any = None
         """The request that is being answered; of pipelined ones the oldest."""
+        self._exchange = Exchange()
+        """That of the active cycle."""
         self._in_head = False
         self._unparsed_bytes = 0
         """Read since the parser last had a whole head or a piece of a body."""
@@ -183,22 +225,15 @@ class Connection(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         self._active_cycle = cycle
         cycle.transport = _AnswerTransport(self, cycle)
-
-        async def answer(scope: Any, receive: Any, send: Any) -> None:
-            async def send_last_if_unread(message: Any) -> None:
-                if cycle.more_body and message["type"] == "http.response.start":
-                    cycle.keep_alive = False  # uvicorn says so in the head, and closes the connection after the answer
-                await send(message)
-
-            await app(scope, receive, send_last_if_unread)
-
-        super()._start_asgi_task(cycle, answer)
+        cycle.scope[EXCHANGE] = self._exchange = Exchange(cycle)
+        super()._start_asgi_task(cycle, app)
 
     def _end_active_cycle(self) -> None:
         """uvicorn knows only the newest of several pipelined requests, and would go on writing for the others."""
         if self._active_cycle is not None:
             self._active_cycle.disconnected = True
             self._active_cycle.message_event.set()
+            self._exchange.disconnected()
 
     def on_body(self, body: bytes) -> None:
         self._unparsed_bytes = 0

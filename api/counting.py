@@ -1,4 +1,4 @@
-"""Tokens of texts, as if the model had no limit: how many, or which ones."""
+"""The number of tokens of texts, or the tokens themselves, without the model's limit."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
-from api.asks import CountAsk
 from api.cross_site import may_import
 from api.fields import at_most
+from api.params import CountParams
 from errors import InvalidRequestError, WrongModelKindError
 from models.prompts import choose_prompt
 from runners.engine import Engine
@@ -20,7 +20,7 @@ from settings import Settings
 
 @dataclass(frozen=True)
 class Counts:
-    """The number of each text's tokens, and what the model takes."""
+    """The number of tokens of each text, and the model's limit."""
 
     model: str
     counts: list[int]
@@ -35,31 +35,31 @@ class Counting:
         self._pool = pool
         self._settings = settings
 
-    async def count(self, ask: CountAsk) -> Counts:
+    async def count(self, params: CountParams) -> Counts:
         """How many tokens each text has."""
-        texts = self._texts(ask)
-        async with self._use(ask) as (engine, prompt):
+        texts = self._texts(params)
+        async with self._use(params) as (engine, prompt):
             tokenizer = engine.tokenizer
             parts = await engine.count(texts, lambda part: tokenizer.count(part, prompt))
         counts = [count for part in parts for count in part]
-        return Counts(self._name(ask), counts, tokenizer.special_tokens, tokenizer.max_tokens)
+        return Counts(self._name(params), counts, tokenizer.special_tokens, tokenizer.max_tokens)
 
-    async def spell(self, ask: CountAsk, write: Callable[[list[Token]], bytes]) -> list[bytes]:
-        """What `write` makes of each text's tokens. It runs beside the event loop, and the tokens are not kept.
+    async def tokens(self, params: CountParams, write: Callable[[list[Token]], bytes]) -> list[bytes]:
+        """The tokens of each text, serialised by `write` off the event loop so that they are not kept in memory.
 
-        InvalidRequestError where the texts have more tokens than MAX_TOKENIZE_TOKENS.
+        InvalidRequestError if the texts have more tokens than MAX_TOKENIZE_TOKENS.
         """
-        texts = self._texts(ask)
-        async with self._use(ask) as (engine, prompt):
-            speller = _Speller(engine.tokenizer, prompt, ask, self._settings.max_tokenize_tokens)
-            parts = await engine.count(texts, lambda part: [write(speller.tokens(text)) for text in part])
+        texts = self._texts(params)
+        async with self._use(params) as (engine, prompt):
+            listed = _TokenList(engine.tokenizer, prompt, params, self._settings.max_tokenize_tokens)
+            parts = await engine.count(texts, lambda part: [write(listed.tokens(text)) for text in part])
         return [written for part in parts for written in part]
 
     @contextlib.asynccontextmanager
-    async def _use(self, ask: CountAsk) -> AsyncIterator[tuple[Engine, str]]:
+    async def _use(self, params: CountParams) -> AsyncIterator[tuple[Engine, str]]:
         """The engine of a request's model, and the prompt before each text."""
-        spec, suffix = self._pool.catalog.resolve(self._name(ask))
-        prompt = choose_prompt(spec, input_type=ask.input_type, prompt_name=ask.prompt_name, suffix=suffix)
+        spec, suffix = self._pool.catalog.resolve(self._name(params))
+        prompt = choose_prompt(spec, input_type=params.input_type, prompt_name=params.prompt_name, suffix=suffix)
         async with self._pool.use(spec, may_import=may_import()) as loaded:
             if loaded.engine is None:
                 raise WrongModelKindError(
@@ -67,19 +67,21 @@ class Counting:
                 )
             yield loaded.engine, prompt
 
-    def _name(self, ask: CountAsk) -> str:
-        return ask.model or self._settings.embedding_model_name
+    def _name(self, params: CountParams) -> str:
+        return params.model or self._settings.embedding_model_name
 
-    def _texts(self, ask: CountAsk) -> list[str]:
-        """The texts of a request; InvalidRequestError for token ids, and for what is too much to be counted."""
-        texts = [each for each in ask.inputs if isinstance(each, str)]
-        if len(texts) < len(ask.inputs):
-            raise InvalidRequestError(f"{ask.field} must be a text or a list of texts here.", param=ask.field)
-        at_most(len(texts), self._settings.max_inputs, ask.field, "MAX_INPUTS")
+    def _texts(self, params: CountParams) -> list[str]:
+        """The texts of a request; InvalidRequestError for token ids, too many texts, and texts that are too long."""
+        texts = [each for each in params.inputs if isinstance(each, str)]
+        if len(texts) < len(params.inputs):
+            raise InvalidRequestError(
+                f"{params.input_name} must be a text or a list of texts here.", param=params.input_name
+            )
+        at_most(len(texts), self._settings.max_inputs, params.input_name, "MAX_INPUTS")
         most = self._settings.max_text_bytes
         for index, text in enumerate(texts):
             if 4 * len(text) > most and len(text.encode()) > most:
-                name = _input_name(ask.field, index, texts)
+                name = _input_name(params.input_name, index, texts)
                 raise InvalidRequestError(
                     f"{name} has {len(text.encode())} bytes; tokens are counted in texts of at most {most} "
                     "(MAX_TEXT_BYTES). Send it in several parts.",
@@ -88,13 +90,13 @@ class Counting:
         return texts
 
 
-class _Speller:
-    """Tells the tokens of a request's texts, so many in all."""
+class _TokenList:
+    """Lists the tokens of a request's texts, up to `limit` in total."""
 
-    def __init__(self, tokenizer: TextTokenizer, prompt: str, ask: CountAsk, limit: int) -> None:
+    def __init__(self, tokenizer: TextTokenizer, prompt: str, params: CountParams, limit: int) -> None:
         self._tokenizer = tokenizer
         self._prompt = prompt
-        self._ask = ask
+        self._params = params
         self._limit = limit
         self._left = limit
 
@@ -102,19 +104,20 @@ class _Speller:
         """The tokens of the next text."""
         if self._tokenizer.has_more_than(self._left, self._prompt + text):
             raise self._too_many()
-        tokens = self._tokenizer.tokens(text, self._prompt, special=self._ask.special)
+        tokens = self._tokenizer.tokens(text, self._prompt, special=self._params.special_tokens)
         self._left -= len(tokens)
         if self._left < 0:
             raise self._too_many()
         return tokens
 
     def _too_many(self) -> InvalidRequestError:
+        name = self._params.input_name
         return InvalidRequestError(
-            f"{self._ask.field} has more than {self._limit} tokens, which is the most that one request gets back "
+            f"{name} has more than {self._limit} tokens, which is the most that one request gets back "
             "(MAX_TOKENIZE_TOKENS). Send several requests, or ask POST /v1/tokenize with input how many there are.",
-            param=self._ask.field,
+            param=name,
         )
 
 
-def _input_name(field: str, index: int, texts: Sequence[str]) -> str:
-    return f"{field}.{index}" if len(texts) > 1 else field
+def _input_name(name: str, index: int, texts: Sequence[str]) -> str:
+    return f"{name}.{index}" if len(texts) > 1 else name

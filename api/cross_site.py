@@ -7,15 +7,13 @@ starts has started. Programs send neither of the headers that mark a page's requ
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from urllib.parse import urlsplit
-
-from starlette.datastructures import Headers
 
 _may_import: contextvars.ContextVar[bool] = contextvars.ContextVar("may_import", default=True)
 
 
-def same_site(headers: Headers) -> bool:
+def same_site(headers: Mapping[str, str]) -> bool:
     """Whether no page of another origin sent this.
 
     Browsers send Sec-Fetch-Site to https and to localhost; elsewhere Origin has to name the host that was asked.
@@ -27,7 +25,7 @@ def same_site(headers: Headers) -> bool:
     return origin is None or urlsplit(origin).netloc == headers.get("host")
 
 
-def note_origin(headers: Headers, cors_origins: Collection[str]) -> None:
+def note_origin(headers: Mapping[str, str], cors_origins: Collection[str]) -> None:
     """Note for the rest of this request whether it may start an import: not for a page that CORS_ORIGINS leaves out."""
     origin = headers.get("origin")
     named = origin is not None and ("*" in cors_origins or origin in cors_origins)

@@ -9,7 +9,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from runners.networks.pooling import Floats
+from runners.contracts import Vectors
 
 Encoding = Literal["float", "base64"]
 OutputType = Literal["float", "int8", "uint8", "binary", "ubinary"]
@@ -17,7 +17,7 @@ EmbeddingType = Literal[OutputType, "base64"]
 Numbers = NDArray[Any]
 
 
-def quantize(vectors: Floats, output_type: OutputType) -> Numbers:
+def quantize(vectors: Vectors, output_type: OutputType) -> Numbers:
     """(N, D) float32 -> (N, D) int8 or uint8, (N, ceil(D / 8)) for the binary types, or the vectors themselves.
 
     The formulas of sentence-transformers' `quantize_embeddings`. Where that takes the range of each dimension from a

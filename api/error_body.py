@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from api.access_log import observe_error
+from api.access_log import record_error
 from api.fields import UNION_TAGS
 from errors import (
     BodyTooLargeError,
@@ -81,7 +81,7 @@ def error_body(error: ServiceError) -> bytes:
 def error_response(error: Exception, headers: Mapping[str, str] | None = None) -> Response:
     """An exception to the answer that the client gets."""
     known = translate(error)
-    observe_error(known.code)
+    record_error(known.code)
     extra = dict(headers or {})
     if isinstance(error, HTTPException) and error.headers:
         extra |= error.headers  # Allow, with 405

@@ -26,7 +26,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from api.ignored import HARMLESS, Refused, as_bool, ignored_warning
 from errors import InvalidRequestError
-from runners.text.sequences import Truncate
+from runners.contracts import Truncate
 
 T = TypeVar("T")
 
@@ -84,10 +84,12 @@ class Body(BaseModel):
 
     def _ignored(self) -> list[str]:
         """Names of the fields without effect, those of the objects in this one included."""
-        given = {name: value for name, value in (self.model_extra or {}).items() if value is not None}
-        for name in given.keys() & self.refused.keys():
-            self.refused[name].check(name, given[name])
-        names = [name for name in given if name not in self.refused and name not in HARMLESS]
+        names: list[str] = []
+        if extra := self.model_extra:
+            given = {name: value for name, value in extra.items() if value is not None}
+            for name in given.keys() & self.refused.keys():
+                self.refused[name].check(name, given[name])
+            names += [name for name in given if name not in self.refused and name not in HARMLESS]
         for value in self.__dict__.values():
             if isinstance(value, Body):
                 names += value._ignored()
@@ -278,6 +280,8 @@ def _fields(document: dict[str, Any], names: tuple[str, ...], index: int) -> str
 
 def either(first: T | None, second: T | None, names: str) -> T | None:
     """A field that goes by two names; InvalidRequestError where they disagree."""
-    if first is not None and second is not None and first != second:
+    if first is None:
+        return second
+    if second is not None and first != second:
         raise InvalidRequestError(f"{names} mean the same and differ here; send one of them.", param=names.split()[0])
-    return second if first is None else first
+    return first

@@ -14,9 +14,7 @@ from starlette.responses import Response
 from api.encodings import Encoding, OutputType, encode, quantize
 from api.json_body import beside
 from errors import InvalidRequestError
-from runners.embedding import EmbeddingResult
-from runners.rerank import RerankResult
-from runners.text.sequences import Truncation
+from runners.contracts import EmbeddingResult, RerankResult, TruncatedInput
 
 LARGE_ANSWER = 65_536
 """Numbers or characters in an answer from which its bytes are made off the event loop."""
@@ -163,12 +161,12 @@ def _fragment(document: str | dict[str, Any], index: int) -> orjson.Fragment | s
     return orjson.Fragment(text.encode())
 
 
-def truncation_warnings(truncations: Sequence[Truncation], field: str) -> list[str]:
+def truncation_warnings(truncated: Sequence[TruncatedInput], field: str) -> list[str]:
     """One sentence for each input that was cut: its index and both counts."""
-    return [_truncation_warning(cut, f"{field}.{cut.index}" if cut.index >= 0 else "query") for cut in truncations]
+    return [_truncation_warning(cut, f"{field}.{cut.index}" if cut.index >= 0 else "query") for cut in truncated]
 
 
-def _truncation_warning(cut: Truncation, name: str) -> str:
+def _truncation_warning(cut: TruncatedInput, name: str) -> str:
     count = f"{'' if cut.exact else 'more than '}{cut.tokens} tokens"
     if cut.by == "bytes":
         return f"{name} was read in part, up to the limit of MAX_TEXT_BYTES: {cut.tokens} tokens were found in it."

@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Scope
 
 UNKNOWN_PATH = "/unknown"
@@ -21,7 +20,8 @@ class Request:
     """What a handler may read of a request."""
 
     scope: Scope
-    headers: Headers
+    headers: Mapping[str, str]
+    """By their names in lower case; of repeated ones the first."""
     params: Mapping[str, str]
     """Placeholder in the route's path -> what the request has there; it may hold slashes."""
     body: bytes = b""

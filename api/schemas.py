@@ -7,7 +7,6 @@ from typing import Annotated, ClassVar, Protocol, get_args
 from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from api.asks import CountAsk, EmbeddingAsk, RerankAsk, TokenEncoding
 from api.encodings import EmbeddingType, Encoding, OutputType
 from api.fields import (
     Body,
@@ -28,8 +27,9 @@ from api.fields import (
 )
 from api.ignored import EMBEDDING_FIELDS, RERANK_FIELDS
 from api.json_body import BodyLimits
+from api.params import CountParams, EmbeddingParams, RerankParams, TokenEncoding
 from api.token_ids import decode
-from runners.embedding import Input
+from runners.contracts import EmbeddingOptions, Input, RerankOptions
 
 
 class ParseLimits(Limits, BodyLimits, Protocol):
@@ -107,23 +107,21 @@ class EmbeddingRequest(Body):
     )
     user: str | None = Field(None, description="Accepted for OpenAI's clients; not used.")
 
-    def ask(self, most_bytes: int) -> EmbeddingAsk:
-        """The same in our own words; decodes token ids to at most `most_bytes`, which takes a while for many."""
+    def params(self, most_bytes: int) -> EmbeddingParams:
+        """The common form. Decodes token ids to at most `most_bytes`, which takes long for many ids."""
         encoding = self.token_encoding or "cl100k_base"
-        return EmbeddingAsk(
-            model=self.model,
-            inputs=decoded(self.input, most_bytes) if encoding == "cl100k_base" else as_inputs(self.input),
-            field="input",
+        inputs = decoded(self.input, most_bytes) if encoding == "cl100k_base" else as_inputs(self.input)
+        options = EmbeddingOptions(
             input_type=either(self.input_type, self.task, "input_type and task"),
             prompt_name=self.prompt_name,
             instruction=self.instruction,
             dimensions=either(self.dimensions, self.output_dimension, "dimensions and output_dimension"),
-            width_field="output_dimension" if self.dimensions is None else "dimensions",
+            dimensions_name="output_dimension" if self.dimensions is None else "dimensions",
             truncate=either(self.truncate, self.truncation, "truncate and truncation") or "end",
             normalized=either(self.normalized, self.normalize, "normalized and normalize") is not False,
             priority=self.priority or 0,
-            warnings=self.warnings(),
         )
+        return EmbeddingParams(self.model, inputs, options, self.warnings())
 
     @property
     def _jina_type(self) -> EmbeddingType | None:
@@ -171,21 +169,18 @@ class RerankRequest(Body):
         None, description="0 (the default) is served first, 999 last; waiting makes up for it, ten steps a second."
     )
 
-    def ask(self) -> RerankAsk:
-        """The same in our own words."""
-        return RerankAsk(
-            model=self.model,
-            query=self.query,
-            documents=document_texts(self.documents, self.rank_fields),
-            field="documents",
+    def params(self) -> RerankParams:
+        """The common form."""
+        documents = document_texts(self.documents, self.rank_fields)
+        options = RerankOptions(
             instruction=self.instruction,
             truncate=either(self.truncate, self.truncation, "truncate and truncation") or "end",
             max_document_tokens=self.max_tokens_per_doc,
             top_n=either(self.top_n, self.top_k, "top_n and top_k"),
             raw_scores=bool(self.raw_scores),
             priority=self.priority or 0,
-            warnings=self.warnings(),
         )
+        return RerankParams(self.model, self.query, documents, options, self.warnings())
 
     @property
     def from_voyage(self) -> bool:
@@ -201,12 +196,12 @@ class TokenizeRequest(Body):
     input_type: str | None = Field(None, description=INPUT_TYPE)
     prompt_name: str | None = Field(None, description="A prompt of the model that counts, too.")
 
-    def ask(self) -> CountAsk:
-        """The same in our own words."""
-        return CountAsk(
+    def params(self) -> CountParams:
+        """The common form."""
+        return CountParams(
             model=self.model,
             inputs=self.input,
-            field="input",
+            input_name="input",
             input_type=self.input_type,
             prompt_name=self.prompt_name,
             warnings=self.warnings(),

@@ -16,7 +16,7 @@ from opentelemetry.sdk.resources import SERVICE_NAME, OTELResourceDetector, Reso
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-from runners.timings import Timings
+from runners.contracts import Timings
 
 _NAME = "rerank-embedding"
 

@@ -29,7 +29,7 @@ class StubBackend:
     overlaps = False
     memory_bytes = 0
     dtype = weights_dtype = "float32"
-    beside = None
+    beside = second_forward = None  # the earlier and the current name
 
     def __init__(self, width: int) -> None:
         self._row = np.linspace(-1, 1, width, dtype=np.float32)

@@ -27,9 +27,8 @@ from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 from models.catalog import ModelSpec
 from models.facts import ModelFacts
 from models.integrity import write_manifest
-from runners.backends import Rows
 from runners.backends.accuracy import EXACT, difference, probes
-from runners.backends.batches import Batch, UnpaddedBatch
+from runners.backends.batches import PaddedBatch, UnpaddedBatch
 from runners.backends.openvino import (
     BODY,
     HEAD,
@@ -43,6 +42,7 @@ from runners.backends.openvino import (
     read_report,
     write_report,
 )
+from runners.contracts import Rows
 from runners.networks.build import load_network
 from runners.networks.network import Network, UnpaddedBody
 from runners.networks.packing import attend, can_pack
@@ -98,7 +98,7 @@ def _export(target: Path, conversion: Conversion, *, unpadded: bool = True) -> R
     register_attention()
     network = load_network(conversion.folder, spec, facts, torch.float32, attention=ATTENTION)
     unpadded = unpadded and can_pack(network.body.encoder)
-    batches = [Batch.of(sequences, facts.pad_id) for sequences in probes(facts)]
+    batches = [PaddedBatch.of(sequences, facts.pad_id) for sequences in probes(facts)]
     with torch.inference_mode():
         expected = [network(*map(torch.from_numpy, batch.arrays())).numpy() for batch in batches]
     tabulate_positions(network.body, facts.max_tokens)
@@ -174,7 +174,7 @@ def tabulate_positions(body: nn.Module, positions: int) -> None:
                 setattr(parent, name, PositionTable(module, kinds, positions))
 
 
-def _convert(network: Network, probe: Batch, target: Path, *, unpadded: bool, fp16: bool) -> None:
+def _convert(network: Network, probe: PaddedBatch, target: Path, *, unpadded: bool, fp16: bool) -> None:
     arrays = UnpaddedBatch.of(probe).arrays() if unpadded else probe.arrays()
     traced = UnpaddedBody(network.body) if unpadded else network.body
     inputs = tuple(map(torch.from_numpy, arrays))
@@ -197,7 +197,7 @@ def _save(model: Any, path: Path, *, fp16: bool) -> None:
 
 
 def _gate(
-    target: Path, precision: str, batches: list[Batch], expected: list[Rows], conversion: Conversion
+    target: Path, precision: str, batches: list[PaddedBatch], expected: list[Rows], conversion: Conversion
 ) -> str | None:
     """None where the converted network is as good as torch's; else what is wrong, for the report."""
     try:

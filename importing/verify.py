@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -40,7 +40,7 @@ class Comparison:
 
 
 def verify(
-    spec: ModelSpec, stored: StoredModel, settings: Settings, goldens: SequenceOf[Golden] = ()
+    spec: ModelSpec, stored: StoredModel, settings: Settings, goldens: Sequence[Golden] = ()
 ) -> list[Comparison]:
     """Load on the CPU, in float32 where that fits; ModelUnavailableError where the model must not be served.
 

@@ -1,87 +1,61 @@
-"""Texts to unit vectors: the whole journey of an embedding request."""
+"""Texts to unit vectors: the path of an embedding request."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence as SequenceOf
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 import numpy as np
 
 from errors import InvalidRequestError
+from runners.contracts import DEFAULT_EMBEDDING_OPTIONS, EmbeddingOptions, EmbeddingResult, Input, Truncate
 from runners.engine import Encoded, Engine
-from runners.networks.pooling import Floats, keep, normalize
-from runners.text.tokenization import Truncate, Truncation
-from runners.timings import Timings
-
-Input = str | tuple[int, ...]
-"""A text, or its token ids in the model's own vocabulary; a request holds one kind."""
-
-
-@dataclass(frozen=True)
-class EmbeddingResult:
-    """Vectors (N, D) in the order of the inputs, what was counted and what was cut."""
-
-    vectors: Floats
-    prompt_tokens: int
-    truncations: list[Truncation]
-    timings: Timings = field(default_factory=Timings)
+from runners.networks.pooling import normalize, truncate
 
 
 class EmbeddingRunner:
-    """One embedding model at work."""
+    """Runs one embedding model."""
 
     def __init__(self, engine: Engine, dimensions: int) -> None:
         self.engine = engine
         self.dimensions = dimensions
 
     async def embed(
-        self,
-        inputs: SequenceOf[Input],
-        *,
-        prompt: str = "",
-        dimensions: int | None = None,
-        truncate: Truncate = "end",
-        normalized: bool = True,
-        field: str = "input",
-        width_field: str = "dimensions",
-        priority: int = 0,
+        self, inputs: Sequence[Input], options: EmbeddingOptions = DEFAULT_EMBEDDING_OPTIONS, *, prompt: str = ""
     ) -> EmbeddingResult:
-        """Inputs in, vectors (N, D) out, in the same order; of length 1, or with `normalized` false as they come.
+        """N inputs, each after `prompt`, to vectors (N, D) in the same order. Equal inputs are computed once.
 
-        InvalidRequestError where `dimensions` exceeds the model's or a token id is unknown; InputTooLongError, which
-        names the input by `field` and its index, where one is too long and `truncate` says refuse. Of waiting requests
-        those with a low `priority` come first.
+        InvalidRequestError if `options.dimensions` exceeds the model's, or a token id is unknown; InputTooLongError,
+        which names the input, if an input is too long and `options.truncate` is "refuse".
         """
-        self._check(dimensions, width_field)
+        self._check_dimensions(options)
         if ids := [each for each in inputs if isinstance(each, tuple)]:
-            await self.engine.refuse_unknown(ids, field)
+            await self.engine.refuse_unknown(ids, options.input_name)
         unique = list(dict.fromkeys(inputs))
         place = {each: index for index, each in enumerate(unique)}
-        encoded = await self._encode(unique, prompt, truncate)
+        encoded = await self._encode(unique, prompt, options.truncate)
         places = [place[each] for each in inputs]
-        encoded.refuse_empty(places, field)
-        encoded.spread(places)
-        if truncate == "refuse":
-            encoded.refuse_truncation(field)
-        pooled = await self.engine.run(
-            encoded.sequences, priority, encoded.timings
-        )  # (U, H), one row for each different input
-        vectors = keep(pooled, dimensions)
-        if normalized:
+        encoded.refuse_empty(places, options.input_name)
+        encoded.expand(places)
+        if options.truncate == "refuse":
+            encoded.refuse_truncated(options.input_name)
+        pooled = await self.engine.run(encoded.sequences, options.priority, encoded.timings)  # (U, H), U unique inputs
+        vectors = truncate(pooled, options.dimensions)
+        if options.normalized:
             vectors = normalize(vectors)
-        return EmbeddingResult(
-            vectors[np.array(places, dtype=np.intp)], encoded.tokens, encoded.truncations, encoded.timings
-        )
+        if len(unique) < len(inputs):
+            vectors = vectors[np.array(places, dtype=np.intp)]
+        return EmbeddingResult(vectors, encoded.tokens, encoded.truncated, encoded.timings)
 
-    async def _encode(self, inputs: SequenceOf[Input], prompt: str, truncate: Truncate) -> Encoded:
+    async def _encode(self, inputs: Sequence[Input], prompt: str, truncate: Truncate) -> Encoded:
         texts = [each for each in inputs if isinstance(each, str)]
         if len(texts) == len(inputs):
             return await self.engine.encode_texts(texts, prompt, truncate)
         return await self.engine.encode_ids([each for each in inputs if isinstance(each, tuple)], prompt, truncate)
 
-    def _check(self, dimensions: int | None, field: str) -> None:
-        if dimensions is not None and not 1 <= dimensions <= self.dimensions:
+    def _check_dimensions(self, options: EmbeddingOptions) -> None:
+        if options.dimensions is not None and not 1 <= options.dimensions <= self.dimensions:
             raise InvalidRequestError(
-                f"{field} must be between 1 and {self.dimensions}, the width of this model's vectors.",
-                param=field,
+                f"{options.dimensions_name} must be between 1 and {self.dimensions}, the width of this model's "
+                "vectors.",
+                param=options.dimensions_name,
             )

@@ -1,4 +1,4 @@
-"""A model in memory, and what can be said of one that is not."""
+"""A loaded model, and the state of any model."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Literal
 
 from models.catalog import ModelSpec
 from models.store import StoredModel
+from runners.contracts import Reranker
 from runners.embedding import EmbeddingRunner
 from runners.engine import Engine
-from runners.rerank import Reranker
 
 State = Literal["ready", "loading", "stored", "importing", "importable", "forwarded", "unavailable"]
 
@@ -22,17 +22,17 @@ class LoadedModel:
     spec: ModelSpec
     runner: EmbeddingRunner | Reranker
     backend: str
-    """What runs it, for people: `torch float32 on cpu`."""
+    """Shown by GET /models: `torch float32 on cpu`."""
     stored: StoredModel | None = None
     engine: Engine | None = None
     memory_bytes: int = 0
-    """Bytes that it takes, as far as they can be known."""
+    """Memory that it takes, estimated or measured."""
     disconnect: Callable[[], Awaitable[None]] | None = None
     """Closes the connections of a forwarded model."""
     dtype: str | None = None
-    """In which it computes (float32, bfloat16, float16), as DTYPE says or as `auto` chose; None where forwarded."""
+    """Data type of the computation: float32, bfloat16 or float16. None for a forwarded model."""
     weights_dtype: str | None = None
-    """In which its weights are kept."""
+    """Data type of the stored weights."""
 
     @property
     def name(self) -> str:
@@ -40,14 +40,14 @@ class LoadedModel:
         return self.spec.name
 
     def close(self) -> None:
-        """Stop its threads and free its memory; blocks until the current batch is done."""
+        """Stop its threads and free its memory. Blocks until the current batch is done."""
         if self.engine is not None:
             self.engine.close()
 
 
 @dataclass(frozen=True)
 class Status:
-    """What /models says of a model's state."""
+    """A model's state, as shown by GET /models."""
 
     state: State
     detail: str = ""

@@ -1,4 +1,4 @@
-"""Build a loaded model out of a stored one: tokenizer, backend, engine, runner."""
+"""Load a stored model: tokenizer, backend, engine, runner."""
 
 from __future__ import annotations
 
@@ -8,15 +8,9 @@ from errors import ModelUnavailableError
 from models.catalog import ModelSpec
 from models.facts import ModelFacts
 from models.store import StoredModel
-from runners.backends import Backend
-from runners.batching.planning import (
-    CALL_COST_TOKENS,
-    SMALLEST_BUDGET,
-    TRIAL_TOKENS,
-    Extent,
-    learn_budget,
-    learn_call_cost,
-)
+from runners.batching.options import BatchingOptions
+from runners.batching.planning import CALL_COST_TOKENS, SMALLEST_BUDGET, TRIAL_TOKENS, learn_budget, learn_call_cost
+from runners.contracts import Backend, BatchShape, TokenSequence
 from runners.devices import Device, for_model
 from runners.embedding import EmbeddingRunner
 from runners.engine import Engine
@@ -25,7 +19,7 @@ from runners.pool.capacity import WORKING_SHARE, memory_budget, memory_needed, s
 from runners.pool.memory import DeviceMemory, PassMemory
 from runners.providers.cohere import CohereReranker
 from runners.rerank import RerankRunner
-from runners.text.tokenization import Sequence, load_tokenizer
+from runners.text.tokenization import load_tokenizer
 from settings import Settings
 
 
@@ -36,10 +30,10 @@ def load_model(
     settings: Settings,
     memory: DeviceMemory | None = None,
 ) -> LoadedModel:
-    """Load a model and run it once, so that the first request does not pay for it. Blocks for seconds.
+    """Load a model and warm it up. Blocks for seconds.
 
-    A model without a place in the store is a forwarded one. Its passes share `memory` with those of other models;
-    without it they are not counted.
+    A model that is not stored is forwarded to its provider. Passes share `memory` with those of other models; without
+    `memory`, it is unlimited.
     """
     if stored is None:
         forwarded = CohereReranker(spec, settings)
@@ -52,18 +46,19 @@ def load_model(
         most = _largest_pass(backend, most, memory.budget - int(needed / WORKING_SHARE))
     budget, tokens_per_s = _batch_tokens(backend, stored.facts, most)
     taken, working = with_passes(max(needed, backend.memory_bytes), backend.pass_bytes(_full_pass(budget)))
-    engine = Engine(
-        load_tokenizer(stored.folder, spec, stored.facts, settings.max_text_bytes),
-        backend,
+    options = BatchingOptions(
         name=spec.name,
         max_batch_tokens=budget,
         max_queued_tokens=settings.max_queued_tokens,
-        max_queued_characters=settings.max_queued_characters,
+        padding_cost=backend.padding_cost,
+        overlaps=backend.overlaps,
         call_cost_tokens=_call_cost(backend, stored.facts, budget),
         tokens_per_s=tokens_per_s,
         trial=trial_text(stored.facts),
         memory=PassMemory(memory, backend.pass_bytes, model_bytes=taken, included_bytes=working),
     )
+    tokenizer = load_tokenizer(stored.folder, spec, stored.facts, settings.max_text_bytes)
+    engine = Engine(tokenizer, backend, options, max_queued_characters=settings.max_queued_characters)
     return LoadedModel(
         spec,
         _runner(engine, spec, stored.facts),
@@ -76,41 +71,41 @@ def load_model(
     )
 
 
-def _full_pass(tokens: int) -> Extent:
-    """Of texts of ordinary length."""
-    return Extent.of([TRIAL_TOKENS] * max(1, tokens // TRIAL_TOKENS))
+def _full_pass(tokens: int) -> BatchShape:
+    """A pass of texts of ordinary length, `tokens` in total."""
+    return BatchShape.of([TRIAL_TOKENS] * max(1, tokens // TRIAL_TOKENS))
 
 
 def _largest_pass(backend: Backend, most: int, room: int) -> int:
-    """Tokens of the largest pass, at most `most`, that fits `room` bytes beside the weights."""
+    """Tokens of the largest pass, at most `most`, that fits in `room` bytes."""
     while most > SMALLEST_BUDGET and backend.pass_bytes(_full_pass(most)) > room:
         most //= 2
     return most
 
 
 def _batch_tokens(backend: Backend, facts: ModelFacts, most: int) -> tuple[int, float]:
-    """Size of a pass, learned from the backend, which also warms it up: engines compile on their first call."""
+    """Best size of a pass in tokens, and tokens per second. Also warms up: engines compile on their first call."""
     text = trial_text(facts)
-    if backend.beside is not None:
-        backend.beside([text])
+    if backend.second_forward is not None:
+        backend.second_forward([text])
     return learn_budget(backend.forward, text, most)
 
 
 def _call_cost(backend: Backend, facts: ModelFacts, budget: int) -> int:
-    """Of a GPU's padded passes it is measured; without padding there is little to weigh it against."""
+    """Fixed cost of a pass in tokens; measured only for padded passes on a GPU, where it matters."""
     if backend.padding_cost < 1 or not backend.overlaps:
         return CALL_COST_TOKENS
     return learn_call_cost(backend.forward, trial_text(facts), budget)
 
 
-def trial_text(facts: ModelFacts) -> Sequence:
-    """A text of ordinary length for measuring; which tokens it holds does not matter."""
+def trial_text(facts: ModelFacts) -> TokenSequence:
+    """An input of ordinary length for measurements. Its token ids are arbitrary."""
     ids = [5 + index % max(1, facts.vocabulary - 5) for index in range(min(TRIAL_TOKENS, facts.max_tokens))]
-    return Sequence(ids, [0] * len(ids) if facts.token_type_ids else None)
+    return TokenSequence(ids, [0] * len(ids) if facts.token_type_ids else None)
 
 
 def load_backend(spec: ModelSpec, stored: StoredModel, device: Device, settings: Settings) -> Backend:
-    """The engine that suits the device: OpenVINO on a CPU where the model was exported and passed, else torch."""
+    """The engine for the device: OpenVINO on a CPU if the model's export passed the accuracy gate, else torch."""
     if wants_openvino(device, settings):
         from runners.backends.footprint import LayerWidths
         from runners.backends.openvino import OpenVINOBackend, choose_export, find_export, weights_for
@@ -136,7 +131,7 @@ def load_backend(spec: ModelSpec, stored: StoredModel, device: Device, settings:
 
 
 def computing_dtype(stored: StoredModel, device: Device, settings: Settings) -> str:
-    """In which a stored model would be computed (float32, bfloat16, float16), were it loaded now."""
+    """The data type (float32, bfloat16, float16) in which a stored model would be computed if it were loaded now."""
     if wants_openvino(device, settings):
         from runners.backends.openvino import DTYPES, choose_export
 
@@ -154,12 +149,12 @@ def load_torch(spec: ModelSpec, stored: StoredModel, device: Device) -> Backend:
 
 
 def wants_openvino(device: Device, settings: Settings) -> bool:
-    """Whether OpenVINO is the engine of choice here. float16 is torch's alone."""
+    """Whether OpenVINO is preferred here. Only torch supports float16."""
     return device.platform == "cpu" and settings.backend != "torch" and device.asked_dtype != "float16"
 
 
 def needs_export(stored: StoredModel, device: Device, settings: Settings) -> bool:
-    """Whether a stored model still has to be converted for the engine of choice."""
+    """Whether a stored model still has to be exported for the preferred engine."""
     converting = 2 * memory_needed(stored.facts.parameters, "float32")  # torch's copy and OpenVINO's
     if not wants_openvino(device, settings) or converting > memory_budget(device, settings):
         return False

@@ -1,7 +1,7 @@
 """Embed a JSONL, CSV or Parquet file of any size through the running service.
 
-What is finished lies in parts beside the output: a run that was interrupted goes on there when the same command is
-given again, and the output appears when it is whole.
+Finished rows are saved beside the output. After an interruption, run the same command again to resume. The output gets
+its name when it is complete.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ EXAMPLES = """examples:
   scripts/embed_corpus products.csv --text description --id sku --out products.npy
   scripts/embed_corpus chunks.parquet --out vectors.parquet --url http://gpu-host:7987 --parallel 4
 
-exit status: 0 done, 1 something has to be changed first, 2 the command is wrong or the service did not answer for
---patience, 130 interrupted. After 2 and 130, and after a kill, the same command goes on.
+exit status: 0 done; 1 something must be changed first, see the message; 2 invalid command, or no response from the
+service within --patience; 130 interrupted. After 2, 130 or a kill, run the same command again to resume.
 """
 
 
@@ -39,16 +39,16 @@ def main(arguments: list[str] | None = None, *, connect: Callable[..., Client] =
         chosen = Options(**{each.name: getattr(options, each.name) for each in fields(Options)})
         summary = embed_corpus(chosen, connect=connect)
     except (GaveUpError, StoppedError) as error:
-        return _fail(f"{error} Run the same command again to go on.", options, error.status)
+        return _fail(f"{error} Run the same command again to resume.", options, error.status)
     except CorpusError as error:
         return _fail(str(error), options, error.status)
     except KeyboardInterrupt:
-        return _fail("Stopped by SIGINT. Run the same command again to go on.", options, 128 + signal.SIGINT)
+        return _fail("Stopped by SIGINT. Run the same command again to resume.", options, 128 + signal.SIGINT)
     except OSError as error:
         place = error.filename or parts_folder(options.out)
         return _fail(
-            f"{place}: {error.strerror or error}. Nothing that was finished is lost: put that right and run the same "
-            "command again to go on.",
+            f"{place}: {error.strerror or error}. Finished rows are saved. Solve this problem and run the same command "
+            "again to resume.",
             options,
             1,
         )
@@ -64,25 +64,53 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("input", type=Path, metavar="FILE", help="the corpus; its rows are read as a stream")
+    add("input", type=Path, metavar="FILE", help="input file; its rows are read as a stream")
     add("--out", type=_output, required=True, metavar="FILE", help="NAME.parquet, or NAME.npy with NAME.ids.jsonl")
-    add("--format", choices=FORMATS, help="format of the input; default: by its name")
-    add("--text", default="text", metavar="FIELD", help="field or column of the texts (text)")
-    add("--id", metavar="FIELD", help="field or column that is copied to the output; default: the row's number from 0")
-    add("--skip-bad", action="store_true", help="leave out rows without a text, and write them to OUT.bad.jsonl")
-    add("--url", type=_url, default="http://localhost:7987", help="the service (http://localhost:7987)")
-    add("--api-key-file", metavar="FILE", help="file whose first line is the key; -: standard input")
-    add("--model", metavar="NAME", help="embedding model; default: the service's")
-    add("--input-type", metavar="SIDE", help="side of a search, for models with prompts: document or query")
-    add("--dimensions", type=_positive, metavar="N", help="cut the vectors to N dimensions")
-    add("--truncate", choices=("END", "START", "NONE"), help="cut too long texts there; NONE: stop (END)")
-    add("--batch", type=_positive, default=128, metavar="N", help="texts in one request (128); fewer of long ones")
-    add("--parallel", type=_positive, default=3, metavar="N", help="requests in flight (3)")
-    add("--priority", type=int, default=500, metavar="N", help="0 to 999; people who search have 0 (500)")
-    add("--patience", type=float, default=600, metavar="SECONDS", help="wait so long for a service that is away (600)")
-    add("--save-every", type=float, default=10, metavar="SECONDS", help="what a kill may cost (10)")
-    add("--restart", action="store_true", help="throw away what an interrupted run has finished")
-    add("--json", action="store_true", help="print the summary as a JSON object, for programs")
+    add("--format", choices=FORMATS, help="format of the input; default: from its name")
+    add("--text", default="text", metavar="FIELD", help="field or column with the texts (default: text)")
+    add("--id", metavar="FIELD", help="field or column to use as id; default: the number of the row, from 0")
+    add("--skip-bad", action="store_true", help="leave out rows without a text; OUT.bad.jsonl lists them")
+    add("--url", type=_url, default="http://localhost:7987", help="URL of the service (default: http://localhost:7987)")
+    add("--api-key-file", metavar="FILE", help="file with the API key in its first line; -: standard input")
+    add("--model", metavar="NAME", help="embedding model; default: that of the service")
+    add("--input-type", metavar="SIDE", help="document or query, for models with prompts")
+    add("--dimensions", type=_positive, metavar="N", help="reduce the embeddings to N dimensions")
+    add(
+        "--truncate",
+        choices=("END", "START", "NONE"),
+        help="side on which texts that are too long are cut; NONE: stop instead (default: END)",
+    )
+    add(
+        "--batch",
+        type=_positive,
+        default=128,
+        metavar="N",
+        help="maximum number of texts per request (default: 128); fewer if they are long",
+    )
+    add("--parallel", type=_positive, default=3, metavar="N", help="concurrent requests (default: 3)")
+    add(
+        "--priority",
+        type=int,
+        default=500,
+        metavar="N",
+        help="priority from 0 (first) to 999 (default: 500); searches have 0",
+    )
+    add(
+        "--patience",
+        type=float,
+        default=600,
+        metavar="SECONDS",
+        help="how long to wait for a service that does not respond (default: 600)",
+    )
+    add(
+        "--save-every",
+        type=float,
+        default=10,
+        metavar="SECONDS",
+        help="interval at which finished rows are saved (default: 10)",
+    )
+    add("--restart", action="store_true", help="discard the finished rows of an interrupted run")
+    add("--json", action="store_true", help="print the summary as a JSON object")
     return parser
 
 
@@ -123,13 +151,13 @@ def _output(text: str) -> Path:
 
 def _url(text: str) -> str:
     if not text.startswith(("http://", "https://")):
-        raise argparse.ArgumentTypeError("must begin with http:// or https://")
+        raise argparse.ArgumentTypeError("must start with http:// or https://")
     return text.rstrip("/").removesuffix("/v1")
 
 
 def _positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError("must be a whole number above 0")
+        raise argparse.ArgumentTypeError("must be a positive integer")
     return int(text)
 
 

@@ -1,4 +1,4 @@
-"""Ask /readyz of the service that this machine's settings describe, past any proxy."""
+"""Request /readyz from the service with the settings of this environment, without a proxy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _TIMEOUT_S = 8
 
 
 def main() -> int:
-    """Exit status: 0 when it is ready, else 1."""
+    """Exit status: 0 if the service is ready, otherwise 1."""
     settings = load_settings()
     address = ipaddress.ip_address(settings.host)
     host = {4: "127.0.0.1", 6: "::1"}[address.version] if address.is_unspecified else settings.host
@@ -21,8 +21,8 @@ def main() -> int:
         connection.request("GET", "/readyz")
         status = connection.getresponse().status
     except (OSError, http.client.HTTPException) as error:
-        return _say(f"no answer from port {settings.port}: {error}", 1)
-    return _say(f"/readyz answers {status}", 0 if status == 200 else 1)
+        return _say(f"no response from port {settings.port}: {error}", 1)
+    return _say(f"/readyz returned {status}", 0 if status == 200 else 1)
 
 
 def _say(text: str, code: int) -> int:

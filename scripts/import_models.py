@@ -1,4 +1,4 @@
-"""Import models into the BentoML model store: download, convert, check, register."""
+"""Import models into the BentoML model store: download, convert, verify, register."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ EXAMPLES = """examples:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0 when all went well, 1 when a model failed, 2 when the command was wrong."""
+    """Exit status: 0 on success, 1 if a model failed, 2 if the command is invalid."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     try:
@@ -69,21 +69,23 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--model", nargs="+", default=[], metavar="NAME", help="short or full names of models")
-    parser.add_argument("--preload", action="store_true", help="the models of PRELOAD_MODELS, if there are any")
-    parser.add_argument("--all", action="store_true", help="every model of the catalogue")
-    parser.add_argument("--from-dir", type=Path, metavar="PATH", help="take the checkpoint from this folder")
-    parser.add_argument("--list", action="store_true", help="show what is in the store and what can be imported")
-    parser.add_argument("--remove", action="store_true", help="delete the named models from the store")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line instead of text, for programs")
+    parser.add_argument("--model", nargs="+", default=[], metavar="NAME", help="short or full names of the models")
+    parser.add_argument(
+        "--preload", action="store_true", help="import the models of PRELOAD_MODELS, which may be empty"
+    )
+    parser.add_argument("--all", action="store_true", help="import all models of the catalogue")
+    parser.add_argument("--from-dir", type=Path, metavar="PATH", help="import one model from the files in this folder")
+    parser.add_argument("--list", action="store_true", help="list all models and whether they are stored")
+    parser.add_argument("--remove", action="store_true", help="remove the named models from the store")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per line instead of text")
     return parser
 
 
 def _without_forwarded(specs: list[ModelSpec], *, json_lines: bool) -> list[ModelSpec]:
-    """Models of PRELOAD_MODELS that have weights: a provider's need no import to be preloaded."""
+    """The models of PRELOAD_MODELS that have weights. Models of a provider need no import."""
     for spec in specs:
         if spec.forwarded:
-            text = f"{spec.repo} is forwarded to its provider: nothing to import"
+            text = f"{spec.repo} is forwarded to its provider; there is nothing to import"
             _say(text, {"name": spec.name, "forwarded": True}, json_lines=json_lines)
     return [spec for spec in specs if not spec.forwarded]
 

@@ -1,6 +1,6 @@
-"""Recompute golden numbers with the imported models and say which deployments are right.
+"""Verify stored models: compare all files with their digests and recompute published numbers.
 
-Exit status: 0 when every check passed, 1 when one failed, 2 when the command was wrong.
+Exit status: 0 if all checks passed, 1 if one failed, 2 if the command is invalid.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ _ROW = "{:32} {:14} {:>12} {:>10}  {}\n"
 def main(arguments: list[str] | None = None) -> int:
     """Print a table: model, what was compared, largest difference, tolerance, verdict."""
     parser = argparse.ArgumentParser(prog="scripts/verify_models", description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--model", nargs="+", default=[], metavar="NAME", help="only these models; default: all stored")
+    parser.add_argument(
+        "--model", nargs="+", default=[], metavar="NAME", help="names of the models; default: all stored models"
+    )
     options = parser.parse_args(arguments)
     try:
         settings = load_settings()
@@ -38,7 +40,9 @@ def main(arguments: list[str] | None = None) -> int:
     found = [(spec, stored) for spec in specs if (stored := store.find(spec)) is not None]
     missing = [spec.name for spec in specs if spec.name not in {there.name for there, _ in found}]
     if missing and options.model:
-        sys.stderr.write(f"not in the model store: {', '.join(missing)}. scripts/import_models --list shows what is.\n")
+        sys.stderr.write(
+            f"not in the model store: {', '.join(missing)}. List the stored models with scripts/import_models --list.\n"
+        )
         return 1
     sys.stdout.write(_ROW.format("model", "compared", "difference", "tolerance", "verdict"))
     verdicts = [_verify(spec, stored, device, settings) for spec, stored in found]
@@ -56,7 +60,7 @@ def _verify(spec: ModelSpec, stored: StoredModel, device: Device, settings: Sett
         return False
     goldens = goldens_of(spec.name)
     if not goldens:
-        sys.stdout.write(_ROW.format(spec.name, "-", "-", "-", "no golden numbers are published"))
+        sys.stdout.write(_ROW.format(spec.name, "-", "-", "-", "there are no published numbers"))
         return True
     try:
         model = load_model(spec, stored, device, settings)
@@ -76,7 +80,7 @@ def _verify(spec: ModelSpec, stored: StoredModel, device: Device, settings: Sett
 
 
 def _damaged_export(stored: StoredModel, device: Device, settings: Settings) -> str | None:
-    """What is wrong with the files that OpenVINO reads, in a phrase; None where nothing is."""
+    """A phrase that describes damage of OpenVINO's files; None if they are intact."""
     from runners.loading import wants_openvino
 
     if wants_openvino(device, settings):

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -28,6 +29,9 @@ DEAD_ENDPOINT = "http://127.0.0.1:9"
 _POLL_S = 0.05
 
 T = TypeVar("T")
+
+http_get, http_post = partial(httpx.get, verify=False), partial(httpx.post, verify=False)
+"""One request over a connection of its own. Where httpx has to verify a server, it reads all certificates each time."""
 
 
 def until(found: Callable[[], T], *, timeout_s: float = 300, what: str = "an event") -> T:
@@ -132,7 +136,7 @@ def _wait_until_ready(served: Served, path: str) -> None:
         if served.supervisor.poll() is not None:
             raise RuntimeError(f"the server ended with status {served.supervisor.returncode}:\n{served.log}")
         with contextlib.suppress(httpx.TransportError):
-            return httpx.get(served.url + path, timeout=5).status_code == 200
+            return http_get(served.url + path, timeout=5).status_code == 200
         return False
 
     try:

@@ -10,7 +10,6 @@ import orjson
 from pydantic import Field
 from starlette.responses import Response
 
-from api.asks import CountAsk, EmbeddingAsk, RerankAsk
 from api.encodings import EmbeddingType, encode_rows, quantize
 from api.endpoints import Embedded, Endpoints
 from api.fields import (
@@ -31,8 +30,10 @@ from api.fields import (
     document_texts,
 )
 from api.ignored import EMBEDDING_FIELDS, RERANK_FIELDS
+from api.params import CountParams, EmbeddingParams, RerankParams
 from api.responses import JSON, LARGE_ANSWER, response_of, returned, vectors_response
 from errors import InvalidRequestError
+from runners.contracts import EmbeddingOptions, RerankOptions
 from runners.text.plain_tokenizers import Token
 
 PRIORITY = "0 (the default) is served first, 999 last."
@@ -75,8 +76,8 @@ class CohereEmbedRequest(Body):
     truncate: Truncation | None = Field(None, description="NONE, START or END (the default).")
     priority: Priority | None = Field(None, description=PRIORITY)
 
-    def ask(self) -> EmbeddingAsk:
-        """The same in our own words."""
+    def params(self) -> EmbeddingParams:
+        """The common form."""
         if (self.texts is None) == (self.inputs is None):
             raise InvalidRequestError(
                 "Send the texts to embed as texts, or as inputs with text content.", param="texts"
@@ -84,17 +85,15 @@ class CohereEmbedRequest(Body):
         inputs = self.texts if self.inputs is None else [_text(each, i) for i, each in enumerate(self.inputs)]
         if not inputs:
             raise InvalidRequestError("texts must hold one text or more.", param="texts")
-        return EmbeddingAsk(
-            model=self.model,
-            inputs=inputs,
-            field="inputs" if self.texts is None else "texts",
+        options = EmbeddingOptions(
             input_type=self.input_type,
             dimensions=self.output_dimension,
-            width_field="output_dimension",
             truncate=self.truncate or "end",
             priority=self.priority or 0,
-            warnings=self.warnings(),
+            input_name="inputs" if self.texts is None else "texts",
+            dimensions_name="output_dimension",
         )
+        return EmbeddingParams(self.model, inputs, options, self.warnings())
 
 
 class CohereRerankRequest(Body):
@@ -117,18 +116,15 @@ class CohereRerankRequest(Body):
     )
     priority: Priority | None = Field(None, description=PRIORITY)
 
-    def ask(self) -> RerankAsk:
-        """The same in our own words."""
-        return RerankAsk(
-            model=self.model,
-            query=self.query,
-            documents=document_texts(self.documents, self.rank_fields),
-            field="documents",
+    def params(self) -> RerankParams:
+        """The common form."""
+        documents = document_texts(self.documents, self.rank_fields)
+        options = RerankOptions(
             max_document_tokens=self.max_tokens_per_doc or MAX_TOKENS_PER_DOC,
             top_n=self.top_n,
             priority=self.priority or 0,
-            warnings=self.warnings(),
         )
+        return RerankParams(self.model, self.query, documents, options, self.warnings())
 
 
 class CohereTokenizeRequest(Body):
@@ -140,33 +136,33 @@ class CohereTokenizeRequest(Body):
 
 async def tokenize(endpoints: Endpoints, request: CohereTokenizeRequest, _: Mapping[str, str]) -> Response:
     """POST /v1/tokenize with `text`: its tokens without special ones."""
-    ask = CountAsk(model=request.model, inputs=[request.text], field="text", special=False)
+    params = CountParams(model=request.model, inputs=[request.text], input_name="text", special_tokens=False)
     meta = {"api_version": {"version": "1"}} | ({"warnings": warnings} if (warnings := request.warnings()) else {})
 
     def write(tokens: list[Token]) -> bytes:
         ids, texts = [token.id for token in tokens], [token.text for token in tokens]
         return orjson.dumps({"tokens": ids, "token_strings": texts, "meta": meta})
 
-    (body,) = await endpoints.counting.spell(ask, write)
+    (body,) = await endpoints.counting.tokens(params, write)
     return Response(body, media_type=JSON)
 
 
 async def embed_v1(endpoints: Endpoints, request: CohereEmbedRequest, _: Mapping[str, str]) -> Response:
     """POST /v1/embed: a plain list of vectors where no types are named."""
     response_type = "embeddings_floats" if request.embedding_types is None else "embeddings_by_type"
-    return await _embed_response(await endpoints.embed(request.ask()), request, "1", response_type)
+    return await _embed_response(await endpoints.embed(request.params()), request, "1", response_type)
 
 
 async def embed_v2(endpoints: Endpoints, request: CohereEmbedRequest, _: Mapping[str, str]) -> Response:
     """POST /v2/embed: vectors by their type."""
-    return await _embed_response(await endpoints.embed(request.ask()), request, "2", "embeddings_by_type")
+    return await _embed_response(await endpoints.embed(request.params()), request, "2", "embeddings_by_type")
 
 
 async def rerank_v2(endpoints: Endpoints, request: CohereRerankRequest, _: Mapping[str, str]) -> Response:
     """POST /v2/rerank."""
-    ask = request.ask()
+    params = request.params()
     documents = await returned(request.documents, as_objects=True) if request.return_documents else None
-    answer = await endpoints.rank(ask)
+    answer = await endpoints.rank(params)
     units = -(-len(request.documents) // _DOCUMENTS_PER_SEARCH_UNIT)
     results: list[dict[str, Any]] = [{"index": index, "relevance_score": score} for index, score in answer.order]
     if documents is not None:
@@ -177,7 +173,7 @@ async def rerank_v2(endpoints: Endpoints, request: CohereRerankRequest, _: Mappi
         "results": results,
         "meta": _meta("2", {"search_units": units}, answer.result.prompt_tokens, answer.warnings),
     }
-    large = documents is not None and sum(map(len, ask.documents)) >= LARGE_ANSWER
+    large = documents is not None and sum(map(len, params.documents)) >= LARGE_ANSWER
     return await response_of(lambda: orjson.dumps(content), large=large)
 
 

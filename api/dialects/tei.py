@@ -10,16 +10,16 @@ import orjson
 from pydantic import BeforeValidator, Field
 from starlette.responses import Response
 
-from api.asks import CountAsk, EmbeddingAsk, RerankAsk
 from api.encodings import encode_rows
 from api.endpoints import Endpoints
 from api.fields import AnyText, AnyTexts, Body, Flag, Inputs, Items, ModelName, Positive
 from api.ignored import EMBEDDING_FIELDS, RERANK_FIELDS
+from api.params import CountParams, EmbeddingParams, RerankParams
 from api.responses import JSON, LARGE_ANSWER, response_of, vectors_response, warning_header
 from api.schemas import as_inputs
 from errors import InvalidRequestError
+from runners.contracts import EmbeddingOptions, RerankOptions, Truncate
 from runners.text.plain_tokenizers import Token
-from runners.text.sequences import Truncate
 
 _BLOCK = 4_096
 
@@ -41,7 +41,7 @@ class Cutting(Body):
     truncation_direction: Direction | None = Field(None, description="Which end is cut off. Default: right.")
 
     def cutting(self) -> Truncate:
-        """The same in our own words."""
+        """The common form."""
         if self.truncate is False:
             return "refuse"
         return "start" if self.truncation_direction == "left" else "end"
@@ -106,17 +106,15 @@ class TeiRerankRequest(Cutting):
 
 async def embed(endpoints: Endpoints, request: TeiEmbedRequest, _: Mapping[str, str]) -> Response:
     """POST /embed: a bare list of vectors."""
-    ask = EmbeddingAsk(
-        model=request.model,
-        inputs=as_inputs(request.inputs),
-        field="inputs",
+    options = EmbeddingOptions(
         prompt_name=request.prompt_name,
         dimensions=request.dimensions,
         truncate=request.cutting(),
         normalized=request.normalize is not False,
-        warnings=request.warnings(),
+        input_name="inputs",
     )
-    embedded = await endpoints.embed(ask)
+    params = EmbeddingParams(request.model, as_inputs(request.inputs), options, request.warnings())
+    embedded = await endpoints.embed(params)
     return await vectors_response(
         embedded.result, lambda: encode_rows(embedded.result.vectors), warnings=embedded.warnings
     )
@@ -129,15 +127,9 @@ async def similarity(endpoints: Endpoints, request: TeiSimilarityRequest, _: Map
     if not source and "" in sentences:
         name = f"inputs.sentences.{sentences.index('')}"
         raise InvalidRequestError(f"{name} and source_sentence are both empty; one must have a text.", param=name)
-    ask = EmbeddingAsk(
-        model=request.model,
-        inputs=[source, *sentences],
-        field="inputs",
-        prompt_name=parameters.prompt_name,
-        truncate=parameters.cutting(),
-        warnings=request.warnings(),
-    )
-    embedded = await endpoints.embed(ask)
+    options = EmbeddingOptions(prompt_name=parameters.prompt_name, truncate=parameters.cutting(), input_name="inputs")
+    params = EmbeddingParams(request.model, [source, *sentences], options, request.warnings())
+    embedded = await endpoints.embed(params)
     vectors = embedded.result.vectors.astype(np.float64)
     cosines = np.clip(vectors[1:] @ vectors[0], -1, 1).tolist()
     return await response_of(lambda: orjson.dumps(cosines), large=False, warnings=embedded.warnings)
@@ -145,17 +137,9 @@ async def similarity(endpoints: Endpoints, request: TeiSimilarityRequest, _: Map
 
 async def rerank(endpoints: Endpoints, request: TeiRerankRequest, _: Mapping[str, str]) -> Response:
     """POST /rerank with `texts`: a bare list, best first."""
-    answer = await endpoints.rank(
-        RerankAsk(
-            model=request.model,
-            query=request.query,
-            documents=request.texts,
-            field="texts",
-            truncate=request.cutting(),
-            raw_scores=bool(request.raw_scores),
-            warnings=request.warnings(),
-        )
-    )
+    options = RerankOptions(truncate=request.cutting(), raw_scores=bool(request.raw_scores), documents_name="texts")
+    params = RerankParams(request.model, request.query, request.texts, options, request.warnings())
+    answer = await endpoints.rank(params)
     results: list[dict[str, Any]] = [{"index": index, "score": score} for index, score in answer.order]
     if request.return_text:
         for entry in results:
@@ -166,14 +150,14 @@ async def rerank(endpoints: Endpoints, request: TeiRerankRequest, _: Mapping[str
 
 async def tokenize(endpoints: Endpoints, request: TeiTokenizeRequest, _: Mapping[str, str]) -> Response:
     """POST /tokenize: for each text its tokens."""
-    ask = CountAsk(
+    params = CountParams(
         model=request.model,
         inputs=request.inputs,
-        field="inputs",
+        input_name="inputs",
         prompt_name=request.prompt_name,
-        special=request.add_special_tokens is not False,
+        special_tokens=request.add_special_tokens is not False,
     )
-    written = await endpoints.counting.spell(ask, _write_tokens)
+    written = await endpoints.counting.tokens(params, _write_tokens)
     return Response(b"[%b]" % b",".join(written), media_type=JSON, headers=warning_header(request.warnings()))
 
 

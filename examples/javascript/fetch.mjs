@@ -1,4 +1,4 @@
-// A ranking without any library; the same code runs in a browser where CORS_ORIGINS names its page.
+// Reranking without a client library. The same code runs in a browser if CORS_ORIGINS contains the origin of the page.
 //
 //     BASE_URL=http://localhost:7987 MODEL=all-minilm-l6-v2 node fetch.mjs
 

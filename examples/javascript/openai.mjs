@@ -1,4 +1,4 @@
-// Vectors with OpenAI's own client: which of some sentences is nearest to a question?
+// Embeddings with OpenAI's client: which sentence is closest to a question?
 //
 //     npm install
 //     BASE_URL=http://localhost:7987 MODEL=all-minilm-l6-v2 node openai.mjs
@@ -16,11 +16,11 @@ const sentences = [
 
 const client = new OpenAI({ baseURL: `${BASE_URL}/v1`, apiKey: API_KEY });
 const answer = await client.embeddings.create({ model: MODEL, input: [question, ...sentences] });
-const [asked, ...vectors] = answer.data.map((entry) => entry.embedding);
+const [questionVector, ...vectors] = answer.data.map((entry) => entry.embedding);
 
-console.log(`${answer.data.length} vectors of ${asked.length} numbers, ${answer.usage.prompt_tokens} tokens`);
+console.log(`${answer.data.length} vectors of ${questionVector.length} numbers, ${answer.usage.prompt_tokens} tokens`);
 vectors.forEach((vector, index) => {
-  // the vectors have length 1, so that this sum is their cosine
-  const cosine = vector.reduce((sum, number, place) => sum + number * asked[place], 0);
+  // the vectors have length 1, so this sum is their cosine similarity
+  const cosine = vector.reduce((sum, number, place) => sum + number * questionVector[place], 0);
   console.log(`${cosine.toFixed(4)}  ${sentences[index]}`);
 });

@@ -1,4 +1,4 @@
-"""A ranking with Cohere's own client.
+"""Reranking with Cohere's client.
 
 pip install cohere
 BASE_URL=http://localhost:7987 MODEL=all-minilm-l6-v2 python cohere_rerank.py

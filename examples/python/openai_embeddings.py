@@ -1,4 +1,4 @@
-"""Vectors with OpenAI's own client: which of some sentences is nearest to a question?
+"""Embeddings with OpenAI's client: which sentence is closest to a question?
 
 pip install openai
 BASE_URL=http://localhost:7987 MODEL=all-minilm-l6-v2 python openai_embeddings.py
@@ -24,6 +24,6 @@ question, *vectors = [entry.embedding for entry in answer.data]
 
 print(f"{len(answer.data)} vectors of {len(question)} numbers, {answer.usage.prompt_tokens} tokens")
 for sentence, vector in zip(SENTENCES, vectors, strict=True):
-    # the vectors have length 1, so that this sum is their cosine
+    # the vectors have length 1, so this sum is their cosine similarity
     cosine = sum(a * b for a, b in zip(question, vector, strict=True))
     print(f"{cosine:.4f}  {sentence}")

@@ -1,9 +1,9 @@
-"""A search in two steps, as retrieval-augmented generation uses it: vectors find candidates, a ranking sorts them.
+"""A search in two steps, as in retrieval-augmented generation: embeddings find candidates, a reranker sorts them.
 
     pip install httpx
     BASE_URL=http://localhost:7987 MODEL=bge-m3 RERANKER=bge-reranker-v2-m3 python rag_search.py 首都はどこですか
 
-Without RERANKER the embedding model ranks, too.
+Without RERANKER, the embedding model also ranks the candidates.
 """
 
 import os
@@ -30,11 +30,11 @@ RESULTS = 2
 
 
 def main() -> None:
-    """Search for the words of the command line."""
+    """Search for the text given on the command line."""
     question = " ".join(sys.argv[1:]) or "Which planet is red?"
     headers = {"Authorization": f"Bearer {API_KEY}"} if API_KEY else {}
     with httpx.Client(base_url=BASE_URL, headers=headers, timeout=600) as client:
-        documents = embed(client, TEXTS, "document")  # once; a real program keeps them in a database
+        documents = embed(client, TEXTS, "document")  # once; a real program stores them in a database
         (query,) = embed(client, [question], "query")
         cosines = [sum(a * b for a, b in zip(query, vector, strict=True)) for vector in documents]
         nearest = sorted(range(len(TEXTS)), key=lambda index: -cosines[index])[:CANDIDATES]
@@ -47,13 +47,13 @@ def main() -> None:
 
 
 def embed(client: httpx.Client, texts: list[str], side: str) -> list[list[float]]:
-    """Unit vectors; `side` chooses the model's prompt where it has one."""
+    """Unit vectors. `side` selects the prompt of a model that has prompts."""
     answer = client.post("/v1/embeddings", json={"model": MODEL, "input": texts, "input_type": side}).raise_for_status()
     return [entry["embedding"] for entry in answer.json()["data"]]
 
 
 def rank(client: httpx.Client, query: str, documents: list[str]) -> list[tuple[float, str]]:
-    """The best documents with their scores."""
+    """The most relevant documents with their scores."""
     body = {"model": RERANKER, "query": query, "documents": documents, "top_n": RESULTS}
     answer = client.post("/v1/rerank", json=body).raise_for_status()
     return [(result["relevance_score"], documents[result["index"]]) for result in answer.json()["results"]]

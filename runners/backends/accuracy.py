@@ -1,44 +1,44 @@
-"""The accuracy gate: whether a faster way of computing a model gives what the plain one does."""
+"""The accuracy gate: whether a faster way of computing a model gives the same results as the plain one."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from models.facts import ModelFacts
-from runners.backends import Rows
-from runners.text.tokenization import Sequence
+from runners.contracts import Rows, TokenSequence
 
 MIN_COSINE = {"f32": 0.99999, "bf16": 0.999}
 MAX_LOGIT_SHARE = {"f32": 0.01, "bf16": 0.05}
-"""Largest difference of a logit, as a share of the spread of the probes' logits (at least 1)."""
+"""Largest difference of a logit, relative to the standard deviation of the probes' logits (at least 1)."""
 EXACT = "exact"
-"""Float32 with the weights in float32, too: only the order of sums differs from torch's."""
+"""Float32 with float32 weights: only the order of sums differs from torch."""
 MAX_EXACT_SHARE = 1e-4
-"""Largest difference of any number there, as a share of the largest one: 1e-5 was measured at most."""
+"""Largest difference in exact mode, relative to the largest number. At most 1e-5 was measured."""
 PROBE_TOKENS = (3, 17, 64, 200, 511, 1024)
 
 
-def probes(facts: ModelFacts) -> list[list[Sequence]]:
-    """Three sequences of random ids for each probe length that the model takes: whole, a half and a third of it.
+def probes(facts: ModelFacts) -> list[list[TokenSequence]]:
+    """Three sequences for each probe length that the model takes: of the whole length, a half and a third of it.
 
-    Any ids will do: only ways of computing are compared.
+    The ids are random, because only ways of computing are compared.
     """
     return [_probe(facts, tokens) for tokens in PROBE_TOKENS if tokens <= facts.max_tokens]
 
 
-def _probe(facts: ModelFacts, tokens: int) -> list[Sequence]:
+def _probe(facts: ModelFacts, tokens: int) -> list[TokenSequence]:
     ids = np.random.default_rng(tokens).integers(10, facts.vocabulary, size=(3, tokens), dtype=np.int64)
     lengths = (tokens, max(3, tokens // 2), max(3, tokens // 3))
     return [
-        Sequence(row[:length].tolist(), [0] * length if facts.token_type_ids else None)
+        TokenSequence(row[:length].tolist(), [0] * length if facts.token_type_ids else None)
         for row, length in zip(ids, lengths, strict=True)
     ]
 
 
 def difference(expected: Rows, found: Rows, precision: str, *, vectors: bool) -> str | None:
-    """None where rows computed in `precision` (exact, f32, bf16) are near enough to those expected; else how far off.
+    """Compare rows computed in `precision` (exact, f32, bf16) with the expected ones.
 
-    Vectors are compared by their cosine; logits by their difference, which the scale of the weights multiplies.
+    None if they are close enough, else a description of the difference. Vectors are compared by cosine, logits by
+    their difference.
     """
     if not np.isfinite(found).all():
         return "NaN or infinity"

@@ -1,30 +1,30 @@
-"""Sequences of ids as the arrays of one forward pass: padded to a rectangle, end to end, or both in turn."""
+"""Token sequences as arrays for one forward pass: padded, partly unpadded, or packed end to end."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from runners.text.tokenization import Sequence
+from runners.contracts import TokenSequence
 
 Ids = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Padded inputs of one forward pass, each (B, T); padding is on the right."""
+class PaddedBatch:
+    """Inputs of one forward pass, each (B, T), padded on the right."""
 
     input_ids: Ids
     attention_mask: Ids
     pooling_mask: Ids
-    """The attention mask without the tokens that have no part in pooling."""
+    """The attention mask without the tokens that pooling ignores."""
     token_type_ids: Ids | None
 
     @classmethod
-    def of(cls, sequences: SequenceOf[Sequence], pad_id: int) -> Batch:
+    def of(cls, sequences: Sequence[TokenSequence], pad_id: int) -> PaddedBatch:
         """B sequences, the longest of T tokens."""
         longest = max(map(len, sequences))
         input_ids = np.full((len(sequences), longest), pad_id, dtype=np.int64)
@@ -40,36 +40,36 @@ class Batch:
         return cls(input_ids, attention_mask, pooling_mask, segments)
 
     def arrays(self) -> list[Ids]:
-        """The inputs in the order in which networks take them."""
+        """The arrays in the order of the network's parameters."""
         inputs = [self.input_ids, self.attention_mask, self.pooling_mask]
         return inputs if self.token_type_ids is None else [*inputs, self.token_type_ids]
 
 
 @dataclass(frozen=True)
 class UnpaddedBatch:
-    """A padded batch for a network in which only attention and pooling see the rectangle (B, T).
+    """A batch for a network that pads only for attention and pooling, to (B, T).
 
-    The rest, most of the work, gets the N real tokens end to end.
+    All other layers, most of the work, compute the N real tokens end to end.
     """
 
     input_ids: Ids
     """(1, N)"""
     position_ids: Ids
-    """(1, N): the place of each token within its sequence, from 0."""
+    """(1, N): the position of each token in its sequence, from 0."""
     attention_mask: Ids
     """(B, T)"""
     pooling_mask: Ids
     """(B, T)"""
     places: Ids
-    """(B, T): which of the N each token of the rectangle is; any of them where that is padding."""
+    """(B, T): the index of each padded token among the N; arbitrary for padding."""
     indices: Ids
-    """(N,): where in the flattened rectangle each of the N stands."""
+    """(N,): the index of each of the N in the flattened (B, T)."""
     token_type_ids: Ids | None
     """(1, N)"""
 
     @classmethod
-    def of(cls, batch: Batch, step: int = 1) -> UnpaddedBatch:
-        """Without the padding of `batch`; N is a multiple of `step`, filled up with repetitions that nobody sees."""
+    def of(cls, batch: PaddedBatch, step: int = 1) -> UnpaddedBatch:
+        """Remove the padding of `batch`. N is rounded up to a multiple of `step` with unused repetitions."""
         flat = batch.attention_mask.ravel()
         real = np.flatnonzero(flat)
         indices = np.pad(real, (0, -len(real) % step))
@@ -85,7 +85,7 @@ class UnpaddedBatch:
         )
 
     def arrays(self) -> list[Ids]:
-        """The inputs in the order in which networks take them."""
+        """The arrays in the order of the network's parameters."""
         segments = [] if self.token_type_ids is None else [self.token_type_ids]
         rectangle = [self.attention_mask, self.pooling_mask, self.places]
         return [self.input_ids, self.position_ids, *rectangle, self.indices, *segments]
@@ -93,16 +93,16 @@ class UnpaddedBatch:
 
 @dataclass(frozen=True)
 class PackedBatch:
-    """Inputs of one forward pass end to end, N tokens of B sequences, without padding."""
+    """Inputs of one forward pass without padding: N tokens of B sequences, end to end."""
 
     tokens: Ids
-    """(4, N): token ids, positions within the sequence, whether pooling counts the token, segment ids (or zeros)."""
+    """(4, N): token ids, positions in the sequence, whether pooling uses the token, segment ids (or zeros)."""
     bounds: Ids
     """(B + 1,): sequence b is tokens[:, bounds[b]:bounds[b + 1]]."""
 
     @classmethod
-    def of(cls, sequences: SequenceOf[Sequence]) -> PackedBatch:
-        """B sequences of N tokens together."""
+    def of(cls, sequences: Sequence[TokenSequence]) -> PackedBatch:
+        """B sequences of N tokens in total."""
         bounds = np.zeros(len(sequences) + 1, dtype=np.int64)
         np.cumsum([len(sequence) for sequence in sequences], out=bounds[1:])
         tokens = np.zeros((4, int(bounds[-1])), dtype=np.int64)

@@ -1,8 +1,8 @@
-"""Passes captured as CUDA graphs: most passes take less time on a GPU than their launch from Python.
+"""Forward passes captured as CUDA graphs: launching most passes from Python takes longer than computing them.
 
-One graph for each size of a pass; a batch runs in the smallest that holds it, filled up by a text of padding that
-nobody reads. On an H100, one query of 12 tokens through BERT-base took 6.2 ms launched from Python and 0.8 ms as a
-graph, and passes of 8192 tokens did 12,000 and 18,000 texts/s.
+There is one graph per pass size. A batch runs in the smallest graph that fits, filled with an unused text of padding.
+On an H100, one query of 12 tokens through BERT-base took 6.2 ms launched from Python and 0.8 ms as a graph; passes of
+8192 tokens reached 12,000 and 18,000 texts/s.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ TOKENS = (
     *(16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768),
     *(1024, 1536, 2048, 3072, 4096, 6144, 8192, 12_288, 16_384),
 )
-"""Sizes of the graphs: steps of a half at most, so that little padding is computed."""
+"""Sizes of the graphs, at most a half apart, so that little padding is computed."""
 LONGEST = 512
-"""Attention is launched for the longest text that a graph may hold, so longer ones would cost all others time."""
+"""Longest text in a graph. Attention is launched for this length, so a larger limit would slow every replay."""
 _FEWEST_TEXTS = 8
 _MOST_TEXTS = 512
 _TOKENS_A_TEXT = 12
@@ -33,14 +33,14 @@ _WARM_UPS = 2
 
 
 def to_device(array: np.ndarray[Any, Any], device: torch.device) -> torch.Tensor:
-    """Through pinned memory where the device is a GPU, so that nobody waits for the copy."""
+    """Copy to the device; to a GPU through pinned memory, so that the copy does not block."""
     tensor = torch.from_numpy(array)
     return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
 
 
 @dataclass(frozen=True)
 class _Pass:
-    """One captured pass: copy the inputs in, replay, read the rows before the next one."""
+    """One captured pass: copy the inputs in, replay, and read the rows before the next replay."""
 
     tokens: int
     texts: int
@@ -51,7 +51,7 @@ class _Pass:
 
 
 class CapturedPasses:
-    """The graphs of one packed network. The caller sees to it that one pass is handed over at a time."""
+    """The graphs of one packed network. The caller must launch one pass at a time."""
 
     def __init__(self, network: Network, device: torch.device, pad_id: int) -> None:
         self._device = device
@@ -59,16 +59,16 @@ class CapturedPasses:
         self._passes: list[_Pass] = []
         with torch.cuda.device(device), torch.inference_mode():
             memory = torch.cuda.graph_pool_handle()
-            # one for all passes: cuBLAS keeps tens of megabytes for every stream that it has seen
+            # one for all passes: cuBLAS keeps tens of megabytes for each stream
             stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch
             try:
-                for tokens in reversed(TOKENS):  # the largest first: the others fit into its memory
+                for tokens in reversed(TOKENS):  # largest first: the others reuse its memory
                     self._passes.insert(0, self._capture(network, tokens, stream, memory))
-            except RuntimeError as error:  # out of memory too: the passes that are there serve
+            except RuntimeError as error:  # also out of memory; the captured passes are used
                 logger.warning("no CUDA graphs below %d tokens: %s", tokens, type(error).__name__)
 
     def run(self, batch: PackedBatch) -> torch.Tensor | None:
-        """(B, D) rows, valid until the next pass; None where no graph holds the batch."""
+        """(B, D) rows, valid until the next pass; None if the batch fits no graph."""
         count, texts = batch.tokens.shape[1], len(batch.bounds) - 1
         fitting = (each for each in self._passes if each.tokens >= count and each.texts >= texts)
         found = next(fitting, None) if batch.longest <= LONGEST else None
@@ -100,7 +100,7 @@ class CapturedPasses:
                 run()
         torch.cuda.current_stream(self._device).wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        # Other threads may compute with other models meanwhile: only this one's calls are watched
+        # Other threads may run other models meanwhile: capture only this thread's calls
         with torch.cuda.graph(graph, pool=memory, stream=stream, capture_error_mode="thread_local"):
             rows = run().float()
         return _Pass(tokens, texts, inputs, rows, graph)

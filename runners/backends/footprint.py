@@ -1,7 +1,6 @@
-"""Upper bounds of the memory that a forward pass takes beside the weights, known before it runs.
+"""Upper bounds of the memory of a forward pass, without the weights, computed before it runs.
 
-A pass has B texts, of which the longest has T tokens, and N tokens together (Extent). docs/deployment.md holds what
-was measured.
+A pass has B texts, T tokens in the longest text, and N tokens in total (BatchShape). Measurements: docs/deployment.md.
 """
 
 from __future__ import annotations
@@ -14,35 +13,32 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runners.batching.planning import Extent
+from runners.contracts import BatchShape
 from runners.networks.packing import QUERY_BLOCK
 
 Floats = NDArray[np.float64]
 
 LONG_TEXT_TOKENS = 2048
-"""Texts above this attend in turn on a CPU, in torch: 8,192 tokens take 0.4 GB in a ModernBERT of 3 layers, and padded,
-with masks of (T, T), 1.05 GB."""
+"""Above this length, torch computes the attention of each text separately on a CPU: 8,192 tokens take 0.4 GB in a
+ModernBERT of 3 layers, and 1.05 GB padded, with masks of (T, T)."""
 FRAGMENTATION = 3.5
-"""Memory that OpenVINO takes over what its tensors need at the worst moment: 2.0 to 3.4 for texts of 2,048 to 16,384
-tokens (XLM-RoBERTa, Qwen3, ModernBERT; float32 and bfloat16)."""
+"""Memory that OpenVINO takes relative to the peak of its tensors: 2.0 to 3.4 for texts of 2,048 to 16,384 tokens
+(XLM-RoBERTa, Qwen3, ModernBERT; float32 and bfloat16)."""
 _ALWAYS = 2**24
-"""Buffers of the threads and of the allocator, whatever the size."""
+"""Buffers of the threads and of the allocator, independent of the size."""
 _PLACE = (4, 64, 128)
-"""B, T and N for which the shapes of a graph are read, then with each of them doubled."""
+"""The B, T and N for which the shapes of a graph are read, then with each of them doubled."""
 _PADDED_INPUTS = 4
-"""Inputs of a padded graph (batches.Batch), at most; one that only pads attention has more (UnpaddedBatch)."""
+"""Most inputs of a graph for PaddedBatch; a graph for UnpaddedBatch has more."""
 _LARGEST_INTEGER = 4
 """OpenVINO's CPU engine computes 64-bit integers with 32 bits."""
 
 
 class GraphFootprint:
-    """Tensors of an OpenVINO graph and when they are alive: how much each takes is a monomial of B, T and N."""
+    """The tensors of an OpenVINO graph and their lifetimes. The size of each is a monomial of B, T and N."""
 
     def __init__(self, model: Any, float_bytes: int) -> None:
-        """`model` is an openvino.Model fresh from its file, which takes other shapes here.
-
-        Its floating-point tensors are computed with `float_bytes` an element.
-        """
+        """`model` is a newly read openvino.Model, which is reshaped here; its floats have `float_bytes` each."""
         elements = _elements(model, *_PLACE)
         doubled = [_elements(model, *np.multiply(_PLACE, factors).tolist()) for factors in 1 + np.eye(3, dtype=int)]
         powers = np.log2(np.stack(doubled, axis=1) / elements[:, None]).round(3)
@@ -51,8 +47,8 @@ class GraphFootprint:
         self._alive = np.unique(_alive(model, elements, kinds, float_bytes), axis=0)
         """(steps, kinds): bytes of the tensors of each kind that are alive at each step, at _PLACE."""
 
-    def bytes(self, size: Extent) -> int:
-        """Of one pass."""
+    def bytes(self, size: BatchShape) -> int:
+        """Upper bound for one pass."""
         growth = np.array([size.count, size.longest, size.tokens]) / _PLACE
         return _ALWAYS + int(FRAGMENTATION * (self._alive @ np.prod(growth**self._powers, axis=1)).max())
 
@@ -71,13 +67,13 @@ def _alive(model: Any, elements: Floats, kinds: NDArray[np.intp], float_bytes: i
 
 
 def _tensors(model: Any) -> list[Any]:
-    """Every output of the graph that a pass computes, in the order of the steps."""
+    """Every output that a pass computes, in execution order."""
     nodes = [node for node in model.get_ordered_ops() if node.get_type_name() != "Constant"]
     return [output for node in nodes for output in node.outputs()]
 
 
 def _elements(model: Any, count: int, longest: int, tokens: int) -> Floats:
-    """(tensors,): elements of each in a pass of B, T and N."""
+    """(tensors,): number of elements of each in a pass of B, T and N."""
     rectangle, packed = [count, longest], [1, tokens]
     shapes = [rectangle] * _PADDED_INPUTS
     if len(model.inputs) > _PADDED_INPUTS:
@@ -88,7 +84,7 @@ def _elements(model: Any, count: int, longest: int, tokens: int) -> Floats:
 
 @dataclass(frozen=True)
 class LayerWidths:
-    """Sizes of a network's layers, from its config.json; what it leaves out is taken as large as is usual."""
+    """Sizes of a network's layers, from its config.json, with usual sizes as defaults."""
 
     hidden: int
     inner: int
@@ -104,12 +100,12 @@ class LayerWidths:
         inner, head = config.get("intermediate_size"), config.get("head_dim")
         return cls(hidden, int(inner or 4 * hidden), heads, int(head or hidden // heads))
 
-    def torch_bytes(self, size: Extent, *, packed: bool) -> int:
-        """Of a pass on a CPU in float32; `packed` where its texts attend in turn (packing.py)."""
+    def torch_bytes(self, size: BatchShape, *, packed: bool) -> int:
+        """Upper bound for a float32 pass on a CPU; `packed` if attention is computed per text (packing.py)."""
         tokens = size.tokens if packed else size.count * size.longest
         activations = _ALWAYS + 4 * tokens * (4 * self.hidden + 4 * self.inner + 4 * self.heads * self.head)
         rows = min(size.longest, QUERY_BLOCK)
         if packed:
             return activations + 8 * rows * size.longest
-        # who sees whom; and attention of its own kind, whose weights or biases for each head exist for `rows` at a time
+        # masks, and custom attention, whose weights or biases exist for `rows` at a time and each head
         return activations + size.count * size.longest * (12 * size.longest + 8 * self.heads * rows)

@@ -17,10 +17,9 @@ from filelock import FileLock
 
 from models.facts import ModelFacts
 from models.integrity import is_whole
-from runners.backends import Backend, Rows, Sequences
-from runners.backends.batches import Batch, UnpaddedBatch
+from runners.backends.batches import PaddedBatch, UnpaddedBatch
 from runners.backends.footprint import LONG_TEXT_TOKENS, GraphFootprint, LayerWidths
-from runners.batching.planning import Extent
+from runners.contracts import Backend, BatchShape, Forward, Rows, TokenSequences
 from runners.devices import DType, return_memory
 from runners.pool.capacity import BYTES_PER_PARAMETER, KEPT_BYTES, has_fast_lane
 
@@ -142,7 +141,7 @@ class Graphs:
         self._head = ov.Core().compile_model(head, "CPU", exact) if head.is_file() else None
         self._requests = threading.local()  # a request that two threads share raises "Infer Request is busy"
 
-    def infer(self, batch: Batch) -> Rows:
+    def infer(self, batch: PaddedBatch) -> Rows:
         """(B, T) ids -> (B, D) rows."""
         body, head = self._own_requests()
         inputs = UnpaddedBatch.of(batch, LENGTH_STEP) if self.unpadded else batch
@@ -182,7 +181,7 @@ def _rounded(length: int, facts: ModelFacts) -> int:
     return max(length, min(-(-length // LENGTH_STEP) * LENGTH_STEP, facts.max_tokens))
 
 
-def round_length(batch: Batch, facts: ModelFacts) -> Batch:
+def round_length(batch: PaddedBatch, facts: ModelFacts) -> PaddedBatch:
     """The same batch padded to a multiple of LENGTH_STEP tokens, but never beyond the model's limit.
 
     Each new shape costs OpenVINO time once and memory for good; steps of 8 cost nothing (OPENVINO.md, section 3).
@@ -193,7 +192,7 @@ def round_length(batch: Batch, facts: ModelFacts) -> Batch:
         return batch
     widths = ((0, 0), (0, target - length))
     segments = batch.token_type_ids
-    return Batch(
+    return PaddedBatch(
         np.pad(batch.input_ids, widths, constant_values=facts.pad_id),
         np.pad(batch.attention_mask, widths),
         np.pad(batch.pooling_mask, widths),
@@ -233,10 +232,10 @@ class OpenVINOBackend:
         self._load_torch = load_torch
         self.name = f"openvino {precision} on cpu"
 
-    def forward(self, sequences: Sequences) -> Rows:
+    def forward(self, sequences: TokenSequences) -> Rows:
         """B sequences -> (B, D) vectors or (B, 1) logits."""
         assert self._graphs is not None
-        size = Extent.of(list(map(len, sequences)))
+        size = BatchShape.of(list(map(len, sequences)))
         if _is_small(size):
             return self._graphs.infer(self._batch(sequences))
         if self._suits_torch(size):
@@ -247,13 +246,13 @@ class OpenVINOBackend:
             if self._graph_bytes(size) > KEPT_BYTES:
                 self._graphs.give_back()
 
-    def pass_bytes(self, size: Extent) -> int:
+    def pass_bytes(self, size: BatchShape) -> int:
         """By the shapes of the graph's tensors."""
         if _is_small(size):
             return 0
         return self._torch_bytes(size) if self._suits_torch(size) else self._graph_bytes(size)
 
-    def _forward_in_torch(self, sequences: Sequences) -> Rows:
+    def _forward_in_torch(self, sequences: TokenSequences) -> Rows:
         backend = self._load_torch()
         try:
             return backend.forward(sequences)
@@ -261,37 +260,37 @@ class OpenVINOBackend:
             backend.close()
             return_memory()
 
-    def _suits_torch(self, size: Extent) -> bool:
+    def _suits_torch(self, size: BatchShape) -> bool:
         needed = self._graph_bytes(size)
         return needed > TORCH_BYTES and 2 * self._torch_bytes(size) < needed
 
-    def _graph_bytes(self, size: Extent) -> int:
+    def _graph_bytes(self, size: BatchShape) -> int:
         longest = _rounded(size.longest, self._facts)
         tokens = -(-size.tokens // LENGTH_STEP) * LENGTH_STEP
-        return self._footprint.bytes(Extent(size.count, longest, tokens))
+        return self._footprint.bytes(BatchShape(size.count, longest, tokens))
 
-    def _torch_bytes(self, size: Extent) -> int:
+    def _torch_bytes(self, size: BatchShape) -> int:
         weights = self._facts.parameters * BYTES_PER_PARAMETER["float32"]
         packed = self.padding_cost < 1 and size.longest > LONG_TEXT_TOKENS
         return weights + self._widths.torch_bytes(size, packed=packed)
 
-    def _forward_beside(self, sequences: Sequences) -> Rows:
+    def _forward_second(self, sequences: TokenSequences) -> Rows:
         assert self._second is not None
         return self._second.infer(self._batch(sequences))
 
-    def forward_exact(self, sequences: Sequences) -> Rows:
+    def forward_exact(self, sequences: TokenSequences) -> Rows:
         """The same with graphs compiled for float32, for this one pass."""
-        if self._suits_torch(Extent.of(list(map(len, sequences)))):
+        if self._suits_torch(BatchShape.of(list(map(len, sequences)))):
             return self._forward_in_torch(sequences)
         return Graphs(self._folder, precision="f32", threads=self._threads).infer(self._batch(sequences))
 
-    def _batch(self, sequences: Sequences) -> Batch:
-        return round_length(Batch.of(sequences, self._facts.pad_id), self._facts)
+    def _batch(self, sequences: TokenSequences) -> PaddedBatch:
+        return round_length(PaddedBatch.of(sequences, self._facts.pad_id), self._facts)
 
     @property
-    def beside(self) -> Callable[[Sequences], Rows] | None:
+    def second_forward(self) -> Forward | None:
         """For small models, whose second copy costs little (OPENVINO.md, section 5)."""
-        return None if self._second is None else self._forward_beside
+        return None if self._second is None else self._forward_second
 
     def close(self) -> None:
         """Drop the compiled graphs."""
@@ -304,5 +303,5 @@ def read_footprint(folder: Path, float_bytes: int) -> GraphFootprint:
     return GraphFootprint(ov.Core().read_model(folder / BODY), float_bytes)
 
 
-def _is_small(size: Extent) -> bool:
+def _is_small(size: BatchShape) -> bool:
     return size.count * size.longest <= SMALL_PASS_TOKENS

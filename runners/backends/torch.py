@@ -15,12 +15,11 @@ import torch
 
 from models.catalog import ModelSpec
 from models.facts import ModelFacts
-from runners.backends import OutOfMemoryError, Rows, Sequences
 from runners.backends.accuracy import PROBE_TOKENS, difference, probes
-from runners.backends.batches import Batch, PackedBatch
+from runners.backends.batches import PackedBatch, PaddedBatch
 from runners.backends.cuda_graphs import CapturedPasses, to_device
 from runners.backends.footprint import LONG_TEXT_TOKENS, LayerWidths
-from runners.batching.planning import Extent
+from runners.contracts import BatchShape, OutOfMemoryError, Rows, TokenSequences
 from runners.devices import Device
 from runners.networks.build import load_network
 from runners.networks.network import Network
@@ -29,7 +28,7 @@ from runners.networks.packing import ATTENTION, can_pack, register
 logger = logging.getLogger("service.models")
 
 LONG_PROBE_TOKENS = 200
-"""Texts with which packing for long texts is checked: longer than ModernBERT's window, and computed within seconds."""
+"""Length of the texts that check packing for long texts: longer than ModernBERT's window, computed in seconds."""
 
 
 class TorchBackend:
@@ -44,7 +43,7 @@ class TorchBackend:
         self._pad_id = facts.pad_id
         register()
         self._network = load_network(folder, spec, facts, self._dtype, attention=ATTENTION).to(self._device)
-        self._handing_over = threading.Lock()  # one pass after the other; waiting for the results needs no turn
+        self._launching = threading.Lock()  # launches one pass at a time; waiting for results needs no lock
         self._captured: CapturedPasses | None = None
         packable = can_pack(self._network.body.encoder)
         self._packs = packable and self._has_kernel() and self._packing_agrees(facts)
@@ -59,26 +58,26 @@ class TorchBackend:
             self._captured = CapturedPasses(self._network, self._device, self._pad_id)
         self.memory_bytes = max(0, self._reserved_bytes() - reserved)
 
-    def forward(self, sequences: Sequences) -> Rows:
+    def forward(self, sequences: TokenSequences) -> Rows:
         """B sequences -> (B, D) vectors or (B, 1) logits."""
         return self._forward(sequences, packed=self._packs or self._is_long(max(map(len, sequences))))
 
-    def pass_bytes(self, size: Extent) -> int:
-        """Of a CPU, where what exceeds the memory ends the process; of a GPU 0."""
+    def pass_bytes(self, size: BatchShape) -> int:
+        """Estimated on a CPU, where exhausting the memory ends the process; 0 on a GPU."""
         if self._device.type != "cpu":
             return 0
         return self._widths.torch_bytes(size, packed=self._is_long(size.longest))
 
-    def forward_exact(self, sequences: Sequences) -> Rows:
-        """The same with a copy of the network in float32, made for this one pass, and padded on a GPU."""
-        with _own_errors(), torch.inference_mode():
+    def forward_exact(self, sequences: TokenSequences) -> Rows:
+        """The same with a float32 copy of the network, made for this pass; padded on a GPU."""
+        with _translated_errors(), torch.inference_mode():
             exact = self._network if self._dtype == torch.float32 else copy.deepcopy(self._network).float()
             compute = self._packed if self._is_long(max(map(len, sequences))) else self._padded
-            return _Answer(compute(exact, sequences)).wait()
+            return _PendingRows(compute(exact, sequences)).wait()
 
     @property
-    def beside(self) -> None:
-        """No second copy: short passes of a GPU take their turn within milliseconds."""
+    def second_forward(self) -> None:
+        """No second copy: short passes wait only milliseconds on a GPU."""
 
     def close(self) -> None:
         """Drop the network and return its memory to the device or the system."""
@@ -89,22 +88,22 @@ class TorchBackend:
             torch.cuda.empty_cache()
 
     def _reserved_bytes(self) -> int:
-        """Memory of a GPU that this process holds, what is only cached left out."""
+        """GPU memory that this process uses, without cached blocks."""
         if self._device.type == "cpu":
             return 0
         torch.cuda.empty_cache()
         return torch.cuda.memory_reserved(self._device)
 
     def _is_long(self, tokens: int) -> bool:
-        """Whether texts attend in turn on a CPU: masks for padding would be of the size (T, T)."""
+        """Whether a CPU computes the attention of each text separately; padding masks would have the size (T, T)."""
         return self._packs_long and tokens > LONG_TEXT_TOKENS
 
     def _has_kernel(self) -> bool:
-        """Variable-length flash attention is for GPUs and half precision."""
+        """Variable-length flash attention needs a GPU and half precision."""
         return self._device.type == "cuda" and self._dtype != torch.float32
 
     def _packing_agrees(self, facts: ModelFacts, most_tokens: int = PROBE_TOKENS[-1]) -> bool:
-        """Whether packed texts of at most so many tokens come out as padded ones; else the model is served padded."""
+        """Whether packed texts of at most `most_tokens` give the same rows as padded ones; if not, padding is used."""
         texts = [probe for probe in probes(facts) if len(probe[0]) <= most_tokens]
         precision = "f32" if self._dtype == torch.float32 else "bf16"
         try:
@@ -112,24 +111,24 @@ class TorchBackend:
                 np.concatenate([self._forward(probe, packed=packed) for probe in texts]) for packed in (False, True)
             )
             problem = difference(expected, found, precision, vectors=facts.dimensions is not None)
-        except (RuntimeError, TypeError) as error:  # no such kernel on this device, or an encoder that takes no bounds
+        except (RuntimeError, TypeError) as error:  # the device lacks the kernel, or the encoder takes no bounds
             problem = f"{type(error).__name__} {str(error).partition(chr(10))[0]}"
         if problem is not None:
             logger.warning("%s is served with padding, as its packed texts differ: %s", facts.architecture, problem)
         return problem is None
 
-    def _forward(self, sequences: Sequences, *, packed: bool) -> Rows:
-        with _own_errors():
-            with self._handing_over, torch.inference_mode():
-                answer = _Answer((self._packed if packed else self._padded)(self._network, sequences))
-            return answer.wait()
+    def _forward(self, sequences: TokenSequences, *, packed: bool) -> Rows:
+        with _translated_errors():
+            with self._launching, torch.inference_mode():
+                rows = _PendingRows((self._packed if packed else self._padded)(self._network, sequences))
+            return rows.wait()
 
-    def _padded(self, network: Network, sequences: Sequences) -> torch.Tensor:
-        batch = Batch.of(sequences, self._pad_id)
+    def _padded(self, network: Network, sequences: TokenSequences) -> torch.Tensor:
+        batch = PaddedBatch.of(sequences, self._pad_id)
         rows: torch.Tensor = network(*(to_device(array, self._device) for array in batch.arrays()))
         return rows
 
-    def _packed(self, network: Network, sequences: Sequences) -> torch.Tensor:
+    def _packed(self, network: Network, sequences: TokenSequences) -> torch.Tensor:
         batch = PackedBatch.of(sequences)
         if self._captured is not None and (rows := self._captured.run(batch)) is not None:
             return rows
@@ -138,8 +137,8 @@ class TorchBackend:
 
 
 @contextlib.contextmanager
-def _own_errors() -> Iterator[None]:
-    """OutOfMemoryError of ours for torch's, with what was only cached given back."""
+def _translated_errors() -> Iterator[None]:
+    """Translate torch's OutOfMemoryError to ours, and free cached memory."""
     try:
         yield
     except torch.OutOfMemoryError as error:
@@ -148,12 +147,12 @@ def _own_errors() -> Iterator[None]:
 
 
 def _pinned(shape: torch.Size) -> torch.Tensor:
-    """The data type is said: transformers changes torch's default for all threads while it loads a model."""
+    """The data type is explicit: transformers changes torch's default for all threads while it loads a model."""
     return torch.empty(shape, dtype=torch.float32, pin_memory=True)
 
 
-class _Answer:
-    """Rows on their way from the device: who waits for them keeps nobody from handing over the next pass."""
+class _PendingRows:
+    """Rows being copied from the device; waiting does not block the next launch."""
 
     def __init__(self, rows: torch.Tensor) -> None:
         self._rows = rows.float()
@@ -164,7 +163,7 @@ class _Answer:
             self._arrived.record(torch.cuda.current_stream(rows.device))
 
     def wait(self) -> Rows:
-        """Until they are here."""
+        """Wait until the copy is complete."""
         if self._arrived is not None:
             self._arrived.synchronize()
         rows: Rows = self._rows.numpy()

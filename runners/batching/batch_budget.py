@@ -1,16 +1,16 @@
-"""How many tokens a pass may take: fewer while the device is short of memory, and step by step more again."""
+"""Maximum tokens of a pass: reduced when the device runs out of memory, then raised again step by step."""
 
 from __future__ import annotations
 
 RECOVERY_PASSES = 8
-"""Full passes that have to fit before a larger one is tried."""
+"""Number of full passes that must succeed before a larger one is tried."""
 _MOST_RECOVERY_PASSES = 1024
 _FULL = 0.5
-"""A pass counts as full from this share of the budget on."""
+"""Share of the budget from which a pass counts as full."""
 
 
 class BatchBudget:
-    """Tokens of a pass, at most `learned`. Not thread-safe by itself."""
+    """Maximum tokens of a pass, at most `learned`. Not thread-safe by itself."""
 
     def __init__(self, learned: int) -> None:
         self.tokens = learned
@@ -20,9 +20,9 @@ class BatchBudget:
         self._trying = False
 
     def out_of_memory(self, computed: float) -> bool:
-        """A pass of `computed` tokens did not fit: halve it. Whether the budget shrank.
+        """Halve the budget after a pass of `computed` tokens did not fit. Returns whether the budget shrank.
 
-        A larger size that failed is tried again later each time.
+        Each time a larger size fails, the next attempt waits longer.
         """
         if self._trying:
             self._needed = min(2 * self._needed, _MOST_RECOVERY_PASSES)
@@ -31,12 +31,12 @@ class BatchBudget:
         return self.tokens < before
 
     def passed(self, computed: float) -> bool:
-        """A pass of `computed` tokens went well; whether the budget grew."""
+        """Record a pass of `computed` tokens that succeeded. Returns whether the budget grew."""
         if computed < _FULL * self.tokens or not (self._trying or self.tokens < self._learned):
             return False
         self._passed += 1
         if self.tokens == self._learned:
-            if self._passed >= RECOVERY_PASSES:  # memory is there again
+            if self._passed >= RECOVERY_PASSES:  # enough memory again
                 self._needed, self._trying = RECOVERY_PASSES, False
             return False
         if self._passed < self._needed:

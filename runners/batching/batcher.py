@@ -1,13 +1,12 @@
-"""Adaptive batching across requests: admit, fill by padded tokens, one worker thread, futures.
+"""Adaptive batching across requests: one queue per model, batches filled by tokens, results through futures.
 
-A request becomes a job: its inputs, sorted by length and cut into chunks by cost. The worker takes the next chunk,
-adds chunks of other jobs that fit, and runs them together. New jobs and jobs that already had a turn alternate, so
-a request of thousands of texts delays a small one by a batch or two, and small ones never starve it.
-A lone request is never kept waiting for company.
+A request becomes a job: its inputs, sorted by length and cut into chunks by cost. The worker thread takes the next
+chunk, adds chunks of other jobs that fit, and runs them in one forward pass. New jobs and started jobs alternate: a
+request of thousands of texts delays a small one by a batch or two, and small ones never starve a large one. A single
+request never waits for others to fill its batch.
 
-Where passes overlap (a GPU), a second thread hands over the next full pass while one runs, so that the device never
-waits. Where the backend has a second copy of the network, it is the fast lane: a thread of its own answers short
-requests while the first one is busy with a large one.
+On a GPU a second thread launches the next full pass while one runs, so that the device never waits. If the backend has
+a second copy of the network, it is the fast lane: its own thread runs short requests while a large one is computed.
 """
 
 from __future__ import annotations
@@ -17,113 +16,96 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence as SequenceOf
 
 from errors import InternalError, OverloadedError, ServiceError, ShuttingDownError
-from runners.backends import Rows
 from runners.batching.batch_budget import BatchBudget
 from runners.batching.health import Health
-from runners.batching.lane_threads import FAST_LANE_TOKENS, LARGE_JOB_TOKENS, SMALL_JOB_TOKENS, Lane, Run
+from runners.batching.lane_threads import FAST_LANE_TOKENS, LARGE_JOB_TOKENS, SMALL_JOB_TOKENS, LaneThread
+from runners.batching.options import BatchingOptions
 from runners.batching.passes import Passes
-from runners.batching.planning import CALL_COST_TOKENS, Extent, plan
-from runners.batching.queue import Batch, Clock, Job, Queue
-from runners.batching.throughput import Throughput, extent
-from runners.pool.memory import PassMemory, unlimited
-from runners.text.tokenization import Sequence
-from runners.timings import Timings
+from runners.batching.planning import plan
+from runners.batching.queue import Batch, Clock, Job, Queue, finish
+from runners.batching.throughput import Throughput, batch_shape
+from runners.contracts import BatchShape, Forward, Rows, Timings, TokenSequences
 
 logger = logging.getLogger("service.engine")
 
 MAX_RETRY_AFTER_S = 60
 _PLANNED_INLINE = 64
-"""Texts of a request up to which planning takes less time than waking another thread."""
+"""Up to this many texts, planning takes less time than waking another thread."""
 
 
 class AdaptiveBatcher:
-    """One model's queue and the threads that work it off; `run_beside` is the fast lane's network."""
+    """One model's queue and its worker threads. `second_run` is the network of the fast lane."""
 
     def __init__(
         self,
-        run: Run,
+        run: Forward,
+        options: BatchingOptions,
         *,
-        run_beside: Run | None = None,
-        max_batch_tokens: int,
-        max_queued_tokens: int,
-        name: str,
-        padding_cost: float = 1.0,
-        overlaps: bool = False,
-        call_cost_tokens: int = CALL_COST_TOKENS,
-        tokens_per_s: float = 0.0,
-        trial: Sequence | None = None,
-        memory: PassMemory | None = None,
+        second_run: Forward | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
-        self._name = name
-        self._budget = BatchBudget(max_batch_tokens)
-        self._padding_cost = padding_cost
-        self._call_cost = call_cost_tokens
-        self._throughput = Throughput(name, padding_cost, tokens_per_s)
-        self._health = Health(name, trial)
-        self._memory = memory or unlimited()
+        self._options = options
+        self._budget = BatchBudget(options.max_batch_tokens)
+        self._throughput = Throughput(options.name, options.padding_cost, options.tokens_per_s)
+        self._health = Health(options.name, options.trial)
         self._clock = clock
         self._lock = threading.Lock()
         self._passes = Passes(
-            name,
-            self._give_up,
+            options,
+            self._fail,
             throughput=self._throughput,
             budget=self._budget,
             health=self._health,
-            memory=self._memory,
             lock=self._lock,
             clock=clock,
         )
-        self._main = [self._lane(run) for _ in range(2 if overlaps else 1)]
-        self._fast = None if run_beside is None else self._lane(run_beside, fast=True)
+        self._main = [self._lane(run) for _ in range(2 if options.overlaps else 1)]
+        self._fast = None if second_run is None else self._lane(second_run, fast=True)
         self._lanes = self._main if self._fast is None else [*self._main, self._fast]
-        self._max_queued_tokens = max_queued_tokens
         self._queue = Queue(clock)
         self._queued_tokens = 0
         self._closing = False
+        self._wake_is_scheduled = False
         for lane in self._lanes:
-            title = f"fast lane {name}" if lane is self._fast else f"batcher {name}"
+            title = f"{'fast lane' if lane is self._fast else 'batcher'} {options.name}"
             lane.thread = threading.Thread(target=self._work, args=(lane,), name=title, daemon=True)
             lane.thread.start()
 
-    def _lane(self, run: Run, *, fast: bool = False) -> Lane:
-        return Lane(run, threading.Condition(self._lock), self._clock, fast)
+    def _lane(self, run: Forward, *, fast: bool = False) -> LaneThread:
+        return LaneThread(run, threading.Condition(self._lock), self._clock, fast)
 
     @property
     def queued_tokens(self) -> int:
-        """Tokens that were admitted and not computed yet."""
+        """Number of admitted tokens whose computation has not started."""
         return self._queued_tokens
 
     @property
     def stalled_s(self) -> float:
-        """How long the oldest of the current passes has been running; 0 between passes."""
+        """Seconds since the oldest running pass started; 0 if none runs."""
         started = [since for lane in self._lanes if (since := lane.since) is not None]
         return self._clock() - min(started) if started else 0.0
 
     def overdue(self, at_least_s: float) -> bool:
-        """Whether a pass takes so much longer than its size explains that it must be hanging (Lane.overdue)."""
+        """Whether a pass is stuck (LaneThread.overdue)."""
         return any(lane.overdue(at_least_s) for lane in self._lanes)
 
     @property
     def lost(self) -> bool:
-        """Whether no pass will go well any more, as the device is gone (health.py)."""
+        """Whether the device no longer works (health.py)."""
         return self._health.lost
 
-    async def submit(self, sequences: SequenceOf[Sequence], priority: int = 0, timings: Timings | None = None) -> Rows:
-        """N sequences -> N rows in the same order; of waiting requests those with a low `priority` come first.
+    async def submit(self, sequences: TokenSequences, priority: int = 0, timings: Timings | None = None) -> Rows:
+        """N sequences -> N rows in the same order. Adds the time in the queue and in forward passes to `timings`.
 
-        `timings` is told how long they waited and were computed.
-
-        OverloadedError where the queue is full; InputTooLongError where the memory does not suffice for the longest.
-        A caller that is cancelled takes its work along.
+        Among waiting requests, those with a lower `priority` run first. OverloadedError if the queue is full;
+        InputTooLongError if the longest sequence does not fit in memory. Cancelling the caller cancels its work.
         """
         started = self._clock()
         loop = asyncio.get_running_loop()
         lengths = [len(sequence) for sequence in sequences]
-        self._memory.check(max(lengths, default=0))
+        self._options.memory.check(max(lengths, default=0))
         chunks = await asyncio.to_thread(self._plan, lengths) if len(lengths) > _PLANNED_INLINE else self._plan(lengths)
         job = Job(
             sequences, loop.create_future(), loop, deque(chunks), sum(lengths), len(sequences), self._clock(), priority
@@ -139,28 +121,26 @@ class AdaptiveBatcher:
                 timings.queue_s += max(0.0, self._clock() - started - job.compute_s)
 
     def close(self) -> None:
-        """Stop the thread after its current batch; whoever still waits gets ShuttingDownError."""
+        """Stop the threads after their current batches. Waiting requests get ShuttingDownError."""
         with self._lock:
             waiting = self._stop()
-        for job in waiting:
-            job.finish(ShuttingDownError("The model was unloaded while the request waited. Try again."))
+        finish(waiting, ShuttingDownError("The model was unloaded while the request waited. Try again."))
         for lane in self._lanes:
             if lane.thread is not None and lane.thread is not threading.current_thread():
                 lane.thread.join()
 
     def abort(self, error: ServiceError) -> None:
-        """Give every waiter `error`, also those whose pass hangs, and leave the thread to its fate."""
+        """Fail all pending requests with `error`, running ones included, and abandon stuck passes."""
         with self._lock:
             running = dict.fromkeys(job for lane in self._lanes for job, _ in lane.running)
             waiting = [*self._stop(), *running]
             reservations = [lane.reservation for lane in self._lanes if lane.reservation is not None]
-        for reservation in reservations:  # a pass that hangs must not keep those of other models waiting
+        for reservation in reservations:  # a stuck pass must not block those of other models
             reservation.release()
-        for job in waiting:
-            job.finish(error)
+        finish(waiting, error)
 
     def _stop(self) -> list[Job]:
-        """Take no more work, and empty the queue and its metrics; the jobs that were waiting."""
+        """Accept no more work, and empty the queue and its metrics. Returns the jobs that were waiting."""
         self._closing = True
         waiting = list(self._queue.jobs())
         self._queue = Queue(self._clock)
@@ -174,32 +154,44 @@ class AdaptiveBatcher:
         with self._lock:
             if self._closing:
                 raise ShuttingDownError("The model is being unloaded. Try again.")
-            if self._queued_tokens and self._queued_tokens + job.tokens > self._max_queued_tokens:
+            if self._queued_tokens and self._queued_tokens + job.tokens > self._options.max_queued_tokens:
                 raise OverloadedError(
                     f"{self._queued_tokens} tokens wait for this model and {job.tokens} more would exceed the limit "
-                    f"of {self._max_queued_tokens} (MAX_QUEUED_TOKENS). Try again later.",
+                    f"of {self._options.max_queued_tokens} (MAX_QUEUED_TOKENS). Try again later.",
                     retry_after_s=self._retry_after_s(),
                 )
             self._queued_tokens += job.tokens
             self._queue.fresh.append(job)
+            if not self._wake_is_scheduled:
+                self._wake_is_scheduled = True
+                job.loop.call_soon(self._wake)
+
+    def _wake(self) -> None:
+        """Wake the lanes that have work, once for all requests of one turn of the event loop.
+
+        A thread that is woken for each of them takes the GIL from the event loop each time, for a batch of one.
+        """
+        with self._lock:
+            self._wake_is_scheduled = False
             self._wake_main()
             self._wake_fast_lane()
 
     def _plan(self, lengths: list[int]) -> list[list[int]]:
-        return plan(lengths, self._budget.tokens, padding_cost=self._padding_cost, call_cost=self._call_cost)
+        options = self._options
+        return plan(lengths, self._budget.tokens, padding_cost=options.padding_cost, call_cost=options.call_cost_tokens)
 
     def _wake_main(self) -> None:
-        """One lane at most: a second pass is handed over early where it is a full one, else it waits for company."""
+        """Wake one lane at most. A second pass is launched early only if it is full."""
         idle = [lane for lane in self._main if not lane.running]
         if idle and self._may_start(idle[0]):
             idle[0].wake.notify()
 
-    def _may_start(self, lane: Lane) -> bool:
+    def _may_start(self, lane: LaneThread) -> bool:
         busy = any(other.running for other in self._main if other is not lane)
         return len(self._queue) > 0 and (not busy or self._queued_tokens >= self._budget.tokens)
 
     def _wake_fast_lane(self) -> None:
-        """Only where it has something to do: each needless wake would cost everybody a turn at the interpreter."""
+        """Wake the fast lane only if it has work: each needless wake makes all threads wait for the GIL."""
         if self._fast is not None and self._runs_large() and self._queue.has_small(SMALL_JOB_TOKENS):
             self._fast.wake.notify()
 
@@ -207,7 +199,7 @@ class AdaptiveBatcher:
         return any(job.tokens >= LARGE_JOB_TOKENS for lane in self._main for job, _ in lane.running)
 
     def _retry_after_s(self) -> int:
-        """Seconds until about half of the queue is worked off."""
+        """Estimated seconds until half of the queue is computed."""
         if not self._throughput.tokens_per_s:
             return 1
         return max(1, min(MAX_RETRY_AFTER_S, round(self._queued_tokens / self._throughput.tokens_per_s / 2)))
@@ -224,11 +216,11 @@ class AdaptiveBatcher:
                 self._throughput.queue(self._queue, self._queued_tokens)
 
     def report_queue(self) -> None:
-        """Bring the queue's metrics up to date, also while a pass hangs."""
+        """Update the queue's metrics, even while a pass is stuck."""
         with self._lock:
             self._throughput.queue(self._queue, self._queued_tokens)
 
-    def _work(self, lane: Lane) -> None:
+    def _work(self, lane: LaneThread) -> None:
         while True:
             with self._lock:
                 while not (batch := self._next(lane)) and not self._closing:
@@ -242,14 +234,16 @@ class AdaptiveBatcher:
                     self._wake_main()
             try:
                 self._passes.compute(lane, batch)
-            except BaseException as error:  # the thread lives on, and nobody waits for ever
-                logger.exception("the batcher of %s failed", self._name)
-                self._give_up(batch, InternalError(f"Computing failed ({type(error).__name__}); the log says why."))
+            except BaseException as error:  # the thread keeps running, and every request gets an answer
+                logger.exception("the batcher of %s failed", self._options.name)
+                self._fail(
+                    batch, InternalError(f"The computation failed ({type(error).__name__}); see the service log.")
+                )
             finally:
                 lane.running = []
 
-    def _next(self, lane: Lane) -> Batch:
-        """What the lane does next; nothing where it has to wait."""
+    def _next(self, lane: LaneThread) -> Batch:
+        """The lane's next batch; empty if it has to wait."""
         if self._closing:
             return []
         if lane is not self._fast:
@@ -263,32 +257,32 @@ class AdaptiveBatcher:
         self._queued_tokens -= sum(job.tokens for job in small)
         return batch
 
-    def _give_up(self, batch: Batch, error: Exception) -> None:
+    def _fail(self, batch: Batch, error: Exception) -> None:
         for job in dict.fromkeys(job for job, _ in batch):
             if not job.abandoned:
                 self._abandon(job)
-                job.finish(error)
+                finish([job], error)
 
     def _take(self) -> Batch:
-        """The next batch: a chunk of the job whose turn it is, and chunks of others while that saves time."""
+        """The next batch: a chunk of the next job, and chunks of other jobs while that saves time."""
         job = self._queue.next_job()
         chunk = job.chunks.popleft()
         batch = [(job, index) for index in chunk]
-        size = extent(batch)
+        size = batch_shape(batch)
         for other in self._queue.jobs():
             while other.chunks:
-                more = extent([(other, index) for index in other.chunks[0]])
+                more = batch_shape([(other, index) for index in other.chunks[0]])
                 if not self._pays(size, more):
                     break
                 batch += [(other, index) for index in other.chunks.popleft()]
                 size += more
             if not other.chunks:
                 self._queue.remove(other)
-        self._queue.put_back(job)
+        self._queue.requeue(job)
         self._queued_tokens -= sum(len(owner.sequences[index]) for owner, index in batch)
         return batch
 
-    def _pays(self, size: Extent, more: Extent) -> bool:
-        """Whether one pass for both fits and is cheaper than two."""
-        both, first, second = (each.computed(self._padding_cost) for each in (size + more, size, more))
-        return both <= min(self._budget.tokens, first + second + self._call_cost)
+    def _pays(self, size: BatchShape, more: BatchShape) -> bool:
+        """Whether one pass for both fits in the budget and costs less than two."""
+        both, first, second = (each.computed(self._options.padding_cost) for each in (size + more, size, more))
+        return both <= min(self._budget.tokens, first + second + self._options.call_cost_tokens)

@@ -1,4 +1,4 @@
-"""Whether a model's device still works: after failures in a row, an input that is known to be good decides."""
+"""Whether a model's device still works: after several failures in a row, a known good input is tried."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import logging
 from collections.abc import Callable
 
 from errors import ServiceError
-from runners.backends import OutOfMemoryError
-from runners.text.tokenization import Sequence
+from runners.contracts import OutOfMemoryError, TokenSequence, TokenSequences
 
 logger = logging.getLogger("service.engine")
 
@@ -16,23 +15,23 @@ FAILURES = 5
 
 
 class Health:
-    """Counts the failed passes of one model. `trial` is a text that was computed when the model was loaded."""
+    """Counts the failed passes of one model. `trial` is an input that was computed at load."""
 
-    def __init__(self, name: str, trial: Sequence | None) -> None:
+    def __init__(self, name: str, trial: TokenSequence | None) -> None:
         self._name = name
         self._trial = trial
         self._failures = 0
         self.lost = False
-        """Whether the trial failed, too: no pass will go well any more."""
+        """Whether the trial failed as well, so that the device is considered broken."""
 
     def passed(self) -> None:
-        """A pass went well."""
+        """Record a pass that succeeded."""
         self._failures = 0
 
-    def failed(self, error: BaseException, run: Callable[[list[Sequence]], object]) -> None:
-        """A pass raised `error`; `run` computes the trial where that is one failure too many.
+    def failed(self, error: BaseException, run: Callable[[TokenSequences], object]) -> None:
+        """Record a pass that raised `error`. After FAILURES in a row, `run` computes the trial.
 
-        What is wrong with an input (ServiceError, of NaN) and a lack of memory say nothing about the device.
+        Invalid inputs (ServiceError, for NaN) and a lack of memory do not count.
         """
         if isinstance(error, ServiceError | OutOfMemoryError) or self._trial is None or self.lost:
             return
@@ -46,8 +45,8 @@ class Health:
             pass
         except Exception as trial_error:
             self.lost = True
-            logger.error(  # without a traceback: the driver's own words say it
-                "%s failed %d passes in a row and cannot compute a trial text either: %s: %s",
+            logger.error(  # without a traceback: the driver's message suffices
+                "%s failed %d passes in a row and the trial text as well: %s: %s",
                 self._name,
                 FAILURES,
                 type(trial_error).__name__,

@@ -3,47 +3,42 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from runners.backends import Rows
 from runners.batching.queue import Batch, Clock
+from runners.contracts import Forward, Rows, TokenSequences
 from runners.pool.memory import Reservation
-from runners.text.tokenization import Sequence
-
-Run = Callable[[list[Sequence]], Rows]
-"""N sequences in, N rows out, in order."""
 
 SMALL_JOB_TOKENS = 128
-"""A search query or a short passage: what may take the fast lane."""
+"""Largest job that may take the fast lane: a search query or a short passage."""
 FAST_LANE_TOKENS = 256
-"""Tokens of one pass there: short texts that arrive together stay together."""
+"""Tokens of one pass in the fast lane, so that short texts that arrive together are computed together."""
 LARGE_JOB_TOKENS = 512
-"""A job from this size on is worth stepping past; many small ones are better served together."""
+"""Smallest job that others may overtake in the fast lane; many small jobs are faster in one batch."""
 
 SLOWNESS = 10.0
-"""A pass that takes longer than so many times the expected time hangs; other work may take most of the processor."""
+"""A pass that takes this many times the expected time is stuck; other work may use most of the processor."""
 
 
 @dataclass(eq=False)
-class Lane:
-    """A thread with a network of its own, and what it is doing."""
+class LaneThread:
+    """A worker thread with its own network, and the pass that it runs."""
 
-    run: Run
+    run: Forward
     wake: threading.Condition
-    """Told when there may be something to do; all lanes' conditions share the batcher's lock."""
+    """Notified when there may be work. All lanes' conditions share the batcher's lock."""
     clock: Clock
     fast: bool = False
     running: Batch = field(default_factory=list)
     since: float | None = None
     expected_s: float = 0.0
-    """How long the current pass should take."""
+    """Expected duration of the current pass."""
     reservation: Reservation | None = None
-    """Memory of the current pass."""
+    """Memory reserved for the current pass."""
     thread: threading.Thread | None = None
 
-    def compute(self, sequences: list[Sequence], expected_s: float) -> Rows:
-        """One pass, with its start noted for the watchdog."""
+    def compute(self, sequences: TokenSequences, expected_s: float) -> Rows:
+        """Run one pass and record its start for the watchdog."""
         self.expected_s = expected_s
         self.since = self.clock()
         try:
@@ -52,6 +47,6 @@ class Lane:
             self.since = None
 
     def overdue(self, at_least_s: float) -> bool:
-        """Whether the current pass has been running for SLOWNESS times the expected time, and `at_least_s` seconds."""
+        """Whether the current pass exceeds both SLOWNESS times its expected time and `at_least_s`."""
         since = self.since
         return since is not None and self.clock() - since >= max(at_least_s, SLOWNESS * self.expected_s)

@@ -1,4 +1,4 @@
-"""Run batches on a lane: memory first, rows to their jobs, and what to do where a pass fails."""
+"""Run batches on a lane: reserve memory, run the pass, give each job its rows, handle failures."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ import logging
 import threading
 from collections.abc import Callable
 
-import numpy as np
-
 from errors import ModelUnavailableError
-from runners.backends import OutOfMemoryError, Rows
 from runners.batching.batch_budget import BatchBudget
 from runners.batching.health import Health
-from runners.batching.lane_threads import Lane
-from runners.batching.queue import Batch, Clock
-from runners.batching.throughput import Throughput, extent
-from runners.pool.memory import PassMemory
+from runners.batching.lane_threads import LaneThread
+from runners.batching.options import BatchingOptions
+from runners.batching.queue import Batch, Clock, finish
+from runners.batching.throughput import Throughput, batch_shape
+from runners.contracts import OutOfMemoryError, Rows
 
 logger = logging.getLogger("service.engine")
 
@@ -23,55 +21,46 @@ OUT_OF_MEMORY_RETRY_S = 5
 
 
 class Passes:
-    """The forward passes of one model. `lock` guards what its lanes share; `give_up` tells a batch's jobs an error."""
+    """The forward passes of one model. `lock` guards what its lanes share; `fail` fails the jobs of a batch."""
 
     def __init__(
         self,
-        name: str,
-        give_up: Callable[[Batch, Exception], None],
+        options: BatchingOptions,
+        fail: Callable[[Batch, Exception], None],
         *,
         throughput: Throughput,
         budget: BatchBudget,
         health: Health,
-        memory: PassMemory,
         lock: threading.Lock,
         clock: Clock,
     ) -> None:
-        self._name = name
-        self._give_up = give_up
+        self._name = options.name
+        self._memory = options.memory
+        self._fail = fail
         self._throughput = throughput
         self._budget = budget
         self._health = health
-        self._memory = memory
         self._lock = lock
         self._clock = clock
         self._last_ended = 0.0
 
-    def compute(self, lane: Lane, batch: Batch) -> None:
-        """Run a batch; every job of it that still waits gets its rows or an error."""
+    def compute(self, lane: LaneThread, batch: Batch) -> None:
+        """Run a batch. Each of its jobs that still waits gets its rows or an error."""
         batch = [(job, index) for job, index in batch if not job.abandoned]
         if not batch:
             return
         try:
             rows, started = self._run(lane, batch)
-        except Exception as error:  # whatever a model raises, nobody waits for ever
+        except Exception as error:  # a model may raise anything, and every request gets an answer
             self._split(lane, batch, error)
             return
-        with self._lock:  # another lane may have a part of the same job
+        with self._lock:  # another lane may run a part of the same job
             self._note(batch, self._took_s(lane, started))
-            for (job, index), row in zip(batch, rows, strict=True):
-                if job.abandoned:
-                    continue
-                if job.rows is None:
-                    job.rows = np.empty((len(job.sequences), *row.shape), dtype=np.float32)
-                job.rows[index] = row
-                job.remaining -= 1
-                if not job.remaining:
-                    job.finish()
+            finish([job for place, (job, index) in enumerate(batch) if job.is_completed_by(index, rows[place])])
 
-    def _run(self, lane: Lane, batch: Batch) -> tuple[Rows, float]:
-        """One row for each input, and when the pass began."""
-        size = extent(batch)
+    def _run(self, lane: LaneThread, batch: Batch) -> tuple[Rows, float]:
+        """One row per input, and the time at which the pass started."""
+        size = batch_shape(batch)
         with self._memory.reserved(size) as lane.reservation:
             started = self._clock()
             rows = lane.compute([job.sequences[index] for job, index in batch], self._throughput.expected_s(size))
@@ -80,22 +69,22 @@ class Passes:
         return rows, started
 
     def _note(self, batch: Batch, seconds: float) -> None:
-        """A pass ended well."""
+        """Record a pass that succeeded."""
         computed = self._throughput.batch(batch, seconds)
         self._health.passed()
         if self._budget.passed(computed):
-            logger.info("passes of %s take up to %d tokens again", self._name, self._budget.tokens)
+            logger.info("batch size of %s increased to %d tokens", self._name, self._budget.tokens)
 
-    def _took_s(self, lane: Lane, started: float) -> float:
-        """Time of a pass, without that in which it stood behind the one before it."""
+    def _took_s(self, lane: LaneThread, started: float) -> float:
+        """Duration of a pass, excluding time queued behind the previous pass."""
         ended = self._clock()
         if lane.fast:
             return ended - started
         began, self._last_ended = max(started, self._last_ended), ended
         return ended - began
 
-    def _split(self, lane: Lane, batch: Batch, error: Exception) -> None:
-        """Halve a failing batch until the input that fails is alone; only its request gets the error."""
+    def _split(self, lane: LaneThread, batch: Batch, error: Exception) -> None:
+        """Halve a failing batch until the failing input is alone. Only its request gets the error."""
         self._health.failed(error, lambda trial: lane.compute(trial, 0.0))
         if len(batch) > 1:
             if isinstance(error, OutOfMemoryError):
@@ -106,14 +95,14 @@ class Passes:
             return
         if isinstance(error, OutOfMemoryError):
             error = ModelUnavailableError(
-                f"{self._name} ran out of memory with an input of {extent(batch).tokens} tokens. Try again later, send "
-                "a shorter input, or run the service on a device with more memory.",
+                f"{self._name} ran out of memory with an input of {batch_shape(batch).tokens} tokens. Try again later, "
+                "send a shorter input, or run the service on a device with more memory.",
                 retry_after_s=OUT_OF_MEMORY_RETRY_S,
             )
-        self._give_up(batch, error)
+        self._fail(batch, error)
 
     def _shrink(self, batch: Batch) -> None:
         with self._lock:
             shrank = self._budget.out_of_memory(self._throughput.computed(batch))
         if shrank:
-            logger.warning("%s is out of memory; passes take at most %d tokens now", self._name, self._budget.tokens)
+            logger.warning("%s is out of memory; batch size reduced to %d tokens", self._name, self._budget.tokens)

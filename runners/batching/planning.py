@@ -1,62 +1,38 @@
-"""Which inputs go into one forward pass, and how large a pass pays."""
+"""Divide inputs into forward passes, and measure the best size of a pass."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from collections.abc import Sequence as SequenceOf
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 
 import numpy as np
 
-from runners.backends import OutOfMemoryError
-from runners.text.tokenization import Sequence
+from runners.contracts import OutOfMemoryError, TokenSequence, TokenSequences
 
 CALL_COST_TOKENS = 32
-"""Fixed cost of one pass in tokens, on a CPU: between 16 and 64 the cuts are equally good (OPENVINO.md, section 4)."""
+"""Fixed cost of one pass in tokens, on a CPU; values from 16 to 64 give equally good plans (measured)."""
 
 SMALLEST_BUDGET = 256
 KNEE = 0.92
-"""A larger pass that is not faster by more than this share only makes others wait longer."""
+"""Stop enlarging passes once a smaller one reaches this share of the larger one's throughput."""
 MIXED_BUDGET = 512
-"""Passes up to this size pay also where equal texts are computed no faster in them, as texts of mixed lengths lose less
-in larger ones: passages of 8 requests cost 1.20 of their tokens in passes of 256, 1.14 of 512, 1.12 of 1,024."""
+"""Up to this size, larger passes pay even without higher throughput on equal texts, because mixed lengths need less
+padding: passages of 8 requests cost 1.20 of their tokens in passes of 256, 1.14 of 512, 1.12 of 1,024."""
 SHORT_PASS_S = 0.2
-"""But only where others do not wait longer than this for such a pass."""
+"""But only if such a pass takes no longer than this."""
 LONGEST_TRIAL_S = 0.5
 TRIAL_TOKENS = 64
 _TRIALS = 2
 
 
-@dataclass(frozen=True)
-class Extent:
-    """How large a pass is: its inputs, the tokens of the longest one and of all."""
-
-    count: int
-    longest: int
-    tokens: int
-
-    @classmethod
-    def of(cls, lengths: SequenceOf[int]) -> Extent:
-        """Of inputs of these lengths, at least one."""
-        return cls(len(lengths), max(lengths), sum(lengths))
-
-    def __add__(self, other: Extent) -> Extent:
-        return Extent(self.count + other.count, max(self.longest, other.longest), self.tokens + other.tokens)
-
-    def computed(self, padding_cost: float) -> float:
-        """Tokens that the pass computes; one of padding counts as `padding_cost` (Backend)."""
-        return self.tokens + padding_cost * (self.count * self.longest - self.tokens)
-
-
 def plan(
-    lengths: SequenceOf[int], budget: int, *, padding_cost: float = 1.0, call_cost: int = CALL_COST_TOKENS
+    lengths: Sequence[int], budget: int, *, padding_cost: float = 1.0, call_cost: int = CALL_COST_TOKENS
 ) -> list[list[int]]:
-    """Cut inputs into chunks that are cheapest to run: indices of each chunk, short inputs first.
+    """Divide inputs into the cheapest chunks: the indices of each chunk, short inputs first.
 
-    At most `budget` computed tokens are in a chunk (one input alone may exceed it). Sorted by length, the cuts minimise
-    the sum over chunks of (Extent.computed + `call_cost`) by dynamic programming.
+    A chunk has at most `budget` computed tokens (a single input may exceed it). Inputs are sorted by length, and
+    dynamic programming minimises the sum over chunks of (BatchShape.computed + `call_cost`).
     """
     if len(lengths) == 1:
         return [[0]]
@@ -72,10 +48,10 @@ def plan(
 
 
 def _cut(sizes: list[int], budget: int, padding_cost: float, call_cost: int) -> list[int]:
-    """Where the chunk that ends before each place begins, for the cheapest cuts."""
+    """For each end of a chunk, where the cheapest chunk begins."""
     places = np.arange(len(sizes) + 1)
-    own = [0.0, *((1 - padding_cost) * tokens for tokens in accumulate(sizes))]  # what tokens cost beside a rectangle
-    best = np.zeros(len(sizes) + 1)  # of what stands before each place, less its `own`
+    own = [0.0, *((1 - padding_cost) * tokens for tokens in accumulate(sizes))]  # cost of tokens without padding
+    best = np.zeros(len(sizes) + 1)  # cheapest cost up to each place, minus its `own`
     starts = [0] * (len(sizes) + 1)
     first = 0
     for end, longest in enumerate(sizes, start=1):
@@ -89,7 +65,7 @@ def _cut(sizes: list[int], budget: int, padding_cost: float, call_cost: int) -> 
 
 
 def _fill(sizes: list[int], budget: int) -> list[int]:
-    """The same where padding costs nothing, in a tenth of the time: each chunk is filled up to the budget."""
+    """The same if padding costs nothing, ten times as fast: fill each chunk up to the budget."""
     starts, start, tokens = [0] * (len(sizes) + 1), 0, 0
     for end, size in enumerate(sizes, start=1):
         tokens += size
@@ -99,10 +75,10 @@ def _fill(sizes: list[int], budget: int) -> list[int]:
     return starts
 
 
-def learn_budget(run: Callable[[list[Sequence]], object], text: Sequence, most: int) -> tuple[int, float]:
-    """Tokens of a pass at which throughput stops growing on this device, at most `most`, and its tokens a second.
+def learn_budget(run: Callable[[TokenSequences], object], text: TokenSequence, most: int) -> tuple[int, float]:
+    """Measure the pass size in tokens (at most `most`) at which throughput stops growing, and its tokens per second.
 
-    Measured on passes of doubling size, all of one text; ends early where a pass takes long or all memory already.
+    Doubles the size of passes of one repeated text; stops early if a pass takes long or exhausts the memory.
     """
     budget = min(SMALLEST_BUDGET, most)
     speed = _speed(run, text, budget)
@@ -118,17 +94,17 @@ def learn_budget(run: Callable[[list[Sequence]], object], text: Sequence, most: 
     return budget, speed
 
 
-def learn_call_cost(run: Callable[[list[Sequence]], object], text: Sequence, budget: int) -> int:
-    """Fixed cost of one forward pass in tokens: what passes of `budget` compute in the time that one text takes.
+def learn_call_cost(run: Callable[[TokenSequences], object], text: TokenSequence, budget: int) -> int:
+    """Measure the fixed cost of a pass: the tokens that passes of `budget` compute in the time of one text.
 
-    A pass that Python launches kernel by kernel takes a GPU milliseconds, in which it could compute thousands.
+    Launching a pass kernel by kernel takes milliseconds, in which a GPU computes thousands of tokens.
     """
     one_text_s = len(text) / _speed(run, text, len(text))
     return max(CALL_COST_TOKENS, round(one_text_s * _speed(run, text, budget)) - len(text))
 
 
-def _speed(run: Callable[[list[Sequence]], object], text: Sequence, budget: int) -> float:
-    """Tokens a second of one pass: the better of two, as the first may compile and allocate."""
+def _speed(run: Callable[[TokenSequences], object], text: TokenSequence, budget: int) -> float:
+    """Tokens per second of one pass: the better of two, because the first may compile and allocate."""
     sequences = [text] * max(1, budget // len(text))
     best = float("inf")
     for _ in range(_TRIALS):

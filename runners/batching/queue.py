@@ -1,4 +1,4 @@
-"""Requests that wait for a model: jobs, and whose turn comes next."""
+"""The queue of a model: jobs, and the order in which they run."""
 
 from __future__ import annotations
 
@@ -7,71 +7,90 @@ import contextlib
 import heapq
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from runners.backends import Rows
-from runners.text.tokenization import Sequence
+import numpy as np
+
+from runners.contracts import Rows, TokenSequences
 
 AGEING_PER_S = 10.0
-"""Steps by which priority rises for each second of waiting, so that no job starves."""
+"""Priority rises by this many steps for each second of waiting, so that no job starves."""
 
 Clock = Callable[[], float]
-"""Seconds since any moment, never going back."""
+"""A monotonic clock, in seconds."""
 
 
 @dataclass(eq=False)
 class Job:
-    """One request's inputs on their way through the batcher."""
+    """The inputs of one request in the batcher."""
 
-    sequences: SequenceOf[Sequence]
+    sequences: TokenSequences
     future: asyncio.Future[Rows]
     loop: asyncio.AbstractEventLoop
     chunks: deque[list[int]]
     tokens: int
     remaining: int
     waiting_since: float
-    """When it was admitted, or had its last turn."""
+    """When it was admitted, or last ran a chunk."""
     priority: int = 0
-    """0 is served first; each second of waiting counts as AGEING_PER_S steps towards it."""
+    """0 runs first. Each second of waiting raises the priority by AGEING_PER_S steps."""
     compute_s: float = 0.0
-    """Time of the passes that it had a part in."""
+    """Total duration of the passes that computed a part of it."""
     rows: Rows | None = None
     abandoned: bool = False
 
     def rank(self) -> float:
-        """Order among jobs of one line: the lowest has its turn first."""
+        """Sort key among fresh jobs, and among started jobs: the lowest runs first."""
         return self.priority + AGEING_PER_S * self.waiting_since
 
     def outranked_by(self, other: Job, now: float) -> bool:
-        """Whether `other` has a better priority than this job has reached by waiting."""
+        """Whether `other` has a higher priority than this job has reached by waiting."""
         return self.priority - AGEING_PER_S * (now - self.waiting_since) > other.priority
 
-    def finish(self, error: BaseException | None = None) -> None:
-        """Give the waiter its rows or its error; a waiter that left is no concern."""
-        self.abandoned = True
-        with contextlib.suppress(RuntimeError):  # the waiter's loop is closed
-            self.loop.call_soon_threadsafe(_resolve, self.future, self.rows, error)
+    def is_completed_by(self, index: int, row: Rows) -> bool:
+        """Store the row of an input. Whether it was the last that the job waited for."""
+        if self.abandoned:
+            return False
+        if len(self.sequences) == 1:
+            self.rows = row[np.newaxis].astype(np.float32, copy=False)
+        else:
+            if self.rows is None:
+                self.rows = np.empty((len(self.sequences), *row.shape), dtype=np.float32)
+            self.rows[index] = row
+        self.remaining -= 1
+        return not self.remaining
 
 
-def _resolve(future: asyncio.Future[Rows], rows: Rows | None, error: BaseException | None) -> None:
-    if future.done():
-        return
-    if error is not None:
-        future.set_exception(error)
-    else:
-        assert rows is not None
-        future.set_result(rows)
+def finish(jobs: Iterable[Job], error: BaseException | None = None) -> None:
+    """Resolve the futures of jobs with their rows or an error; cancelled waiters are ignored."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[Job]] = {}
+    for job in jobs:
+        job.abandoned = True
+        by_loop.setdefault(job.loop, []).append(job)
+    for loop, ended in by_loop.items():
+        with contextlib.suppress(RuntimeError):  # the waiters' loop is closed
+            loop.call_soon_threadsafe(_resolve, ended, error)
+
+
+def _resolve(jobs: list[Job], error: BaseException | None) -> None:
+    for job in jobs:
+        if job.future.done():
+            continue
+        if error is not None:
+            job.future.set_exception(error)
+        else:
+            assert job.rows is not None
+            job.future.set_result(job.rows)
 
 
 Batch = list[tuple[Job, int]]
-"""Inputs of one pass: whose they are, and which of the job's they are."""
+"""The inputs of one pass: each input's job, and its index in the job."""
 
 
 @dataclass
 class Queue:
-    """Jobs that wait: those that never had a turn, and those that had one. Not thread-safe by itself."""
+    """Waiting jobs: fresh ones, and started ones with chunks left. Not thread-safe by itself."""
 
     clock: Clock = time.monotonic
     fresh: deque[Job] = field(default_factory=deque)
@@ -82,10 +101,10 @@ class Queue:
         return len(self.fresh) + len(self.started)
 
     def jobs(self) -> Iterator[Job]:
-        """Every waiting job, in the order in which the next turns come.
+        """Every waiting job, in the order in which they run.
 
-        Fresh and started jobs alternate, so that a small request passes thousands of texts that have begun; but a job
-        never takes the turn of one with a better priority, unless it has waited long enough to make up for it.
+        Fresh and started jobs alternate, so that a small request overtakes a started one of thousands of texts. A job
+        never runs before one with a higher priority, unless it has waited long enough.
         """
         now, last_was_fresh = self.clock(), self._last_was_fresh
         fresh, started = (_Line(line) for line in (self.fresh, self.started))
@@ -100,23 +119,23 @@ class Queue:
                 yield line.pop()
 
     def age_s(self) -> float:
-        """How long the job that has waited longest for a turn has been waiting; 0 where none waits."""
+        """Seconds that the oldest waiting job has waited; 0 if the queue is empty."""
         waiting = [job.waiting_since for line in (self.fresh, self.started) for job in line]
         return self.clock() - min(waiting) if waiting else 0.0
 
     def next_job(self) -> Job:
-        """Take out the job whose turn it is."""
+        """Remove and return the next job to run."""
         job = next(self.jobs())
         self._last_was_fresh = job in self.fresh
         self.remove(job)
         return job
 
     def has_small(self, job_tokens: int) -> bool:
-        """Whether a fresh job of at most so many tokens waits."""
+        """Whether a fresh job of at most `job_tokens` tokens waits."""
         return any(job.tokens <= job_tokens for job in self.fresh)
 
     def take_small(self, job_tokens: int, all_tokens: int) -> list[Job]:
-        """Fresh jobs of at most `job_tokens` tokens each and `all_tokens` together, as many as fit."""
+        """Remove and return fresh jobs of at most `job_tokens` tokens each and `all_tokens` in total."""
         taken: list[Job] = []
         for job in sorted((job for job in self.fresh if job.tokens <= job_tokens), key=Job.rank):
             if taken and job.tokens + sum(other.tokens for other in taken) > all_tokens:
@@ -127,20 +146,20 @@ class Queue:
         return taken
 
     def remove(self, job: Job) -> None:
-        """Take a job out, wherever it waits."""
+        """Remove a job."""
         for line in (self.fresh, self.started):
             if job in line:
                 line.remove(job)
 
-    def put_back(self, job: Job) -> None:
-        """A job that had a turn and has chunks left waits behind the other started ones."""
+    def requeue(self, job: Job) -> None:
+        """Append a job with chunks left to the started ones."""
         if job.chunks:
             job.waiting_since = self.clock()
             self.started.append(job)
 
 
 class _Line:
-    """Jobs of one kind by rank; sorted as far as they are read."""
+    """Jobs in the order of their rank, sorted lazily."""
 
     def __init__(self, jobs: deque[Job]) -> None:
         self.jobs = [(job.rank(), place, job) for place, job in enumerate(jobs)]

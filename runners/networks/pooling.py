@@ -9,12 +9,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+from runners.contracts import Rows, Scores, Vectors
+
+_SMALLEST = np.finfo(np.float32).tiny
 
 Array = Any
 """A NumPy array or a torch tensor: both have the operators used here."""
-
-Floats = NDArray[np.float32]
 
 
 def cls_pool(token_embeddings: Array, _mask: Array) -> Array:
@@ -42,19 +43,19 @@ POOLINGS: dict[str, Callable[[Array, Array], Array]] = {"cls": cls_pool, "mean":
 """Name in the catalogue -> function."""
 
 
-def keep(vectors: Floats, dimensions: int | None) -> Floats:
+def truncate(vectors: Vectors, dimensions: int | None) -> Vectors:
     """Keep the first `dimensions` columns: (N, H) -> (N, D)."""
     return vectors if dimensions is None else vectors[:, :dimensions]
 
 
-def normalize(vectors: Floats) -> Floats:
+def normalize(vectors: Vectors) -> Vectors:
     """Scale each row to length 1: (N, D) -> (N, D). A row of zeros stays zero."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.maximum(lengths, np.finfo(np.float32).tiny), dtype=np.float32)
+    lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))[:, np.newaxis]  # a third of the time of linalg.norm
+    return np.asarray(vectors / np.maximum(lengths, _SMALLEST), dtype=np.float32)
 
 
-def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Logits to scores in 0..1, in float64 so that neither high nor low scores tie: (N,) -> (N,)."""
+def sigmoid(logits: Rows) -> Scores:
+    """Logits to scores from 0 to 1, in float64 so that high and low scores do not tie: (N,) -> (N,)."""
     wide = logits.astype(np.float64)
     small = np.exp(-np.abs(wide))
     return np.asarray(np.where(wide >= 0, 1, small) / (1 + small))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from errors import InputTooLongError, ModelUnavailableError
-from runners.batching.planning import Extent
+from runners.contracts import BatchShape
 
 _RETRY_S = 5
 
@@ -83,7 +83,7 @@ class PassMemory:
     """What the passes of one model take of the device's memory."""
 
     device: DeviceMemory
-    pass_bytes: Callable[[Extent], int]
+    pass_bytes: Callable[[BatchShape], int]
     """Upper bound of what a pass takes beside the weights."""
     model_bytes: int = 0
     """What the model takes."""
@@ -92,12 +92,12 @@ class PassMemory:
 
     def check(self, longest: int) -> None:
         """Refuse a text of `longest` tokens that could not be computed, before it waits; see `refusal`."""
-        size = Extent.of([longest])
+        size = BatchShape.of([longest])
         if self.device.budget and self._needed(size) > self.device.room:
             raise self.refusal(size)
 
     @contextlib.contextmanager
-    def reserved(self, size: Extent) -> Iterator[Reservation]:
+    def reserved(self, size: BatchShape) -> Iterator[Reservation]:
         """Memory for one pass, once those of other models leave enough; see `refusal` where it never fits."""
         needed = self._needed(size)
         if not self.device.take(needed):
@@ -108,7 +108,7 @@ class PassMemory:
         finally:
             reservation.release()
 
-    def refusal(self, size: Extent) -> InputTooLongError | ModelUnavailableError:
+    def refusal(self, size: BatchShape) -> InputTooLongError | ModelUnavailableError:
         """InputTooLongError where the model alone leaves too little; ModelUnavailableError where others take it."""
         budget = self.device.budget
         left = self.device.room + self.included_bytes
@@ -129,7 +129,7 @@ class PassMemory:
             retry_after_s=_RETRY_S,
         )
 
-    def _needed(self, size: Extent) -> int:
+    def _needed(self, size: BatchShape) -> int:
         return max(0, self.pass_bytes(size) - self.included_bytes) if self.device.budget else 0
 
 

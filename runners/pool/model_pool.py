@@ -72,7 +72,7 @@ class ModelPool:
         ModelUnavailableError says why it cannot be had and which models are ready; CrossSiteError that the model would
         have to be imported, where `may_import` forbids it.
         """
-        entry = self._entries.setdefault(spec.name, Entry())
+        entry = self._entries.get(spec.name) or self._entries.setdefault(spec.name, Entry())
         if not may_import and self._obstacle(spec) is None:
             await self._import_on_demand.refuse_to_start(spec, entry)
         while entry.leaving is not None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from errors import InvalidRequestError, ModelUnavailableError, OverloadedError, ServiceError, UpstreamError
 from models.catalog import ModelSpec
-from runners.rerank import DEFAULTS, RerankOptions, RerankResult, Scores
+from runners.contracts import DEFAULT_RERANK_OPTIONS, RerankOptions, RerankResult, Scores
 from settings import Settings
 
 if TYPE_CHECKING:
@@ -34,8 +34,10 @@ class CohereReranker:
             timeout=settings.request_timeout_s,
         )
 
-    async def rerank(self, query: str, documents: SequenceOf[str], options: RerankOptions = DEFAULTS) -> RerankResult:
-        """Cohere's own scores, which lie in 0..1; `raw` repeats them, as Cohere gives no logits."""
+    async def rerank(
+        self, query: str, documents: Sequence[str], options: RerankOptions = DEFAULT_RERANK_OPTIONS
+    ) -> RerankResult:
+        """Cohere's scores, from 0 to 1; `raw` is the same, because Cohere returns no logits."""
         if options.truncate != "end":
             raise InvalidRequestError(
                 "This model is forwarded to Cohere, which cuts the end of long documents without saying so; "
@@ -50,7 +52,7 @@ class CohereReranker:
         """Give the connections back."""
         await self._client.__aexit__(None, None, None)  # type: ignore[no-untyped-call]  # its only way to close
 
-    async def _ask(self, query: str, documents: SequenceOf[str], options: RerankOptions) -> Any:
+    async def _ask(self, query: str, documents: Sequence[str], options: RerankOptions) -> Any:
         import httpx
         from cohere.core import ApiError
 
@@ -86,7 +88,7 @@ def _scores(answer: Any, count: int) -> Scores:
     return scores
 
 
-def _translate(error: ApiError, texts: SequenceOf[str]) -> ServiceError:
+def _translate(error: ApiError, texts: Sequence[str]) -> ServiceError:
     """Cohere's refusal as one of ours, with Cohere's own words where they are about the request."""
     status = error.status_code or 0
     if status in (401, 403, 498):
@@ -100,7 +102,7 @@ def _translate(error: ApiError, texts: SequenceOf[str]) -> ServiceError:
     return UpstreamError(f"Cohere failed with status {status}. Try again.", retry_after_s=5)
 
 
-def _words(error: ApiError, texts: SequenceOf[str]) -> str:
+def _words(error: ApiError, texts: Sequence[str]) -> str:
     """Cohere's own words, unless they quote what a user sent."""
     words = error.body.get("message") if isinstance(error.body, dict) else None
     return words if isinstance(words, str) and not any(text in words for text in texts) else ""

@@ -5,16 +5,17 @@ The query is tokenised once for all documents. Both texts of a pair that is too 
 
 from __future__ import annotations
 
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
 from errors import InvalidRequestError
+from runners.contracts import QUERY, Encodings, TokenSequence, Truncate, TruncatedInput
 from runners.text.plain_tokenizers import PlainTokenizer
 from runners.text.reading import Read, Reader
-from runners.text.sequences import QUERY, Encodings, Sequence, Truncate, Truncation, cut_by_model, keep, longest_first
-from runners.text.templates import Body, Template
+from runners.text.templates import PairPrompt, Template
+from runners.text.truncation import cut_by_model, longest_first, truncate_ids
 
 MIN_TEXT_TOKENS = 8
 """Room for query and document beside the words of a prompt; an instruction that leaves less is refused."""
@@ -28,7 +29,7 @@ Words = tuple[list[int], list[int]]
 class Pairs(Protocol):
     """One query and however many documents."""
 
-    def encode(self, documents: SequenceOf[str]) -> Encodings:
+    def encode(self, documents: Sequence[str]) -> Encodings:
         """One sequence for each document, and which pairs were cut."""
         ...
 
@@ -61,29 +62,31 @@ class CrossPairs:
         (read,) = self._reader.read([self._query], self._max_tokens - self._specials, self._truncate)
         return read
 
-    def encode(self, documents: SequenceOf[str]) -> Encodings:
+    def encode(self, documents: Sequence[str]) -> Encodings:
         """One sequence for each document, and which pairs were cut."""
         query = self._read_query
         read = self._reader.read(documents, self._max_tokens - self._specials, self._truncate)
-        sequences: list[Sequence] = []
-        truncations: list[Truncation] = []
+        sequences: list[TokenSequence] = []
+        truncated: list[TruncatedInput] = []
         for index, document in enumerate(read):
             first, second = self._share(len(query.ids), len(document.ids))
             tokens = len(query.ids) + len(document.ids) + self._specials
-            truncations += cut_by_model(index, tokens, self._max_tokens, whole=query.whole and document.whole)
+            truncated += cut_by_model(index, tokens, self._max_tokens, whole=query.whole and document.whole)
             sequences.append(
-                self._sequence(keep(query.ids, first, self._truncate), keep(document.ids, second, self._truncate))
+                self._sequence(
+                    truncate_ids(query.ids, first, self._truncate), truncate_ids(document.ids, second, self._truncate)
+                )
             )
-        return sequences, truncations
+        return sequences, truncated
 
     def _share(self, first: int, second: int) -> tuple[int, int]:
         return longest_first(first, second, self._max_tokens - self._specials, odd_to_first=self._plain.odd_to_first)
 
-    def _sequence(self, query: list[int], document: list[int]) -> Sequence:
+    def _sequence(self, query: list[int], document: list[int]) -> TokenSequence:
         before, between, after = self._template.pair
         head, tail = [*before, *query, *between], [*document, *after]
         segments = [0] * len(head) + [self._template.second_segment] * len(tail) if self._segments else None
-        return Sequence(head + tail, segments)
+        return TokenSequence(head + tail, segments)
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,7 @@ class Joint:
     open: str
 
     @classmethod
-    def find(cls, plain: PlainTokenizer, body: Body) -> Joint | None:
+    def find(cls, plain: PlainTokenizer, body: PairPrompt) -> Joint | None:
         """Where to divide them; None where there is no such place.
 
         Two things must hold with texts of all kinds on either side: the tokenizer splits there before it looks for
@@ -216,7 +219,7 @@ class PromptedPairs:
         reader: Reader,
         template: Template,
         *,
-        body: Body,
+        body: PairPrompt,
         joint: Joint | None,
         max_tokens: int,
         query: str,
@@ -244,7 +247,7 @@ class PromptedPairs:
 
     @cached_property
     def _share(self) -> int:
-        """Tokens that the query may keep of a pair that is too long."""
+        """Number of tokens to keep of the query of a pair that is too long."""
         room = self._room - sum(len(ids) for words in self._words for ids in words)
         if room < MIN_TEXT_TOKENS:
             raise InvalidRequestError(
@@ -259,25 +262,25 @@ class PromptedPairs:
         """The prompt up to the end of the query."""
         return self._framed([self._query], self._around_query, self._words[0])[0]
 
-    def encode(self, documents: SequenceOf[str]) -> Encodings:
+    def encode(self, documents: Sequence[str]) -> Encodings:
         """One sequence for each document, and which pairs were cut."""
-        sequences: list[Sequence] = []
-        truncations: list[Truncation] = []
+        sequences: list[TokenSequence] = []
+        truncated: list[TruncatedInput] = []
         framed = self._framed(documents, self._around_document, self._words[1])
         for index, (text, document) in enumerate(zip(documents, framed, strict=True)):
             ids, cuts = self._pair(text, document, index)
-            sequences.append(Sequence([*self._before, *ids, *self._after]))
-            truncations += cuts
-        return sequences, truncations
+            sequences.append(TokenSequence([*self._before, *ids, *self._after]))
+            truncated += cuts
+        return sequences, truncated
 
-    def _framed(self, texts: SequenceOf[str], around: tuple[str, str], words: Words) -> list[Framed]:
+    def _framed(self, texts: Sequence[str], around: tuple[str, str], words: Words) -> list[Framed]:
         if self._joint is None:
             return [Framed.build(read, *words) for read in self._reader.read(texts, self._room, self._truncate)]
         before, after = around
         read = self._reader.read(texts, self._room, self._truncate, before=before, after=after)
         return [Framed.find(each, *words) for each in read]
 
-    def _pair(self, text: str, document: Framed, index: int) -> tuple[list[int], list[Truncation]]:
+    def _pair(self, text: str, document: Framed, index: int) -> tuple[list[int], list[TruncatedInput]]:
         head = self._head
         whole = head.whole and document.whole
         ids = [*head.ids, *document.ids] if len(head.ids) + len(document.ids) <= self._room + _JOINT_TOKENS else []
@@ -288,12 +291,12 @@ class PromptedPairs:
             return ids, cut_by_model(index, tokens, self._max_tokens, whole=whole)
         return self._cut(document, index)
 
-    def _cut(self, document: Framed, index: int) -> tuple[list[int], list[Truncation]]:
+    def _cut(self, document: Framed, index: int) -> tuple[list[int], list[TruncatedInput]]:
         head, (around_query, around_document) = self._head, self._words
         tokens = self._max_tokens - self._room + len(head.ids) + len(document.ids)
-        cuts = [Truncation(index, tokens, self._max_tokens, head.whole and document.whole)]
+        cuts = [TruncatedInput(index, tokens, self._max_tokens, head.whole and document.whole)]
         if len(head) > self._share:
-            cuts.append(Truncation(QUERY, len(head), self._share, head.whole, "query"))
+            cuts.append(TruncatedInput(QUERY, len(head), self._share, head.whole, "query"))
         kept = head.cut(self._share, self._truncate, *around_query)
         return [*kept, *document.fit(self._room - len(kept), self._truncate, *around_document)], cuts
 

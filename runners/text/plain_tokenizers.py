@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,9 +26,9 @@ class Token:
 class PlainTokenizer(Protocol):
     """Texts to ids without special tokens, and two probes from which the special tokens are read."""
 
-    def encode(self, texts: SequenceOf[str]) -> list[list[int]]: ...
+    def encode(self, texts: Sequence[str]) -> list[list[int]]: ...
 
-    def lengths(self, texts: SequenceOf[str]) -> list[int]:
+    def lengths(self, texts: Sequence[str]) -> list[int]:
         """How many ids each text has."""
         ...
 
@@ -80,11 +80,11 @@ class FastTokenizer:
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
 
-    def encode(self, texts: SequenceOf[str]) -> list[list[int]]:
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
         encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
 
-    def lengths(self, texts: SequenceOf[str]) -> list[int]:
+    def lengths(self, texts: Sequence[str]) -> list[int]:
         return [len(found) for found in self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def tokens(self, text: str) -> list[Token]:
@@ -136,12 +136,12 @@ class JapaneseTokenizer:
         self._tokenizer.word_tokenizer = PartedWords(self._tokenizer.word_tokenizer)
         self._lock = threading.Lock()
 
-    def encode(self, texts: SequenceOf[str]) -> list[list[int]]:
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
         tokenizer = self._tokenizer
         with self._lock:
             return [tokenizer.convert_tokens_to_ids(tokenizer.tokenize(text)) for text in texts]
 
-    def lengths(self, texts: SequenceOf[str]) -> list[int]:
+    def lengths(self, texts: Sequence[str]) -> list[int]:
         with self._lock:
             return [len(self._tokenizer.tokenize(text)) for text in texts]
 

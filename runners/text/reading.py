@@ -7,11 +7,11 @@ text are read.
 
 from __future__ import annotations
 
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from runners.contracts import Truncate
 from runners.text.plain_tokenizers import PlainTokenizer
-from runners.text.sequences import Truncate
 
 WHOLE_CHARACTERS = 65_536
 """A text of so many characters or fewer is read whole, so that its tokens are counted exactly."""
@@ -40,7 +40,7 @@ class Reader:
         self._max_bytes = max_bytes
 
     def read(
-        self, texts: SequenceOf[str], room: int, truncate: Truncate, *, before: str = "", after: str = ""
+        self, texts: Sequence[str], room: int, truncate: Truncate, *, before: str = "", after: str = ""
     ) -> list[Read]:
         """Ids of `before`, each text and `after` as one text; of a longer text than `room` tokens, enough to cut it.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runners.text.plain_tokenizers import PlainTokenizer
@@ -19,13 +19,13 @@ class Template:
 
 
 @dataclass(frozen=True)
-class Body:
+class PairPrompt:
     """The words around an instruction, a query and a document."""
 
     parts: tuple[str, str, str, str]
 
     @classmethod
-    def parse(cls, text: str) -> Body:
+    def parse(cls, text: str) -> PairPrompt:
         """`...{instruction}...{query}...{document}...` to the four parts between."""
         first, rest = text.split("{instruction}")
         second, rest = rest.split("{query}")
@@ -38,7 +38,7 @@ class Body:
         return f"{first}{instruction}{second}{query}{third}{document}{fourth}"
 
 
-def read_template(plain: PlainTokenizer, *, closing: SequenceOf[int]) -> Template:
+def read_template(plain: PlainTokenizer, *, closing: Sequence[int]) -> Template:
     """Find the special tokens by encoding a probe with and without them.
 
     `closing` are ids that the tokenizer's own template leaves out and that belong at the end.

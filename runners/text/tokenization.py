@@ -7,21 +7,19 @@ point 3). Special tokens and truncation are done below, on plain lists.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from errors import InvalidRequestError
 from models.catalog import ModelSpec
 from models.facts import ModelFacts
+from runners.contracts import Encodings, TokenSequence, Truncate, TruncatedInput
 from runners.text.pairs import CrossPairs, Joint, Pairs, PromptedPairs
 from runners.text.plain_tokenizers import FastTokenizer, JapaneseTokenizer, PlainTokenizer, Token
 from runners.text.reading import WHOLE_CHARACTERS, Read, Reader
-from runners.text.sequences import Encodings, Sequence, Truncate, Truncation, cut_by_model, keep, longest_first
-from runners.text.templates import Body, Template, read_template
-
-__all__ = ["Rules", "Sequence", "TextTokenizer", "Truncate", "Truncation", "load_tokenizer", "longest_first"]
+from runners.text.templates import PairPrompt, Template, read_template
+from runners.text.truncation import cut_by_model, truncate_ids
 
 MAX_TEXT_BYTES = 2**20
 """Where a caller has no settings at hand; theirs is MAX_TEXT_BYTES."""
@@ -38,7 +36,7 @@ class Rules:
     """Ids that count as the text's own end: truncation may cut them off."""
     mask_prompt: bool = False
     """Leave the prompt's tokens out of pooling."""
-    body: Body | None = None
+    body: PairPrompt | None = None
     """For a prompted model: how a pair becomes one text."""
     max_text_bytes: int = MAX_TEXT_BYTES
     """UTF-8 bytes of a text that are read."""
@@ -64,44 +62,42 @@ class TextTokenizer:
         before, after = self._template.single
         return len(before) + len(after)
 
-    def encode_texts(self, texts: SequenceOf[str], prompt: str = "", truncate: Truncate = "end") -> Encodings:
+    def encode_texts(self, texts: Sequence[str], prompt: str = "", truncate: Truncate = "end") -> Encodings:
         """One sequence for `prompt` and each text, in order, and which texts were cut."""
         room = self.max_tokens - self.special_tokens
         read = self._reader.read([prompt + text for text in texts], room, truncate)
         appended = self._rules.appended
         return self._finish([Read([*each.ids, *appended], each.whole) for each in read], prompt, truncate)
 
-    def encode_ids(
-        self, inputs: SequenceOf[SequenceOf[int]], prompt: str = "", truncate: Truncate = "end"
-    ) -> Encodings:
+    def encode_ids(self, inputs: Sequence[Sequence[int]], prompt: str = "", truncate: Truncate = "end") -> Encodings:
         """The same for texts that the caller has tokenised with this model's own vocabulary, without special tokens."""
         before = self._plain.encode([prompt])[0] if prompt else []
         return self._finish([Read([*before, *ids, *self._rules.appended]) for ids in inputs], prompt, truncate)
 
-    def refuse_unknown(self, inputs: Iterable[tuple[int, SequenceOf[int]]], field: str) -> None:
-        """InvalidRequestError that names, by `field` and its index, an input with an id outside the vocabulary."""
+    def refuse_unknown(self, inputs: Iterable[tuple[int, Sequence[int]]], input_name: str) -> None:
+        """InvalidRequestError that names, by `input_name` and its index, an input with an id outside the vocabulary."""
         highest = self._rules.vocabulary - 1
         for index, ids in inputs:
             if ids and not 0 <= min(ids) <= max(ids) <= highest:
-                name = f"{field}.{index}"
+                name = f"{input_name}.{index}"
                 raise InvalidRequestError(
                     f"{name} has a token id outside this model's vocabulary, which is 0 to {highest}.", param=name
                 )
 
-    def _finish(self, inputs: SequenceOf[Read], prompt: str, truncate: Truncate) -> Encodings:
+    def _finish(self, inputs: Sequence[Read], prompt: str, truncate: Truncate) -> Encodings:
         """Ids without special tokens to whole sequences, cut to what fits."""
         before, after = self._template.single
         room = self.max_tokens - self.special_tokens
         instruction = len(self._plain.encode([prompt])[0]) if prompt and self._rules.mask_prompt else 0
-        sequences: list[Sequence] = []
-        truncations: list[Truncation] = []
+        sequences: list[TokenSequence] = []
+        truncated: list[TruncatedInput] = []
         for index, read in enumerate(inputs):
             over = len(read.ids) - room
-            truncations += cut_by_model(index, len(read.ids) + self.special_tokens, self.max_tokens, whole=read.whole)
+            truncated += cut_by_model(index, len(read.ids) + self.special_tokens, self.max_tokens, whole=read.whole)
             unpooled = max(0, instruction - over) if truncate == "start" and over > 0 else instruction
-            full = [*before, *keep(read.ids, room, truncate), *after]
-            sequences.append(Sequence(full, [0] * len(full) if self._segments else None, unpooled))
-        return sequences, truncations
+            full = [*before, *truncate_ids(read.ids, room, truncate), *after]
+            sequences.append(TokenSequence(full, [0] * len(full) if self._segments else None, unpooled))
+        return sequences, truncated
 
     def pairs(self, query: str, instruction: str = "", truncate: Truncate = "end") -> Pairs:
         """The query of a request, to be encoded with its documents in one or several parts.
@@ -131,12 +127,12 @@ class TextTokenizer:
         )
 
     def encode_pairs(
-        self, query: str, documents: SequenceOf[str], instruction: str = "", truncate: Truncate = "end"
+        self, query: str, documents: Sequence[str], instruction: str = "", truncate: Truncate = "end"
     ) -> Encodings:
         """One sequence a document, each behind the query, and which pairs were cut."""
         return self.pairs(query, instruction, truncate).encode(documents)
 
-    def count(self, texts: SequenceOf[str], prompt: str = "") -> list[int]:
+    def count(self, texts: Sequence[str], prompt: str = "") -> list[int]:
         """Tokens of each text with `prompt` and special tokens, as if the model had no limit."""
         around = self.special_tokens + len(self._rules.appended)
         return [length + around for length in self._plain.lengths([prompt + text for text in texts])]
@@ -160,17 +156,17 @@ class TextTokenizer:
             *map(self._plain.special_token, [*self._rules.appended, *after]),
         ]
 
-    def shorten(self, texts: SequenceOf[str], tokens: int) -> tuple[list[str], list[Truncation]]:
+    def shorten(self, texts: Sequence[str], tokens: int) -> tuple[list[str], list[TruncatedInput]]:
         """The first `tokens` tokens of each text as text, and which texts were cut."""
         if tokens >= self.max_tokens:
             return list(texts), []  # the model's own limit cuts earlier
-        kept, truncations = [], []
+        kept, truncated = [], []
         for index, text in enumerate(texts):
             start, count, exact = self._reader.first(text, tokens)
             kept.append(text if count <= tokens else start)
             if count > tokens:
-                truncations.append(Truncation(index, count, tokens, exact=exact, by="request"))
-        return kept, truncations
+                truncated.append(TruncatedInput(index, count, tokens, exact=exact, by="request"))
+        return kept, truncated
 
 
 def load_tokenizer(
@@ -189,7 +185,7 @@ def load_tokenizer(
         token_type_ids=facts.token_type_ids,
         appended=facts.closing_ids if in_text else (),
         mask_prompt=facts.mask_prompt,
-        body=Body.parse(spec.scoring.body) if spec.scoring else None,
+        body=PairPrompt.parse(spec.scoring.body) if spec.scoring else None,
         max_text_bytes=max_text_bytes,
     )
     if spec.scoring:

@@ -13,8 +13,7 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -38,7 +37,7 @@ class _Work:
     """One request's slices that wait, and what the others gave."""
 
     run: Callable[[Any], Any]
-    slices: deque[tuple[SequenceOf[Any], int]]
+    slices: deque[tuple[Sequence[Any], int]]
     """Items, and how many characters they have."""
     future: asyncio.Future[list[Any]]
     loop: asyncio.AbstractEventLoop
@@ -84,7 +83,7 @@ class TokenizerQueue:
         """Characters of the slices that wait."""
         return self._characters
 
-    async def run(self, items: SequenceOf[I], work: Callable[[SequenceOf[I]], R], size: Callable[[I], int]) -> list[R]:
+    async def run(self, items: Sequence[I], work: Callable[[Sequence[I]], R], size: Callable[[I], int]) -> list[R]:
         """What `work` makes of consecutive parts of `items`, in order; `size` is an item's number of characters.
 
         OverloadedError where too much waits already. A caller that is cancelled takes its slices along.
@@ -187,9 +186,9 @@ class TokenizerQueue:
         return max(1, min(MAX_RETRY_AFTER_S, round(seconds)))
 
 
-def divide(items: SequenceOf[I], size: Callable[[I], int], most: int) -> deque[tuple[SequenceOf[I], int]]:
+def divide(items: Sequence[I], size: Callable[[I], int], most: int) -> deque[tuple[Sequence[I], int]]:
     """Consecutive items in slices of at most `most` characters, or one item, each with its number of characters."""
-    slices: deque[tuple[SequenceOf[I], int]] = deque()
+    slices: deque[tuple[Sequence[I], int]] = deque()
     start, characters = 0, 0
     for index, item in enumerate(items):
         more = size(item)

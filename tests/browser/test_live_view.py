@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-import httpx
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from tests.browser.conftest import Visit, axe, overflows, shot
 from tests.browser.looks import looks
 from tests.browser.modules import longest_task_cpu_ms, requests_to
 from tests.conftest import MODEL
+from tests.serving import http_post
 
 PATIENCE_MS = 300_000
 PAUSE_MS = 2500
@@ -27,7 +27,7 @@ def values(page: Page, title: str) -> Locator:
 def work(visit: Visit) -> None:
     """Something for the charts."""
     for body in ({"input": ["a text", "a longer text about nothing"]}, {"input": ["one"]}, {"inputs": "wrong"}):
-        httpx.post(f"{visit.url}/v1/embeddings", json=body, timeout=300)
+        http_post(f"{visit.url}/v1/embeddings", json=body, timeout=300)
 
 
 class Scripted:

@@ -18,7 +18,7 @@ from tests import tiny
 from tests.conftest import MODEL
 from tests.e2e.conftest import SETTINGS
 from tests.errors import message_of, refused
-from tests.serving import Served, copy_home, serve, until
+from tests.serving import Served, copy_home, http_get, http_post, serve, until
 from tests.tolerance import FLOAT32
 
 GRACE_S = 60
@@ -41,7 +41,7 @@ if "importing.child" in sys.orig_argv and os.path.exists({flag!r}):
 
 def embed(url: str, texts: str | list[str], model: str = MODEL) -> httpx.Response:
     """One request over a connection of its own."""
-    return httpx.post(f"{url}/v1/embeddings", json={"model": model, "input": texts}, timeout=120)
+    return http_post(f"{url}/v1/embeddings", json={"model": model, "input": texts}, timeout=120)
 
 
 def vector(response: httpx.Response) -> list[float]:
@@ -53,7 +53,7 @@ def vector(response: httpx.Response) -> list[float]:
 
 def state(url: str, name: str) -> dict[str, Any]:
     """What /models says of one model."""
-    models = httpx.get(f"{url}/models", timeout=300).json()["models"]
+    models = http_get(f"{url}/models", timeout=300).json()["models"]
     facts: dict[str, Any] = next(model for model in models if model["id"] == name)
     return facts
 
@@ -69,7 +69,7 @@ class Load:
 
     def client(self, number: int) -> tuple[Counter[str], Counter[int | str]]:
         """Every fourth client sends bulk requests, the others one text each."""
-        texts = [f"text {place} of client {number} " * 20 for place in range(60)] if number % 4 == 0 else SMALL
+        texts = [f"text {place} of client {number} " * 5 for place in range(20)] if number % 4 == 0 else SMALL
         sent: Counter[str] = Counter()
         ended: Counter[int | str] = Counter()
         while not self.gone.is_set():
@@ -84,7 +84,7 @@ class Load:
             else:
                 ended[response.status_code] += 1
                 if response.status_code == 200:
-                    assert len(response.json()["data"]) == (1 if texts == SMALL else 60)
+                    assert len(response.json()["data"]) == (1 if texts == SMALL else 20)
                 else:
                     message_of(response.json())
         return sent, ended
@@ -114,7 +114,7 @@ def test_sigterm_under_load(imported: Path, tmp_path: Path) -> None:
 
 def answered(server: Served) -> float:
     """Embedding requests that were answered, from the metrics."""
-    lines = httpx.get(f"{server.url}/metrics", timeout=300).text.splitlines()
+    lines = http_get(f"{server.url}/metrics", timeout=300).text.splitlines()
     done = [line for line in lines if "service_requests_total{" in line and 'route="/v1/embeddings"' in line]
     return sum(float(line.rsplit(" ", 1)[1]) for line in done)
 

@@ -1,5 +1,5 @@
-"""README.md, CONTRIBUTING.md and docs/ are correct: their commands print the output shown, their tables and messages
-match the code.
+"""README.md, CONTRIBUTING.md and docs/ are correct: their commands print the output shown, their messages are in the
+code.
 
 A block of language `bash` is run as one script; a `text` block right after it is its output. There `...` stands for
 anything within one JSON value, and a JSON response may be wrapped. Japanese pages have the same blocks, byte for byte
@@ -19,18 +19,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
 import errors
 from models.catalog import load_catalog
-from scripts import render_readme
 from tests import tiny
 from tests.conftest import MODEL
 from tests.hub_server import HubServer
-from tests.serving import ROOT, Served, child_environment, copy_home, serve
+from tests.serving import ROOT, Served, child_environment, copy_home, http_get, http_post, serve
 from tests.tolerance import FLOAT32, openvino_precision, unit_atol
 from tests.unit.sources import parse_file, source_files
 from tests.variant import DTYPE
@@ -57,7 +55,7 @@ NOT_RUN = {
     "scripts/test tests/unit -k batching": "the same, in part",
     "scripts/check": "CI runs it",
     "scripts/check --fix": "would rewrite the working tree",
-    "python -m scripts.render_readme": "would rewrite the pages; test_tables runs it with --check",
+    "python -m scripts.generate": "would write files; tests/unit/scripts/test_generate.py runs it with --check",
 }
 """Lines that are shown and not run here, and why."""
 
@@ -222,7 +220,7 @@ def test_three_ways_to_ask_for_a_prompt(
     assert len(vectors) == 3
     assert_allclose(vectors, vectors[[0, 0, 0]], rtol=0, atol=FLOAT32)
     body = {"model": "ruri-v3-30m", "input": "瑠璃色とは"}
-    plain = httpx.post(f"{readme_server.url}/v1/embeddings", json=body, timeout=300).json()["data"][0]["embedding"]
+    plain = http_post(f"{readme_server.url}/v1/embeddings", json=body, timeout=300).json()["data"][0]["embedding"]
     assert np.abs(vectors[0] - plain).max() > 0.01
 
 
@@ -256,10 +254,6 @@ def test_every_block_is_run_or_excepted_by_name() -> None:
     assert all((ROOT / page).exists() for page in PAGES_NOT_RUN)
 
 
-def test_tables() -> None:
-    assert render_readme.main(["--check"]) == 0
-
-
 def test_the_smallest_block_of_a_model_is_three_lines() -> None:
     assert own_catalogue().startswith("models:\n")
     assert len(own_catalogue().splitlines()) == 4
@@ -275,7 +269,7 @@ def test_errors_are_all_listed() -> None:
 
 
 def test_routes_are_all_listed(readme_server: Served) -> None:
-    documented = httpx.get(f"{readme_server.url}/docs.json", timeout=300).json()["paths"]
+    documented = http_get(f"{readme_server.url}/docs.json", timeout=300).json()["paths"]
     listed = set(re.findall(r"`(GET|POST) ([^`]+)`", section("docs/api.md", "Routes")))
     expected = {(method.upper(), path) for path, methods in documented.items() for method in methods}
     assert listed == expected | {("GET", "/"), ("GET", "/docs.json"), ("GET", "/playground")}

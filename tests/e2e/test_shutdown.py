@@ -22,7 +22,7 @@ from starlette.routing import Route
 from tests.e2e.conftest import SETTINGS
 from tests.e2e.test_lifecycle import computing, long_request
 from tests.errors import refused
-from tests.serving import InProcess, Served, copy_home, read_all, serve, until
+from tests.serving import InProcess, Served, copy_home, http_get, http_post, read_all, serve, until
 
 CLIENTS = 4
 PRE_STOP_S = 2
@@ -40,7 +40,7 @@ class Proxy:
         """One request to the backend and its answer back; a backend that cannot be reached is a 502."""
         body = await request.body()
         try:
-            async with httpx.AsyncClient(timeout=60) as client:
+            async with httpx.AsyncClient(timeout=60, verify=False) as client:
                 answer = await client.request(request.method, self.backend + request.url.path, content=body)
         except httpx.TransportError as error:
             return Response(type(error).__name__, status_code=502)
@@ -56,7 +56,7 @@ def load(url: str) -> Iterator[Counter[Any]]:
     def client(number: int) -> None:
         texts = [f"text {place} of client {number}" for place in range(1 if number % 4 else 12)]
         while not stop.is_set():
-            answer = httpx.post(f"{url}/v1/embeddings", json={"input": texts}, timeout=60)
+            answer = http_post(f"{url}/v1/embeddings", json={"input": texts}, timeout=60)
             right = answer.status_code == 200 and len(answer.json()["data"]) == len(texts)
             with lock:
                 ended[answer.status_code if right or answer.status_code != 200 else "wrong"] += 1
@@ -117,12 +117,12 @@ def test_nothing_outlasts_the_grace(imported: Path, tmp_path: Path) -> None:
         unread.sendall(b"GET /models HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)
         pool = stack.enter_context(ThreadPoolExecutor(3))
         texts = [f"{number} " * 250 for number in range(2048)]
-        computed = pool.submit(httpx.post, f"{server.url}/v1/embeddings", json={"input": texts}, timeout=300)
+        computed = pool.submit(http_post, f"{server.url}/v1/embeddings", json={"input": texts}, timeout=300)
         until(lambda: "service_compute_seconds_total" in metrics(server), what="the first pass")
         rerank = {"model": "cohere-rerank-multilingual", "query": "q", "documents": ["d"]}
         embed = {"input": ["word " * 20_000 + str(number) for number in range(400)]}
         posts = [("/v1/rerank", rerank), ("/v1/embeddings", embed)]
-        waiting = [pool.submit(httpx.post, server.url + path, json=body, timeout=300) for path, body in posts]
+        waiting = [pool.submit(http_post, server.url + path, json=body, timeout=300) for path, body in posts]
         until(lambda: in_progress(server, "/v1/rerank") == 2, what="the half-sent and the forwarded request")
         until(lambda: in_progress(server, "/v1/embeddings") == 2, what="the long text")
         server.terminate()
@@ -145,4 +145,4 @@ def in_progress(server: Served, route: str) -> float:
 
 
 def metrics(server: Served) -> str:
-    return httpx.get(f"{server.url}/metrics", timeout=30).text
+    return http_get(f"{server.url}/metrics", timeout=30).text

@@ -10,10 +10,9 @@ from typing import Any
 
 from models.catalog import ModelSpec
 from models.store import StoredModel
-from runners.batching.planning import Extent
+from runners.contracts import BatchShape, TokenSequence
 from runners.devices import Device, return_memory
 from runners.loading import load_backend
-from runners.text.tokenization import Sequence
 from settings import Settings
 
 Task = tuple[ModelSpec, StoredModel, Device, Settings, tuple[int, ...]]
@@ -31,9 +30,9 @@ def measure(
 ) -> dict[str, Any]:
     """Bytes of one pass over texts of these lengths: expected, taken and kept; and its rows."""
     segments = stored.facts.token_type_ids
-    texts = [Sequence([10 + place % 90 for place in range(n)], [0] * n if segments else None) for n in lengths]
+    texts = [TokenSequence([10 + place % 90 for place in range(n)], [0] * n if segments else None) for n in lengths]
     backend = load_backend(spec, stored, device, settings)
-    backend.forward([Sequence(texts[0].input_ids[:64], [0] * 64 if segments else None)])
+    backend.forward([TokenSequence(texts[0].input_ids[:64], [0] * 64 if segments else None)])
     return_memory()
     before = resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # VmHWM counts from here on
@@ -42,7 +41,7 @@ def measure(
     return_memory()
     kept = resident("VmRSS") - before
     backend.close()
-    estimate = backend.pass_bytes(Extent.of(list(lengths)))
+    estimate = backend.pass_bytes(BatchShape.of(list(lengths)))
     return {"estimate": estimate, "peak": peak - before, "kept": kept, "rows": rows.tolist()}
 
 

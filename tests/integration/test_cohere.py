@@ -15,8 +15,8 @@ from errors import (
     UpstreamError,
 )
 from models.catalog import load_catalog
+from runners.contracts import RerankOptions
 from runners.providers.cohere import CohereReranker
-from runners.rerank import RerankOptions
 from settings import load_settings
 from tests.cohere_server import KEY, CohereServer, input_tokens, score
 
@@ -80,7 +80,7 @@ async def test_scores_come_in_the_order_of_the_documents(connect: Connect) -> No
     assert_allclose(result.scores, EXPECTED)
     assert_allclose(result.raw, EXPECTED)
     assert result.prompt_tokens == input_tokens(QUERY, DOCUMENTS)
-    assert result.truncations == []
+    assert result.truncated == []
 
 
 async def test_what_is_sent(connect: Connect, cohere: CohereServer) -> None:

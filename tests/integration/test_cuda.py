@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from runners.backends import OutOfMemoryError, Rows, Sequences
 from runners.backends.accuracy import difference, probes
 from runners.backends.torch import TorchBackend
+from runners.contracts import OutOfMemoryError, Rows, TokenSequence, TokenSequences
 from runners.devices import Device
-from runners.text.tokenization import Sequence
 from tests.integration.architectures.workshop import Model, Workshop
 from tests.integration.test_packing import PACKED, PADDED
 
@@ -48,11 +47,11 @@ def near(model: Model, expected: Rows, found: Rows) -> str | None:
     return difference(expected, found, "bf16", vectors=model.stored.facts.dimensions is not None)
 
 
-def texts(model: Model, count: int, longest: int, seed: int = 0) -> Sequences:
+def texts(model: Model, count: int, longest: int, seed: int = 0) -> TokenSequences:
     """Random ids of random lengths."""
     facts, random = model.stored.facts, np.random.default_rng(seed)
     return [
-        Sequence(
+        TokenSequence(
             random.integers(10, facts.vocabulary, size=length).tolist(), [0] * length if facts.token_type_ids else None
         )
         for length in random.integers(3, min(longest, facts.max_tokens), size=count).tolist()

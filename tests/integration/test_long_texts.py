@@ -17,20 +17,18 @@ import torch
 
 from errors import InputTooLongError
 from importing.openvino_export import export
-from runners.backends import Rows, Sequences, openvino
-from runners.backends.batches import Batch
+from runners.backends import openvino
+from runners.backends.batches import PaddedBatch
 from runners.backends.openvino import OpenVINOBackend
-from runners.batching.planning import Extent
-from runners.engine import Engine
+from runners.contracts import BatchShape, Rows, TokenSequence, TokenSequences
 from runners.loading import load_backend
 from runners.networks import jina_bert, packing
 from runners.networks.build import load_network
 from runners.pool.memory import DeviceMemory, PassMemory
-from runners.text.tokenization import Sequence
 from tests.integration.architectures.workshop import Model, Workshop
 from tests.integration.test_openvino import AUTO, DEVICE, MAX_EXACT_SHARE, TORCH
 from tests.serving import ROOT
-from tests.unit.fakes import letters
+from tests.unit.fakes import make_engine
 
 LONG = 2600
 MODELS = [
@@ -56,18 +54,18 @@ def exported(workshop: Workshop) -> Get:
     return get
 
 
-def texts(model: Model, *lengths: int) -> list[Sequence]:
+def texts(model: Model, *lengths: int) -> list[TokenSequence]:
     """As long_text.py makes them."""
     segments = model.stored.facts.token_type_ids
-    return [Sequence([10 + place % 90 for place in range(n)], [0] * n if segments else None) for n in lengths]
+    return [TokenSequence([10 + place % 90 for place in range(n)], [0] * n if segments else None) for n in lengths]
 
 
-def padded(model: Model, sequences: list[Sequence]) -> Rows:
+def padded(model: Model, sequences: list[TokenSequence]) -> Rows:
     """Rows of transformers' own attention over a padded batch."""
     stored = model.stored
     network = load_network(stored.folder, model.spec, stored.facts, torch.float32, attention="sdpa")
     with torch.inference_mode():
-        inputs = map(torch.from_numpy, Batch.of(sequences, stored.facts.pad_id).arrays())
+        inputs = map(torch.from_numpy, PaddedBatch.of(sequences, stored.facts.pad_id).arrays())
         rows: Rows = network(*inputs).numpy()
     return rows
 
@@ -111,16 +109,16 @@ async def test_a_text_at_the_limit_fits_the_budget_or_is_refused_with_the_reason
     backend = load_backend(model.spec, model.stored, DEVICE, AUTO)
     limit = model.stored.facts.max_tokens
     assert limit >= 8192
-    needed, passes = backend.pass_bytes(Extent.of([limit])), list[int]()
+    needed, passes = backend.pass_bytes(BatchShape.of([limit])), list[int]()
 
-    def forward(sequences: Sequences) -> Rows:
-        passes.append(backend.pass_bytes(Extent.of(list(map(len, sequences)))))
+    def forward(sequences: TokenSequences) -> Rows:
+        passes.append(backend.pass_bytes(BatchShape.of(list(map(len, sequences)))))
         return np.zeros((len(sequences), 1), dtype=np.float32)
 
     monkeypatch.setattr(backend, "forward", forward)
     for budget, refused in ((needed, False), (needed - 1, True)):
         memory = PassMemory(DeviceMemory(budget), backend.pass_bytes)
-        engine = Engine(letters(), backend, name=name, max_batch_tokens=16_384, max_queued_tokens=10**6, memory=memory)
+        engine = make_engine(backend, name=name, max_batch_tokens=16_384, memory=memory)
         with pytest.raises(InputTooLongError, match=f"input of {limit} tokens needs") if refused else nullcontext():
             assert len(await engine.run(texts(model, limit, *beside))) == 1 + len(beside)
         await asyncio.to_thread(engine._batcher.close)
@@ -187,7 +185,7 @@ def test_what_takes_torch_less_memory_is_computed_there(
 ) -> None:
     model = exported("multilingual-e5-small")
     sequences = texts(model, *[512] * 9)
-    size = Extent.of([512] * 9)
+    size = BatchShape.of([512] * 9)
     expected, needed = backend.forward(sequences), backend.pass_bytes(size)
     monkeypatch.setattr(openvino, "TORCH_BYTES", 2**20)
     monkeypatch.setattr(backend, "_torch_bytes", lambda _: needed // 4)

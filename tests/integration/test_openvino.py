@@ -26,7 +26,7 @@ from importing.openvino_export import export
 from models.catalog import ModelSpec
 from models.integrity import is_whole
 from models.store import StoredModel
-from runners.backends import Backend, Rows, Sequences, accuracy
+from runners.backends import accuracy
 from runners.backends.openvino import (
     BODY,
     EARLIER_VERSIONS,
@@ -41,10 +41,10 @@ from runners.backends.openvino import (
     read_report,
 )
 from runners.backends.torch import TorchBackend
+from runners.contracts import Backend, Rows, TokenSequence, TokenSequences
 from runners.devices import Device
 from runners.loading import load_backend, needs_export
 from runners.networks.network import UnpaddedBody
-from runners.text.tokenization import Sequence
 from settings import Settings
 from tests.integration.architectures.workshop import Model, Workshop
 from tests.tolerance import scaled
@@ -122,16 +122,16 @@ def load(model: Model, settings: Settings = AUTO, device: Device = DEVICE) -> Ba
     return load_backend(model.spec, model.stored, device, settings)
 
 
-def batch_of(stored: StoredModel, *lengths: int) -> Sequences:
+def batch_of(stored: StoredModel, *lengths: int) -> TokenSequences:
     """Random ids of these lengths."""
     facts, random = stored.facts, np.random.default_rng(sum(lengths))
     return [
-        Sequence(ids, [0] * len(ids) if facts.token_type_ids else None)
+        TokenSequence(ids, [0] * len(ids) if facts.token_type_ids else None)
         for ids in (random.integers(10, facts.vocabulary, size=length).tolist() for length in lengths)
     ]
 
 
-def batches(stored: StoredModel) -> list[Sequences]:
+def batches(stored: StoredModel) -> list[TokenSequences]:
     """From three tokens to the limit, alone and with neighbours of other lengths."""
     limit = min(stored.facts.max_tokens, LONG)
     lengths = sorted({min(length, limit) for length in (3, 17, 70, 513, limit)})

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from runners.backends import Rows, Sequences
 from runners.backends.torch import TorchBackend
+from runners.contracts import Rows, TokenSequences
 from tests.errors import message_of, refused
 from tests.integration.conftest import App, Checkpoint, RunApp, embed, ok
 from tests.serving import read_all, until
@@ -31,7 +31,7 @@ class Gate:
         self.open = threading.Event()
         forward = TorchBackend.forward
 
-        def gated(backend: TorchBackend, sequences: Sequences) -> Rows:
+        def gated(backend: TorchBackend, sequences: TokenSequences) -> Rows:
             self.arrived.set()
             if not self.open.wait(PATIENCE_S):  # a test that failed does not keep the app from closing
                 raise TimeoutError("the test never opened the gate")
@@ -137,7 +137,7 @@ def test_an_unexpected_failure_tells_nothing(
         embed(app.client, ["warm"])
         with monkeypatch.context() as patch:
 
-            def fail(backend: TorchBackend, sequences: Sequences) -> Rows:
+            def fail(backend: TorchBackend, sequences: TokenSequences) -> Rows:
                 raise RuntimeError(f"cannot compute {MARKER}")
 
             patch.setattr(TorchBackend, "forward", fail)
@@ -157,7 +157,7 @@ def test_a_failing_text_fails_alone(run_app: RunApp, gate: Gate, pool: ThreadPoo
         close(gate, app)
         forward = TorchBackend.forward
 
-        def picky(backend: TorchBackend, sequences: Sequences) -> Rows:
+        def picky(backend: TorchBackend, sequences: TokenSequences) -> Rows:
             if any(len(sequence) == 9 for sequence in sequences):
                 raise RuntimeError
             return forward(backend, sequences)

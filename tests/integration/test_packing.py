@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from runners.backends import Rows
-from runners.backends.batches import Batch, PackedBatch, UnpaddedBatch
+from runners.backends.batches import PackedBatch, PaddedBatch, UnpaddedBatch
+from runners.contracts import Rows, TokenSequence
 from runners.networks.build import load_network
 from runners.networks.network import Network, UnpaddedBody
 from runners.networks.packing import ATTENTION, can_pack, register
-from runners.text.tokenization import Sequence
 from tests.integration.architectures.workshop import Model, Workshop
 from tests.tolerance import scaled
 
@@ -53,12 +52,12 @@ def load(workshop: Workshop) -> Load:
     return get
 
 
-def texts(model: Model) -> list[Sequence]:
+def texts(model: Model) -> list[TokenSequence]:
     """Random ids of these lengths, the first tokens of each left out of pooling."""
     facts, random = model.stored.facts, np.random.default_rng(1)
     lengths = [min(length, facts.max_tokens) for length in LENGTHS]
     return [
-        Sequence(
+        TokenSequence(
             random.integers(10, facts.vocabulary, size=length).tolist(),
             [0] * (length // 2) + [1] * (length - length // 2) if facts.token_type_ids else None,
             unpooled=2,
@@ -67,14 +66,14 @@ def texts(model: Model) -> list[Sequence]:
     ]
 
 
-def padded(model: Model, network: Network, sequences: list[Sequence]) -> Rows:
-    batch = Batch.of(sequences, model.stored.facts.pad_id)
+def padded(model: Model, network: Network, sequences: list[TokenSequence]) -> Rows:
+    batch = PaddedBatch.of(sequences, model.stored.facts.pad_id)
     with torch.inference_mode():
         rows: Rows = network(*map(torch.from_numpy, batch.arrays())).numpy()
     return rows
 
 
-def packed(network: Network, sequences: list[Sequence]) -> Rows:
+def packed(network: Network, sequences: list[TokenSequence]) -> Rows:
     batch = PackedBatch.of(sequences)
     with torch.inference_mode():
         rows: Rows = network.forward_packed(
@@ -96,9 +95,9 @@ def test_packed_texts_come_out_as_padded_ones(load: Load, name: str) -> None:
     assert_same(packed(network, sequences), padded(model, network, sequences))
 
 
-def unpadded(model: Model, network: Network, sequences: list[Sequence]) -> Rows:
+def unpadded(model: Model, network: Network, sequences: list[TokenSequence]) -> Rows:
     """Attention alone computes padding."""
-    batch = UnpaddedBatch.of(Batch.of(sequences, model.stored.facts.pad_id), step=8)
+    batch = UnpaddedBatch.of(PaddedBatch.of(sequences, model.stored.facts.pad_id), step=8)
     with torch.inference_mode():
         rows = UnpaddedBody(network.body)(*map(torch.from_numpy, batch.arrays()))
         found: Rows = (rows if network.head is None else network.head(rows)).numpy()

@@ -138,7 +138,7 @@ def test_models_come_and_go_by_request(
     checkpoint(DEFAULT_EMBEDDER)
     caplog.set_level(logging.INFO)
     with run_app(ADMIN="true") as app:
-        assert "ADMIN without API keys" in caplog.text
+        assert "ADMIN is on without API keys" in caplog.text
         assert "playground: http://localhost:7987/playground" in caplog.text
         loaded = ok(app.client.post(f"/models/{SHORT}/load"))
         assert (loaded["id"], loaded["state"]) == (SHORT, "ready")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,13 @@ from numpy.typing import NDArray
 
 from models.catalog import ModelSpec
 from models.facts import ModelFacts
-from runners.backends import Sequences
-from runners.backends.batches import Batch
-from runners.batching.planning import Extent
+from runners.backends.batches import PaddedBatch
+from runners.batching.options import BatchingOptions
+from runners.contracts import Backend, BatchShape, TokenSequences
+from runners.engine import Engine
 from runners.text.plain_tokenizers import Token
 from runners.text.templates import read_template
-from runners.text.tokenization import Rules, Sequence, TextTokenizer
+from runners.text.tokenization import Rules, TextTokenizer
 
 PATIENCE_S = 120
 """Longest wait for something that is bound to happen; a failing test ends then, a passing one never notices."""
@@ -42,14 +42,14 @@ class GatedRun:
     A row is (first id, length) of its sequence. A sequence whose first id is in `poison` makes its batch fail.
     """
 
-    def __init__(self, *, gated: bool = False, poison: SequenceOf[int] = ()) -> None:
+    def __init__(self, *, gated: bool = False, poison: Sequence[int] = ()) -> None:
         self.batches: list[list[list[int]]] = []
         self.started = threading.Semaphore(0)
         self._permits = threading.Semaphore(0)
         self._gated = gated
         self._poison = set(poison)
 
-    def __call__(self, sequences: list[Sequence]) -> NDArray[np.float32]:
+    def __call__(self, sequences: TokenSequences) -> NDArray[np.float32]:
         self.started.release()
         if self._gated and not self._permits.acquire(timeout=PATIENCE_S):
             raise TimeoutError("the test never let this batch through")
@@ -89,25 +89,25 @@ class FakeBackend:
     overlaps = False
     memory_bytes = 0
     dtype = weights_dtype = "float32"
-    beside = None
+    second_forward = None
 
     def __init__(self, *, reranker: bool = False) -> None:
         self.closed = False
-        self.batches: list[Batch] = []
+        self.batches: list[PaddedBatch] = []
         self._reranker = reranker
 
-    def forward(self, sequences: Sequences) -> NDArray[np.float32]:
-        batch = Batch.of(sequences, pad_id=0)
+    def forward(self, sequences: TokenSequences) -> NDArray[np.float32]:
+        batch = PaddedBatch.of(sequences, pad_id=0)
         self.batches.append(batch)
         sums = (batch.input_ids * batch.pooling_mask).sum(1)
         if self._reranker:
             return np.asarray(sums[:, None] / 100, dtype=np.float32)
         return np.stack([sums, batch.attention_mask.sum(1), np.ones_like(sums)], axis=1).astype(np.float32)
 
-    def forward_exact(self, sequences: Sequences) -> NDArray[np.float32]:
+    def forward_exact(self, sequences: TokenSequences) -> NDArray[np.float32]:
         return self.forward(sequences)
 
-    def pass_bytes(self, size: Extent) -> int:
+    def pass_bytes(self, size: BatchShape) -> int:
         return 0
 
     def close(self) -> None:
@@ -117,10 +117,10 @@ class FakeBackend:
 class LetterTokenizer:
     """A letter is a token: a is 1, b is 2; 100 before, 101 between, 102 after."""
 
-    def encode(self, texts: SequenceOf[str]) -> list[list[int]]:
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
         return [[ord(letter) - 96 for letter in text] for text in texts]
 
-    def lengths(self, texts: SequenceOf[str]) -> list[int]:
+    def lengths(self, texts: Sequence[str]) -> list[int]:
         return [len(text) for text in texts]
 
     def probe(self, first: str, second: str | None) -> list[int]:
@@ -155,6 +155,24 @@ def letters(max_tokens: int = 8, *, token_type_ids: bool = False, **rules: Any) 
         read_template(plain, closing=rules.pop("closing", ())),
         Rules(max_tokens=max_tokens, vocabulary=200, token_type_ids=token_type_ids, **rules),
     )
+
+
+def batching(**options: Any) -> BatchingOptions:
+    """Options of a small batcher."""
+    small: dict[str, Any] = {"name": "tiny", "max_batch_tokens": 64, "max_queued_tokens": 10**6}
+    return BatchingOptions(**small | options)
+
+
+def make_engine(
+    backend: Backend,
+    tokenizer: TextTokenizer | None = None,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    **options: Any,
+) -> Engine:
+    """An engine over a backend, with a tokenizer of letters."""
+    costs = {"padding_cost": backend.padding_cost, "overlaps": backend.overlaps}
+    return Engine(tokenizer or letters(), backend, batching(**costs | options), clock=clock)
 
 
 def spec(**fields: Any) -> ModelSpec:

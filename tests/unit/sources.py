@@ -14,6 +14,7 @@ PLACES = (
     "settings.py",
     "errors.py",
     "metrics.py",
+    "metrics_batched.py",
     "metrics_files.py",
     "startup.py",
     "api",

@@ -22,7 +22,7 @@ def name(path: Path) -> str:
 
 
 def links(page: Path) -> list[str]:
-    """Relative links of a page, code left out."""
+    """Relative links of a page, without those in code."""
     found = LINK.findall(CODE.sub("", page.read_text(encoding="utf-8")))
     return [link for link in found if not link.startswith(OUTSIDE)]
 

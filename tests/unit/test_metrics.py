@@ -16,7 +16,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 import metrics
 from errors import InternalError, ShuttingDownError
 from runners.engine import Engine
-from tests.unit.fakes import letters, until
+from tests.unit.fakes import make_engine, until
 from tests.unit.runners.faulty_backend import FaultyBackend, text
 
 WORKER = """
@@ -86,7 +86,7 @@ def test_without_a_folder_there_is_nothing_to_forget(monkeypatch: pytest.MonkeyP
 )
 async def test_a_queue_that_is_left_is_empty(leave: Callable[[Engine], None]) -> None:
     backend = FaultyBackend()
-    engine = Engine(letters(), backend, name="left", max_batch_tokens=8, max_queued_tokens=10**6)
+    engine = make_engine(backend, name="left", max_batch_tokens=8)
     backend.hang()
     first = asyncio.create_task(engine.run([text(1)]))
     await backend.hanging()

@@ -1,6 +1,6 @@
 """README.ja.md and docs/ja/ match the English pages: the same sections, blocks, commands, names, links and rows.
 
-A failing test names the page and the section, so that the author of a change knows which words to translate.
+A failing test names the page and the section to translate.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from itertools import groupby
 import pytest
 import yaml
 
-from scripts.readme.tables import descriptions
-from scripts.render_readme import translated
+from scripts.generate.__main__ import TRANSLATIONS, translated
 from tests.unit.sources import ROOT
 
 CODE = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
@@ -25,7 +24,7 @@ POLITE = re.compile(r"(です|ます|ません|ました|ください)$")
 
 @dataclass(frozen=True)
 class Section:
-    """What stands below one `##` heading, or above the first."""
+    """The text below one `##` heading, or above the first."""
 
     page: str
     title: str
@@ -33,7 +32,7 @@ class Section:
 
     @property
     def blocks(self) -> list[str]:
-        """Its code, byte for byte."""
+        """Its code blocks."""
         return CODE.findall(self.text)
 
     @property
@@ -43,12 +42,12 @@ class Section:
 
     @property
     def rows(self) -> list[list[str]]:
-        """Cells of the tables written by hand, heads and rules included."""
+        """Cells of the handwritten tables, including heads and rules."""
         return [cells(line) for line in self.prose.splitlines() if line.startswith("|")]
 
     @property
     def shape(self) -> list[tuple[str, int]]:
-        """What follows what, and how often in a row: paragraphs, points of a list, rows, code, generated tables."""
+        """The sequence of paragraphs, list items, rows, code blocks and generated tables, with run lengths."""
         kinds = {"|": "row", "-": "point", "<": "generated table", "#": "heading"}
         lines = [line for line in self.prose.splitlines() if line]
         named = ["code" if line == "```" else kinds.get(line[0], "paragraph") for line in lines]
@@ -56,7 +55,7 @@ class Section:
 
 
 def sections(page: str) -> list[Section]:
-    """A page in its order; headings are looked for outside of code."""
+    """The sections of a page; headings within code do not count."""
     text = (ROOT / page).read_text(encoding="utf-8")
     inside = [match.span() for match in CODE.finditer(text)]
     starts = [0] + [
@@ -96,9 +95,6 @@ TRANSLATED = [page for page in PAGES if page not in ENGLISH_ONLY]
 ENGLISH = {page: sections(page) for page in TRANSLATED}
 JAPANESE = {page: sections(translated(page)) for page in TRANSLATED}
 PAIRS = [pair for page in TRANSLATED for pair in zip(ENGLISH[page], JAPANESE[page], strict=False)]
-each_section = pytest.mark.parametrize(
-    ("english", "japanese"), PAIRS, ids=[f"{english.page}: {english.title}" for english, _ in PAIRS]
-)
 
 
 def test_every_japanese_page_has_an_english_one() -> None:
@@ -118,46 +114,24 @@ def test_they_link_to_each_other() -> None:
     assert "\nEnglish: [README.md](README.md)\n" in JAPANESE["README.md"][0].text
 
 
-@each_section
-def test_blocks_are_the_same_byte_for_byte(english: Section, japanese: Section) -> None:
+@pytest.mark.parametrize(
+    ("english", "japanese"), PAIRS, ids=[f"{english.page}: {english.title}" for english, _ in PAIRS]
+)
+def test_sections_match(english: Section, japanese: Section) -> None:
     assert japanese.blocks == english.blocks
-
-
-@each_section
-def test_paragraphs_points_code_and_rows_follow_in_the_same_order(english: Section, japanese: Section) -> None:
     assert japanese.shape == english.shape
-
-
-@each_section
-def test_commands_variables_and_paths_are_the_same(english: Section, japanese: Section) -> None:
     assert spans(japanese.prose) == spans(english.prose)
-
-
-@each_section
-def test_links_are_the_same(english: Section, japanese: Section) -> None:
     assert linked(japanese) == linked(english)
-
-
-@each_section
-def test_figures_are_kept(english: Section, japanese: Section) -> None:
-    """Japanese may have more: it writes 10 where English writes ten."""
+    # Japanese may have more numbers: it writes 10 where English writes ten
     assert numbers(SPAN.sub("", english.prose)) - numbers(japanese.prose) == set()
-
-
-@each_section
-def test_rows_written_by_hand_say_the_same_of_the_same(english: Section, japanese: Section) -> None:
     for left, right in zip(english.rows, japanese.rows, strict=True):
-        assert [spans(cell) for cell in right] == [spans(cell) for cell in left]
-        assert [numbers(cell) for cell in right] == [numbers(cell) for cell in left]
-
-
-@each_section
-def test_generated_tables_stand_in_the_same_places(english: Section, japanese: Section) -> None:
-    assert re.findall(r"^<!-- .* -->$", japanese.text, re.M) == re.findall(r"^<!-- .* -->$", english.text, re.M)
+        assert [(spans(cell), numbers(cell)) for cell in right] == [(spans(cell), numbers(cell)) for cell in left]
+    marks = re.compile(r"^<!-- .* -->$", re.MULTILINE)
+    assert marks.findall(japanese.text) == marks.findall(english.text)
 
 
 def test_paragraphs_and_points_are_polite_and_tables_are_plain() -> None:
-    """です・ます in the text; the plain form in tables, as is usual."""
+    """Text uses です・ます; tables use the plain form, as is usual."""
     found = [section for page in JAPANESE.values() for section in page]
     lines = [line for section in found for line in CODE.sub("", section.text).splitlines()]
     wrong = [
@@ -170,12 +144,11 @@ def test_paragraphs_and_points_are_polite_and_tables_are_plain() -> None:
 
 
 def test_translations_keep_names_and_figures() -> None:
-    translations = yaml.safe_load((ROOT / "docs" / "ja.yaml").read_text(encoding="utf-8"))
+    translations = yaml.safe_load((ROOT / TRANSLATIONS).read_text(encoding="utf-8"))
     lost = [
-        (table, name, word)
-        for table, names in descriptions().items()
-        for name, english in names.items()
+        (word, japanese)
+        for english, japanese in translations.items()
         for word in re.findall(r"[A-Za-z]+_\w+|[A-Z]{3,}|https?://[\w.:/]*\w|/\w+|\d+", english)
-        if word not in translations[table][name]["ja"]
+        if word not in japanese
     ]
     assert not lost

@@ -1,4 +1,4 @@
-"""Every option: what the environment says is what `load_settings` returns."""
+"""Each setting: `load_settings` returns the value of its environment variable."""
 
 from __future__ import annotations
 
@@ -98,12 +98,12 @@ WRONG = {
 }
 
 
-def test_this_file_knows_every_option() -> None:
+def test_every_setting_is_tested() -> None:
     assert set(GIVEN) == set(Settings.model_fields)
 
 
 @pytest.mark.parametrize("name", GIVEN)
-def test_an_option_changes_the_settings_and_nothing_else(name: str) -> None:
+def test_a_variable_changes_its_setting_and_nothing_else(name: str) -> None:
     text, value = GIVEN[name]
     changed = load_settings({name.upper(): text})
     default = load_settings({})
@@ -123,7 +123,7 @@ def test_a_wrong_value_names_the_variable(name: str, text: str) -> None:
         load_settings({name.upper(): text})
 
 
-def test_the_defaults_are_those_of_the_specification() -> None:
+def test_defaults_of_the_specification() -> None:
     default = load_settings({})
     assert (default.host, default.port, default.workers) == ("0.0.0.0", 7987, 1)
     assert default.reranker_model_name == "jinaai/jina-reranker-v2-base-multilingual"
@@ -145,16 +145,16 @@ def test_an_ipv6_address_is_an_address() -> None:
     assert load_settings({"HOST": "::1"}).host == "::1"
 
 
-def test_other_variables_are_nobodys_business() -> None:
+def test_other_variables_are_ignored() -> None:
     assert load_settings({"PATH": "/bin", "port": "1"}) == load_settings({})
 
 
-def test_the_environment_is_read_where_none_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_is_the_process_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORT", "4321")
     assert load_settings().port == 4321
 
 
-def test_settings_cannot_be_changed_and_know_no_other_options() -> None:
+def test_settings_are_frozen_and_reject_unknown_names() -> None:
     default = load_settings({})
     with pytest.raises(ValidationError, match="frozen"):
         default.port = 1  # type: ignore[misc]  # the point of the test
@@ -162,7 +162,7 @@ def test_settings_cannot_be_changed_and_know_no_other_options() -> None:
         Settings.model_validate({"prot": 1})
 
 
-def test_a_token_is_not_shown() -> None:
+def test_repr_hides_tokens() -> None:
     assert "secret" not in repr(load_settings({"HF_TOKEN": "hf_secret", "COHERE_API_KEY": "co_secret"}))
 
 
@@ -177,23 +177,23 @@ def test_without_either_setting_there_are_no_keys() -> None:
     assert load_settings({"API_KEYS": " , ,"}).keys == ()
 
 
-def test_a_file_of_keys_has_one_a_line_and_comments(tmp_path: Path) -> None:
+def test_a_key_file_has_one_key_per_line_and_comments(tmp_path: Path) -> None:
     content = "\ufeff# our clients\nkey-a  # alice\n\n  key b\t\n#key-c\nkey#d\t# bob\nkey-e#\r\nkey-a\n"
     assert keys_of(tmp_path / "keys", content) == ("key-a", "key b", "key#d", "key-e#")
 
 
-def test_both_settings_of_keys_count(tmp_path: Path) -> None:
+def test_keys_of_both_settings_are_accepted(tmp_path: Path) -> None:
     assert keys_of(tmp_path / "keys", "key-b\nkey-c\n", "key-a, key-b") == ("key-a", "key-b", "key-c")
     assert load_settings({"API_KEYS": "key-a,key-b"}).keys == ("key-a", "key-b")
 
 
 @pytest.mark.parametrize("content", ["", "\n \n", "# only a comment\n"])
-def test_a_file_without_keys_leaves_no_door_open(tmp_path: Path, content: str) -> None:
-    with pytest.raises(SettingsError, match=r"^API_KEYS_FILE: .+ holds no key\. .+\.$"):
+def test_a_key_file_without_keys_is_an_error(tmp_path: Path, content: str) -> None:
+    with pytest.raises(SettingsError, match=r"^API_KEYS_FILE: .+ contains no keys\. .+\.$"):
         keys_of(tmp_path / "keys", content, "key-a")
 
 
-def test_a_file_of_keys_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_an_unreadable_key_file_is_an_error(tmp_path: Path) -> None:
     for path in (tmp_path / "absent", tmp_path):
         with pytest.raises(SettingsError, match=r"^API_KEYS_FILE: .+ cannot be read \(\w+\)\.$"):
             _ = load_settings({"API_KEYS_FILE": str(path)}).keys
@@ -202,7 +202,7 @@ def test_a_file_of_keys_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         _ = load_settings({"API_KEYS_FILE": str(tmp_path / "latin")}).keys
 
 
-def test_keys_are_not_shown(tmp_path: Path) -> None:
+def test_repr_and_dumps_hide_keys(tmp_path: Path) -> None:
     path = tmp_path / "keys"
     path.write_text("secret-b\n", encoding="utf-8")
     settings = load_settings({"API_KEYS": "secret-a", "API_KEYS_FILE": str(path)})
@@ -211,10 +211,10 @@ def test_keys_are_not_shown(tmp_path: Path) -> None:
         assert "secret-" not in shown
 
 
-def test_every_option_says_what_it_is() -> None:
+def test_every_setting_has_a_description() -> None:
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
 
 
-def test_a_key_that_no_header_can_carry_stops_the_start() -> None:
+def test_a_key_that_is_not_ascii_is_an_error() -> None:
     with pytest.raises(SettingsError, match=r"^API_KEYS: .* ASCII"):
         _ = load_settings({"API_KEYS": "schlüssel"}).keys

@@ -70,7 +70,7 @@ def test_a_free_port_and_an_address_of_another_machine(monkeypatch: pytest.Monke
         raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
 
     monkeypatch.setattr(socket.socket, "bind", refuse)
-    with pytest.raises(StartError, match=r"^HOST: 192\.0\.2\.1 is no address of this machine\."):
+    with pytest.raises(StartError, match=r"^HOST: 192\.0\.2\.1 is not an address of this machine\."):
         check_address("192.0.2.1", 7987)
 
 
@@ -79,7 +79,7 @@ def test_a_port_that_takes_more_rights(monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(socket.socket, "bind", refuse)
-    with pytest.raises(StartError, match=r"^PORT: 80 on 0\.0\.0\.0 cannot be listened on \(Permission denied\)\."):
+    with pytest.raises(StartError, match=r"^PORT: cannot listen on port 80 of 0\.0\.0\.0 \(Permission denied\)\."):
         check_address("0.0.0.0", 80)
 
 

@@ -12,12 +12,11 @@ from numpy.testing import assert_allclose
 
 from errors import InputTooLongError
 from models.prompts import choose_prompt
-from runners.embedding import EmbeddingResult, EmbeddingRunner
+from runners.contracts import QUERY as QUERY_PLACE
+from runners.contracts import EmbeddingResult, RerankResult, TruncatedInput
+from runners.embedding import EmbeddingRunner
 from runners.loaded_model import LoadedModel
 from runners.networks.pooling import normalize
-from runners.rerank import RerankResult
-from runners.text.sequences import QUERY as QUERY_PLACE
-from runners.text.tokenization import Truncation
 from tests import tiny
 from tests.integration.architectures.reference import Reference, YesOrNo, reference_for, text_of
 from tests.integration.architectures.workshop import CATALOG, QUERY, Floats, Model, Workshop, answer, numbers
@@ -115,15 +114,15 @@ def test_the_reference_tells_these_texts_apart(case: Case) -> None:
 
 def test_truncation_is_reported_with_the_references_counts(case: Case) -> None:
     assert case.counts[-3:] == [case.limit, case.limit + 1, case.limit + 10_000]
-    assert case.result.truncations == [
-        Truncation(index, count, case.limit) for index, count in enumerate(case.counts) if count > case.limit
+    assert case.result.truncated == [
+        TruncatedInput(index, count, case.limit) for index, count in enumerate(case.counts) if count > case.limit
     ]
     assert case.result.prompt_tokens == sum(min(count, case.limit) for count in case.counts)
 
 
 async def test_a_text_beyond_the_limit_is_refused_where_truncation_is_forbidden(case: Case) -> None:
     fitting, one_more, many_more = case.texts[-3:]
-    assert not (await answer(case.loaded, [fitting], truncate="refuse")).truncations
+    assert not (await answer(case.loaded, [fitting], truncate="refuse")).truncated
     for text, count in ((one_more, case.limit + 1), (many_more, case.limit + 10_000)):
         with pytest.raises(InputTooLongError, match=f" {count} tokens.* takes {case.limit}") as caught:
             await answer(case.loaded, [fitting, text], truncate="refuse")
@@ -175,10 +174,10 @@ async def _long_query(case: Case) -> None:
         result = await answer(loaded, texts, query=query)
     if case.model.spec.scoring:  # the authors' own cut would leave the query alone, and all documents would tie
         assert len({*np.round(numbers(result).ravel(), 3)}) == len(texts)
-        assert [cut.index for cut in result.truncations] == [*range(len(texts)), QUERY_PLACE]
+        assert [cut.index for cut in result.truncated] == [*range(len(texts)), QUERY_PLACE]
         return
     assert_equal(numbers(result), case.reference.numbers(texts, limit, query=query))
-    assert [cut.index for cut in result.truncations] == list(range(len(texts)))
+    assert [cut.index for cut in result.truncated] == list(range(len(texts)))
 
 
 async def test_yes_or_no_is_a_chance(workshop: Workshop) -> None:

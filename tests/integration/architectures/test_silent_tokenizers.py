@@ -162,7 +162,7 @@ async def test_a_position_table_has_two_rows_that_no_text_reaches(
         assert model.stored.facts.max_tokens == 512
     text = "planet " * 2000
     with model.running() as loaded:
-        assert (await answer(loaded, [text])).truncations[0].kept == 512
+        assert (await answer(loaded, [text])).truncated[0].kept == 512
     with (
         pytest.raises(Exception, match=r"index|range|expanded size|size of tensor"),
         model.running(max_tokens=514) as loaded,

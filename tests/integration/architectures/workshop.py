@@ -18,12 +18,11 @@ from importing.registration import register_checkpoint
 from importing.verify import verify
 from models.catalog import ModelSpec, load_catalog
 from models.store import ModelStore, StoredModel
+from runners.contracts import EmbeddingOptions, EmbeddingResult, RerankOptions, RerankResult, Truncate
 from runners.devices import Device
-from runners.embedding import EmbeddingResult, EmbeddingRunner
+from runners.embedding import EmbeddingRunner
 from runners.loaded_model import LoadedModel
 from runners.loading import load_model
-from runners.rerank import RerankOptions, RerankResult
-from runners.text.tokenization import Truncate
 from settings import Settings
 from tests import tiny
 from tests.conftest import made_once
@@ -102,8 +101,8 @@ async def answer(
 ) -> EmbeddingResult | RerankResult:
     """What the model's runner makes of the texts, or of each text as a document for the query."""
     if isinstance(model.runner, EmbeddingRunner):
-        return await model.runner.embed(texts, truncate=truncate)
-    return await model.runner.rerank(query, texts, RerankOptions(truncate))
+        return await model.runner.embed(texts, EmbeddingOptions(truncate=truncate))
+    return await model.runner.rerank(query, texts, RerankOptions(truncate=truncate))
 
 
 def numbers(result: EmbeddingResult | RerankResult) -> Floats:

@@ -14,10 +14,10 @@ from starlette.responses import Response
 from starlette.testclient import TestClient
 
 from api import access_log
-from api.access_log import Observation, observe, observe_model, observing
+from api.access_log import RequestRecord, current, record_model, record_result
 from api.routing import Request, Route
 from errors import InvalidRequestError
-from runners.timings import Timings
+from runners.contracts import Timings
 from tests.unit.api.apps import client_of
 
 SECRET = "a user's own words"
@@ -26,10 +26,10 @@ SECRET = "a user's own words"
 async def work(request: Request) -> Response:
     """Pretends to have computed something."""
     if request.body == b"wrong":
-        observe_model("tiny")
+        record_model("tiny")
         raise InvalidRequestError("wrong")
     await asyncio.sleep(0)
-    observe(model="tiny", texts=2, tokens=9, truncated=1, timings=Timings(0.001, 0.002, 0.003))
+    record_result(model="tiny", texts=2, tokens=9, truncated=1, timings=Timings(0.001, 0.002, 0.003))
     return Response(SECRET)
 
 
@@ -147,20 +147,20 @@ def test_metrics_count_what_happened() -> None:
 
 
 def test_outside_a_request_nothing_is_noted() -> None:
-    observe(model="tiny", texts=1, tokens=1, truncated=0, timings=Timings())
-    observe_model("tiny")
+    record_result(model="tiny", texts=1, tokens=1, truncated=0, timings=Timings())
+    record_model("tiny")
 
 
 def test_requests_do_not_see_each_other() -> None:
-    async def one(number: int) -> Observation:
-        seen = Observation("id", "GET", "/")
-        with observing(seen):
-            observe_model(f"model-{number}")
-            await asyncio.sleep(0.001)
-            assert access_log._current.get() is seen
+    async def one(number: int) -> RequestRecord:
+        seen = RequestRecord("id", "GET", "/")
+        current.set(seen)
+        record_model(f"model-{number}")
+        await asyncio.sleep(0.001)
+        assert current.get() is seen
         return seen
 
-    async def many() -> list[Observation]:
+    async def many() -> list[RequestRecord]:
         return await asyncio.gather(*(one(number) for number in range(20)))
 
     assert [seen.model for seen in asyncio.run(many())] == [f"model-{number}" for number in range(20)]

@@ -12,22 +12,12 @@ import pytest
 from starlette.requests import ClientDisconnect
 
 from api.call import Call
+from api.connection import Exchange
 from errors import DeadlineError, RequestIncompleteError, ShuttingDownError
 from settings import Settings, load_settings
 
 SOON = load_settings({"REQUEST_TIMEOUT_S": "0.05", "CLIENT_TIMEOUT_S": "0.02"})
 LATE = load_settings({"REQUEST_TIMEOUT_S": "1000", "CLIENT_TIMEOUT_S": "1000"})
-
-
-class Client:
-    """The `receive` of a client that stays until the test lets it leave."""
-
-    def __init__(self) -> None:
-        self.left = asyncio.Event()
-
-    async def __call__(self) -> dict[str, object]:
-        await self.left.wait()
-        return {"type": "http.disconnect"}
 
 
 async def for_ever() -> None:
@@ -50,7 +40,7 @@ async def test_work_that_ends_in_time_is_not_disturbed() -> None:
     for _ in range(3):
         with Call(LATE) as call:
             call.receiving()
-            call.received(Client())
+            call.received(Exchange())
             await asyncio.sleep(0)
         call.end(ShuttingDownError("too late"))
         await asyncio.sleep(0)
@@ -61,7 +51,7 @@ async def test_the_deadline_counts_from_the_start_of_the_request() -> None:
         for _ in range(3):
             call.receiving()
             await asyncio.sleep(0.01)
-        call.received(Client())
+        call.received(Exchange())
         await for_ever()
 
     with pytest.raises(DeadlineError, match=r"0\.05 s \(REQUEST_TIMEOUT_S\)"):
@@ -88,11 +78,11 @@ async def test_a_body_that_stops_coming() -> None:
 
 
 async def test_a_client_that_leaves() -> None:
-    client = Client()
+    exchange = Exchange()
 
     async def work(call: Call) -> None:
-        call.received(client)
-        client.left.set()
+        call.received(exchange)
+        asyncio.get_running_loop().call_soon(exchange.disconnected)
         await for_ever()
 
     with pytest.raises(ClientDisconnect):

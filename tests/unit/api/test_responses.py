@@ -25,9 +25,7 @@ from api.responses import (
     warning_header,
 )
 from errors import InvalidRequestError
-from runners.embedding import EmbeddingResult
-from runners.rerank import RerankResult
-from runners.text.tokenization import Truncation
+from runners.contracts import EmbeddingResult, RerankResult, TruncatedInput
 
 VECTORS = arrays(
     np.float32,
@@ -94,12 +92,12 @@ def test_warnings_are_there_only_when_there_are_some() -> None:
 
 def test_each_cut_is_a_sentence() -> None:
     cuts = [
-        Truncation(3, 600, 512),
-        Truncation(9, 800, 512, exact=False),
-        Truncation(-1, 700, 512),
-        Truncation(4, 900, 100, by="request"),
-        Truncation(-1, 5000, 200, exact=False, by="query"),
-        Truncation(5, 30, 30, exact=False, by="bytes"),
+        TruncatedInput(3, 600, 512),
+        TruncatedInput(9, 800, 512, exact=False),
+        TruncatedInput(-1, 700, 512),
+        TruncatedInput(4, 900, 100, by="request"),
+        TruncatedInput(-1, 5000, 200, exact=False, by="query"),
+        TruncatedInput(5, 30, 30, exact=False, by="bytes"),
     ]
     assert truncation_warnings(cuts, "input") == [
         "input.3 was cut from 600 tokens to the model's limit of 512.",

@@ -144,8 +144,8 @@ def test_unknown_fields_are_ignored_and_named() -> None:
         "options": {"use_cache": True},
     }
     request = RerankRequest.model_validate(RERANK | given)
-    plain = RerankRequest.model_validate(RERANK).ask()
-    assert request.ask() == replace(plain, warnings=request.warnings())
+    plain = RerankRequest.model_validate(RERANK).params()
+    assert request.params() == replace(plain, warnings=request.warnings())
     assert request.warnings() == ["Fields without effect here: max_chunks_per_doc, overlap_tokens."]
     assert RerankRequest.model_validate(RERANK).warnings() == []
 
@@ -230,7 +230,7 @@ def test_a_document_is_read_once_for_each_name() -> None:
     request = RerankRequest.model_validate(
         {"query": "q", "documents": [{"a": "one", "b": "two"}], "rank_fields": ["b", "a", "b"] * 50_000}
     )
-    assert request.ask().documents == ["two\none"]
+    assert request.params().documents == ["two\none"]
 
 
 @pytest.mark.parametrize(
@@ -263,7 +263,7 @@ def test_nothing_is_required_beyond_what_the_specification_requires() -> None:
 
 
 def test_every_body_with_such_fields_looks_at_them() -> None:
-    """An ask is what a route makes of its body before anything is computed."""
+    """The parameters are read before anything is computed."""
     for request in (
         EmbeddingRequest.model_validate(EMBEDDING | {"late_chunking": True}),
         RerankRequest.model_validate(RERANK | {"rewrite_query": True}),
@@ -271,10 +271,10 @@ def test_every_body_with_such_fields_looks_at_them() -> None:
         CohereRerankRequest.model_validate(RERANK | {"relevant_spans": {}}),
     ):
         with pytest.raises(InvalidRequestError, match="this service cannot do that"):
-            request.ask(2**20) if isinstance(request, EmbeddingRequest) else request.ask()
+            request.params(2**20) if isinstance(request, EmbeddingRequest) else request.params()
 
 
 def test_a_field_may_have_a_name_that_we_use_ourselves() -> None:
-    request = EmbeddingRequest.model_validate(EMBEDDING | {"ask": 1, "warnings": 2, "encoding": 3, "refused": 4})
-    assert request.ask(2**20).warnings == ["Fields without effect here: ask, warnings, encoding, refused."]
+    request = EmbeddingRequest.model_validate(EMBEDDING | {"params": 1, "warnings": 2, "encoding": 3, "refused": 4})
+    assert request.params(2**20).warnings == ["Fields without effect here: params, warnings, encoding, refused."]
     assert request.encoding == "float"

@@ -13,9 +13,9 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from starlette.responses import Response
 from starlette.testclient import TestClient
 
-from api.access_log import observe
+from api.access_log import record_result
 from api.routing import Request, Route
-from runners.timings import Timings
+from runners.contracts import Timings
 from tests.unit.api.apps import app_of
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -66,7 +66,7 @@ def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
 
 
 async def work(request: Request) -> Response:
-    observe(model="tiny", texts=2, tokens=9, truncated=0, timings=Timings(0.001, 0.002, 0.004))
+    record_result(model="tiny", texts=2, tokens=9, truncated=0, timings=Timings(0.001, 0.002, 0.004))
     return Response("a user's own words")
 
 

@@ -163,7 +163,7 @@ def test_patience_ends(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     run.fake = FakeService(url=f"http://127.0.0.1:{free_port()}")
     assert run("--patience", "0.4") == 2
     message = capsys.readouterr().err
-    assert "No batch was answered for 0.4 s (--patience). Run the same command again to go on." in message
+    assert "No batch was answered for 0.4 s (--patience). Run the same command again to resume." in message
 
 
 @pytest.mark.parametrize(

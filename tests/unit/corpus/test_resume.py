@@ -64,7 +64,7 @@ def test_signals_stop_cleanly(
     """What was answered before the signal is written though no part was due; the request in flight is given up."""
     fake.answers = {4: lambda: os.kill(os.getpid(), number)}
     assert run(*SERIAL, "--save-every", "60") == 128 + number
-    assert f"Stopped by {number.name}. Run the same command again to go on." in capsys.readouterr().err
+    assert f"Stopped by {number.name}. Run the same command again to resume." in capsys.readouterr().err
     assert 4 * 5 <= journalled(run) <= 5 * 5
     before, asked = journalled(run), len(fake.texts)
     assert run() == 0

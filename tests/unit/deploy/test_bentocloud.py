@@ -1,4 +1,4 @@
-"""deploy/bentocloud.yaml against BentoML's own classes. They accept unknown keys in silence; this test does not."""
+"""deploy/bentocloud.yaml against BentoML's own classes. They silently accept unknown keys; these tests do not."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CONFIG = yaml.safe_load((ROOT / "deploy" / "bentocloud.yaml").read_text(encoding
 
 
 def complaints(value: Any, kind: Any, path: str = "") -> list[str]:
-    """Where a value does not fit an annotation of BentoML's classes."""
+    """Differences between a value and a type annotation of BentoML's classes."""
     if get_origin(kind) in (Union, types.UnionType):
         found = [complaints(value, option, path) for option in get_args(kind)]
         return min(found, key=len)
@@ -78,7 +78,7 @@ def test_bentoml_reads_it() -> None:
         (("services", "rerank_embedding", "config_overrides", "traffic"), "concurency", 1),
     ],
 )
-def test_mistakes_are_found(place: tuple[Any, ...], key: str, value: Any) -> None:
+def test_a_mistake_is_reported(place: tuple[Any, ...], key: str, value: Any) -> None:
     broken = deepcopy(CONFIG)
     inner = broken
     for step in place:
@@ -87,7 +87,7 @@ def test_mistakes_are_found(place: tuple[Any, ...], key: str, value: Any) -> Non
     assert len(check(broken)) == 1
 
 
-def test_the_bento_and_its_service_have_these_names() -> None:
+def test_names_match_the_service() -> None:
     source = (ROOT / "service.py").read_text(encoding="utf-8")
     (name,) = CONFIG["services"]
     assert f'name="{name}"' in source
@@ -103,7 +103,7 @@ def test_variables_are_settings_and_no_secrets() -> None:
     assert not [name for name in given if name.endswith(("_KEY", "_KEYS", "_TOKEN"))]
 
 
-def test_it_takes_a_gpu_and_scales() -> None:
+def test_it_uses_a_gpu_and_scales() -> None:
     (service,) = CONFIG["services"].values()
     assert service["instance_type"].startswith("gpu.")
     assert 0 < service["scaling"]["min_replicas"] < service["scaling"]["max_replicas"]

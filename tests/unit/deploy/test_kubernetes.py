@@ -1,8 +1,7 @@
-"""deploy/kubernetes: valid for the Kubernetes API, one Deployment a platform, and names that fit together."""
+"""deploy/kubernetes: each platform is valid for the Kubernetes API, and its names fit together."""
 
 from __future__ import annotations
 
-import re
 from copy import deepcopy
 from typing import Any
 
@@ -13,26 +12,27 @@ import yaml
 import metrics
 from models.catalog import load_catalog
 from settings import Settings, load_settings
-from tests.unit.deploy.manifests import KUBERNETES, PLATFORMS, ROOT, USER_ID, documents
+from tests.unit.deploy.manifests import KUBERNETES, PLATFORMS, ROOT, USER_ID, kustomize
 
 VERSIONS = ("1.29", "1.37")
-"""The oldest that clouds still run and the newest whose schemas are there."""
-COMMON = documents(KUBERNETES / "common.yaml")
-FILES = {name: documents(KUBERNETES / f"{name}.yaml") for name in PLATFORMS}
-EVERYTHING = [*COMMON, *(document for name in PLATFORMS for document in FILES[name])]
+"""The oldest version that clouds still run, and the newest version with published schemas."""
+FOLDERS = {name: kustomize(KUBERNETES / name) for name in PLATFORMS}
+EVERYTHING = [
+    pytest.param(document, id=f"{name} {document['kind']}") for name in PLATFORMS for document in FOLDERS[name]
+]
 LABELS = {"app.kubernetes.io/name": "rerank-embedding"}
 GRACE_S = Settings.model_fields["shutdown_grace_s"].default
 
 each_platform = pytest.mark.parametrize("platform", PLATFORMS)
 
 
-def common(kind: str) -> dict[str, Any]:
-    (found,) = [document for document in COMMON if document["kind"] == kind]
+def resource(kind: str, platform: str = "cpu") -> dict[str, Any]:
+    (found,) = [document for document in FOLDERS[platform] if document["kind"] == kind]
     return found
 
 
 def deployment(platform: str) -> dict[str, Any]:
-    return FILES[platform][0]
+    return resource("Deployment", platform)
 
 
 def pod(platform: str) -> dict[str, Any]:
@@ -44,21 +44,20 @@ def containers(platform: str) -> list[dict[str, Any]]:
     return [*pod(platform)["initContainers"], *pod(platform)["containers"]]
 
 
-def test_no_file_is_forgotten() -> None:
-    assert {path.name for path in KUBERNETES.iterdir()} == {"common.yaml", *(f"{name}.yaml" for name in PLATFORMS)}
-    kinds = [document["kind"] for document in EVERYTHING]
-    assert kinds.count("Deployment") == kinds.count("HorizontalPodAutoscaler") == len(PLATFORMS)
-    assert {"ConfigMap", "PersistentVolumeClaim", "Service", "PodDisruptionBudget", "NetworkPolicy"} < set(kinds)
+def test_all_files_are_tested() -> None:
+    files = {str(path.relative_to(KUBERNETES)) for path in KUBERNETES.rglob("*") if path.is_file()}
+    base = {f"base/{name}.yaml" for name in ("kustomization", "settings", "common", "deployment")}
+    assert files == base | {f"{name}/kustomization.yaml" for name in PLATFORMS}
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("document", EVERYTHING, ids=lambda it: f"{it['kind']} {it['metadata']['name']}")
-def test_the_api_takes_it(document: dict[str, Any], version: str) -> None:
+@pytest.mark.parametrize("document", EVERYTHING)
+def test_the_api_accepts_each_resource(document: dict[str, Any], version: str) -> None:
     kubernetes_validate.validate(document, version, strict=True)
 
 
 @pytest.mark.parametrize("mistake", [{"replica": 2}, {"replicas": "two"}])
-def test_the_schemas_refuse_mistakes(mistake: dict[str, Any]) -> None:
+def test_a_mistake_is_rejected(mistake: dict[str, Any]) -> None:
     broken = deepcopy(deployment("cpu"))
     broken["spec"] |= mistake
     with pytest.raises(kubernetes_validate.ValidationError):
@@ -66,7 +65,7 @@ def test_the_schemas_refuse_mistakes(mistake: dict[str, Any]) -> None:
 
 
 @each_platform
-def test_containers_run_as_nobody_on_a_read_only_root(platform: str) -> None:
+def test_containers_are_unprivileged_with_a_read_only_root(platform: str) -> None:
     security = pod(platform)["securityContext"]
     assert security["runAsNonRoot"] is True
     assert security["runAsUser"] == security["runAsGroup"] == security["fsGroup"] == USER_ID
@@ -88,17 +87,17 @@ def test_an_init_container_fills_the_model_volume(platform: str) -> None:
     (importing,) = pod(platform)["initContainers"]
     assert importing["command"] == ["src/scripts/import_models", "--preload"]
     (claim,) = [it["persistentVolumeClaim"] for it in pod(platform)["volumes"] if it["name"] == "models"]
-    assert claim["claimName"] == common("PersistentVolumeClaim")["metadata"]["name"]
+    assert claim["claimName"] == resource("PersistentVolumeClaim")["metadata"]["name"]
 
 
 @each_platform
-def test_other_services_set_no_variables(platform: str) -> None:
-    """A Service named bentoml would set BENTOML_PORT=tcp://..., which BentoML takes for its port."""
+def test_service_links_are_off(platform: str) -> None:
+    """A Service named bentoml would set BENTOML_PORT=tcp://..., which BentoML reads as its port."""
     assert pod(platform)["enableServiceLinks"] is False
 
 
 @each_platform
-def test_probes_resources_and_time_to_end(platform: str) -> None:
+def test_probes_resources_and_termination(platform: str) -> None:
     (serving,) = pod(platform)["containers"]
     assert serving["livenessProbe"]["httpGet"] == {"path": "/livez", "port": "http"}
     assert serving["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "http"}
@@ -121,20 +120,20 @@ def test_each_platform_has_its_own_device() -> None:
     assert pod("rocm")["securityContext"]["supplementalGroups"]
 
 
-def test_the_platforms_differ_in_nothing_else() -> None:
-    def plain(name: str) -> str:
-        document = deepcopy(deployment(name))
-        spec = document["spec"]["template"]["spec"]
-        del spec["containers"][0]["resources"]
-        spec["securityContext"].pop("supplementalGroups", None)
-        return re.sub(rf"(embedding[-:]|component: ){name}", r"\1PLATFORM", yaml.safe_dump(document))
-
-    assert plain("cpu") == plain("cuda") == plain("rocm")
+def test_the_platforms_share_everything_else() -> None:
+    """So all of them can be applied to one cluster: they have one Service, one volume and one ConfigMap."""
+    kinds = {"Deployment", "HorizontalPodAutoscaler"}
+    shared = [[it for it in FOLDERS[name] if it["kind"] not in kinds] for name in PLATFORMS]
+    assert shared[0] == shared[1] == shared[2]
+    assert {it["kind"] for it in FOLDERS["cpu"]} == kinds | {it["kind"] for it in shared[0]}
+    for name in PLATFORMS:
+        assert deployment(name)["metadata"]["name"] == f"rerank-embedding-{name}"
+        assert {container["image"] for container in containers(name)} == {f"rerank-embedding:{name}"}
 
 
 @each_platform
-def test_the_autoscaler_follows_a_metric_that_there_is(platform: str) -> None:
-    autoscaler = FILES[platform][1]["spec"]
+def test_the_autoscaler_uses_an_existing_metric(platform: str) -> None:
+    autoscaler = resource("HorizontalPodAutoscaler", platform)["spec"]
     assert autoscaler["scaleTargetRef"]["name"] == deployment(platform)["metadata"]["name"]
     (metric,) = autoscaler["metrics"]
     name = metric["pods"]["metric"]["name"]
@@ -143,26 +142,26 @@ def test_the_autoscaler_follows_a_metric_that_there_is(platform: str) -> None:
     assert rule["name"]["as"] == name
     assert rule["seriesQuery"].startswith(f"{name}{{")
     assert int(metric["pods"]["target"]["averageValue"]) < Settings.model_fields["max_queued_tokens"].default
-    assert "replicas" not in deployment(platform)["spec"]  # an apply would undo what the autoscaler did
+    assert "replicas" not in deployment(platform)["spec"]  # applying it would reset the autoscaler
 
 
 @each_platform
-def test_everything_selects_the_pods(platform: str) -> None:
+def test_selectors_match_the_pods(platform: str) -> None:
     labels = deployment(platform)["spec"]["template"]["metadata"]["labels"]
     assert deployment(platform)["spec"]["selector"]["matchLabels"] == labels
     assert labels.items() >= LABELS.items()
-    assert common("Service")["spec"]["selector"] == LABELS
-    assert common("PodDisruptionBudget")["spec"]["selector"]["matchLabels"] == LABELS
-    assert common("NetworkPolicy")["spec"]["podSelector"]["matchLabels"] == LABELS
+    assert resource("Service")["spec"]["selector"] == LABELS
+    assert resource("PodDisruptionBudget")["spec"]["selector"]["matchLabels"] == LABELS
+    assert resource("NetworkPolicy")["spec"]["podSelector"]["matchLabels"] == LABELS
 
 
-def test_selectors_of_different_deployments_do_not_overlap() -> None:
+def test_selectors_of_deployments_do_not_overlap() -> None:
     selectors = [str(deployment(name)["spec"]["selector"]) for name in PLATFORMS]
     assert len(set(selectors)) == len(PLATFORMS)
 
 
-def test_the_settings_are_settings() -> None:
-    given = common("ConfigMap")["data"]
+def test_the_config_map_has_valid_settings() -> None:
+    given = resource("ConfigMap")["data"]
     assert {name.lower() for name in given} <= set(Settings.model_fields)
     settings = load_settings(given)
     catalog = load_catalog()
@@ -170,8 +169,8 @@ def test_the_settings_are_settings() -> None:
         assert not catalog.get(name).forwarded
 
 
-def test_no_secret_lies_in_a_file() -> None:
-    assert not [document for document in EVERYTHING if document["kind"] == "Secret"]
-    secret = {name for name, field in Settings.model_fields.items() if "Secret" in str(field.annotation)}
+def test_no_file_contains_a_secret() -> None:
+    assert not [document for name in PLATFORMS for document in FOLDERS[name] if document["kind"] == "Secret"]
+    secret = {name.upper() for name, field in Settings.model_fields.items() if "Secret" in str(field.annotation)}
     assert secret
-    assert not secret & {name.lower() for name in common("ConfigMap")["data"]}
+    assert not secret & resource("ConfigMap")["data"].keys()

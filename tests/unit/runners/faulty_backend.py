@@ -7,18 +7,16 @@ import threading
 
 import numpy as np
 
-from runners.backends import OutOfMemoryError, Rows, Sequences
-from runners.backends.batches import Batch
-from runners.batching.planning import Extent
-from runners.text.tokenization import Sequence
+from runners.backends.batches import PaddedBatch
+from runners.contracts import BatchShape, OutOfMemoryError, Rows, TokenSequence, TokenSequences
 from tests.unit.fakes import PATIENCE_S, Clock
 
 TOKENS = 4
 
 
-def text(number: int) -> Sequence:
+def text(number: int) -> TokenSequence:
     """A text of four tokens that is known by its number."""
-    return Sequence([number] * TOKENS)
+    return TokenSequence([number] * TOKENS)
 
 
 def answer_of(number: int) -> list[float]:
@@ -34,7 +32,7 @@ class FaultyBackend:
     overlaps = False
     memory_bytes = 0
     dtype = weights_dtype = "float32"
-    beside = None
+    second_forward = None
 
     def __init__(self) -> None:
         self.poison: dict[int, BaseException] = {}
@@ -71,8 +69,8 @@ class FaultyBackend:
         """Wait until a pass hangs."""
         assert await asyncio.to_thread(self._arrived.wait, PATIENCE_S), "no pass came"
 
-    def forward(self, sequences: Sequences) -> Rows:
-        batch = Batch.of(sequences, pad_id=0)
+    def forward(self, sequences: TokenSequences) -> Rows:
+        batch = PaddedBatch.of(sequences, pad_id=0)
         firsts = batch.input_ids[:, 0].tolist()
         self.seen += firsts
         self._arrived.set()
@@ -86,17 +84,17 @@ class FaultyBackend:
                 raise self.poison[first]
         return self._rows(batch, self.nan)
 
-    def forward_exact(self, sequences: Sequences) -> Rows:
+    def forward_exact(self, sequences: TokenSequences) -> Rows:
         self.exact += 1
-        return self._rows(Batch.of(sequences, pad_id=0), self.nan_exactly)
+        return self._rows(PaddedBatch.of(sequences, pad_id=0), self.nan_exactly)
 
-    def pass_bytes(self, size: Extent) -> int:
+    def pass_bytes(self, size: BatchShape) -> int:
         return 0
 
     def close(self) -> None:
         self.closed += 1
 
-    def _rows(self, batch: Batch, nan: set[int]) -> Rows:
+    def _rows(self, batch: PaddedBatch, nan: set[int]) -> Rows:
         tokens = batch.attention_mask.sum(1)
         rows = np.stack([batch.input_ids[:, 0], tokens, np.ones_like(tokens)], axis=1).astype(np.float32)
         rows[np.isin(batch.input_ids[:, 0], list(nan))] = self.strange
@@ -111,7 +109,7 @@ class Slow(FaultyBackend):
         self._clock = clock
         self.seconds = seconds
 
-    def forward(self, sequences: Sequences) -> Rows:
+    def forward(self, sequences: TokenSequences) -> Rows:
         self._clock.now += self.seconds
         return super().forward(sequences)
 
@@ -119,7 +117,7 @@ class Slow(FaultyBackend):
 class Tearing(FaultyBackend):
     """Everything goes wrong at random, from a seed."""
 
-    def forward(self, sequences: Sequences) -> Rows:
+    def forward(self, sequences: TokenSequences) -> Rows:
         random = np.random.default_rng(len(self.sizes_tokens))
         kind = random.integers(6)
         if kind == 0:

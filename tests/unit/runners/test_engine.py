@@ -9,29 +9,24 @@ import numpy as np
 import pytest
 
 from errors import InputTooLongError, InvalidRequestError
+from runners.contracts import EmbeddingOptions, RerankOptions, TruncatedInput
 from runners.embedding import EmbeddingRunner
-from runners.engine import Engine
-from runners.rerank import CosineReranker, RerankOptions, RerankRunner
-from runners.text.tokenization import Truncation
-from tests.unit.fakes import FakeBackend, letters
+from runners.rerank import CosineReranker, RerankRunner
+from tests.unit.fakes import FakeBackend, make_engine
 
 WIDTH = 3
 
 
-def engine(backend: FakeBackend) -> Engine:
-    return Engine(letters(8), backend, name="tiny", max_batch_tokens=64, max_queued_tokens=1000)
-
-
 @pytest.fixture
 def embedder() -> Iterator[EmbeddingRunner]:
-    runner = EmbeddingRunner(engine(FakeBackend()), WIDTH)
+    runner = EmbeddingRunner(make_engine(FakeBackend()), WIDTH)
     yield runner
     runner.engine.close()
 
 
 @pytest.fixture
 def reranker() -> Iterator[RerankRunner]:
-    runner = RerankRunner(engine(FakeBackend(reranker=True)))
+    runner = RerankRunner(make_engine(FakeBackend(reranker=True)))
     yield runner
     runner.engine.close()
 
@@ -47,7 +42,7 @@ async def test_texts_to_unit_vectors_in_order(embedder: EmbeddingRunner) -> None
     result = await embedder.embed(texts)
     np.testing.assert_allclose(result.vectors, [expected(text) for text in texts], rtol=1e-6)
     assert result.prompt_tokens == sum(len(text) + 2 for text in texts)
-    assert result.truncations == []
+    assert result.truncated == []
 
 
 async def test_equal_texts_are_computed_once_and_counted_each(embedder: EmbeddingRunner) -> None:
@@ -65,29 +60,29 @@ async def test_a_prompt_stands_before_each_text(embedder: EmbeddingRunner) -> No
 
 
 async def test_fewer_dimensions_are_cut_first_and_normalised_then(embedder: EmbeddingRunner) -> None:
-    result = await embedder.embed(["abc"], dimensions=2)
+    result = await embedder.embed(["abc"], EmbeddingOptions(dimensions=2))
     np.testing.assert_allclose(result.vectors, [expected("abc", 2)], rtol=1e-6)
 
 
 @pytest.mark.parametrize("dimensions", [0, -1, WIDTH + 1, 10**9])
 async def test_dimensions_that_the_model_does_not_have(embedder: EmbeddingRunner, dimensions: int) -> None:
     with pytest.raises(InvalidRequestError, match="between 1 and 3") as raised:
-        await embedder.embed(["a"], dimensions=dimensions)
+        await embedder.embed(["a"], EmbeddingOptions(dimensions=dimensions))
     assert raised.value.param == "dimensions"
 
 
 async def test_cut_texts_are_reported_at_every_place(embedder: EmbeddingRunner) -> None:
     result = await embedder.embed(["a", "abcdefghij", "b", "abcdefghij"])
-    assert result.truncations == [Truncation(1, 12, 8), Truncation(3, 12, 8)]
+    assert result.truncated == [TruncatedInput(1, 12, 8), TruncatedInput(3, 12, 8)]
     np.testing.assert_allclose(result.vectors[1], expected("abcdef"), rtol=1e-6)
     assert result.prompt_tokens == 3 + 8 + 3 + 8
 
 
 async def test_too_long_a_text_is_refused_where_cutting_is_forbidden(embedder: EmbeddingRunner) -> None:
     with pytest.raises(InputTooLongError, match=r"^input\.2 has 12 tokens, .* the model takes 8\.") as raised:
-        await embedder.embed(["a", "b", "abcdefghij"], truncate="refuse")
+        await embedder.embed(["a", "b", "abcdefghij"], EmbeddingOptions(truncate="refuse"))
     assert raised.value.param == "input.2"
-    assert (await embedder.embed(["abcdef"], truncate="refuse")).prompt_tokens == 8
+    assert (await embedder.embed(["abcdef"], EmbeddingOptions(truncate="refuse"))).prompt_tokens == 8
 
 
 async def test_pairs_to_scores_in_document_order(reranker: RerankRunner) -> None:
@@ -103,7 +98,7 @@ async def test_pairs_to_scores_in_document_order(reranker: RerankRunner) -> None
 async def test_too_long_a_pair_is_cut_or_refused(reranker: RerankRunner) -> None:
     documents = ["a", "abcdefghij"]
     result = await reranker.rerank("a", documents)
-    assert result.truncations == [Truncation(1, 14, 8)]
+    assert result.truncated == [TruncatedInput(1, 14, 8)]
     with pytest.raises(InputTooLongError, match=r"^documents\.1 has 14 tokens"):
         await reranker.rerank("a", documents, RerankOptions(truncate="refuse"))
 
@@ -123,7 +118,7 @@ async def test_cosine_of_an_embedder_as_score(embedder: EmbeddingRunner) -> None
 async def test_cosine_reports_and_refuses_what_is_cut_on_either_side(embedder: EmbeddingRunner) -> None:
     cosine = CosineReranker(embedder, query_prompt="", document_prompt="")
     result = await cosine.rerank("abcdefghij", ["a", "abcdefghijk"])
-    assert sorted(result.truncations, key=lambda cut: cut.index) == [Truncation(-1, 12, 8), Truncation(1, 13, 8)]
+    assert sorted(result.truncated, key=lambda cut: cut.index) == [TruncatedInput(-1, 12, 8), TruncatedInput(1, 13, 8)]
     with pytest.raises(InputTooLongError, match=r"^query has 12 tokens"):
         await cosine.rerank("abcdefghij", ["a"], RerankOptions(truncate="refuse"))
     with pytest.raises(InputTooLongError, match=r"^documents\.1 has 13 tokens"):
@@ -139,7 +134,7 @@ async def test_requests_share_one_engine_without_mixing(embedder: EmbeddingRunne
 
 async def test_close_frees_the_model() -> None:
     backend = FakeBackend()
-    running = engine(backend)
+    running = make_engine(backend)
     assert running.queued_tokens == 0
     running.close()
     assert backend.closed

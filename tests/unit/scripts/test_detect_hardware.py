@@ -1,4 +1,4 @@
-"""scripts/detect_hardware and what start.sh --docker makes of it, on machines that are made of fakes."""
+"""scripts/detect_hardware and start.sh --docker on simulated machines."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ VISIBLE = (None, "0,1", "", "-1")
 
 @dataclass
 class Machine:
-    """A PATH with nothing but what is put there, and a root folder for the devices."""
+    """A PATH with only fake commands, and a root folder for device files."""
 
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
@@ -73,7 +73,7 @@ def machine(tmp_path: Path) -> Machine:
 
 
 def expected(smi: str | None, kfd: bool, rocminfo: str | None, visible: str | None) -> tuple[str, str]:
-    """The platform, and a part of the reason."""
+    """The expected platform, and a part of the reason."""
     if visible == "-1":
         return "cpu", "CUDA_VISIBLE_DEVICES=-1"
     if smi == "a GPU":
@@ -119,7 +119,7 @@ def with_docker(machine: Machine, *, missing: int = 0, down: int = 0) -> Path:
     ("platform", "file"),
     [("cuda", "docker-compose.yml"), ("rocm", "docker-compose.amd.yml"), ("cpu", "docker-compose.cpu.yml")],
 )
-def test_start_docker_takes_the_compose_file_of_the_platform(machine: Machine, platform: str, file: str) -> None:
+def test_start_docker_uses_the_compose_file_of_the_platform(machine: Machine, platform: str, file: str) -> None:
     machine.command("nvidia-smi", SMI["a GPU"] if platform == "cuda" else None)
     machine.device(platform == "rocm")
     record = with_docker(machine)
@@ -137,46 +137,46 @@ def test_start_docker_takes_the_compose_file_of_the_platform(machine: Machine, p
     assert set(lines) - set(calls) == ({group} if group else set())
 
 
-def test_the_platform_can_be_said(machine: Machine) -> None:
+def test_torch_platform_overrides_detection(machine: Machine) -> None:
     machine.command("nvidia-smi", SMI["a GPU"])
     record = with_docker(machine)
     assert machine.run("start.sh", "--docker", TORCH_PLATFORM="cpu").returncode == 0
     assert "docker/docker-compose.cpu.yml" in record.read_text(encoding="utf-8")
     refused = machine.run("start.sh", "--docker", TORCH_PLATFORM="tpu")
     assert refused.returncode == 2
-    assert "it takes cuda, rocm or cpu" in refused.stderr
+    assert "it must be cuda, rocm or cpu" in refused.stderr
 
 
 def test_a_missing_image_is_built_first(machine: Machine) -> None:
     record = with_docker(machine, missing=1, down=1)  # and then the build says what it lacks
     result = machine.run("start.sh", "--docker")
     assert result.returncode == 1
-    assert "docker does not answer" in result.stderr
+    assert "docker does not respond" in result.stderr
     assert "compose --file" not in record.read_text(encoding="utf-8")
 
 
-def test_a_missing_image_of_somebody_else_is_not_built(machine: Machine) -> None:
+def test_a_missing_image_named_by_the_user_is_not_built(machine: Machine) -> None:
     with_docker(machine, missing=1)
     result = machine.run("start.sh", "--docker", IMAGE="registry/it:1")
     assert result.returncode == 1
-    assert "There is no image registry/it:1 here" in result.stderr
+    assert "There is no image registry/it:1 on this machine" in result.stderr
 
 
-def test_without_an_engine_it_says_so(machine: Machine) -> None:
+def test_a_missing_engine_is_reported(machine: Machine) -> None:
     result = machine.run("start.sh", "--docker")
     assert result.returncode == 1
-    assert "'docker compose' does not answer" in result.stderr
+    assert "'docker compose' does not respond" in result.stderr
 
 
 @pytest.mark.parametrize("arguments", [("--dokcer",), ("docker",)])
-def test_start_refuses_what_it_does_not_know(machine: Machine, arguments: tuple[str, ...]) -> None:
+def test_start_rejects_unknown_arguments(machine: Machine, arguments: tuple[str, ...]) -> None:
     result = machine.run("start.sh", *arguments)
     assert result.returncode == 2
     assert result.stderr.startswith("Usage: ./start.sh")
 
 
 @pytest.mark.parametrize("arguments", [("tpu",), ("cpu", "--model"), ("cpu", "--tag"), ("cpu", "--modle", "x")])
-def test_build_image_refuses_what_it_does_not_know(machine: Machine, arguments: tuple[str, ...]) -> None:
+def test_build_image_rejects_unknown_arguments(machine: Machine, arguments: tuple[str, ...]) -> None:
     (machine.bin / "sed").symlink_to(str(shutil.which("sed")))
     record = with_docker(machine)
     result = machine.run("scripts/build_image", *arguments)

@@ -1,4 +1,4 @@
-"""scripts/healthcheck: what a container's health check says of its service."""
+"""scripts/healthcheck: exit status and message of the containers' health check."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ def test_a_ready_service_is_healthy(server: HTTPServer, monkeypatch: pytest.Monk
     assert healthcheck.main() == 0
 
 
-def test_a_service_that_is_not_ready_is_not(
+def test_a_service_that_is_not_ready_is_unhealthy(
     server: HTTPServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(Answer, "status", 503)
     assert healthcheck.main() == 1
-    assert capsys.readouterr().out == "/readyz answers 503\n"
+    assert capsys.readouterr().out == "/readyz returned 503\n"
 
 
-def test_no_service_is_not(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_response_is_unhealthy(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     port = free_port()
     monkeypatch.setenv("PORT", str(port))
     assert healthcheck.main() == 1
-    assert capsys.readouterr().out.startswith(f"no answer from port {port}: ")
+    assert capsys.readouterr().out.startswith(f"no response from port {port}: ")

@@ -1,4 +1,4 @@
-"""Every command line says what it does, without doing it."""
+"""All commands have --help, which does nothing else."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_help(command: str) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS[:-1])  # `test` hands what it does not know to pytest
-def test_an_unknown_option_is_refused_with_the_usage(command: str) -> None:
+def test_an_unknown_option_is_rejected_with_the_usage(command: str) -> None:
     done = subprocess.run([ROOT / "scripts" / command, "--no-such"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert f"scripts/{command}" in done.stderr

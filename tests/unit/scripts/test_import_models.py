@@ -1,4 +1,4 @@
-"""The command line over the import: exit statuses, what it prints for people and for programs."""
+"""scripts/import_models: exit statuses, and output as text and as JSON."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelStore:
 
 
 class FakeImport:
-    """In place of `import_model`: reports half the bytes and stores an empty model, or fails."""
+    """Replaces `import_model`: reports half the bytes and stores an empty model, or fails."""
 
     def __init__(self) -> None:
         self.failures: dict[str, str] = {}
@@ -66,7 +66,7 @@ def test_models_are_imported_one_after_the_other(
     assert [stored.facts.repo for stored in store.list()] == ["BAAI/bge-m3", "intfloat/e5-base"]
 
 
-def test_json_lines_for_programs(importing: FakeImport, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_lines(importing: FakeImport, capsys: pytest.CaptureFixture[str]) -> None:
     importing.failures["e5-base"] = "The Hub is down."
     assert import_models.main(["--json", "--model", "bge-m3", "e5-base"]) == 1
     assert lines(capsys) == [
@@ -86,7 +86,7 @@ def test_one_failure_does_not_stop_the_others(
     assert [stored.facts.repo for stored in store.list()] == ["intfloat/e5-base"]
 
 
-def test_a_folder_is_handed_on(importing: FakeImport) -> None:
+def test_from_dir_is_passed_on(importing: FakeImport) -> None:
     assert import_models.main(["--model", "bge-m3", "--from-dir", "/data/bge"]) == 0
     assert importing.from_dirs == [Path("/data/bge")]
 
@@ -100,7 +100,7 @@ def test_a_folder_is_handed_on(importing: FakeImport) -> None:
         (["--from-dir", "/data", "--model", "bge-m3", "e5-base"], "--from-dir takes exactly one --model"),
     ],
 )
-def test_a_wrong_command_ends_with_2(
+def test_an_invalid_command_exits_with_2(
     importing: FakeImport, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     assert import_models.main(arguments) == 2
@@ -111,14 +111,14 @@ def test_a_wrong_command_ends_with_2(
     assert importing.from_dirs == []
 
 
-def test_an_unknown_option_ends_with_2(importing: FakeImport, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_option_exits_with_2(importing: FakeImport, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as raised:
         import_models.main(["--modle", "bge-m3"])
     assert raised.value.code == 2
 
 
 @pytest.mark.parametrize(("variable", "value"), [("PORT", "http"), ("EXTRA_CATALOG", "/nowhere/mine.yaml")])
-def test_wrong_settings_end_with_2(
+def test_invalid_settings_exit_with_2(
     importing: FakeImport,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -130,9 +130,7 @@ def test_wrong_settings_end_with_2(
     assert capsys.readouterr().err.startswith(("PORT: ", "/nowhere/mine.yaml: "))
 
 
-def test_the_list_shows_what_is_stored_and_what_can_be(
-    importing: FakeImport, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_list_has_stored_and_importable_models(importing: FakeImport, capsys: pytest.CaptureFixture[str]) -> None:
     import_models.main(["--model", "e5-large"])
     importing.revision = None
     import_models.main(["--model", "e5-base"])
@@ -150,7 +148,7 @@ def test_the_list_shows_what_is_stored_and_what_can_be(
     assert flaws == {"e5-large"}
 
 
-def test_remove_deletes_and_counts(
+def test_remove_prints_the_number_of_versions(
     store: ModelStore, importing: FakeImport, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import_models.main(["--model", "e5-base"])
@@ -160,16 +158,16 @@ def test_remove_deletes_and_counts(
     assert store.list() == []
 
 
-def test_all_means_every_model_that_has_weights(store: ModelStore, importing: FakeImport) -> None:
+def test_all_imports_every_model_with_weights(store: ModelStore, importing: FakeImport) -> None:
     assert import_models.main(["--all"]) == 0
     repos = {spec.repo for spec in load_catalog() if not spec.forwarded}
     assert {stored.facts.repo for stored in store.list()} == repos
 
 
-def test_preload_means_the_models_of_preload_models(
+def test_preload_imports_the_models_of_preload_models(
     store: ModelStore, importing: FakeImport, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What the init container of deploy/kubernetes runs; a provider's model is preloaded without any import."""
+    """What the init container of deploy/kubernetes runs; a provider's model needs no import."""
     monkeypatch.setenv("PRELOAD_MODELS", "bge-m3, cohere-rerank-multilingual,e5-base")
     assert import_models.main(["--preload"]) == 0
     assert [stored.facts.repo for stored in store.list()] == ["BAAI/bge-m3", "intfloat/e5-base"]
@@ -177,7 +175,7 @@ def test_preload_means_the_models_of_preload_models(
 
 
 @pytest.mark.parametrize("models", ["", "cohere-rerank-multilingual"])
-def test_preload_of_nothing_is_no_mistake(
+def test_preload_may_be_empty(
     store: ModelStore, importing: FakeImport, monkeypatch: pytest.MonkeyPatch, models: str
 ) -> None:
     monkeypatch.setenv("PRELOAD_MODELS", models)
@@ -190,7 +188,7 @@ def test_preload_of_an_unknown_model(importing: FakeImport, monkeypatch: pytest.
     assert import_models.main(["--preload"]) == 2
 
 
-def test_an_unwritable_home_is_said_in_one_sentence(
+def test_an_unwritable_home_is_reported_in_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").touch()

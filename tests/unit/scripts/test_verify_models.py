@@ -1,4 +1,4 @@
-"""scripts/verify_models: a table of what was compared, and an exit status for CI. Nothing is loaded here."""
+"""scripts/verify_models: its table and exit status. No model is loaded here."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class FakeModel:
 
 @pytest.fixture(autouse=True)
 def loaded(monkeypatch: pytest.MonkeyPatch) -> list[FakeModel]:
-    """Every model that was loaded, in a house with four stored models and one that is not."""
+    """The loaded models; four models are stored and one is not."""
     models: list[FakeModel] = []
 
     def load_model(wanted: Any, *_: Any) -> FakeModel:
@@ -78,13 +78,15 @@ def rows(capsys: pytest.CaptureFixture[str]) -> list[list[str]]:
     return lines
 
 
-def test_a_right_model_passes(loaded: list[FakeModel], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_correct_model_passes(loaded: list[FakeModel], capsys: pytest.CaptureFixture[str]) -> None:
     assert verify_models.main(["--model", "acme/GOOD"]) == 0
     assert rows(capsys) == [[GOOD, "rerank_logits", "0.012", "0.02", "pass"]]
     assert [model.closed for model in loaded] == [True]
 
 
-def test_a_wrong_model_fails_and_the_table_goes_on(loaded: list[FakeModel], capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_incorrect_model_fails_and_the_others_are_checked(
+    loaded: list[FakeModel], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert verify_models.main(["--model", BAD, GOOD]) == 1
     assert rows(capsys) == [
         [BAD, "rerank_logits", "0.5", "0.02", "FAIL  expected as the model card"],
@@ -102,7 +104,7 @@ def test_a_model_without_numbers_is_listed_and_not_loaded(
     loaded: list[FakeModel], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert verify_models.main(["--model", UNMEASURED]) == 0
-    assert rows(capsys) == [[UNMEASURED, "-", "-", "-", "no golden numbers are published"]]
+    assert rows(capsys) == [[UNMEASURED, "-", "-", "-", "there are no published numbers"]]
     assert loaded == []
 
 
@@ -111,17 +113,15 @@ def test_without_names_every_stored_model_is_verified(capsys: pytest.CaptureFixt
     assert [row[0] for row in rows(capsys)] == [GOOD, BAD, BROKEN, UNMEASURED]
 
 
-def test_a_named_model_that_is_not_stored_is_a_failure(
-    loaded: list[FakeModel], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_named_model_that_is_not_stored_fails(loaded: list[FakeModel], capsys: pytest.CaptureFixture[str]) -> None:
     assert verify_models.main(["--model", GOOD, ABSENT]) == 1
     captured = capsys.readouterr()
-    assert captured.err == "not in the model store: absent. scripts/import_models --list shows what is.\n"
+    assert captured.err == "not in the model store: absent. List the stored models with scripts/import_models --list.\n"
     assert captured.out == ""
     assert loaded == []
 
 
-def test_damaged_files_fail_and_name_the_repair(
+def test_damaged_files_fail_with_the_repair_command(
     loaded: list[FakeModel], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "model.safetensors").write_text("not what was imported")
@@ -154,7 +154,7 @@ def test_a_damaged_conversion_fails(
 
 
 @pytest.mark.parametrize("names", [["goood"], [GOOD, "no/such"]])
-def test_a_wrong_name_is_a_wrong_command(names: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_name_exits_with_2(names: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert verify_models.main(["--model", *names]) == 2
     captured = capsys.readouterr()
     assert captured.err.startswith("There is no model of that name.")
@@ -162,7 +162,7 @@ def test_a_wrong_name_is_a_wrong_command(names: list[str], capsys: pytest.Captur
 
 
 @pytest.mark.parametrize(("name", "value"), [("MEMORY_FRACTION", "2"), ("DTYPE", "int8"), ("DEVICE", "tpu")])
-def test_wrong_settings_are_a_wrong_command(
+def test_invalid_settings_exit_with_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str
 ) -> None:
     monkeypatch.setenv(name, value)
@@ -170,7 +170,7 @@ def test_wrong_settings_are_a_wrong_command(
     assert name in capsys.readouterr().err
 
 
-def test_an_unknown_option_is_a_wrong_command() -> None:
+def test_an_unknown_option_exits_with_2() -> None:
     with pytest.raises(SystemExit) as raised:
         verify_models.main(["--frobnicate"])
     assert raised.value.code == 2

@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from runners.backends.batches import Batch, PackedBatch, UnpaddedBatch
-from runners.text.tokenization import Sequence
+from runners.backends.batches import PackedBatch, PaddedBatch, UnpaddedBatch
+from runners.contracts import TokenSequence
 
 
 @pytest.mark.parametrize("segments", [True, False])
 def test_a_batch_is_padded_on_the_right(segments: bool) -> None:
     sequences = [
-        Sequence([5, 6, 7], [0, 0, 1] if segments else None),
-        Sequence([8], [1] if segments else None),
+        TokenSequence([5, 6, 7], [0, 0, 1] if segments else None),
+        TokenSequence([8], [1] if segments else None),
     ]
-    batch = Batch.of(sequences, pad_id=9)
+    batch = PaddedBatch.of(sequences, pad_id=9)
     assert batch.input_ids.tolist() == [[5, 6, 7], [8, 9, 9]]
     assert batch.attention_mask.tolist() == [[1, 1, 1], [1, 0, 0]]
     assert batch.pooling_mask.tolist() == batch.attention_mask.tolist()
@@ -28,13 +28,15 @@ def test_a_batch_is_padded_on_the_right(segments: bool) -> None:
 
 
 def test_the_prompt_has_no_part_in_pooling() -> None:
-    batch = Batch.of([Sequence([5, 6, 7], unpooled=2), Sequence([8], unpooled=2)], pad_id=0)
+    batch = PaddedBatch.of([TokenSequence([5, 6, 7], unpooled=2), TokenSequence([8], unpooled=2)], pad_id=0)
     assert batch.attention_mask.tolist() == [[1, 1, 1], [1, 0, 0]]
     assert batch.pooling_mask.tolist() == [[0, 0, 1], [0, 0, 0]]
 
 
 def test_packed_sequences_lie_end_to_end() -> None:
-    batch = PackedBatch.of([Sequence([5, 6, 7], [0, 0, 1], unpooled=1), Sequence([8], [1]), Sequence([9, 4], [0, 0])])
+    batch = PackedBatch.of(
+        [TokenSequence([5, 6, 7], [0, 0, 1], unpooled=1), TokenSequence([8], [1]), TokenSequence([9, 4], [0, 0])]
+    )
     ids, positions, counted, segments = batch.tokens.tolist()
     assert ids == [5, 6, 7, 8, 9, 4]
     assert positions == [0, 1, 2, 0, 0, 1]
@@ -46,8 +48,12 @@ def test_packed_sequences_lie_end_to_end() -> None:
 
 @pytest.mark.parametrize(("step", "repeated"), [(1, 0), (4, 2), (8, 2)])
 def test_only_attention_and_pooling_see_the_rectangle(step: int, repeated: int) -> None:
-    sequences = [Sequence([5, 6, 7], [0, 0, 1], unpooled=1), Sequence([8], [1]), Sequence([9, 4], [0, 0])]
-    padded = Batch.of(sequences, pad_id=1)
+    sequences = [
+        TokenSequence([5, 6, 7], [0, 0, 1], unpooled=1),
+        TokenSequence([8], [1]),
+        TokenSequence([9, 4], [0, 0]),
+    ]
+    padded = PaddedBatch.of(sequences, pad_id=1)
     batch = UnpaddedBatch.of(padded, step)
     assert batch.input_ids.tolist() == [[5, 6, 7, 8, 9, 4] + [5] * repeated]
     assert batch.position_ids.tolist() == [[0, 1, 2, 0, 0, 1] + [0] * repeated]
@@ -63,6 +69,6 @@ def test_only_attention_and_pooling_see_the_rectangle(step: int, repeated: int) 
 
 
 def test_what_has_no_segments_gets_none() -> None:
-    batch = UnpaddedBatch.of(Batch.of([Sequence([5, 6]), Sequence([8])], pad_id=0))
+    batch = UnpaddedBatch.of(PaddedBatch.of([TokenSequence([5, 6]), TokenSequence([8])], pad_id=0))
     assert batch.token_type_ids is None
     assert len(batch.arrays()) == 6

@@ -11,7 +11,8 @@ import pytest
 from openvino import opset14 as ops
 
 from runners.backends.footprint import _ALWAYS, FRAGMENTATION, GraphFootprint, LayerWidths
-from runners.batching.planning import SMALLEST_BUDGET, Extent
+from runners.batching.planning import SMALLEST_BUDGET
+from runners.contracts import BatchShape
 from runners.loading import _full_pass, _largest_pass
 from runners.pool.capacity import KEPT_BYTES, WORKING_SHARE, with_passes
 from tests.unit.fakes import FakeBackend, write_files
@@ -34,7 +35,7 @@ def padded_graph() -> ov.Model:
 @pytest.mark.parametrize(("count", "longest"), [(1, 4096), (4, 64), (7, 333)])
 def test_the_largest_moment_counts(count: int, longest: int, float_bytes: int) -> None:
     """The square is alive with what it was made of."""
-    found = GraphFootprint(padded_graph(), float_bytes).bytes(Extent(count, longest, count * longest))
+    found = GraphFootprint(padded_graph(), float_bytes).bytes(BatchShape(count, longest, count * longest))
     square = float_bytes * count * HEADS * longest**2
     beside = (HEADS + 4) * 8 * count * longest
     assert square <= (found - _ALWAYS) / FRAGMENTATION <= square + beside
@@ -53,7 +54,7 @@ def unpadded_graph() -> ov.Model:
 
 def test_without_padding_the_tokens_count() -> None:
     footprint = GraphFootprint(unpadded_graph(), 4)
-    few, many = (footprint.bytes(Extent(8, 512, tokens)) - _ALWAYS for tokens in (1000, 4000))
+    few, many = (footprint.bytes(BatchShape(8, 512, tokens)) - _ALWAYS for tokens in (1000, 4000))
     assert many == pytest.approx(4 * few, rel=0.2)
     assert few >= FRAGMENTATION * 2 * 4 * 16 * 1000
 
@@ -68,21 +69,21 @@ def test_widths_are_read_and_what_is_missing_is_as_usual(tmp_path: Path) -> None
 
 def test_torch_takes_memory_for_tokens_and_padded_also_for_masks() -> None:
     """Measured for 8,192 tokens: Qwen3 0.55 GB, XLM-RoBERTa 0.5 GB, ModernBERT 0.4 GB and padded 1.05 GB."""
-    text = Extent.of([8192])
+    text = BatchShape.of([8192])
     qwen, xlm = LayerWidths(1024, 3072, 16, 128), LayerWidths(1024, 4096, 16, 64)
     modern = LayerWidths(768, 1152, 12, 64)
     assert 0.55e9 < qwen.torch_bytes(text, packed=True) < 1e9
     assert 0.5e9 < xlm.torch_bytes(text, packed=True) < 1e9
     assert 0.4e9 < modern.torch_bytes(text, packed=True) < 0.8e9
     assert 1.05e9 < modern.torch_bytes(text, packed=False) < 2.5e9
-    double = Extent.of([16_384])
+    double = BatchShape.of([16_384])
     assert qwen.torch_bytes(double, packed=True) == pytest.approx(2 * qwen.torch_bytes(text, packed=True), rel=0.05)
 
 
 class Growing(FakeBackend):
     """A megabyte for each token of a pass."""
 
-    def pass_bytes(self, size: Extent) -> int:
+    def pass_bytes(self, size: BatchShape) -> int:
         return size.tokens * 10**6
 
 
@@ -92,8 +93,8 @@ def test_a_pass_is_no_larger_than_the_memory(room_mb: int, expected: int) -> Non
 
 
 def test_a_full_pass_is_one_of_ordinary_texts() -> None:
-    assert _full_pass(1000) == Extent(15, 64, 960)
-    assert _full_pass(16) == Extent(1, 64, 64)
+    assert _full_pass(1000) == BatchShape(15, 64, 960)
+    assert _full_pass(16) == BatchShape(1, 64, 64)
 
 
 @pytest.mark.parametrize(("full_pass", "working"), [(0, 200), (150, 200), (500, 500), (KEPT_BYTES + 1, KEPT_BYTES)])

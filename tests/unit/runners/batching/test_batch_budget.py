@@ -8,10 +8,10 @@ import logging
 import pytest
 
 from errors import ModelUnavailableError
-from runners.backends import OutOfMemoryError, Rows, Sequences
 from runners.batching.batch_budget import RECOVERY_PASSES, BatchBudget
+from runners.contracts import OutOfMemoryError, Rows, TokenSequences
 from runners.engine import Engine
-from tests.unit.fakes import letters
+from tests.unit.fakes import make_engine
 from tests.unit.runners.faulty_backend import FaultyBackend, answer_of, text
 
 LEARNED = 64
@@ -62,12 +62,12 @@ def test_small_passes_say_nothing() -> None:
 class Short(FaultyBackend):
     """Fails in float32 only, for want of memory."""
 
-    def forward_exact(self, sequences: Sequences) -> Rows:
+    def forward_exact(self, sequences: TokenSequences) -> Rows:
         raise OutOfMemoryError
 
 
 def engine(backend: FaultyBackend) -> Engine:
-    return Engine(letters(), backend, name="tiny", max_batch_tokens=LEARNED, max_queued_tokens=10**6)
+    return make_engine(backend, max_batch_tokens=LEARNED)
 
 
 async def ask(running: Engine, count: int) -> None:
@@ -86,7 +86,7 @@ async def test_passes_grow_again_after_a_shortage(caplog: pytest.LogCaptureFixtu
             backend.sizes_tokens.clear()
             await ask(running, 16 * LEARNED)
     assert max(backend.sizes_tokens) == LEARNED
-    assert "passes of tiny take up to 64 tokens again" in caplog.text
+    assert "batch size of tiny increased to 64 tokens" in caplog.text
     await asyncio.to_thread(running.close)
 
 

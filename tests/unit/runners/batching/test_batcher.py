@@ -12,8 +12,8 @@ import pytest
 
 from errors import OverloadedError, ShuttingDownError
 from runners.batching.batcher import AdaptiveBatcher
-from runners.text.tokenization import Sequence
-from tests.unit.fakes import GatedRun, until
+from runners.contracts import TokenSequence, TokenSequences
+from tests.unit.fakes import GatedRun, batching, until
 
 Made = list[AdaptiveBatcher]
 
@@ -31,15 +31,15 @@ def made() -> Iterator[Made]:
 
 
 def start(made: Made, run: GatedRun, *, budget: int = 64, queued: int = 10_000) -> AdaptiveBatcher:
-    made.append(AdaptiveBatcher(run, max_batch_tokens=budget, max_queued_tokens=queued, name="test"))
+    made.append(AdaptiveBatcher(run, batching(max_batch_tokens=budget, max_queued_tokens=queued)))
     return made[-1]
 
 
-def text(first_id: int, length: int = 4) -> Sequence:
-    return Sequence([first_id] * length)
+def text(first_id: int, length: int = 4) -> TokenSequence:
+    return TokenSequence([first_id] * length)
 
 
-def rows(*sequences: Sequence) -> list[list[float]]:
+def rows(*sequences: TokenSequence) -> list[list[float]]:
     """What GatedRun makes of them."""
     return [[sequence.input_ids[0], len(sequence)] for sequence in sequences]
 
@@ -154,10 +154,10 @@ async def test_only_the_failing_input_gets_the_error(made: Made) -> None:
 
 
 async def test_a_run_that_returns_too_few_rows_is_an_error_and_not_a_hang(made: Made) -> None:
-    def run(sequences: list[Sequence]) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+    def run(sequences: TokenSequences) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
         return np.zeros((len(sequences) - 1, 2), dtype=np.float32)
 
-    made.append(AdaptiveBatcher(run, max_batch_tokens=64, max_queued_tokens=100, name="test"))
+    made.append(AdaptiveBatcher(run, batching()))
     for _ in range(2):
         with pytest.raises(ValueError, match="rows"):
             await asyncio.wait_for(made[-1].submit([text(1), text(2)]), timeout=20)
@@ -236,10 +236,10 @@ async def test_close_gives_every_waiter_an_answer(made: Made) -> None:
 async def test_close_ends_the_thread_and_may_come_twice(made: Made) -> None:
     batcher = start(made, GatedRun())
     names = {thread.name for thread in threading.enumerate()}
-    assert "batcher test" in names
+    assert "batcher tiny" in names
     batcher.close()
     batcher.close()
-    assert "batcher test" not in {thread.name for thread in threading.enumerate()}
+    assert "batcher tiny" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_a_waiter_whose_loop_is_gone_does_not_stop_the_others(made: Made) -> None:

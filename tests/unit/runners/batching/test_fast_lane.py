@@ -11,8 +11,8 @@ from errors import InternalError
 from runners.batching.batcher import AdaptiveBatcher
 from runners.batching.lane_threads import LARGE_JOB_TOKENS, SMALL_JOB_TOKENS
 from runners.batching.queue import AGEING_PER_S
-from runners.text.tokenization import Sequence
-from tests.unit.fakes import GatedRun, until
+from runners.contracts import TokenSequence
+from tests.unit.fakes import GatedRun, batching, until
 
 LARGE = LARGE_JOB_TOKENS // 8
 
@@ -20,16 +20,14 @@ LARGE = LARGE_JOB_TOKENS // 8
 class Lanes:
     """A batcher with both lanes, each with a run of its own."""
 
-    def __init__(self, *, beside_gated: bool = False) -> None:
+    def __init__(self, *, second_gated: bool = False) -> None:
         self.main = GatedRun(gated=True)
-        self.beside = GatedRun(gated=beside_gated, poison=[666])
-        self.batcher = AdaptiveBatcher(
-            self.main, run_beside=self.beside, max_batch_tokens=64, max_queued_tokens=10**6, name="test"
-        )
+        self.second = GatedRun(gated=second_gated, poison=[666])
+        self.batcher = AdaptiveBatcher(self.main, batching(), second_run=self.second)
 
     def submit(self, first_id: int, *, tokens: int = 8, texts: int = 1, priority: int = 0) -> asyncio.Task[object]:
         """A request of `texts` equal texts."""
-        sequences = [Sequence([first_id] * tokens)] * texts
+        sequences = [TokenSequence([first_id] * tokens)] * texts
         return asyncio.create_task(self.batcher.submit(sequences, priority))
 
     async def large(self) -> asyncio.Task[object]:
@@ -45,7 +43,7 @@ def lanes() -> Iterator[Lanes]:
     made = Lanes()
     yield made
     made.main.open()
-    made.beside.open()
+    made.second.open()
     made.batcher.close()
 
 
@@ -66,28 +64,28 @@ async def test_without_a_large_request_everything_runs_together(lanes: Lanes) ->
     await until(lambda: lanes.batcher.queued_tokens == 4 * 8)
     lanes.main.open()
     await asyncio.gather(first, *others)
-    assert lanes.beside.batches == []
+    assert lanes.second.batches == []
 
 
 async def test_only_short_requests_take_the_fast_lane(lanes: Lanes) -> None:
     await lanes.large()
     tasks = [lanes.submit(2, tokens=SMALL_JOB_TOKENS + 1), lanes.submit(3, tokens=SMALL_JOB_TOKENS)]
     await tasks[1]
-    assert [ids[0] for batch in lanes.beside.batches for ids in batch] == [3]
+    assert [ids[0] for batch in lanes.second.batches for ids in batch] == [3]
     lanes.main.open()
     await tasks[0]
 
 
 async def test_short_requests_that_wait_for_the_fast_lane_share_a_pass(lanes: Lanes) -> None:
-    lanes.beside._gated = True
+    lanes.second._gated = True
     await lanes.large()
     first = lanes.submit(2)
-    await lanes.beside.begun()
+    await lanes.second.begun()
     rest = [lanes.submit(number) for number in range(3, 7)]
     await until(lambda: lanes.batcher.queued_tokens == (LARGE - 8) * 8 + 4 * 8)
-    lanes.beside.open()
+    lanes.second.open()
     await asyncio.gather(first, *rest)
-    assert [len(batch) for batch in lanes.beside.batches] == [1, 4]
+    assert [len(batch) for batch in lanes.second.batches] == [1, 4]
 
 
 async def test_a_failure_in_the_fast_lane_is_its_requests_own(lanes: Lanes) -> None:
@@ -100,10 +98,10 @@ async def test_a_failure_in_the_fast_lane_is_its_requests_own(lanes: Lanes) -> N
 
 
 async def test_a_hang_in_the_fast_lane_is_noticed_and_given_up(lanes: Lanes) -> None:
-    lanes.beside._gated = True
+    lanes.second._gated = True
     large = await lanes.large()
     small = lanes.submit(2)
-    await lanes.beside.begun()
+    await lanes.second.begun()
     await until(lambda: lanes.batcher.stalled_s > 0)
     lanes.batcher.abort(InternalError("given up"))
     for task in (small, large):

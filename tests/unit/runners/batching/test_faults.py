@@ -13,9 +13,9 @@ import pytest
 
 from errors import InternalError, ModelUnavailableError, OverloadedError, ServiceError, ShuttingDownError
 from runners.batching import batcher
+from runners.contracts import TokenSequence
 from runners.engine import Engine
-from runners.text.tokenization import Sequence as Tokens
-from tests.unit.fakes import PATIENCE_S, Clock, letters, until
+from tests.unit.fakes import PATIENCE_S, Clock, make_engine, until
 from tests.unit.runners.faulty_backend import FaultyBackend, Slow, Tearing, answer_of, text
 
 REQUESTS = 400
@@ -33,7 +33,7 @@ async def backend() -> AsyncIterator[FaultyBackend]:
 @pytest.fixture
 async def engine(backend: FaultyBackend) -> AsyncIterator[Engine]:
     """An engine over the backend of the test."""
-    running = Engine(letters(), backend, name="tiny", max_batch_tokens=BUDGET, max_queued_tokens=10**6)
+    running = make_engine(backend, max_batch_tokens=BUDGET)
     yield running
     backend.release()
     await asyncio.to_thread(running.close)
@@ -84,14 +84,14 @@ async def test_out_of_memory_halves_passes_and_everybody_is_answered(
     backend.room_tokens = 10  # of 64 that a pass may have; a text has 4
     with caplog.at_level(logging.WARNING, logger="service.engine"):
         assert await outcomes(send(engine)) == {list: REQUESTS}
-    assert "tiny is out of memory; passes take at most" in caplog.text
+    assert "tiny is out of memory; batch size reduced to" in caplog.text
     assert backend.refused >= 1
     assert max(backend.sizes_tokens) <= 10
 
 
 async def test_one_text_that_never_fits_the_memory_fails_alone(engine: Engine, backend: FaultyBackend) -> None:
     backend.room_tokens = 10
-    too_large = asyncio.create_task(engine.run([Tokens([5] * 40)]))
+    too_large = asyncio.create_task(engine.run([TokenSequence([5] * 40)]))
     assert await outcomes(send(engine)) == {list: REQUESTS}
     with pytest.raises(ModelUnavailableError, match="tiny ran out of memory with an input of 40 tokens") as raised:
         await too_large
@@ -106,7 +106,7 @@ async def test_nan_is_computed_again_in_float32(
     with caplog.at_level(logging.WARNING, logger="service.engine"):
         assert await outcomes(send(engine)) == {list: REQUESTS}
     assert backend.exact >= 1
-    assert "tiny answered with NaN or infinity" in caplog.text
+    assert "tiny produced NaN or infinity" in caplog.text
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -121,7 +121,7 @@ async def test_nan_in_float32_too_names_the_model_to_the_request_concerned(
     failed = {number: request.exception() for number, request in enumerate(requests, start=1) if request.exception()}
     assert failed.keys() == bad
     assert {str(error) for error in failed.values()} == {
-        "tiny answers this input with NaN or infinity, in float32 too."
+        "tiny produced NaN or infinity for this input, even in float32."
     }
     backend.nan = backend.nan_exactly = set()
     await ask(engine, 7)
@@ -179,7 +179,7 @@ async def test_a_hang_that_ends_in_an_exception_after_being_given_up(engine: Eng
 
 async def test_how_long_a_pass_has_been_running() -> None:
     clock, backend = Clock(), FaultyBackend()
-    engine = Engine(letters(), backend, name="tiny", max_batch_tokens=BUDGET, max_queued_tokens=100, clock=clock)
+    engine = make_engine(backend, max_batch_tokens=BUDGET, max_queued_tokens=100, clock=clock)
     assert engine.stalled_s == 0
     backend.hang()
     (request,) = send(engine, 1)
@@ -246,7 +246,7 @@ async def test_retry_after_grows_with_the_queue() -> None:
     clock, waits = Clock(), []
     for limit in (40, 160, 100_000):
         backend = Slow(clock, seconds=1)  # a pass of one text
-        engine = Engine(letters(), backend, name="tiny", max_batch_tokens=4, max_queued_tokens=limit, clock=clock)
+        engine = make_engine(backend, max_batch_tokens=4, max_queued_tokens=limit, clock=clock)
         await ask(engine, 1)
         backend.hang()
         (first,) = send(engine, 1)
@@ -288,7 +288,7 @@ async def test_close_while_hundreds_wait(engine: Engine, backend: FaultyBackend)
 
 async def test_everything_goes_wrong_at_once() -> None:
     backend = Tearing()
-    engine = Engine(letters(), backend, name="tiny", max_batch_tokens=64, max_queued_tokens=10**6)
+    engine = make_engine(backend)
     requests = send(engine, texts=4)
     for request in requests[::9]:
         asyncio.get_running_loop().call_soon(request.cancel)

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from runners.batching.batcher import AdaptiveBatcher
-from runners.text.tokenization import Sequence
-from tests.unit.fakes import PATIENCE_S, GatedRun, until
+from runners.contracts import TokenSequence
+from tests.unit.fakes import PATIENCE_S, GatedRun, batching, until
 
 BUDGET = 16
 
@@ -26,16 +26,14 @@ def run() -> Iterator[GatedRun]:
 @pytest.fixture
 def batcher(run: GatedRun) -> Iterator[AdaptiveBatcher]:
     """A batcher for a device that packs and overlaps."""
-    made = AdaptiveBatcher(
-        run, max_batch_tokens=BUDGET, max_queued_tokens=10**6, name="test", padding_cost=0.0, overlaps=True
-    )
+    made = AdaptiveBatcher(run, batching(max_batch_tokens=BUDGET, padding_cost=0.0, overlaps=True))
     yield made
     run.open()
     made.close()
 
 
 def submit(batcher: AdaptiveBatcher, first: int, *lengths: int) -> asyncio.Task[object]:
-    return asyncio.create_task(batcher.submit([Sequence([first] * length) for length in lengths]))
+    return asyncio.create_task(batcher.submit([TokenSequence([first] * length) for length in lengths]))
 
 
 async def test_a_full_pass_is_handed_over_while_another_runs(batcher: AdaptiveBatcher, run: GatedRun) -> None:

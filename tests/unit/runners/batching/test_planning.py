@@ -7,7 +7,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from runners.backends import OutOfMemoryError
 from runners.batching import planning
 from runners.batching.planning import (
     CALL_COST_TOKENS,
@@ -19,9 +18,9 @@ from runners.batching.planning import (
     learn_budget,
     learn_call_cost,
 )
-from runners.text.tokenization import Sequence
+from runners.contracts import OutOfMemoryError, TokenSequence, TokenSequences
 
-TEXT = Sequence(list(range(TRIAL_TOKENS)))
+TEXT = TokenSequence(list(range(TRIAL_TOKENS)))
 MOST = 16_384
 
 
@@ -34,7 +33,7 @@ class Device:
         self._seconds = seconds
         self._room = room
 
-    def __call__(self, sequences: list[Sequence]) -> None:
+    def __call__(self, sequences: TokenSequences) -> None:
         tokens = sum(map(len, sequences))
         self.passes.append(tokens)
         if tokens > self._room:

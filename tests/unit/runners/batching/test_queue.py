@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from runners.batching.queue import AGEING_PER_S, Job, Queue
-from runners.text.tokenization import Sequence
+from runners.contracts import TokenSequence
 from tests.unit.fakes import Clock
 
-TEXT = Sequence([1, 2, 3, 4])
+TEXT = TokenSequence([1, 2, 3, 4])
 FULL_WAIT_S = 999 / AGEING_PER_S
 
 
@@ -53,7 +53,7 @@ class Line:
             self.queue.remove(job)
             job.chunks.popleft()
             self.clock.now += 0.1
-            self.queue.put_back(job)
+            self.queue.requeue(job)
         return jobs
 
     def turn(self, seconds: float = 0.0) -> Job:
@@ -61,7 +61,7 @@ class Line:
         job = self.queue.next_job()
         job.chunks.popleft()
         self.clock.now += seconds
-        self.queue.put_back(job)
+        self.queue.requeue(job)
         return job
 
 

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runners.networks.pooling import POOLINGS, keep, last_pool, mean_pool, normalize, sigmoid
+from runners.networks.pooling import POOLINGS, last_pool, mean_pool, normalize, sigmoid, truncate
 from tests.tolerance import sum_atol
 
 Array = np.ndarray[Any, Any]
@@ -78,8 +78,8 @@ def test_an_all_zero_mask_gives_zeros(pool: Any, convert: Any) -> None:
 
 def test_truncate_keeps_the_first_columns() -> None:
     vectors = np.arange(6, dtype=np.float32).reshape(2, 3)
-    assert keep(vectors, 2).tolist() == [[0, 1], [3, 4]]
-    assert keep(vectors, None) is vectors
+    assert truncate(vectors, 2).tolist() == [[0, 1], [3, 4]]
+    assert truncate(vectors, None) is vectors
 
 
 @given(seed=st.integers(0, 2**16), scale=st.sampled_from([1e-10, 1e-3, 1.0, 1e4, 1e10]))

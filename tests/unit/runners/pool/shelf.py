@@ -10,13 +10,12 @@ from typing import Any
 
 from models.catalog import Catalog, ModelSpec
 from models.store import StoredModel
-from runners.backends import Rows, Sequences
+from runners.contracts import Rows, TokenSequences
 from runners.embedding import EmbeddingRunner
-from runners.engine import Engine
 from runners.loaded_model import LoadedModel
 from runners.pool.memory import DeviceMemory, PassMemory
 from runners.pool.model_pool import ModelPool
-from tests.unit.fakes import PATIENCE_S, Clock, facts, letters, spec
+from tests.unit.fakes import PATIENCE_S, Clock, facts, make_engine, spec
 from tests.unit.runners.faulty_backend import FaultyBackend, answer_of, text
 
 WEIGHT = 10
@@ -97,12 +96,9 @@ class Shelf:
                 self._loaded -= 1
             raise self.failure
         backend = self.backends[wanted.name] = Shelved(self, wanted.name)
-        engine = Engine(
-            letters(),
+        engine = make_engine(
             backend,
             name=wanted.name,
-            max_batch_tokens=64,
-            max_queued_tokens=10**6,
             trial=text(TRIAL),
             tokens_per_s=self.tokens_per_s,
             memory=PassMemory(memory, backend.pass_bytes, model_bytes=WEIGHT),
@@ -127,7 +123,7 @@ class Shelved(FaultyBackend):
         self._name = name
         self.close_failure: Exception | None = None
 
-    def forward(self, sequences: Sequences) -> Rows:
+    def forward(self, sequences: TokenSequences) -> Rows:
         rows = super().forward(sequences)
         if self._shelf.clock is not None:
             self._shelf.clock.now += self._shelf.pass_s

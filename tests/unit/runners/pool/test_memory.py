@@ -8,16 +8,14 @@ from collections.abc import Callable
 import pytest
 
 from errors import InputTooLongError, InternalError, ModelUnavailableError
-from runners.backends import Rows, Sequences
-from runners.batching.planning import Extent
+from runners.contracts import BatchShape, Rows, TokenSequence, TokenSequences
 from runners.engine import Engine
 from runners.pool.memory import DeviceMemory, PassMemory
-from runners.text.tokenization import Sequence
-from tests.unit.fakes import PATIENCE_S, letters, until
+from tests.unit.fakes import PATIENCE_S, make_engine, until
 from tests.unit.runners.faulty_backend import FaultyBackend, answer_of, text
 
 GB = 10**9
-SIZE = Extent.of([4])
+SIZE = BatchShape.of([4])
 
 
 class Hungry(FaultyBackend):
@@ -27,17 +25,17 @@ class Hungry(FaultyBackend):
         super().__init__()
         self.longest: list[int] = []
 
-    def pass_bytes(self, size: Extent) -> int:
+    def pass_bytes(self, size: BatchShape) -> int:
         return size.longest * GB
 
-    def forward(self, sequences: Sequences) -> Rows:
+    def forward(self, sequences: TokenSequences) -> Rows:
         self.longest.append(max(map(len, sequences)))
         return super().forward(sequences)
 
 
 def engine(device: DeviceMemory, backend: Hungry, *, model: int = 2 * GB, included: int = 0) -> Engine:
     memory = PassMemory(device, backend.pass_bytes, model_bytes=model, included_bytes=included)
-    return Engine(letters(), backend, name="tiny", max_batch_tokens=64, max_queued_tokens=10**6, memory=memory)
+    return make_engine(backend, memory=memory)
 
 
 @pytest.fixture
@@ -52,7 +50,7 @@ async def test_a_text_that_never_fits_is_refused_before_it_waits(device: DeviceM
     backend = Hungry()
     running = engine(device, backend)
     with pytest.raises(InputTooLongError) as raised:
-        await running.run([text(1), Sequence([2] * 9)])
+        await running.run([text(1), TokenSequence([2] * 9)])
     assert str(raised.value) == (
         "An input of 9 tokens needs about 9 GB for its forward pass on this machine; the model leaves 8 GB of the "
         "memory budget of 10 GB (MEMORY_FRACTION). Send a shorter input, or run the service on a machine with more "
@@ -60,7 +58,7 @@ async def test_a_text_that_never_fits_is_refused_before_it_waits(device: DeviceM
     )
     assert raised.value.status == 400
     assert backend.longest == []
-    assert (await running.run([Sequence([2] * 8)])).shape == (1, 3)
+    assert (await running.run([TokenSequence([2] * 8)])).shape == (1, 3)
     await asyncio.to_thread(running.close)
 
 
@@ -83,7 +81,7 @@ async def test_models_that_came_meanwhile_refuse_a_text_that_waits(device: Devic
     backend.hang()
     first = asyncio.create_task(running.run([text(1)]))
     await backend.hanging()
-    second = asyncio.create_task(running.run([Sequence([2] * 8)]))
+    second = asyncio.create_task(running.run([TokenSequence([2] * 8)]))
     await until(lambda: running.queued_tokens == 8)
     device.models = 6 * GB
     backend.release()
@@ -97,10 +95,10 @@ async def test_passes_of_two_models_take_turns_where_both_do_not_fit(device: Dev
     backends = Hungry(), Hungry()
     engines = [engine(device, backend) for backend in backends]
     backends[0].hang()
-    first = asyncio.create_task(engines[0].run([Sequence([1] * 5)]))
+    first = asyncio.create_task(engines[0].run([TokenSequence([1] * 5)]))
     await backends[0].hanging()
-    second = asyncio.create_task(engines[1].run([Sequence([1] * 5)]))
-    third = asyncio.create_task(engines[1].run([Sequence([1] * 3)]))
+    second = asyncio.create_task(engines[1].run([TokenSequence([1] * 5)]))
+    third = asyncio.create_task(engines[1].run([TokenSequence([1] * 3)]))
     await until(lambda: waits(device) or bool(backends[1].longest))
     assert backends[1].longest == []
     assert engines[1].stalled_s == 0  # waiting for memory is no hang
@@ -115,9 +113,9 @@ async def test_a_pass_that_hangs_and_is_given_up_frees_its_memory(device: Device
     backends = Hungry(), Hungry()
     engines = [engine(device, backend) for backend in backends]
     backends[0].hang()
-    first = asyncio.create_task(engines[0].run([Sequence([1] * 8)]))
+    first = asyncio.create_task(engines[0].run([TokenSequence([1] * 8)]))
     await backends[0].hanging()
-    second = asyncio.create_task(engines[1].run([Sequence([1] * 8)]))
+    second = asyncio.create_task(engines[1].run([TokenSequence([1] * 8)]))
     engines[0].abort(InternalError("given up"))
     assert (await asyncio.wait_for(second, PATIENCE_S)).shape == (1, 3)
     with pytest.raises(InternalError):
@@ -132,7 +130,7 @@ async def test_texts_that_fit_alone_are_computed_one_by_one(device: DeviceMemory
     """A pass is halved as after an error of the device, and each text gets its own answer."""
 
     class Wide(Hungry):
-        def pass_bytes(self, size: Extent) -> int:
+        def pass_bytes(self, size: BatchShape) -> int:
             return 5 * GB * size.count
 
     backend = Wide()
@@ -154,7 +152,7 @@ async def test_the_models_own_share_needs_no_room(device: DeviceMemory) -> None:
 
 async def test_without_a_budget_nothing_is_refused() -> None:
     running = engine(DeviceMemory(), Hungry())
-    assert (await running.run([Sequence([1] * 60)])).shape == (1, 3)
+    assert (await running.run([TokenSequence([1] * 60)])).shape == (1, 3)
     await asyncio.to_thread(running.close)
 
 

@@ -15,11 +15,10 @@ from errors import ModelUnavailableError, ServiceError, ShuttingDownError
 from models.catalog import Catalog, ModelSpec
 from models.store import StoredModel
 from runners.embedding import EmbeddingRunner
-from runners.engine import Engine
 from runners.loaded_model import LoadedModel, Status
 from runners.pool.memory import DeviceMemory
 from runners.pool.model_pool import RETRY_FAILED_AFTER_S, ModelPool
-from tests.unit.fakes import PATIENCE_S, Clock, FakeBackend, facts, letters, spec, until
+from tests.unit.fakes import PATIENCE_S, Clock, FakeBackend, facts, make_engine, spec, until
 
 TINY, OTHER = spec(), spec(name="other", repo="acme/Other")
 FAR = spec(name="far", repo="Cohere/far", kind="reranker", conversion="cohere")
@@ -54,7 +53,7 @@ class Loader:
         assert self.gate.wait(PATIENCE_S)
         if self.failure is not None:
             raise self.failure
-        engine = Engine(letters(), FakeBackend(), name="tiny", max_batch_tokens=64, max_queued_tokens=1000)
+        engine = make_engine(FakeBackend())
         return LoadedModel(wanted, EmbeddingRunner(engine, 3), "fake", stored, engine, disconnect=self.disconnect)
 
 

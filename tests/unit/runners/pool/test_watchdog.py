@@ -9,10 +9,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from errors import InternalError, ModelUnavailableError, ShuttingDownError
-from runners.backends import OutOfMemoryError
 from runners.batching.health import FAILURES
-from runners.batching.planning import Extent
 from runners.batching.throughput import Throughput
+from runners.contracts import BatchShape, OutOfMemoryError
 from runners.loaded_model import Status
 from runners.pool import model_pool, watchdog
 from tests.unit.fakes import PATIENCE_S, Clock, until
@@ -220,8 +219,8 @@ async def test_the_speed_is_measured_with_each_pass(shelf: Shelf, slow: FaultyBa
 async def test_a_long_text_takes_more_time_for_each_token() -> None:
     """Attention: a text of 8,192 tokens may take nine times as long a token as a short one."""
     throughput = Throughput("tiny", 1.0, tokens_per_s=100.0)
-    assert throughput.expected_s(Extent.of([8192])) == pytest.approx(9 * 81.92)
-    assert throughput.expected_s(Extent.of([64] * 128)) == pytest.approx(81.92, rel=0.1)
+    assert throughput.expected_s(BatchShape.of([8192])) == pytest.approx(9 * 81.92)
+    assert throughput.expected_s(BatchShape.of([64] * 128)) == pytest.approx(81.92, rel=0.1)
 
 
 async def test_a_hang_of_long_ago_is_forgotten(shelf: Shelf, clock: Clock) -> None:
@@ -261,7 +260,7 @@ async def test_a_lost_device_is_noticed_loaded_once_more_and_then_the_end(
         assert shelf.pool.status(A) == Status("stored")
         assert shelf.pool.watchdog.alive is alive
     assert shelf.loads[A.name] == 2
-    assert "model-0 failed 5 passes in a row and cannot compute a trial text either: RuntimeError: CUDA" in caplog.text
+    assert "model-0 failed 5 passes in a row and the trial text as well: RuntimeError: CUDA" in caplog.text
     assert "only a new one helps: model-0 failed again after it had been loaded anew" in caplog.text
 
 

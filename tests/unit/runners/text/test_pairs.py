@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,11 @@ from transformers import AutoTokenizer
 
 from errors import InvalidRequestError
 from models.catalog import YesNoScoring, load_catalog
+from runners.contracts import QUERY, TruncatedInput
 from runners.text.pairs import Joint
 from runners.text.plain_tokenizers import FastTokenizer
 from runners.text.reading import Reader
-from runners.text.sequences import QUERY, Truncation
-from runners.text.templates import Body, Template, read_template
+from runners.text.templates import PairPrompt, Template, read_template
 from runners.text.tokenization import Rules, TextTokenizer
 from tests.tiny import build, corpus, qwen3
 from tests.unit.fakes import LetterTokenizer
@@ -30,7 +30,7 @@ def _scoring() -> YesNoScoring:
 
 
 SCORING = _scoring()
-BODY = Body.parse(SCORING.body)
+BODY = PairPrompt.parse(SCORING.body)
 INSTRUCTION = "Find the passage"
 TEXT = st.text(max_size=30) | st.text("a?! \n\r\t<>:'1é日🙂\u0301", max_size=12)
 WORDS = ["planet", "red", "moon", "star", "comet", "orbit", "dust", "ring", "ice", "rock"]
@@ -44,7 +44,7 @@ class Judge:
         self.reference = AutoTokenizer.from_pretrained(folder)
         self.prefix, self.suffix = self.plain.encode([SCORING.prefix, SCORING.suffix])
 
-    def ours(self, max_tokens: int = 40_960, body: Body = BODY) -> TextTokenizer:
+    def ours(self, max_tokens: int = 40_960, body: PairPrompt = BODY) -> TextTokenizer:
         template = Template((self.prefix, self.suffix), ([], [], []), 0)
         return TextTokenizer(self.plain, template, Rules(max_tokens=max_tokens, vocabulary=200_000, body=body))
 
@@ -68,7 +68,7 @@ class Counting(FastTokenizer):
 
     characters = 0
 
-    def encode(self, texts: SequenceOf[str]) -> list[list[int]]:
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
         self.characters += sum(map(len, texts))
         return super().encode(texts)
 
@@ -100,7 +100,7 @@ def test_a_pair_that_fits_has_the_ids_of_the_whole_prompt(
 
 @given(query=TEXT, document=TEXT)
 def test_also_where_a_prompt_cannot_be_divided(judge: Judge, query: str, document: str) -> None:
-    body = Body(("", "\n", " ", ""))  # nothing between query and document that splits them
+    body = PairPrompt(("", "\n", " ", ""))  # nothing between query and document that splits them
     ours = judge.ours(body=body)
     assert Joint.find(judge.plain, body) is None
     (sequence,), _ = ours.encode_pairs(query, [document], INSTRUCTION)
@@ -131,7 +131,7 @@ def long(word: str, count: int) -> str:
 @pytest.mark.parametrize("truncate", ["end", "start"])
 @pytest.mark.parametrize("joined", [True, False])
 def test_both_texts_stay_and_so_do_the_words_around_them(judge: Judge, joined: bool, truncate: Any) -> None:
-    limit, body = 200, BODY if joined else Body(("<Instruct>: ", " <Query> ", " ", ""))
+    limit, body = 200, BODY if joined else PairPrompt(("<Instruct>: ", " <Query> ", " ", ""))
     queries = [f"{long(word, 400)}" for word in ("planet", "moon")]
     documents = [f"{long(word, 300)}" for word in ("comet", "dust", "ice")] + ["ring"]
     found = [judge.ours(limit, body).encode_pairs(query, documents, INSTRUCTION, truncate)[0] for query in queries]
@@ -186,7 +186,7 @@ def test_a_long_document_is_cut_as_the_model_card_cuts_it(judge: Judge, more: in
     room = limit - len(judge.prefix) - len(judge.suffix)
     assert sequences[0].input_ids == [*judge.prefix, *inside[:room], *judge.suffix]
     assert sequences[1].input_ids == judge.theirs(query, "short")
-    assert cuts == [Truncation(0, len(whole), limit)]
+    assert cuts == [TruncatedInput(0, len(whole), limit)]
 
 
 def test_a_query_longer_than_half_stays_whole_where_the_pair_fits(judge: Judge) -> None:
@@ -229,7 +229,7 @@ class Measured(LetterTokenizer):
     def __init__(self) -> None:
         self.longest = 0
 
-    def encode(self, texts: SequenceOf[str]) -> list[list[int]]:
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
         self.longest = max([self.longest, *map(len, texts)])
         return super().encode([text.replace(" ", "") for text in texts])
 
@@ -249,7 +249,7 @@ def test_no_more_of_a_text_is_read_than_the_setting_says(truncate: Any) -> None:
 
 def test_a_letter_that_the_limit_divides_is_left_out() -> None:
     class Letters(LetterTokenizer):
-        def encode(self, texts: SequenceOf[str]) -> list[list[int]]:
+        def encode(self, texts: Sequence[str]) -> list[list[int]]:
             return [[ord(letter) for letter in text] for text in texts]
 
     reader = Reader(Letters(), max_bytes=10)
@@ -267,6 +267,6 @@ def test_a_text_that_is_read_in_part_is_reported() -> None:
     text = "a" + " " * 5_000 + "b"
     (alone,), cuts = ours.encode_texts([text])
     assert alone.input_ids == [100, 1, 102]
-    assert cuts == [Truncation(0, 3, 3, exact=False, by="bytes")]
+    assert cuts == [TruncatedInput(0, 3, 3, exact=False, by="bytes")]
     _, cuts = ours.encode_pairs("c", [text, "d"])
-    assert cuts == [Truncation(0, 5, 5, exact=False, by="bytes")]
+    assert cuts == [TruncatedInput(0, 5, 5, exact=False, by="bytes")]

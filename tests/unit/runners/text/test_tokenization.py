@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
+from runners.contracts import TruncatedInput
 from runners.text.plain_tokenizers import FastTokenizer
 from runners.text.templates import read_template
-from runners.text.tokenization import Rules, TextTokenizer, Truncation, longest_first
+from runners.text.tokenization import Rules, TextTokenizer
+from runners.text.truncation import longest_first
 from tests.tiny import build, corpus
 from tests.unit.fakes import LetterTokenizer, letters
 
@@ -78,7 +80,7 @@ def test_any_pair_gets_them(pair: Pair, first: str, second: str, max_tokens: int
     (sequence,), cuts = pair.ours(max_tokens).encode_pairs(first, [second])
     assert (sequence.input_ids, sequence.token_type_ids) == pair.theirs(first, second, max_tokens)
     whole, _ = pair.theirs(first, second, 10_000)
-    assert cuts == ([Truncation(0, len(whole), max_tokens)] if len(whole) > max_tokens else [])
+    assert cuts == ([TruncatedInput(0, len(whole), max_tokens)] if len(whole) > max_tokens else [])
 
 
 @given(first=st.integers(0, 60), second=st.integers(0, 60), room=st.integers(1, 60))
@@ -148,7 +150,7 @@ def test_a_tokenizer_file_that_cuts_and_pads_by_itself_is_told_not_to() -> None:
     assert len(ids) == 300
 
 
-def ids(sequences: SequenceOf[Any]) -> list[list[int]]:
+def ids(sequences: Sequence[Any]) -> list[list[int]]:
     return [sequence.input_ids for sequence in sequences]
 
 
@@ -157,7 +159,7 @@ def test_closing_ids_stay_behind_a_cut_and_appended_ones_do_not() -> None:
     assert ids(kept) == [[100, 1, 2, 102, 9], [100, 1, 2, 3, 102, 9]]
     lost, cuts = letters(6, appended=(9,)).encode_texts(["ab", "abcdef"])
     assert ids(lost) == [[100, 1, 2, 9, 102], [100, 1, 2, 3, 4, 102]]
-    assert cuts == [Truncation(1, 9, 6)]
+    assert cuts == [TruncatedInput(1, 9, 6)]
 
 
 def test_a_prompt_counts_and_may_be_left_out_of_pooling() -> None:
@@ -175,7 +177,7 @@ def test_segments_are_those_of_the_second_text() -> None:
 
 def test_a_template_that_changes_the_text_is_refused() -> None:
     class Changing(LetterTokenizer):
-        def encode(self, texts: SequenceOf[str]) -> list[list[int]]:
+        def encode(self, texts: Sequence[str]) -> list[list[int]]:
             return [[1] for _ in texts]
 
         def probe(self, first: str, second: str | None) -> list[int]:

@@ -13,9 +13,10 @@ from tokenizers import Tokenizer
 from transformers import AutoTokenizer, BertJapaneseTokenizer
 
 from errors import InvalidRequestError
+from runners.contracts import TruncatedInput
 from runners.text.plain_tokenizers import FastTokenizer, JapaneseTokenizer
 from runners.text.templates import read_template
-from runners.text.tokenization import Rules, TextTokenizer, Truncation
+from runners.text.tokenization import Rules, TextTokenizer
 from tests.tiny import build, corpus
 from tests.unit.fakes import letters
 
@@ -66,7 +67,7 @@ def test_the_start_of_a_text_is_cut_as_by_the_library(pair: Pair, max_tokens: in
     whole = [len(pair.theirs(text, None, None).ids) for text in TEXTS]
     for text, sequence in zip(TEXTS, sequences, strict=True):
         assert sequence.input_ids == pair.theirs(text, None, max_tokens).ids, text
-    assert cuts == [Truncation(i, tokens, max_tokens) for i, tokens in enumerate(whole) if tokens > max_tokens]
+    assert cuts == [TruncatedInput(i, tokens, max_tokens) for i, tokens in enumerate(whole) if tokens > max_tokens]
 
 
 @pytest.mark.parametrize("max_tokens", LIMITS)
@@ -186,7 +187,7 @@ def test_a_shortened_text_is_the_text_of_its_first_tokens(pair: Pair, tokens: in
             assert index not in reported
         else:
             assert kept[index] == text[: encoding.offsets[tokens - 1][1]]
-            assert reported[index] == Truncation(index, len(encoding), tokens, by="request")
+            assert reported[index] == TruncatedInput(index, len(encoding), tokens, by="request")
 
 
 def test_words_of_a_shortened_text_are_its_first_words(pair: Pair) -> None:
@@ -240,7 +241,7 @@ def test_mecabs_words_are_shortened_to_so_many_tokens(japanese: Japanese, tokens
             assert index not in reported
         else:
             assert len(japanese.ids(short)) <= tokens
-            assert reported[index] == Truncation(index, len(whole), tokens, by="request")
+            assert reported[index] == TruncatedInput(index, len(whole), tokens, by="request")
 
 
 def test_a_very_long_japanese_text_is_shortened(japanese: Japanese) -> None:

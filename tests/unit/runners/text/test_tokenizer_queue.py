@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
-from collections.abc import AsyncIterator
-from collections.abc import Sequence as SequenceOf
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
@@ -16,7 +15,7 @@ from runners.rerank import RerankRunner
 from runners.text.templates import read_template
 from runners.text.tokenization import Rules, TextTokenizer
 from runners.text.tokenizer_queue import OLDEST_EVERY, SLICE_ITEMS, TokenizerQueue, divide
-from tests.unit.fakes import PATIENCE_S, FakeBackend, LetterTokenizer, until
+from tests.unit.fakes import PATIENCE_S, FakeBackend, LetterTokenizer, make_engine, until
 
 SLICE = 10
 
@@ -30,7 +29,7 @@ class Slow:
         self.began = threading.Semaphore(0)
         self._permits = threading.Semaphore(0)
 
-    def __call__(self, items: SequenceOf[str]) -> list[str]:
+    def __call__(self, items: Sequence[str]) -> list[str]:
         self.log.append(items[0])
         self.threads.add(threading.current_thread().name)
         self.began.release()
@@ -204,12 +203,12 @@ class SlowTokenizer(LetterTokenizer):
         self._slow = slow
         self.gated: str | None = None
 
-    def encode(self, texts: SequenceOf[str]) -> list[list[int]]:
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
         if self.gated is not None and self.gated in threading.current_thread().name:
             self._slow(texts)
         return super().encode(texts)
 
-    def lengths(self, texts: SequenceOf[str]) -> list[int]:
+    def lengths(self, texts: Sequence[str]) -> list[int]:
         return [len(ids) for ids in self.encode(texts)]
 
 
@@ -217,19 +216,19 @@ class SlowTokenizer(LetterTokenizer):
 async def engine(slow: Slow) -> AsyncIterator[tuple[Engine, SlowTokenizer]]:
     plain = SlowTokenizer(slow)
     tokenizer = TextTokenizer(plain, read_template(plain, closing=()), Rules(max_tokens=8, vocabulary=200))
-    engine = Engine(tokenizer, FakeBackend(), name="tiny", max_batch_tokens=64, max_queued_tokens=10**6)
-    yield engine, plain
+    running = make_engine(FakeBackend(), tokenizer)
+    yield running, plain
     slow.let(10_000)
-    await asyncio.to_thread(engine.close)
+    await asyncio.to_thread(running.close)
 
 
 async def test_slices_give_what_one_call_gives(engine: tuple[Engine, SlowTokenizer], slow: Slow) -> None:
     running, _ = engine
     texts = [letter * count for letter in "abcdefgh" for count in (1, 5, 3_000, 70_000)]
     encoded = await running.encode_texts(texts, "z", "end")
-    assert (encoded.sequences, encoded.truncations) == running.tokenizer.encode_texts(texts, "z")
+    assert (encoded.sequences, encoded.truncated) == running.tokenizer.encode_texts(texts, "z")
     pairs = await running.encode_pairs("ab" * 40_000, texts, "", "end")
-    assert (pairs.sequences, pairs.truncations) == running.tokenizer.encode_pairs("ab" * 40_000, texts)
+    assert (pairs.sequences, pairs.truncated) == running.tokenizer.encode_pairs("ab" * 40_000, texts)
     short = await running.shorten(texts, 4)
     assert short == running.tokenizer.shorten(texts, 4)
 

@@ -1,0 +1,232 @@
+"""The types that the API, the runners and the engines share. This module imports nothing of ours.
+
+Shapes: B inputs of one forward pass, N inputs of a request, T tokens of the longest input, H and D dimensions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rows = NDArray[np.float32]
+"""(B, H) pooled vectors of an embedding model, or (B, 1) logits of a reranker."""
+Vectors = NDArray[np.float32]
+"""(N, D)"""
+Scores = NDArray[np.float64]
+"""(N,)"""
+
+Input = str | tuple[int, ...]
+"""A text, or its token ids in the model's own vocabulary. All inputs of a request are of one kind."""
+
+Truncate = Literal["end", "start", "refuse"]
+"""What to do with an input that is too long: cut off its end or its start, or reject the request."""
+
+Limit = Literal["model", "request", "query", "bytes"]
+"""The limit that an input exceeds: the model's, the request's, the query's share of a pair, or MAX_TEXT_BYTES."""
+
+QUERY = -1
+"""The index of the query, beside the indexes of a request's documents."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSequence:
+    """One input of the model: token ids with special tokens, and segment ids if the model reads them."""
+
+    input_ids: list[int]
+    token_type_ids: list[int] | None = None
+    unpooled: int = 0
+    """Number of leading tokens that pooling ignores (the instruction of some models)."""
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+
+TokenSequences = Sequence[TokenSequence]
+
+
+@dataclass(frozen=True, slots=True)
+class TruncatedInput:
+    """A truncated input: its index in the request, its number of tokens and how many of them were kept."""
+
+    index: int
+    tokens: int
+    kept: int
+    exact: bool = True
+    """False: the text is so long that `tokens` counts only a part of it."""
+    by: Limit = "model"
+
+
+Encodings = tuple[list[TokenSequence], list[TruncatedInput]]
+"""Token sequences in the order of the inputs, and the inputs that were truncated."""
+
+
+@dataclass(frozen=True)
+class BatchShape:
+    """The size of a forward pass: its inputs, the tokens of the longest input, and the tokens of all inputs."""
+
+    count: int
+    longest: int
+    tokens: int
+
+    @classmethod
+    def of(cls, lengths: Sequence[int]) -> BatchShape:
+        """The shape of a pass over inputs of these lengths, at least one."""
+        return cls(len(lengths), max(lengths), sum(lengths))
+
+    def __add__(self, other: BatchShape) -> BatchShape:
+        return BatchShape(self.count + other.count, max(self.longest, other.longest), self.tokens + other.tokens)
+
+    def computed(self, padding_cost: float) -> float:
+        """Number of tokens that the pass computes; a padding token counts as `padding_cost` (see Backend)."""
+        return self.tokens + padding_cost * (self.count * self.longest - self.tokens)
+
+
+Forward = Callable[[TokenSequences], Rows]
+"""One forward pass: B sequences to B rows, in order."""
+
+
+class OutOfMemoryError(RuntimeError):
+    """A forward pass did not fit in the device's memory; a smaller one may fit."""
+
+
+class Backend(Protocol):
+    """An engine with one loaded model."""
+
+    name: str
+    """Shown by GET /models: `torch float32 on cpu`."""
+
+    padding_cost: float
+    """Cost of a padding token relative to a real one: 1 where padding is computed like text, 0 without padding."""
+
+    overlaps: bool
+    """Whether the next pass may be launched while one runs, so that the device never waits."""
+
+    memory_bytes: int
+    """Memory measured at load; 0 where it cannot be measured."""
+
+    @property
+    def dtype(self) -> str:
+        """Data type of the computation: float32, bfloat16 or float16."""
+        ...
+
+    @property
+    def weights_dtype(self) -> str:
+        """Data type of the stored weights."""
+        ...
+
+    def forward(self, sequences: TokenSequences) -> Rows:
+        """B sequences -> (B, H) pooled vectors of an embedding model, (B, 1) logits of a reranker, in float32."""
+        ...
+
+    def pass_bytes(self, size: BatchShape) -> int:
+        """Upper bound of the memory that `forward` takes for a pass of this size, without the weights.
+
+        0 where exhausting the memory raises OutOfMemoryError instead of ending the process.
+        """
+        ...
+
+    def forward_exact(self, sequences: TokenSequences) -> Rows:
+        """The same in float32, for sequences whose rows were not finite; slow."""
+        ...
+
+    @property
+    def second_forward(self) -> Forward | None:
+        """`forward` of a second copy of the network, which may run at the same time; None without a second copy."""
+        ...
+
+    def close(self) -> None:
+        """Free the memory."""
+        ...
+
+
+@dataclass(slots=True)
+class Timings:
+    """Seconds of each stage: tokenization, waiting in queues, and forward passes."""
+
+    tokenize_s: float = 0.0
+    queue_s: float = 0.0
+    compute_s: float = 0.0
+
+    def stages(self) -> dict[str, float]:
+        """Name of each stage -> its seconds, in chronological order."""
+        return {"tokenize": self.tokenize_s, "queue": self.queue_s, "compute": self.compute_s}
+
+    def add(self, other: Timings) -> None:
+        """Add the timings of another part of the same request."""
+        self.tokenize_s += other.tokenize_s
+        self.queue_s += other.queue_s
+        self.compute_s += other.compute_s
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingOptions:
+    """What an embedding request may choose. Names are the client's, for error messages."""
+
+    input_type: str | None = None
+    prompt_name: str | None = None
+    instruction: str | None = None
+    dimensions: int | None = None
+    truncate: Truncate = "end"
+    normalized: bool = True
+    priority: int = 0
+    """Among waiting requests, those with a lower number run first."""
+    input_name: str = "input"
+    dimensions_name: str = "dimensions"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RerankOptions:
+    """What a rerank request may choose. `documents_name` is the client's name for them, for error messages."""
+
+    instruction: str | None = None
+    truncate: Truncate = "end"
+    max_document_tokens: int | None = None
+    """Maximum number of tokens to read from each document."""
+    top_n: int | None = None
+    """Number of results to return; None or 0: all."""
+    raw_scores: bool = False
+    priority: int = 0
+    """Among waiting requests, those with a lower number run first."""
+    documents_name: str = "documents"
+
+
+DEFAULT_EMBEDDING_OPTIONS = EmbeddingOptions()
+DEFAULT_RERANK_OPTIONS = RerankOptions()
+
+
+@dataclass(slots=True)
+class EmbeddingResult:
+    """Vectors (N, D) in the order of the inputs."""
+
+    vectors: Vectors
+    prompt_tokens: int
+    truncated: list[TruncatedInput]
+    timings: Timings = field(default_factory=Timings)
+
+
+@dataclass(slots=True)
+class RerankResult:
+    """A score from 0 to 1 for each document (N,), in the order of the documents; `raw` holds the model's own scores."""
+
+    scores: Scores
+    raw: Scores
+    prompt_tokens: int
+    truncated: list[TruncatedInput]
+    timings: Timings = field(default_factory=Timings)
+
+
+class Reranker(Protocol):
+    """Anything that scores documents: a cross-encoder, an embedding model, a provider's API."""
+
+    async def rerank(
+        self, query: str, documents: Sequence[str], options: RerankOptions = DEFAULT_RERANK_OPTIONS
+    ) -> RerankResult:
+        """Score each document.
+
+        InputTooLongError names the document if an input is too long and `options.truncate` is "refuse".
+        """
+        ...

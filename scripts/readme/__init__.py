@@ -1,1 +1,0 @@
-"""The generated tables of README.md and docs/, in English and Japanese."""
