@@ -69,15 +69,18 @@ class App:
         exchange: Exchange = scope.get(EXCHANGE) or Exchange()
         reader = BodyReader(self.bodies)
 
+        def answer_headers() -> list[tuple[bytes, bytes]]:
+            """The headers of every answer."""
+            total_s = time.perf_counter() - started
+            return [
+                (b"x-request-id", record.request_id.encode()),
+                (b"server-timing", server_timing(record.timings, total_s).encode()),
+            ]
+
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 record.status = message["status"]
-                total_s = time.perf_counter() - started
-                message["headers"] = [
-                    *message.get("headers", ()),
-                    (b"x-request-id", record.request_id.encode()),
-                    (b"server-timing", server_timing(record.timings, total_s).encode()),
-                ]
+                message["headers"] = [*message.get("headers", ()), *answer_headers()]
                 if exchange.is_body_unread:
                     message["headers"].append((b"connection", b"close"))
                 self._allow_origin(headers, message)
@@ -88,7 +91,11 @@ class App:
         try:
             answer = await self._answer(Request(scope, headers, match.params), match, reader, receive, exchange)
             try:
-                await answer(scope, receive, send_with_headers)
+                plain = answer if type(answer) is Response and "origin" not in headers else None
+                if plain is not None and exchange.respond(plain, answer_headers()):
+                    record.status = plain.status_code
+                else:
+                    await answer(scope, receive, send_with_headers)
             except Exception as error:
                 if record.status:  # the server closes the connection of an answer that does not end
                     translate(error)  # for the log

@@ -53,21 +53,18 @@ class TextTokenizer:
         self._joint = Joint.find(plain, rules.body) if rules.body else None
         self._segments = rules.token_type_ids
         self.max_tokens = rules.max_tokens
+        self.special_tokens = sum(map(len, template.single))
+        """Number of special tokens around one text."""
         self.thread_safe = plain.thread_safe
         self.characters_at_once = plain.characters_at_once
-
-    @property
-    def special_tokens(self) -> int:
-        """How many special tokens stand around one text."""
-        before, after = self._template.single
-        return len(before) + len(after)
 
     def encode_texts(self, texts: Sequence[str], prompt: str = "", truncate: Truncate = "end") -> Encodings:
         """One sequence for `prompt` and each text, in order, and which texts were cut."""
         room = self.max_tokens - self.special_tokens
         read = self._reader.read([prompt + text for text in texts], room, truncate)
-        appended = self._rules.appended
-        return self._finish([Read([*each.ids, *appended], each.whole) for each in read], prompt, truncate)
+        if appended := self._rules.appended:
+            read = [Read([*each.ids, *appended], each.whole) for each in read]
+        return self._finish(read, prompt, truncate)
 
     def encode_ids(self, inputs: Sequence[Sequence[int]], prompt: str = "", truncate: Truncate = "end") -> Encodings:
         """The same for texts that the caller has tokenised with this model's own vocabulary, without special tokens."""
