@@ -50,7 +50,7 @@ def online(hub: HubServer, imported: Path, tmp_path_factory: pytest.TempPathFact
     home = copy_home(imported, tmp_path_factory.mktemp("online"))
     weights = hub.hang("model.safetensors", after_bytes=1000)
     (home / "catalog.yaml").write_text(CATALOG, encoding="utf-8")
-    asked = {"PRELOAD_MODELS": f"{MODEL},{NAME}", "EXTRA_CATALOG": str(home / "catalog.yaml")}
+    asked = {"PRELOAD_MODELS": f"{MODEL},{NAME}", "EXTRA_CATALOG": str(home / "catalog.yaml"), "BACKEND": "torch"}
     settings = SETTINGS | asked | hub.environment(home / "huggingface")
     with serve(home, ready="/livez", **settings) as server:
         try:

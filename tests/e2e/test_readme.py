@@ -149,14 +149,15 @@ def environment(
             hub.add(repo, folder, commit=load_catalog().get(repo).revision)
         hub.add("my-org/my-model", Path(folders["/data/my-model"]))
         catalogue = folders["EXTRA_CATALOG=my-models.yaml"].partition("=")[2]
-        settings = {"DEVICE": "cpu", "DTYPE": DTYPE, "EXTRA_CATALOG": catalogue}
+        # torch: a conversion to OpenVINO at each import would take longer than all else
+        settings = {"DEVICE": "cpu", "DTYPE": DTYPE, "BACKEND": "torch", "EXTRA_CATALOG": catalogue}
         yield child_environment(home, settings | hub.environment(home / "huggingface"))
 
 
 @pytest.fixture(scope="module")
 def readme_server(environment: dict[str, str]) -> Iterator[Served]:
     """What `./start.sh` leaves running; its settings are those of `environment`."""
-    names = ("DEVICE", "DTYPE", "EXTRA_CATALOG", "HF_ENDPOINT", "HF_HOME", "HF_TOKEN", "NO_PROXY")
+    names = ("DEVICE", "DTYPE", "BACKEND", "EXTRA_CATALOG", "HF_ENDPOINT", "HF_HOME", "HF_TOKEN", "NO_PROXY")
     settings: dict[str, Any] = {name: environment[name] for name in names}
     with serve(Path(environment["BENTOML_HOME"]), **settings) as server:
         yield server
