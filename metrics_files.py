@@ -1,8 +1,8 @@
-"""The files through which the workers' metrics are summed, on a disk that may be full.
+"""The files in which workers share their metrics, made safe for a full disk.
 
-prometheus_client writes its values through memory that is mapped to a sparse file: where the disk has no block left for
-a page, the system kills the process (SIGBUS), and the worker that takes its place, too. Here blocks are reserved before
-they are written to. Where that fails, the values stay in the process, whose own /metrics still shows them.
+prometheus_client maps sparse files to memory: if the disk has no block left for a page, the system kills the process
+(SIGBUS), and its replacement, too. This module reserves blocks before they are written. If that fails, the values stay
+in the memory of the process, whose own /metrics still shows them.
 """
 
 from __future__ import annotations
@@ -24,39 +24,38 @@ from prometheus_client.multiprocess import MultiProcessCollector
 logger = logging.getLogger("service")
 
 FIRST_BYTES = 1 << 16
-"""Size of a new file, as prometheus_client makes it; it doubles as it fills."""
+"""Size of a new file, as in prometheus_client; it doubles when full."""
 _HEAD_BYTES = 8
 _VALUE_BYTES = 16
 
 Value = tuple[str, float, float, int]
-"""Key, value, time, and the place in the file."""
+"""Key, value, timestamp, and position in the file."""
 
 
 def install() -> None:
-    """Have prometheus_client reserve the blocks of its files; before the first metric is declared."""
-    prometheus_client.values.MmapedDict = ReservedDict  # type: ignore[attr-defined]  # its only seam
-    prometheus_client.multiprocess.MmapedDict = ReservedDict  # type: ignore[attr-defined]  # and the reader
+    """Make prometheus_client reserve the blocks of its files. Call it before the first metric is declared."""
+    prometheus_client.values.MmapedDict = ReservedDict  # type: ignore[attr-defined]  # no public hook
+    prometheus_client.multiprocess.MmapedDict = ReservedDict  # type: ignore[attr-defined]  # for reading
 
 
 def gather() -> bytes:
-    """Every worker's metrics, summed, as /metrics answers them."""
+    """The metrics of all workers, summed, in the format of /metrics."""
     registry = CollectorRegistry()
     registry.register(_AllWorkers())
     return generate_latest(registry)
 
 
 class _AllWorkers:
-    """What the workers' files say, and what this process keeps in memory.
+    """The metrics in the workers' files and in this process's memory.
 
-    A worker makes a file for its first metric of a kind, and gives it its size a moment later: a file without content
-    is left out, on which prometheus_client's own collector fails.
+    Skips empty files, on which prometheus_client's own collector fails: a worker creates a file, then extends it.
     """
 
     def collect(self) -> Iterable[Metric]:
         names = list(ReservedDict.in_memory)
-        written = folder()
-        for path in written.glob("*.db") if written else ():
-            with contextlib.suppress(FileNotFoundError):  # a worker that ends takes files away
+        parent = folder()
+        for path in parent.glob("*.db") if parent else ():
+            with contextlib.suppress(FileNotFoundError):  # an ending worker deletes files
                 if path.stat().st_size and str(path) not in ReservedDict.in_memory:
                     names.append(str(path))
         merged: Iterable[Metric] = MultiProcessCollector.merge(names)  # type: ignore[no-untyped-call]  # prometheus_client
@@ -64,20 +63,19 @@ class _AllWorkers:
 
 
 def folder() -> Path | None:
-    """Where the workers' files are; None in a single process without files, and where the folder is gone."""
+    """The folder of the workers' files; None in a single process without files, or if the folder does not exist."""
     try:
-        collector = MultiProcessCollector(None)  # type: ignore[no-untyped-call]  # it knows the folder
+        collector = MultiProcessCollector(None)  # type: ignore[no-untyped-call]  # finds the folder
     except ValueError:
         return None
     return Path(collector._path)
 
 
 class ReservedDict(MmapedDict):
-    """prometheus_client's file of values, which fails as any write does where the disk is full, and then goes on in
-    memory."""
+    """prometheus_client's file of values, which continues in memory if the disk is full."""
 
     in_memory: ClassVar[dict[str, ReservedDict]] = {}
-    """Those of this process that have no file, by the name that theirs would have."""
+    """This process's instances without a file, by the file name that they would have."""
     _warned: ClassVar[bool] = False
     _f: Any
 
@@ -114,7 +112,7 @@ class ReservedDict(MmapedDict):
             self._move(wanted, error)
 
     def _move(self, capacity: int, error: OSError | None = None) -> None:
-        """Go on in memory that has no file, with what there was."""
+        """Continue in memory without a file, keeping the values."""
         memory = mmap.mmap(-1, capacity)
         if self._capacity:
             memory[: self._capacity] = self._m[: self._capacity]
@@ -126,24 +124,24 @@ class ReservedDict(MmapedDict):
             self._f.close()
             self._f = None
         with contextlib.suppress(OSError):
-            Path(self._fname).unlink()  # else its values would be counted twice
+            Path(self._fname).unlink()  # else its values would count twice
         if not ReservedDict._warned:
             ReservedDict._warned = True
             logger.warning(
-                "metrics are kept in memory, as %s cannot be written (%s): with several workers, /metrics shows those "
-                "of the worker that answers",
+                "metrics are kept in memory because %s cannot be written (%s): with several workers, /metrics shows "
+                "only those of the worker that responds",
                 self._fname,
                 error.strerror,
             )
 
     def close(self) -> None:
-        """Forget the values."""
+        """Discard the values."""
         self.in_memory.pop(self._fname, None)
         super().close()  # type: ignore[no-untyped-call]
 
     @staticmethod
     def read_all_values_from_file(filename: str) -> Iterator[Value]:
-        """The values of a file, or of one that has its place in memory."""
+        """The values of a file, or of the instance in memory that replaces it."""
         kept = ReservedDict.in_memory.get(filename)
         if kept is not None:
             return iter(list(kept._read_all_values()))  # type: ignore[no-untyped-call]
@@ -152,7 +150,7 @@ class ReservedDict(MmapedDict):
 
 
 def _reserve(filename: str) -> None:
-    """A file with blocks for all of it; OSError where there are none, and no new file then."""
+    """Create or extend a file with reserved blocks; OSError, and no new blocks, if the disk is full."""
     with open(filename, "ab") as file:
         size = os.fstat(file.fileno()).st_size
         try:
@@ -163,5 +161,5 @@ def _reserve(filename: str) -> None:
 
 
 def _padded(length: int) -> int:
-    """Bytes of a key of that length with the number before it: a multiple of 8 (prometheus_client/mmap_dict.py)."""
+    """Padded size of a key with its 4-byte length: a multiple of 8 (prometheus_client/mmap_dict.py)."""
     return 4 + length + (8 - (length + 4) % 8)

@@ -72,7 +72,7 @@ class RerankEmbedding:
     def __init__(self) -> None:
         from runners.devices import detect
         from runners.loading import computing_dtype, load_model, needs_export
-        from runners.pool.capacity import memory_budget, obstacle, stored_memory_needed
+        from runners.pool.capacity import memory_budget, memory_needed, unavailable_reason
 
         logger.setLevel(logging.INFO)  # BentoML shows warnings only
         sys.setswitchinterval(_SWITCH_S)
@@ -83,9 +83,9 @@ class RerankEmbedding:
             store,
             load=partial(load_model, device=device, settings=settings),
             import_model=import_in_child if settings.import_on_demand else None,
-            obstacle=partial(obstacle, device=device, settings=settings),
-            incomplete=partial(needs_export, device=device, settings=settings),
-            memory_needed=partial(stored_memory_needed, device=device),
+            unavailable_reason=partial(unavailable_reason, device=device, settings=settings),
+            needs_export=partial(needs_export, device=device, settings=settings),
+            memory_needed=lambda stored: memory_needed(stored.facts.parameters, device.dtype),
             memory_budget=memory_budget(device, settings),
             max_imports=settings.max_imports,
         )
@@ -125,7 +125,7 @@ class RerankEmbedding:
         for task in self._tasks:
             task.cancel()  # nothing is loaded ahead any more, nor becomes ready
         self._ready = False
-        asyncio.get_running_loop().call_later(settings.shutdown_grace_s, self.pool.give_up, error)
+        asyncio.get_running_loop().call_later(settings.shutdown_grace_s, self.pool.abort, error)
         RerankEmbedding.app.shut_down(settings.shutdown_grace_s, error)  # type: ignore[attr-defined]  # a bentoml.Service
         end_process(settings.shutdown_grace_s)
 
@@ -170,7 +170,7 @@ class RerankEmbedding:
         for spec in catalog:
             if settings.import_on_demand and spec.package and await asyncio.to_thread(self.store.find, spec) is None:
                 with contextlib.suppress(ServiceError):  # the pool logs it; a request tries again
-                    await self.pool.bring_in(spec)
+                    await self.pool.import_model(spec)
 
     async def _keep_house(self) -> None:
         """Notice passes that hang, workers that died, models that nobody uses and memory that nobody needs."""

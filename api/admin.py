@@ -34,7 +34,7 @@ async def bring_in(pool: ModelPool, spec: ModelSpec) -> None:
     """Into the model store, and no further."""
     if spec.forwarded:
         raise InvalidRequestError(f"{spec.name} is forwarded to its provider: there is nothing to import.")
-    await pool.bring_in(spec)
+    await pool.import_model(spec)
 
 
 ACTS: dict[str, tuple[Act, str]] = {

@@ -1,1 +1,1 @@
-"""A corpus to a file of vectors: rows -> batches -> service -> parts on the disk -> one output."""
+"""Embed a corpus: rows -> batches -> service -> parts on disk -> one output file."""

@@ -1,4 +1,4 @@
-"""Batches of texts to vectors by the service's /v1/embeddings, over restarts and refusals."""
+"""Client of the service's /v1/embeddings that retries through restarts and overload."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from numpy.typing import NDArray
 from corpus.problems import CorpusError, GaveUpError
 from corpus.rows import Row
 
-AGAIN = frozenset({408, 429, 500, 502, 503, 504})
-"""What another try may cure."""
+_RETRIED = frozenset({408, 429, 500, 502, 503, 504})
+"""Statuses after which the request is sent again."""
 
-_TOO_MUCH = frozenset({413, 504})
-"""What a smaller batch may cure."""
+_TOO_LARGE = frozenset({413, 504})
+"""Statuses after which a batch is split."""
 
 _FIRST_DELAY_S, _LONGEST_DELAY_S, _LONGEST_DISCONNECTED_S = 0.25, 10.0, 2.0
 _READ_TIMEOUT_S = 330.0
-"""Longer than the service's own deadline, REQUEST_TIMEOUT_S, is by default."""
+"""Longer than the default of the service's own deadline, REQUEST_TIMEOUT_S."""
 
 _NOTICE_S = 60.0
-"""The same sentence is not said more often."""
+"""Minimum time between two identical notices."""
 
-_CUT = re.compile(r"input\.\d+ was cut ")
+_TRUNCATION = re.compile(r"input\.\d+ was cut ")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Vectors (N, D) of a batch, of length 1 each unless the model says otherwise."""
+    """Vectors (N, D) of a batch, and what the service reports about it."""
 
     vectors: NDArray[np.float32]
     model: str
@@ -48,13 +48,13 @@ class Answer:
     truncated: int
 
 
-class _TooMuchError(Exception):
+class _TooLargeError(Exception):
     """The batch is too large for one request."""
 
 
 @dataclass
 class Client:
-    """One keep-alive client of the service. `fields` go into every request; `notice` gets sentences for people."""
+    """A keep-alive client of the service. `fields` are part of every request; `notice` shows messages to the user."""
 
     url: str
     fields: dict[str, Any]
@@ -66,7 +66,7 @@ class Client:
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     _http: httpx.AsyncClient = field(init=False)
     _last_answer: float = field(init=False)
-    _noticed: dict[str, float] = field(default_factory=dict)
+    _notified: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {self.key}"} if self.key else {})
@@ -75,7 +75,7 @@ class Client:
             headers=headers,
             timeout=httpx.Timeout(10, read=max(1, min(_READ_TIMEOUT_S, self.patience_s))),
             limits=httpx.Limits(max_connections=self.connections + 1),
-            trust_env=urlsplit(self.url).hostname not in _LOOPBACK,  # no proxy stands before this machine itself
+            trust_env=urlsplit(self.url).hostname not in _LOOPBACK,  # no proxy for this machine itself
         )
         self._last_answer = self.clock()
 
@@ -86,17 +86,17 @@ class Client:
         await self._http.aclose()
 
     async def embed(self, rows: Sequence[Row]) -> Answer:
-        """Rows in, their vectors out, in the same order; as often as it takes.
+        """Embed rows, retrying as necessary; the vectors are in the same order.
 
-        GaveUpError when nothing was answered for `patience_s`; CorpusError where the service refuses.
+        Raises GaveUpError if no request succeeds for `patience_s`, and CorpusError if the service rejects the rows.
         """
         return await self._embed_halved(rows, self.clock())
 
     async def _embed_halved(self, rows: Sequence[Row], started: float) -> Answer:
-        """The same, in halves where all at once is too much; the patience is that of the whole batch."""
+        """The same, splitting batches that are too large; the patience is that of the whole batch."""
         try:
             return await self._embed(rows, started)
-        except _TooMuchError:
+        except _TooLargeError:
             middle = len(rows) // 2
             first = await self._embed_halved(rows[:middle], started)
             second = await self._embed_halved(rows[middle:], started)
@@ -108,7 +108,7 @@ class Client:
             )
 
     async def compute_seconds(self) -> float | None:
-        """What the service's engines have computed since it started; None where it does not say."""
+        """Seconds that the service's engines have computed since its start; None if unknown."""
         try:
             response = await self._http.get("/metrics")
         except httpx.TransportError:
@@ -123,18 +123,18 @@ class Client:
             try:
                 response = await self._http.post("/v1/embeddings", content=body)
             except httpx.TransportError as error:
-                problem = f"{self.url} does not answer ({type(error).__name__})."
+                problem = f"{self.url} does not respond ({type(error).__name__})."
                 delay = _backoff(attempt, _LONGEST_DISCONNECTED_S)
             else:
                 if response.status_code == 200:
                     return self._read(response, len(rows))
-                problem = f"The service answers {response.status_code}: {_message(response)}"
-                if response.status_code in _TOO_MUCH and len(rows) > 1:
-                    if response.status_code in AGAIN:  # a deadline passed: with time, patience ends too
-                        self._left(problem, started)
-                    raise _TooMuchError
-                if response.status_code not in AGAIN:
-                    raise _refusal(response, rows)
+                problem = f"The service responds with status {response.status_code}: {_message(response)}"
+                if response.status_code in _TOO_LARGE and len(rows) > 1:
+                    if response.status_code in _RETRIED:  # 504 took time, which counts
+                        self._remaining(problem, started)
+                    raise _TooLargeError
+                if response.status_code not in _RETRIED:
+                    raise _rejection(response, rows)
                 delay = _retry_after(response) or _backoff(attempt, _LONGEST_DELAY_S)
             await self._wait(problem, delay, started)
         raise AssertionError
@@ -148,44 +148,44 @@ class Client:
             model, tokens = str(content["model"]), int(content["usage"]["prompt_tokens"])
             warnings = [str(warning) for warning in content.get("warnings", [])]
         except (ValueError, KeyError, TypeError) as error:
-            raise CorpusError(f"{self.url} answers something else than vectors ({type(error).__name__}).") from None
+            raise CorpusError(f"{self.url} did not return vectors ({type(error).__name__}).") from None
         if [item["index"] for item in items] != list(range(count)) or not np.isfinite(answer).all():
-            raise CorpusError(f"{self.url} answers with missing or broken vectors for {count} texts.")
-        cut = sum(_CUT.match(warning) is not None for warning in warnings)
+            raise CorpusError(f"{self.url} returned missing or invalid vectors for {count} texts.")
+        truncated = sum(_TRUNCATION.match(warning) is not None for warning in warnings)
         for warning in warnings:
-            if not _CUT.match(warning):
-                self._say(warning)
+            if not _TRUNCATION.match(warning):
+                self._notify(warning)
         self._last_answer = self.clock()
-        return Answer(answer, model, tokens, cut)
+        return Answer(answer, model, tokens, truncated)
 
     async def _wait(self, problem: str, delay: float, started: float) -> None:
-        """Wait before another try, or GaveUpError."""
-        left = self._left(problem, started)
-        self._say(f"{problem} Trying again for up to {self.patience_s:g} s.")
-        await self.sleep(min(delay, left))
+        """Wait before a retry; GaveUpError if the patience has run out."""
+        remaining = self._remaining(problem, started)
+        self._notify(f"{problem} Retrying for up to {self.patience_s:g} s.")
+        await self.sleep(min(delay, remaining))
 
-    def _left(self, problem: str, started: float) -> float:
-        """Seconds of patience that are left, or GaveUpError."""
-        left = max(started, self._last_answer) + self.patience_s - self.clock()
-        if left <= 0:
-            raise GaveUpError(f"{problem} No batch was answered for {self.patience_s:g} s (--patience).")
-        return left
+    def _remaining(self, problem: str, started: float) -> float:
+        """Remaining seconds of patience; GaveUpError if there are none."""
+        remaining = max(started, self._last_answer) + self.patience_s - self.clock()
+        if remaining <= 0:
+            raise GaveUpError(f"{problem} No request succeeded for {self.patience_s:g} s (--patience).")
+        return remaining
 
-    def _say(self, text: str) -> None:
-        """A notice, unless the same was given a short while ago."""
+    def _notify(self, message: str) -> None:
+        """Show a message, unless the same one was shown recently."""
         now = self.clock()
-        if now - self._noticed.get(text, -_NOTICE_S) >= _NOTICE_S:
-            self._noticed[text] = now
-            self.notice(text)
+        if now - self._notified.get(message, -_NOTICE_S) >= _NOTICE_S:
+            self._notified[message] = now
+            self.notice(message)
 
 
 def _backoff(attempt: int, longest: float) -> float:
-    """Twice as long each time, and not all at once."""
+    """Exponential backoff with jitter."""
     return min(longest, _FIRST_DELAY_S * 2.0 ** min(attempt, 16)) * random.uniform(0.5, 1)
 
 
 def _retry_after(response: httpx.Response) -> float | None:
-    """Seconds that the service asks for; a date is left to the backoff."""
+    """The Retry-After header in seconds, with jitter; None for a date."""
     value = response.headers.get("Retry-After", "")
     return float(value) + random.uniform(0, 0.5) if value.isdigit() else None
 
@@ -195,7 +195,7 @@ def _message(response: httpx.Response) -> str:
 
 
 def _error(response: httpx.Response) -> dict[str, Any]:
-    """The service's own error; nothing where a proxy answers with a page."""
+    """The error object of the response; empty if it comes from a proxy, for example."""
     try:
         error = orjson.loads(response.content)["error"]
     except (ValueError, KeyError, TypeError):
@@ -203,13 +203,13 @@ def _error(response: httpx.Response) -> dict[str, Any]:
     return error if isinstance(error, dict) else {}
 
 
-def _refusal(response: httpx.Response, rows: Sequence[Row]) -> CorpusError:
-    """The service's message with the row that it is about."""
+def _rejection(response: httpx.Response, rows: Sequence[Row]) -> CorpusError:
+    """The service's error message with the row or rows that it concerns."""
     message = _message(response)
     place = f"{rows[0].place} to {rows[-1].place}" if len(rows) > 1 else rows[0].place
-    field = re.fullmatch(r"input\.(\d+)", str(_error(response).get("param")))
-    if field and int(field[1]) < len(rows):
-        row = rows[int(field[1])]
-        place, message = row.place, message.replace(field[0], "the text", 1)
+    param = re.fullmatch(r"input\.(\d+)", str(_error(response).get("param")))
+    if param and int(param[1]) < len(rows):
+        row = rows[int(param[1])]
+        place, message = row.place, message.replace(param[0], "the text", 1)
     hint = " Give a key with --api-key-file." if response.status_code == 401 else ""
-    return CorpusError(f"The service refuses {place} with status {response.status_code}: {message}{hint}")
+    return CorpusError(f"The service rejects {place} with status {response.status_code}: {message}{hint}")

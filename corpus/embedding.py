@@ -1,4 +1,4 @@
-"""The journey of a corpus: rows -> batches -> some requests at once -> parts, in the order of the input."""
+"""Embed rows with concurrent requests: rows -> batches -> requests -> parts, in the order of the input."""
 
 from __future__ import annotations
 
@@ -17,23 +17,25 @@ from corpus.progress import Busy, Progress
 from corpus.rows import Row, Rows
 
 BATCH_TEXT_BYTES = 128 * 2**10
-"""Text of one request: some 30,000 tokens, so that a few requests stay far below MAX_QUEUED_TOKENS."""
+"""Maximum text of one request: about 30,000 tokens, so that a few requests stay far below MAX_QUEUED_TOKENS."""
 
 _AHEAD = 4
-"""Batches in memory for each request in flight: what goes on while the oldest is tried again."""
+"""Batches in memory for each request in flight, so that others continue while the oldest is retried."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of one request, and the first row of the input behind them."""
+    """The rows of one request; `stop` is the number of the next input row."""
 
     rows: list[Row]
     stop: int
 
 
 def batches(rows: Rows, size: int) -> Iterator[Batch]:
-    """Rows in requests of at most `size` texts and BATCH_TEXT_BYTES; a longer text goes alone. Wrong rows are left out,
-    and counted with those before them."""
+    """Group rows into batches of at most `size` texts and BATCH_TEXT_BYTES; a longer text gets its own batch.
+
+    Invalid rows are skipped, and count as part of the batch before them.
+    """
     taken: list[Row] = []
     length, stop = 0, 0
     for row in rows:
@@ -51,7 +53,7 @@ def batches(rows: Rows, size: int) -> Iterator[Batch]:
 
 @dataclass
 class Embedding:
-    """The work that is left of a corpus."""
+    """The embedding of the remaining rows of a corpus."""
 
     client: Client
     writer: PartWriter
@@ -62,7 +64,7 @@ class Embedding:
     _window: deque[tuple[Batch, asyncio.Task[Answer]]] = field(default_factory=deque)
 
     async def run(self, work: Iterator[Batch]) -> None:
-        """Embed every batch; whatever ends it early, what was answered in order is written first."""
+        """Embed all batches. If it ends early, the completed vectors up to the first missing one are written first."""
         stopped = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -114,7 +116,7 @@ class Embedding:
             raise problem
 
     def _collect(self) -> None:
-        """Take the answers that came, as far as none before them is missing and until they are worth a part."""
+        """Pass completed answers to the writer, in order, until a part is due."""
         while self._window and self._window[0][1].done() and not self.writer.due:
             batch, task = self._window.popleft()
             answer = task.result()

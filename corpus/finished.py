@@ -1,7 +1,7 @@
-"""Files for the user: made in the folder of parts and then put under their names, where they take nobody's place.
+"""Output files: written in the folder of parts, then published under their names without overwriting other files.
 
-A finished file keeps its second name in the folder of parts until the run is over. So a run that was killed meanwhile
-knows its own outputs again, and may write them anew; whatever else has their names is left alone.
+A published file keeps a second name in the folder of parts until the run ends. After a kill, the next run thereby
+recognises its own outputs and may replace them.
 """
 
 from __future__ import annotations
@@ -19,32 +19,34 @@ from corpus.journal import sync_folder
 from corpus.problems import CorpusError
 
 PREFIX = "whole."
-"""Begins the second names."""
+"""Prefix of the second names."""
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
 def refuse_to_overwrite(source: Path, outputs: list[Path], folder: Path) -> None:
-    """CorpusError where a name that the run will need is somebody else's, above all the input's."""
+    """Raise CorpusError if a path that the run will write belongs to another file, for example to the input."""
     for path in outputs:
         if path.exists() and path.samefile(source):
             raise CorpusError(f"{path} is the input, which the output would overwrite. Choose another --out.")
         if os.path.lexists(path) and not _is_ours(path, folder):
-            raise CorpusError(f"{path} is there already. Remove it, or choose another --out.")
+            raise CorpusError(f"{path} already exists. Remove it, or choose another --out.")
     if folder.resolve() in source.resolve().parents:
-        raise CorpusError(f"{source} lies in {folder}, which the run needs for itself. Choose another --out.")
+        raise CorpusError(f"{source} is in {folder}, which the run needs for its own files. Choose another --out.")
     if not os.path.lexists(folder):
         return
     if not folder.is_dir() or (any(folder.iterdir()) and not (folder / "journal.jsonl").is_file()):
-        raise CorpusError(f"{folder} is there already, and not of this script. Remove it, or choose another --out.")
+        raise CorpusError(
+            f"{folder} already exists and was not created by this program. Remove it, or choose another --out."
+        )
 
 
 @contextlib.contextmanager
 def finished_file(path: Path, folder: Path) -> Iterator[IO[bytes]]:
-    """A file that appears under its name when it is complete and on the disk; else it leaves nothing."""
+    """Write a file that is published once it is complete and flushed to disk; on failure nothing remains."""
     made = _made(path, folder)
     if _is_ours(path, folder):
         path.unlink()
-    made.unlink(missing_ok=True)  # of a run that was killed
+    made.unlink(missing_ok=True)  # left by a killed run
     try:
         with made.open("xb") as file:
             yield file
@@ -60,25 +62,25 @@ def finished_file(path: Path, folder: Path) -> Iterator[IO[bytes]]:
 
 @contextlib.contextmanager
 def list_file(path: Path, folder: Path) -> Iterator[tuple[IO[bytes], list[Path]]]:
-    """A file that takes the next name that is free, unless one of them has its content; empty, it takes none.
+    """Write a file that is published under the next free name, unless an earlier one has the same content.
 
-    The list that comes with it holds its name at the end.
+    An empty file is not published. At the end, the yielded list contains the file's path.
     """
     made = _made(path, folder)
     made.unlink(missing_ok=True)
-    name: list[Path] = []
+    published: list[Path] = []
     try:
         with made.open("xb") as file:
-            yield file, name
+            yield file, published
             file.flush()
             os.fsync(file.fileno())
         if made.stat().st_size:
-            name.append(_publish_somewhere(made, path))
+            published.append(_publish_next(made, path))
     finally:
         made.unlink(missing_ok=True)
 
 
-def _publish_somewhere(made: Path, path: Path) -> Path:
+def _publish_next(made: Path, path: Path) -> Path:
     for number in count(1):
         candidate = path if number == 1 else path.with_suffix(f".{number}{path.suffix}")
         if candidate.is_file() and filecmp.cmp(made, candidate, shallow=False):
@@ -94,16 +96,16 @@ def _made(path: Path, folder: Path) -> Path:
 
 
 def _is_ours(path: Path, folder: Path) -> bool:
-    """Whether it is a file that a run with this folder of parts has made."""
+    """Whether the file was published by a run with this folder of parts."""
     try:
-        there, made = os.lstat(path), os.lstat(_made(path, folder))
+        present, made = os.lstat(path), os.lstat(_made(path, folder))
     except FileNotFoundError:
         return False
-    return (there.st_dev, there.st_ino) == (made.st_dev, made.st_ino)
+    return (present.st_dev, present.st_ino) == (made.st_dev, made.st_ino)
 
 
 def _publish(made: Path, path: Path) -> None:
-    """Give a file its name, without taking the name from another one; CorpusError where one has it."""
+    """Give a file its name; CorpusError if another file has that name."""
     try:
         os.link(made, path)
     except FileExistsError:
@@ -117,4 +119,6 @@ def _publish(made: Path, path: Path) -> None:
 
 
 def _taken(path: Path) -> CorpusError:
-    return CorpusError(f"{path} has appeared meanwhile and is kept. Move it away, and run the same command again.")
+    return CorpusError(
+        f"{path} was created by another program meanwhile. Move it away, and run the same command again."
+    )

@@ -1,6 +1,6 @@
-"""What a run has finished, so that the next one goes on there: a line for the plan, then one for each finished part.
+"""The journal of a run, with which the next one resumes: a line for the plan, then one for each finished part.
 
-A line counts once it ends with a newline: of a last line that was not written to its end nothing is believed.
+A last line without a newline is incomplete and ignored.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ import orjson
 from corpus.problems import CorpusError
 
 PART = re.compile(r"\d{12}\.(npy|ids\.json)|\.\d{12}\.(npy|ids\.json)\.unfinished")
-"""Names of a part's files, finished and not."""
+"""Names of a part's files, finished or unfinished."""
 
 _VERSION = 1
 _HEAD = b'{"input":'
-"""How every journal begins."""
+"""The first bytes of every journal."""
 _SAMPLE_BYTES = 2**16
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run is about; two runs with other fingerprints or options are not the same one."""
+    """The input and options of a run; a run can only be resumed with the same ones."""
 
     input: dict[str, Any]
     options: dict[str, Any]
     rows: int
-    """Rows of the input, wrong ones included."""
+    """Rows of the input, including invalid ones."""
     good_rows: int
     ids: Literal["numbers", "texts"]
     version: int = _VERSION
@@ -43,7 +43,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Part:
-    """A finished part: rows `first` to `stop` - 1 of the input, `rows` of which have a vector in it."""
+    """A finished part: input rows `first` to `stop` - 1, of which `rows` are valid and have a vector."""
 
     first: int
     stop: int
@@ -54,11 +54,11 @@ class Part:
     truncated: int
     seconds: float
     sha256: dict[str, str]
-    """Of each of its files."""
+    """File name -> digest."""
 
 
 def fingerprint(path: Path) -> dict[str, Any]:
-    """Size, time of change, and a hash of the head and the tail."""
+    """Size and modification time of a file, and a hash of its head and tail."""
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         head = file.read(_SAMPLE_BYTES)
@@ -71,7 +71,7 @@ def fingerprint(path: Path) -> dict[str, Any]:
 
 @dataclass
 class Journal:
-    """The open journal of one run; nobody else can have it open."""
+    """The open journal of one run, locked for this process."""
 
     path: Path
     plan: Plan
@@ -80,16 +80,16 @@ class Journal:
 
     @property
     def stop(self) -> int:
-        """The first row of the input that is not done."""
+        """The first input row that is not done."""
         return self.parts[-1].stop if self.parts else 0
 
     @property
     def rows(self) -> int:
-        """Vectors that are done."""
+        """The number of finished vectors."""
         return sum(part.rows for part in self.parts)
 
     def append(self, part: Part) -> None:
-        """Note a part whose files are on the disk."""
+        """Record a part whose files are on disk."""
         _append(self._file, asdict(part))
         self.parts.append(part)
 
@@ -98,37 +98,36 @@ class Journal:
 def open_journal(
     path: Path, compare: dict[str, dict[str, Any]], make_plan: Callable[[], Plan], *, restart: bool = False
 ) -> Iterator[Journal]:
-    """The journal at `path`, or a new one with the plan that is then made; with `restart` always a new one.
+    """Open the journal at `path`, or create one with `make_plan`; `restart` always creates a new one.
 
-    CorpusError where another process has it open, or where it differs from `compare`: the input's fingerprint and the
-    options.
+    Raises CorpusError if another process has it open, or if its input or options differ from `compare`.
     """
     with path.open("ab+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise CorpusError(
-                f"Another run writes to {path.parent} now. Wait for it, or choose another --out."
+                f"Another run is using {path.parent}. Wait until it ends, or choose another --out."
             ) from None
         if restart:
             _empty(file, path.parent)
         lines = _complete_lines(file)
         if len(lines) == 1 and _difference(_read_plan(path, lines[0]), compare):
-            _empty(file, path.parent)  # nothing is finished, so that nothing can be mixed
+            _empty(file, path.parent)  # no part is finished, so nothing can be mixed
             lines = []
         if lines:
             plan = _read_plan(path, lines[0])
             if difference := _difference(plan, compare):
                 raise CorpusError(
-                    f"{path.parent} holds what another run has done: {difference}. Choose another --out, or throw that "
-                    "away with --restart."
+                    f"{path.parent} belongs to a different run: {difference}. Choose another --out, or discard its "
+                    "results with --restart."
                 )
         else:
             try:
                 plan = make_plan()
             except BaseException:
                 path.unlink()
-                with contextlib.suppress(OSError):  # something else lies there
+                with contextlib.suppress(OSError):  # the folder has other files
                     path.parent.rmdir()
                 raise
             _append(file, asdict(plan))
@@ -137,11 +136,11 @@ def open_journal(
 
 
 def _empty(file: IO[bytes], folder: Path) -> None:
-    """Forget everything; the journal first. CorpusError where it is no journal."""
+    """Empty the journal, then delete all parts; CorpusError if the file is not a journal."""
     file.seek(0)
     head = file.read(len(_HEAD))
     if not _HEAD.startswith(head):
-        raise CorpusError(f"{file.name} is not of this script. Choose another --out.")
+        raise CorpusError(f"{file.name} was not created by this program. Choose another --out.")
     file.truncate(0)
     os.fsync(file.fileno())
     for path in folder.iterdir():
@@ -156,7 +155,7 @@ def _append(file: IO[bytes], content: dict[str, Any]) -> None:
 
 
 def _complete_lines(file: IO[bytes]) -> list[bytes]:
-    """Lines that were written to their end; what stands behind them is cut off."""
+    """Read the complete lines; cut off an incomplete last one."""
     file.seek(0)
     content = file.read()
     whole = content[: content.rfind(b"\n") + 1]
@@ -172,7 +171,7 @@ def _read_plan(path: Path, line: bytes) -> Plan:
             return Plan(**values)
     except (orjson.JSONDecodeError, TypeError, KeyError):
         raise _damaged(path) from None
-    raise CorpusError(f"{path} was written by another version of this script. Begin anew with --restart.")
+    raise CorpusError(f"{path} was written by another version of this program. Start over with --restart.")
 
 
 def _read_part(path: Path, line: bytes) -> Part:
@@ -183,23 +182,23 @@ def _read_part(path: Path, line: bytes) -> Part:
 
 
 def _damaged(path: Path) -> CorpusError:
-    return CorpusError(f"{path} is damaged. Begin anew with --restart.")
+    return CorpusError(f"{path} is damaged. Start over with --restart.")
 
 
 def _difference(plan: Plan, compare: dict[str, dict[str, Any]]) -> str | None:
-    """What makes this another run than the planned one, in words; None where nothing does."""
-    for words, found, wanted in (
+    """Describe the difference between this run and the planned one; None if there is none."""
+    for words, planned, current in (
         ("the input has changed", plan.input, compare["input"]),
         ("the options differ", plan.options, compare["options"]),
     ):
-        for name in wanted:
-            if wanted[name] != found.get(name):
-                return f"{words} ({name}: {found.get(name)} then, {wanted[name]} now)"
+        for name in current:
+            if current[name] != planned.get(name):
+                return f"{words} ({name}: {planned.get(name)} before, {current[name]} now)"
     return None
 
 
 def sync_folder(folder: Path) -> None:
-    """Make names in a folder survive a loss of power."""
+    """Flush a folder to disk, so that its names survive a power failure."""
     number = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(number)

@@ -1,4 +1,4 @@
-"""Parts to the one file that was asked for, in bounded memory, and the proof that it is whole."""
+"""Join the parts to one output file, in bounded memory, and check that it is complete."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from corpus.rows import Id, import_pyarrow
 SUFFIXES = (".parquet", ".npy")
 
 _GROUP_BYTES = 16 * 2**20
-"""Vectors of one row group of a Parquet file."""
+"""Minimum size of the vectors in a row group of a Parquet file."""
 
 
 def ids_path(out: Path) -> Path:
-    """Where the ids of a NumPy output lie, one JSON value a line."""
+    """The file with the ids of a NumPy output, one JSON value per line."""
     return out.with_suffix(".ids.jsonl")
 
 
 def outputs(out: Path) -> list[Path]:
-    """Every file that a finished run leaves."""
+    """All files that a finished run leaves."""
     return [out, ids_path(out)] if out.suffix == ".npy" else [out]
 
 
 def join(journal: Journal, folder: Path, out: Path) -> None:
-    """Write the output from all parts; CorpusError unless it holds each row once, in the order of the input."""
+    """Write the output from all parts; CorpusError unless the parts contain each row once, in order."""
     _check_ranges(journal)
     if out.suffix == ".npy":
         with finished_file(ids_path(out), folder) as ids, finished_file(out, folder) as vectors:
@@ -43,7 +43,7 @@ def join(journal: Journal, folder: Path, out: Path) -> None:
 
 
 def rows_in(out: Path) -> int:
-    """How many vectors an output holds, read from its own header."""
+    """The number of vectors in an output, read from its header."""
     if out.suffix == ".npy":
         return len(np.load(out, mmap_mode="r", allow_pickle=False))
     _, parquet = import_pyarrow()
@@ -51,21 +51,21 @@ def rows_in(out: Path) -> int:
 
 
 def _check_ranges(journal: Journal) -> None:
-    """Each part begins where the one before it ends, and together they are the input."""
+    """Check that the parts are contiguous and cover the input."""
     stop = 0
     for part in journal.parts:
         if part.first != stop:
-            raise CorpusError(f"{journal.path}: no part holds row {stop}. Begin anew with --restart.")
+            raise CorpusError(f"{journal.path}: no part contains row {stop}. Start over with --restart.")
         stop = part.stop
     if journal.rows != journal.plan.good_rows:
         raise CorpusError(
-            f"{journal.path}: {journal.rows} rows have vectors, but the input has {journal.plan.good_rows}. Begin anew "
+            f"{journal.path}: {journal.rows} rows have vectors, but the input has {journal.plan.good_rows}. Start over "
             "with --restart."
         )
 
 
 def _write_numpy(journal: Journal, folder: Path, vectors: IO[bytes], ids: IO[bytes]) -> None:
-    """A float32 array (N, D), written one after the other: where the disk is full this fails as any write does."""
+    """Write a float32 array (N, D) and its ids sequentially, so that a full disk raises OSError."""
     shape = (journal.rows, journal.parts[0].dimensions)
     np.lib.format.write_array_header_1_0(vectors, {"descr": "<f4", "fortran_order": False, "shape": shape})
     for part in journal.parts:
@@ -75,7 +75,7 @@ def _write_numpy(journal: Journal, folder: Path, vectors: IO[bytes], ids: IO[byt
 
 
 def _write_parquet(journal: Journal, folder: Path, file: IO[bytes]) -> None:
-    """Columns id (int64 or string) and embedding (a list of D float32)."""
+    """Write the columns id (int64 or string) and embedding (a list of D float32)."""
     pyarrow, parquet = import_pyarrow()
     first = journal.parts[0]
     schema = pyarrow.schema(
@@ -85,14 +85,14 @@ def _write_parquet(journal: Journal, folder: Path, file: IO[bytes]) -> None:
         ],
         metadata={"model": first.model, "dimensions": str(first.dimensions)},
     )
-    compression = {"id": "snappy", "embedding.list.element": "none"}  # floats of vectors do not shrink
+    compression = {"id": "snappy", "embedding.list.element": "none"}  # vectors do not compress
     with parquet.ParquetWriter(file, schema, compression=compression, use_dictionary=False) as writer:
         for vectors, ids in _groups(journal, folder):
             writer.write_table(_table(pyarrow, schema, vectors, _typed(ids, journal.plan.ids)))
 
 
 def _groups(journal: Journal, folder: Path) -> Iterator[tuple[Floats, list[Id]]]:
-    """Parts put together until they are worth a row group."""
+    """Concatenate parts to row groups."""
     arrays: list[Floats] = []
     ids: list[Id] = []
     for part in journal.parts:
@@ -107,7 +107,7 @@ def _groups(journal: Journal, folder: Path) -> Iterator[tuple[Floats, list[Id]]]
 
 
 def _typed(ids: list[Id], kind: Literal["numbers", "texts"]) -> list[Id]:
-    """One type for the whole column: numbers only where every id is one."""
+    """Give all ids one type: numbers only if every id is a number."""
     return ids if kind == "numbers" else [str(each) for each in ids]
 
 

@@ -1,4 +1,4 @@
-"""Finished rows on the disk: a folder of parts beside the output, each written whole or not at all."""
+"""Finished rows on disk: a folder of parts beside the output; parts are written atomically."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from corpus.problems import CorpusError
 from corpus.rows import Id
 
 PART_BYTES = 8 * 2**20
-"""Vectors of a part that is written because it is large enough."""
+"""Size of the vectors at which a part is written."""
 
 Floats = NDArray[np.float32]
 
 
 def parts_folder(out: Path) -> Path:
-    """Where the parts of an output lie until it is finished."""
+    """The folder for the parts of an output until it is finished."""
     return out.with_name(out.name + ".parts")
 
 
 def forget(folder: Path) -> None:
-    """Remove what a run has put into its folder; the journal first, so that what a kill leaves is never taken for work.
+    """Delete a run's files in its folder. The journal goes first, so that a kill cannot leave it without its parts.
 
-    What somebody else has put there stays.
+    Other files stay.
     """
     journal = folder / "journal.jsonl"
     if journal.exists():
@@ -51,7 +51,7 @@ def forget(folder: Path) -> None:
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """A part's file, which appears under its name when it is complete and on the disk; else it leaves nothing."""
+    """Write a part's file, which gets its name once it is complete and flushed to disk; on failure nothing remains."""
     temporary = path.with_name(f".{path.name}.unfinished")
     try:
         with temporary.open("wb") as file:
@@ -67,32 +67,32 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
 
 @dataclass
 class PartWriter:
-    """Collects answers in the order of the input and writes them as parts."""
+    """Collects answers in input order and writes them as parts."""
 
     folder: Path
     journal: Journal
     save_s: float
-    """A part is written at the latest when the one before it is so old: what a kill costs."""
+    """Maximum time between two parts, and thus the work that a kill may cost."""
     _answers: list[Answer] = field(default_factory=list)
     _ids: list[Id] = field(default_factory=list)
     _stop: int = 0
     _since: float = field(default_factory=time.monotonic)
 
     def add(self, answer: Answer, ids: list[Id], stop: int) -> None:
-        """The rows of a batch; `stop` is the first row of the input behind it."""
-        self._refuse_other_vectors(answer)
+        """Add the answer for a batch; `stop` is the number of the next input row."""
+        self._check_model(answer)
         self._answers.append(answer)
         self._ids += ids
         self._stop = stop
 
     @property
     def due(self) -> bool:
-        """Whether what was collected should be written now."""
+        """Whether the collected answers should be written now."""
         vectors = sum(answer.vectors.nbytes for answer in self._answers)
         return vectors >= PART_BYTES or (vectors > 0 and time.monotonic() - self._since >= self.save_s)
 
     def write(self) -> None:
-        """Write what was collected, if anything, and note it in the journal."""
+        """Write the collected answers, if any, as a part and record it in the journal."""
         now = time.monotonic()
         if not self._answers:
             return
@@ -119,23 +119,23 @@ class PartWriter:
         )
         self._answers, self._ids, self._since = [], [], now
 
-    def _refuse_other_vectors(self, answer: Answer) -> None:
-        """CorpusError where the service serves another model than before."""
+    def _check_model(self, answer: Answer) -> None:
+        """Raise CorpusError if the model or its dimensions differ from those of earlier answers."""
         if self.journal.parts:
-            known = (self.journal.parts[0].model, self.journal.parts[0].dimensions)
+            model, dimensions = (self.journal.parts[0].model, self.journal.parts[0].dimensions)
         elif self._answers:
-            known = (self._answers[0].model, self._answers[0].vectors.shape[1])
+            model, dimensions = (self._answers[0].model, self._answers[0].vectors.shape[1])
         else:
             return
-        if known != (answer.model, answer.vectors.shape[1]):
+        if (model, dimensions) != (answer.model, answer.vectors.shape[1]):
             raise CorpusError(
-                f"The service answers with {answer.model} in {answer.vectors.shape[1]} dimensions now; the rows before "
-                f"are of {known[0]} in {known[1]}. Name the model with --model, or begin anew with --restart."
+                f"The service now uses {answer.model} with {answer.vectors.shape[1]} dimensions; earlier rows used "
+                f"{model} with {dimensions}. Name the model with --model, or start over with --restart."
             )
 
 
 def read_part(folder: Path, part: Part) -> tuple[Floats, list[Id]]:
-    """Vectors (N, D) and ids of a part; CorpusError where they are not what was written."""
+    """The vectors (N, D) and ids of a part; CorpusError if they are missing or damaged."""
     contents: dict[str, bytes] = {}
     for name, digest in part.sha256.items():
         try:
@@ -143,10 +143,10 @@ def read_part(folder: Path, part: Part) -> tuple[Floats, list[Id]]:
         except FileNotFoundError:
             contents[name] = b""
         if hashlib.sha256(contents[name]).hexdigest() != digest:
-            raise CorpusError(f"{folder / name} is missing or damaged. Begin anew with --restart.")
+            raise CorpusError(f"{folder / name} is missing or damaged. Start over with --restart.")
     first, second = contents.values()
     vectors: Floats = np.load(io.BytesIO(first), allow_pickle=False)
     ids: list[Id] = orjson.loads(second)
     if vectors.shape != (part.rows, part.dimensions) or len(ids) != part.rows:
-        raise CorpusError(f"{folder}: rows {part.first} to {part.stop - 1} are damaged. Begin anew with --restart.")
+        raise CorpusError(f"{folder}: rows {part.first} to {part.stop - 1} are damaged. Start over with --restart.")
     return vectors, ids

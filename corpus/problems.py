@@ -1,7 +1,7 @@
-"""Why a run ends early; the message says what to do, the status is the exit status.
+"""Errors that end a run; the message says what to do, `status` is the exit status.
 
-CorpusError 1           the input, the options, the disk or the answer has to change first
-├── GaveUpError 2       the service did not answer for too long
+CorpusError 1           the input, the options, the disk or the service must be changed first
+├── GaveUpError 2       no request succeeded for too long
 └── StoppedError 130    SIGINT (143: SIGTERM)
 """
 
@@ -9,19 +9,19 @@ from __future__ import annotations
 
 
 class CorpusError(Exception):
-    """The run cannot go on as it is."""
+    """The run cannot continue."""
 
     status = 1
 
 
 class GaveUpError(CorpusError):
-    """The service may come back: the same command goes on."""
+    """The service did not respond; the same command resumes the run."""
 
     status = 2
 
 
 class StoppedError(CorpusError):
-    """Somebody sent a signal: the same command goes on."""
+    """A signal stopped the run; the same command resumes it."""
 
     def __init__(self, message: str, number: int) -> None:
         super().__init__(message)

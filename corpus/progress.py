@@ -1,4 +1,4 @@
-"""What a person sees meanwhile: a bar on a terminal, else a line now and then; and how busy the engine was."""
+"""Progress output (a bar on a terminal, else lines), and measurement of how busy the engine is."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SAMPLE_S = 5.0
 
 
 class Progress:
-    """Rows done of rows in all, on standard error."""
+    """Shows finished and total rows on standard error."""
 
     def __init__(
         self, what: str, *, done: int = 0, total: int | None = None, clock: Callable[[], float] = time.monotonic
@@ -30,7 +30,7 @@ class Progress:
         self._lines = not on_terminal
 
     def add(self, rows: int, tokens: int = 0) -> None:
-        """Rows that are done now."""
+        """Count finished rows."""
         self._new += rows
         self._tokens += tokens
         if not self._lines:
@@ -42,7 +42,7 @@ class Progress:
             self.say(self.line())
 
     def line(self) -> str:
-        """The bar in words."""
+        """The progress as text."""
         rate, done = self._new / self._elapsed(), self._done + self._new
         if self._total is None:
             return f"{self._what}: {done:,} rows, {rate:,.0f} rows/s"
@@ -52,11 +52,11 @@ class Progress:
         return f"{self._what}: {done:,} of {self._total:,} rows ({share}), {rates}, {left} left"
 
     def say(self, text: str) -> None:
-        """A sentence above the bar."""
+        """Print a message above the bar."""
         tqdm.write(text, file=sys.stderr)
 
     def close(self) -> None:
-        """Leave the bar as it is; without one, say how far it came."""
+        """Close the bar; without a bar, print the final progress."""
         self._bar.close()
         if self._lines and self._new:
             self.say(self.line())
@@ -66,7 +66,7 @@ class Progress:
 
 
 def duration(seconds: float) -> str:
-    """As a person says it: 42 s, 3 min, 2 h 5 min."""
+    """Format a duration: 42 s, 3 min, 2 h 5 min."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -75,7 +75,7 @@ def duration(seconds: float) -> str:
 
 @dataclass
 class Busy:
-    """Seconds of forward passes a second, while the service was up."""
+    """The share of time in which the engine computed while the service was up."""
 
     compute_s: float = 0.0
     elapsed_s: float = 0.0
@@ -83,13 +83,13 @@ class Busy:
 
     @property
     def share(self) -> float | None:
-        """1 is busy without a pause; None where the service's metrics could not be read."""
+        """Between 0 and 1; None if the service's metrics could not be read."""
         return min(1.0, self.compute_s / self.elapsed_s) if self.elapsed_s else None
 
     def note(self, compute_s: float | None, now: float) -> None:
-        """A reading of the service's counter.
+        """Record a reading of the service's counter.
 
-        One below the last means that the service was started anew; until it has computed something it loads its model.
+        A lower reading than the last one means that the service was restarted; while it is 0 the model is loading.
         """
         if compute_s is None:
             self._last = None
@@ -100,7 +100,7 @@ class Busy:
         self._last = (compute_s, now)
 
     async def watch(self, client: Client) -> None:
-        """Read the counter now and then, until cancelled."""
+        """Read the counter periodically, until cancelled."""
         while True:
             self.note(await client.compute_seconds(), time.monotonic())
             await asyncio.sleep(_SAMPLE_S)

@@ -1,4 +1,4 @@
-"""Rows of a JSONL, CSV or Parquet file as a stream; a wrong row is an item of it, too."""
+"""Stream the rows of a JSONL, CSV or Parquet file, including invalid ones."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ import orjson
 from corpus.problems import CorpusError
 
 MAX_ROW_BYTES = 64 * 2**20
-"""A longer line or CSV field is no row: the file has another format, or a quote is not closed."""
+"""Limit of a line or CSV field: a longer one means another format or an unclosed quote."""
 
 _PARQUET_ROWS = 1024
-"""Rows of a Parquet file that are in memory at once."""
+"""Rows of a Parquet file in memory at once."""
 
 _SUFFIXES = {
     ".jsonl": "jsonl",
@@ -37,7 +37,7 @@ Id = int | str
 
 @dataclass(frozen=True)
 class Row:
-    """A text to embed; `number` counts the rows of the input from 0, `place` is for people."""
+    """A text to embed; `number` counts input rows from 0, `place` describes the row in messages."""
 
     number: int
     place: str
@@ -47,7 +47,7 @@ class Row:
 
 @dataclass(frozen=True)
 class BadRow:
-    """A row without a text that could be embedded, and what stands there."""
+    """An invalid row and its content."""
 
     number: int
     place: str
@@ -60,7 +60,7 @@ Rows = Iterator[Row | BadRow]
 
 @dataclass(frozen=True)
 class Corpus:
-    """A file and the names of its fields; `id_field` None: a row's id is its number."""
+    """A file and the names of its fields; if `id_field` is None, a row's id is its number."""
 
     path: Path
     format: str
@@ -68,7 +68,7 @@ class Corpus:
     id_field: str | None = None
 
     def rows(self, first: int = 0) -> Rows:
-        """The rows from number `first` on. CorpusError where the file cannot be read on."""
+        """The rows from number `first` on; CorpusError if the file cannot be read."""
         readers: dict[str, Callable[[Corpus, int], Rows]] = {
             "jsonl": _json_lines,
             "csv": _csv,
@@ -79,46 +79,46 @@ class Corpus:
 
     @property
     def fields(self) -> list[str]:
-        """What is read of each row."""
+        """The fields to read."""
         return [self.text_field, *([self.id_field] if self.id_field else [])]
 
     def row(self, number: int, place: str, values: dict[str, Any], content: Any = None) -> Row | BadRow:
-        """Check the values of a row."""
+        """Make a row from the values of its fields, if they are valid."""
         text = values.get(self.text_field)
-        found = number if self.id_field is None else values.get(self.id_field)
-        reason = _text_problem(self.text_field, text) or _id_problem(self.id_field, found)
+        row_id = number if self.id_field is None else values.get(self.id_field)
+        reason = _find_text_problem(self.text_field, text) or _find_id_problem(self.id_field, row_id)
         if reason is not None:
             return BadRow(number, place, reason, values if content is None else content)
         assert isinstance(text, str)
-        assert isinstance(found, int | str)
-        return Row(number, place, found, text)
+        assert isinstance(row_id, int | str)
+        return Row(number, place, row_id, text)
 
 
 def format_of(path: Path) -> str:
-    """The format that a file's name says; CorpusError where it says none."""
-    if (known := _SUFFIXES.get(path.suffix.lower())) is None:
-        raise CorpusError(f"{path.name}: no format is known by this name. Say --format {'|'.join(FORMATS)}.")
-    return known
+    """The format according to a file's suffix; CorpusError if the suffix is unknown."""
+    if (file_format := _SUFFIXES.get(path.suffix.lower())) is None:
+        raise CorpusError(f"{path.name}: the suffix does not tell the format. Set --format {'|'.join(FORMATS)}.")
+    return file_format
 
 
-def _text_problem(field: str, text: object) -> str | None:
+def _find_text_problem(field: str, text: object) -> str | None:
     if text is None:
         return f"has no {field!r}"
     if not isinstance(text, str):
         return f"{field!r} is not a text"
     if not text.strip():
         return f"{field!r} is empty"
-    return _surrogates(field, text)
+    return _find_encoding_problem(field, text)
 
 
-def _id_problem(field: str | None, found: object) -> str | None:
-    if isinstance(found, bool) or not isinstance(found, int | str):
-        return f"has no {field!r}" if found is None else f"{field!r} is neither a text nor a whole number"
-    return _surrogates(field, found) if isinstance(found, str) else None
+def _find_id_problem(field: str | None, value: object) -> str | None:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return f"has no {field!r}" if value is None else f"{field!r} is neither a text nor a whole number"
+    return _find_encoding_problem(field, value) if isinstance(value, str) else None
 
 
-def _surrogates(field: str | None, text: str) -> str | None:
-    """Bytes that are no UTF-8 were read as lone surrogates."""
+def _find_encoding_problem(field: str | None, text: str) -> str | None:
+    """Invalid UTF-8 was decoded to lone surrogates, which cannot be encoded."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -134,8 +134,8 @@ def _json_lines(corpus: Corpus, first: int) -> Rows:
                 return
             if len(line) > MAX_ROW_BYTES:
                 raise CorpusError(
-                    f"{corpus.path.name}: line {line_number} is longer than {MAX_ROW_BYTES} bytes. JSONL has one "
-                    "object a line; is this another format?"
+                    f"{corpus.path.name}: line {line_number} is longer than {MAX_ROW_BYTES} bytes. JSONL must have one "
+                    "object per line."
                 )
             if line_number == 1:
                 line = line.removeprefix(codecs.BOM_UTF8)
@@ -168,7 +168,7 @@ def _csv(corpus: Corpus, first: int) -> Rows:
         try:
             header = next(reader, None)
             if header is None:
-                raise CorpusError(f"{corpus.path.name} is empty; a CSV file begins with the names of its columns.")
+                raise CorpusError(f"{corpus.path.name} is empty; a CSV file must begin with its column names.")
             _require(corpus, header)
             number, line_number = -1, reader.line_num + 1
             for values in reader:
@@ -180,13 +180,13 @@ def _csv(corpus: Corpus, first: int) -> Rows:
                     yield _csv_row(corpus, number, place, header, values)
         except csv.Error as error:
             raise CorpusError(
-                f"{corpus.path.name}, line {reader.line_num}: {error}. Is a quote before it not closed?"
+                f"{corpus.path.name}, line {reader.line_num}: {error}. An earlier quote may not be closed."
             ) from None
 
 
 def _csv_row(corpus: Corpus, number: int, place: str, header: list[str], values: list[str]) -> Row | BadRow:
     if len(values) != len(header):
-        return BadRow(number, place, f"has {len(values)} columns; the header names {len(header)}", _clean(values))
+        return BadRow(number, place, f"has {len(values)} columns; the header has {len(header)}", _clean(values))
     row = corpus.row(number, place, dict(zip(header, values, strict=True)))
     return BadRow(number, place, row.reason, _clean(values)) if isinstance(row, BadRow) else row
 
@@ -224,12 +224,12 @@ def _require(corpus: Corpus, columns: list[str]) -> None:
 
 
 def import_pyarrow() -> tuple[Any, Any]:
-    """Pyarrow and pyarrow.parquet, which only Parquet needs; CorpusError says how to get them."""
+    """Import pyarrow and pyarrow.parquet, which only Parquet needs; CorpusError if they are missing."""
     try:
         import pyarrow
         import pyarrow.parquet
     except ImportError:
         raise CorpusError(
-            "Parquet needs pyarrow: pip install pyarrow. JSONL and CSV in and NumPy out (--out NAME.npy) work without."
+            "Parquet needs pyarrow: pip install pyarrow. JSONL and CSV input and NumPy output (--out NAME.npy) do not."
         ) from None
     return pyarrow, pyarrow.parquet

@@ -1,4 +1,4 @@
-"""One run over a corpus: check the input, embed what is missing, and join the parts to the output."""
+"""One run over a corpus: check the input, embed the remaining rows, and join the parts to the output."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from corpus.progress import Busy, Progress
 from corpus.rows import BadRow, Corpus, Row, format_of
 
 _CHECKED = 1000
-"""Rows between two steps of the bar while the input is checked."""
+"""Rows between two updates of the progress while the input is checked."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """What to embed, where to, and how; the help of scripts/embed_corpus describes each."""
+    """The options of scripts/embed_corpus, which its help describes."""
 
     input: Path
     out: Path
@@ -53,7 +53,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a finished corpus holds, over all of its runs."""
+    """Facts about a finished corpus, over all of its runs."""
 
     out: Path
     rows: int
@@ -65,48 +65,48 @@ class Summary:
     seconds: float
     seconds_of_this_run: float
     engine_busy: float | None
-    """Share of the time in which the engine computed; None where it is unknown."""
+    """Share of the time in which the engine computed; None if unknown."""
 
 
 def embed_corpus(options: Options, *, connect: Callable[..., Client] = Client) -> Summary:
-    """Go on with a run that was interrupted, or begin one; CorpusError says what to change."""
+    """Resume an interrupted run, or start one; CorpusError says what to change."""
     folder = parts_folder(options.out)
     if not options.input.is_file():
         raise CorpusError(f"{options.input} is not a file.")
     corpus = Corpus(options.input, options.format or format_of(options.input), options.text, options.id)
     refuse_to_overwrite(options.input, outputs(options.out), folder)
     folder.mkdir(parents=True, exist_ok=True)
-    print_of_input = fingerprint(corpus.path)
-    compare = {"input": print_of_input, "options": _identity(options, corpus)}
+    input_fingerprint = fingerprint(corpus.path)
+    compare = {"input": input_fingerprint, "options": _identity(options, corpus)}
     started = time.monotonic()
     make_plan = partial(_plan, corpus, compare, options, folder)
     with open_journal(folder / "journal.jsonl", compare, make_plan, restart=options.restart) as journal:
         if not journal.plan.good_rows:
-            raise CorpusError(f"{corpus.path} has no row to embed.")
+            raise CorpusError(f"{corpus.path} has no rows to embed.")
         busy = Busy()
         if journal.rows < journal.plan.good_rows:
             busy = asyncio.run(_embed(corpus, journal, options, folder, connect))
-        if fingerprint(corpus.path) != print_of_input:
-            raise CorpusError(f"{corpus.path} was changed meanwhile. Begin anew with --restart.")
+        if fingerprint(corpus.path) != input_fingerprint:
+            raise CorpusError(f"{corpus.path} changed during the run. Start over with --restart.")
         join(journal, folder, options.out)
         if rows_in(options.out) != journal.plan.good_rows:
-            raise CorpusError(f"{options.out} cannot be read back whole. Run the same command again to write it anew.")
+            raise CorpusError(f"{options.out} is incomplete. Run the same command again to rewrite it.")
         forget(folder)
         return _summary(journal, busy, time.monotonic() - started, options.out)
 
 
 def _identity(options: Options, corpus: Corpus) -> dict[str, Any]:
-    """What two runs must share for their rows to stand in one file."""
+    """The options that must not change between runs into the same output."""
     names = ("text", "id", "model", "input_type", "dimensions", "truncate")
     return {"format": corpus.format} | {name: getattr(options, name) for name in names}
 
 
 def _plan(corpus: Corpus, compare: dict[str, dict[str, Any]], options: Options, folder: Path) -> Plan:
-    """Read the whole input once: better now than after hours. Wrong rows go to a file, or end the run."""
+    """Check the whole input first, so that errors do not appear after hours. List invalid rows in a file."""
     progress = Progress("checking")
     good, bad, numbers = 0, 0, True
     first: BadRow | None = None
-    with list_file(options.out.with_name(options.out.name + ".bad.jsonl"), folder) as (file, name):
+    with list_file(options.out.with_name(options.out.name + ".bad.jsonl"), folder) as (file, listed):
         for row in corpus.rows():
             if isinstance(row, Row):
                 good += 1
@@ -121,20 +121,20 @@ def _plan(corpus: Corpus, compare: dict[str, dict[str, Any]], options: Options, 
     progress.add(rows % _CHECKED)
     progress.close()
     if first is not None:
-        wrong = f"{bad:,} of {rows:,} rows are wrong; the first is {first.place}: {first.reason}."
+        message = f"{bad:,} of {rows:,} rows are invalid; the first is {first.place}: {first.reason}."
         if not options.skip_bad:
-            raise CorpusError(f"{wrong} {name[0]} lists them. Repair them, or leave them out with --skip-bad.")
-        progress.say(f"{wrong} They are left out; {name[0]} lists them.")
+            raise CorpusError(f"{message} {listed[0]} lists them. Correct them, or skip them with --skip-bad.")
+        progress.say(f"{message} They are skipped; {listed[0]} lists them.")
     return Plan(compare["input"], compare["options"], rows, good, "numbers" if numbers else "texts")
 
 
 async def _embed(
     corpus: Corpus, journal: Journal, options: Options, folder: Path, connect: Callable[..., Client]
 ) -> Busy:
-    """The rows that the journal lacks, into parts."""
+    """Embed the remaining rows into parts."""
     progress = Progress("embedding", done=journal.rows, total=journal.plan.good_rows)
     if journal.rows:
-        progress.say(f"{journal.rows:,} of {journal.plan.good_rows:,} rows are done; going on there.")
+        progress.say(f"{journal.rows:,} of {journal.plan.good_rows:,} rows are done; resuming.")
     names = ("model", "input_type", "dimensions", "truncate", "priority")
     fields = {name: value for name in names if (value := getattr(options, name)) is not None}
     client = connect(
@@ -159,7 +159,7 @@ def _read_key(path: str | None) -> str | None:
         return None
     text = sys.stdin.readline() if path == "-" else Path(path).read_text(encoding="utf-8")
     if not (lines := text.split()):
-        raise CorpusError(f"{'Standard input' if path == '-' else path} holds no key.")
+        raise CorpusError(f"{'Standard input' if path == '-' else path} contains no key.")
     return lines[0]
 
 

@@ -1,8 +1,7 @@
-"""Everything about importing one model. importer.py is the whole journey; child.py runs it in a child process.
+"""Importing one model: importer.py runs all steps, child.py runs it in a child process.
 
 locate (registration.py, download.py, hub_cache.py) -> convert (conversion/) -> verify.py -> register -> export
-(openvino_export.py, in a process of its own by export_child.py). Nothing that serves imports this package, apart from
-service.py.
+(openvino_export.py, in a child process by export_child.py). Only service.py and scripts/ import this package.
 """
 
-import runners.backends  # noqa: F401  # before anything imports openvino, so that it reports nothing to its makers
+import runners.backends  # noqa: F401  # disables OpenVINO's telemetry before anything imports openvino

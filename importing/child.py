@@ -1,6 +1,6 @@
-"""Import one model in a child process: its memory goes back to the system, and a crash takes nobody along.
+"""Import one model in a child process, so that its memory is returned and a crash does not affect the service.
 
-`python -m importing.child NAME` is that process; it prints one JSON object a line: `progress` from 0 to 1, or `error`.
+`python -m importing.child NAME` is the child; it prints JSON lines: `progress` from 0 to 1, or `error`.
 """
 
 from __future__ import annotations
@@ -19,14 +19,21 @@ from startup import StartError, check_home
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = (sys.executable, "-m", __name__)
+SILENCE_LIMIT_S = 10_800.0
+"""A child that prints nothing for this long is killed. A download prints twice a second; converting and verifying the
+largest models of the catalogue takes minutes, and the export has its own, shorter limit (export_child.py)."""
 
 
 async def import_in_child(
-    spec: ModelSpec, report: Callable[[float], None], *, command: Sequence[str | Path] = COMMAND
+    spec: ModelSpec,
+    report: Callable[[float], None],
+    *,
+    command: Sequence[str | Path] = COMMAND,
+    silence_limit_s: float = SILENCE_LIMIT_S,
 ) -> None:
-    """Import one model in a child process; ModelUnavailableError with its reason where it fails.
+    """Import one model in a child process; raise ModelUnavailableError with the reason if it fails or hangs.
 
-    A cancelled caller ends the child; what it had downloaded is kept for the next try.
+    Cancellation kills the child; downloaded data is kept for the next attempt.
     """
     process = await asyncio.create_subprocess_exec(
         *command,
@@ -37,36 +44,42 @@ async def import_in_child(
     )
     assert process.stdout is not None
     reason = ""
+    clock = asyncio.get_running_loop().time
     try:
-        async for line in process.stdout:
-            event = _event(line)
-            if "progress" in event:
-                report(float(str(event["progress"])))
-            reason = str(event.get("error", reason))
-        code = await process.wait()
-    except BaseException:  # cancelled, or what it prints cannot be read
+        async with asyncio.timeout(silence_limit_s) as limit:
+            async for line in process.stdout:
+                limit.reschedule(clock() + silence_limit_s)
+                event = _parse_event(line)
+                if "progress" in event:
+                    report(float(str(event["progress"])))
+                reason = str(event.get("error", reason))
+            status = await process.wait()
+    except TimeoutError:
+        raise ModelUnavailableError(
+            f"The import of {spec.name} made no progress for {silence_limit_s:g} s and was stopped. Try again."
+        ) from None
+    finally:
         if process.returncode is None:
-            process.terminate()
-            await process.wait()  # a child that nobody waits for stays as a zombie
-        raise
-    if code != 0:
+            process.kill()
+            await process.wait()  # else it stays as a zombie
+    if status != 0:
         raise ModelUnavailableError(
             reason
-            or f"The import of {spec.name} ended with status {code}; out of memory is a usual cause. See the log."
+            or f"The import of {spec.name} ended with status {status}; a common cause is lack of memory. See the log."
         )
 
 
-def _event(line: bytes) -> dict[str, object]:
+def _parse_event(line: bytes) -> dict[str, object]:
     try:
         event = json.loads(line)
     except ValueError:
-        return {}  # a library printed something
+        return {}  # output of a library
     return event if isinstance(event, dict) else {}
 
 
 def main() -> int:
-    """In the child; exit status 0, 1 when the import failed, 2 when the settings are wrong."""
-    from importing.importer import import_model  # the service has no need of it
+    """Run the child; exit status 0, 1 if the import failed, 2 if the settings are wrong."""
+    from importing.importer import import_model  # the service does not need these
     from models.store import ModelStore
 
     (name,) = sys.argv[1:]
@@ -76,25 +89,19 @@ def main() -> int:
         spec = load_catalog(settings.extra_catalog).get(name)
         check_home(bentoml_home(), imports=False)
         import_model(spec, store=ModelStore(), settings=settings, progress=write_progress)
-    except (SettingsError, CatalogError, ModelNotFoundError) as error:
+    except (SettingsError, CatalogError, ModelNotFoundError, StartError, ModelUnavailableError) as error:
         write_event({"error": str(error)})
-        return 2
-    except StartError as error:
-        write_event({"error": str(error)})
-        return 1
-    except ModelUnavailableError as error:
-        write_event({"error": error.message})
-        return 1
+        return 1 if isinstance(error, StartError | ModelUnavailableError) else 2
     return 0
 
 
 def write_progress(done: int, total: int) -> None:
-    """Tell who started this process how far the import is."""
+    """Print a progress line for the parent process."""
     write_event({"progress": done / total if total else 1.0})
 
 
 def write_event(event: dict[str, object]) -> None:
-    """One JSON object a line, for programs."""
+    """Print one JSON object as a line."""
     sys.stdout.write(json.dumps(event) + "\n")
     sys.stdout.flush()
 

@@ -1,4 +1,4 @@
-"""Room on the disk: asked for before a large write, and named when one fails."""
+"""Disk space: checked before a large write, and named in the error when a write fails."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ _BROKEN = (errno.EIO, errno.EFBIG)
 
 
 def require_space(folder: Path, needed: int, what: str) -> None:
-    """ModelUnavailableError where the disk of `folder` has less than `needed` bytes left for `what`."""
+    """Raise ModelUnavailableError if the disk of `folder` has less than `needed` bytes left for `what`."""
     if needed > free_bytes(folder):
         raise _no_space(folder, needed, what)
 
 
 def free_bytes(folder: Path) -> int:
-    """Bytes that may be written below a folder, which need not be there yet."""
+    """Free bytes on the disk of a folder, which need not exist yet."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return shutil.disk_usage(folder).free
 
 
 def is_full(error: BaseException | None) -> bool:
-    """Whether an error, or one that it came from, says that the disk or a quota is used up.
+    """Whether an error, or one of its causes, means that the disk or a quota is full.
 
-    Libraries written in Rust (safetensors, tokenizers) say it in the words of an error of their own.
+    Libraries written in Rust (safetensors, tokenizers) put the error number into the message.
     """
     while error is not None:
         if isinstance(error, OSError) and error.errno in DISK_FULL:
@@ -41,14 +41,14 @@ def is_full(error: BaseException | None) -> bool:
     return False
 
 
-def is_ours(error: OSError) -> bool:
-    """Whether an error is one of the disk and not of the network."""
+def is_disk_error(error: OSError) -> bool:
+    """Whether an error comes from the disk and not from the network."""
     return is_full(error) or error.errno in (*_CANNOT_WRITE, *_BROKEN)
 
 
-def write_problem(error: OSError, folder: Path, needed: int, what: str) -> ModelUnavailableError:
-    """Why `what` could not be written below `folder`."""
-    if is_full(error) or (error.errno is None and free_bytes(folder) < needed):  # OpenVINO names no reason
+def write_error(error: OSError, folder: Path, needed: int, what: str) -> ModelUnavailableError:
+    """The error for `what`, which could not be written below `folder`."""
+    if is_full(error) or (error.errno is None and free_bytes(folder) < needed):  # OpenVINO gives no error number
         return _no_space(folder, needed, what)
     advice = f"Set BENTOML_HOME to a folder that the user with id {os.geteuid()} can write to."
     if error.errno not in _CANNOT_WRITE:
@@ -61,8 +61,8 @@ def write_problem(error: OSError, folder: Path, needed: int, what: str) -> Model
 def _no_space(folder: Path, needed: int, what: str) -> ModelUnavailableError:
     size = f"it needs about {_size(needed)} in {folder}" if needed > 0 else f"it is written to {folder}"
     return ModelUnavailableError(
-        f"No space left for {what}: {size}, where {_size(free_bytes(folder))} are free. Free some, or set BENTOML_HOME "
-        "to a folder on a larger disk."
+        f"Not enough disk space for {what}: {size}, which has {_size(free_bytes(folder))} free. Free some space, or "
+        "set BENTOML_HOME to a folder on a larger disk."
     )
 
 

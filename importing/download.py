@@ -1,6 +1,6 @@
-"""Fetch the files of a repository that an import needs, and no others, from the Hub or a mirror.
+"""Download the files of a repository that an import needs, from the Hub or a mirror.
 
-A mirror is trusted with the weights, not with the disk: names that it lists are checked before they become paths.
+File names are checked before they become paths, so that a mirror cannot write outside the target folder.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ _LAYER_WEIGHTS = ("[0-9]_*/model.safetensors", "[0-9]_*/pytorch_model.bin")
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 _SEGMENT = re.compile(r"[^/\\\x00-\x1f\x7f]+")
-"""A part of a path: no separator of any system, no control character."""
+"""A path segment: no separator of any system, no control character."""
 
-_WATCH_S = 0.5
+_REPORT_S = 0.5
 _PARALLEL_FILES = 4
 
 Progress = Callable[[int, int], None]
-"""Called with the bytes that are here and the bytes in all."""
+"""Called with the bytes downloaded so far and the total."""
 
 
 def local_path(spec: ModelSpec, settings: Settings) -> Path:
@@ -68,14 +68,14 @@ class Snapshot:
 
     folder: Path
     revision: str
-    ours: bool = True
-    """Whether it is a working folder of ours; somebody else's may change at any time."""
+    private: bool = True
+    """Whether it is our own working folder; other folders may change at any time."""
 
 
 def needed_files(names: list[str]) -> list[str]:
-    """Of a repository's files, those that an import reads: safetensors before pickle, no onnx, no code.
+    """The files that an import reads: safetensors rather than pickle, no ONNX, no code.
 
-    All of them lie in the repository's folder or one level below it, whatever the list says.
+    Only files in the repository's root or one level below it are accepted.
     """
 
     def matching(patterns: tuple[str, ...]) -> list[str]:
@@ -93,16 +93,16 @@ def needed_files(names: list[str]) -> list[str]:
 
 
 def _matches(name: str, pattern: str) -> bool:
-    """Whether a name fits a pattern part by part: `*` stands for no `/`, no `..` and no control character."""
-    parts, wanted = name.split("/"), pattern.split("/")
-    return len(parts) == len(wanted) and all(
-        part not in (".", "..") and _SEGMENT.fullmatch(part) and fnmatch.fnmatchcase(part, each)
-        for part, each in zip(parts, wanted, strict=True)
+    """Match segment by segment: `*` matches neither `/` nor `..` nor control characters."""
+    segments, expected = name.split("/"), pattern.split("/")
+    return len(segments) == len(expected) and all(
+        segment not in (".", "..") and _SEGMENT.fullmatch(segment) and fnmatch.fnmatchcase(segment, each)
+        for segment, each in zip(segments, expected, strict=True)
     )
 
 
 def download(spec: ModelSpec, folder: Path, settings: Settings, progress: Progress) -> Snapshot:
-    """Fetch into `folder`, going on where an earlier try stopped; ModelUnavailableError says what failed."""
+    """Download into `folder`, resuming an earlier attempt; raise ModelUnavailableError if that fails."""
     import httpx2
     from huggingface_hub import HfApi, hf_hub_url
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
@@ -117,31 +117,31 @@ def download(spec: ModelSpec, folder: Path, settings: Settings, progress: Progre
         )
         sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
         wanted = needed_files(list(sizes))
-        revision = _commit(spec, info.sha, settings.hf_endpoint)
+        revision = _check_commit(spec, info.sha, settings.hf_endpoint)
         total = sum(sizes[name] for name in wanted)
-        folder = folder / revision[:12]  # files of another commit must not be taken for this one's
+        folder = folder / revision[:12]  # keeps files of other commits apart
         disk.require_space(folder, total - _bytes_below(folder), f"the download of {spec.repo}")
 
         def fetch(name: str) -> None:
             url = hf_hub_url(spec.repo, name, revision=revision, endpoint=settings.hf_endpoint)
             _fetch(url, folder / name, sizes[name], build_hf_headers(token=token))
 
-        with _watched(folder, total, progress), ThreadPoolExecutor(_PARALLEL_FILES) as threads:
+        with _reporting(folder, total, progress), ThreadPoolExecutor(_PARALLEL_FILES) as threads:
             list(threads.map(fetch, wanted))
     except GatedRepoError:
         raise ModelUnavailableError(
-            f"{where} is gated: accept its terms on the Hub and set HF_TOKEN to a token of that account."
+            f"{where} is gated. Accept its terms on the Hub, and set HF_TOKEN to a token of that account."
         ) from None
     except RepositoryNotFoundError:
         raise ModelUnavailableError(
-            f"{where}: no such repository, or a private one and HF_TOKEN does not open it."
+            f"{where}: the repository does not exist, or it is private and HF_TOKEN does not give access to it."
         ) from None
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else "no"
         raise ModelUnavailableError(f"Downloading {where} failed with status {status}. Try again.") from error
     except (OSError, ValueError, RuntimeError, httpx2.HTTPError) as error:
-        if isinstance(error, OSError) and disk.is_ours(error):
-            raise _not_written(error, folder, total, spec) from error
+        if isinstance(error, OSError) and disk.is_disk_error(error):
+            raise _write_error(error, folder, total, spec) from error
         raise ModelUnavailableError(
             f"Downloading {where} failed ({type(error).__name__}). Check the network, HF_ENDPOINT and the proxy "
             f"variables, or put the files into {local_path(spec, settings)}."
@@ -150,28 +150,28 @@ def download(spec: ModelSpec, folder: Path, settings: Settings, progress: Progre
     return Snapshot(folder, revision)
 
 
-def _commit(spec: ModelSpec, named: str | None, endpoint: str) -> str:
-    """The commit that a Hub names, which becomes part of paths; ModelUnavailableError unless it is the pinned one."""
-    if named is None or not COMMIT.fullmatch(named) or named != (spec.revision or named):
+def _check_commit(spec: ModelSpec, commit: str | None, endpoint: str) -> str:
+    """The commit that the Hub reports; ModelUnavailableError if it is malformed or not the pinned one."""
+    if commit is None or not COMMIT.fullmatch(commit) or commit != (spec.revision or commit):
         raise ModelUnavailableError(
-            f"{endpoint} does not answer as a Hub does: for {spec.repo} it names no commit, or another than was asked "
-            "for. Check HF_ENDPOINT."
+            f"{endpoint} is not a valid Hub: its commit for {spec.repo} is missing or not the requested one. "
+            "Check HF_ENDPOINT."
         )
-    return named
+    return commit
 
 
-def _not_written(error: OSError, folder: Path, total: int, spec: ModelSpec) -> ModelUnavailableError:
-    """Why a download could not be written. What it has of unfinished files goes where the disk is full."""
+def _write_error(error: OSError, folder: Path, total: int, spec: ModelSpec) -> ModelUnavailableError:
+    """The error for a download that could not be written. On a full disk, delete its partial files."""
     missing = max(0, total - _bytes_below(folder))
     if disk.is_full(error):
         for partial in folder.rglob("*.partial"):
             missing += partial.stat().st_size
             partial.unlink()
-    return disk.write_problem(error, folder, missing, f"the download of {spec.repo}")
+    return disk.write_error(error, folder, missing, f"the download of {spec.repo}")
 
 
 def shallow_files(folder: Path) -> list[str]:
-    """Relative names of the files in a folder and one level below it, through links, in order."""
+    """Sorted relative names of the files in a folder and one level below it; follows links."""
     names = []
     for path in folder.iterdir():
         if path.is_dir():
@@ -182,9 +182,9 @@ def shallow_files(folder: Path) -> list[str]:
 
 
 def _fetch(url: str, target: Path, size: int, headers: dict[str, str]) -> None:
-    """Fetch one file, going on inside it where an earlier try stopped.
+    """Download one file, resuming a partial one.
 
-    hf_hub_download would delete the part that is here when it gives up: a day's work on a slow line.
+    hf_hub_download would delete the partial file on failure, which is costly on a slow connection.
     """
     from huggingface_hub.file_download import http_get
 
@@ -195,7 +195,7 @@ def _fetch(url: str, target: Path, size: int, headers: dict[str, str]) -> None:
     partial.touch()
     with partial.open("r+b") as file:
         present = file.seek(0, os.SEEK_END)
-        if present > size:  # not what the Hub has now
+        if present > size:  # not the file that the Hub has now
             present = file.seek(0)
             file.truncate()
         http_get(url, file, resume_size=present, headers=headers, expected_size=size)
@@ -203,24 +203,24 @@ def _fetch(url: str, target: Path, size: int, headers: dict[str, str]) -> None:
 
 
 def _verify(spec: ModelSpec, folder: Path, digests: dict[str, str], wanted: list[str]) -> None:
-    """Compare each file with the digest that the Hub names: the client itself looks at the size only."""
+    """Compare each file with the SHA-256 from the Hub; the client library checks only sizes."""
     for name in wanted:
         path = folder / name
         if name in digests and digest(path) != digests[name]:
             path.unlink()
-            raise ModelUnavailableError(f"{spec.repo}: {name} arrived damaged (wrong SHA-256). Try again.")
+            raise ModelUnavailableError(f"{spec.repo}: the download of {name} is damaged (wrong SHA-256). Try again.")
 
 
 @contextlib.contextmanager
-def _watched(folder: Path, total: int, progress: Progress) -> Iterator[None]:
-    """Report the bytes on disk twice a second: partial files count, and a resumed download starts where it is."""
+def _reporting(folder: Path, total: int, progress: Progress) -> Iterator[None]:
+    """Report the bytes on disk twice a second, partial files included."""
     done = threading.Event()
 
-    def watch() -> None:
-        while not done.wait(_WATCH_S):
+    def report() -> None:
+        while not done.wait(_REPORT_S):
             progress(min(_bytes_below(folder), total), total)
 
-    thread = threading.Thread(target=watch, name="download-progress", daemon=True)
+    thread = threading.Thread(target=report, name="download-progress", daemon=True)
     progress(0, total)
     thread.start()
     try:
@@ -234,6 +234,6 @@ def _watched(folder: Path, total: int, progress: Progress) -> Iterator[None]:
 def _bytes_below(folder: Path) -> int:
     total = 0
     for path in folder.rglob("*"):
-        with contextlib.suppress(OSError):  # a partial file is renamed while we look
+        with contextlib.suppress(OSError):  # a partial file may be renamed meanwhile
             total += path.stat().st_size if path.is_file() else 0
     return total

@@ -1,6 +1,6 @@
-"""Convert a model for OpenVINO in a process of its own: if that dies, torch serves the model.
+"""Convert a model for OpenVINO in a child process; if the child dies or hangs, torch serves the model.
 
-`python -m importing.export_child` is that process; it reads what to convert as JSON from its standard input.
+`python -m importing.export_child` is the child; it reads an ExportJob as JSON from standard input.
 """
 
 from __future__ import annotations
@@ -27,35 +27,47 @@ logger = logging.getLogger("service.models")
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = (sys.executable, "-m", __name__)
+LIMIT_S = 7200.0
+"""A conversion that takes longer is killed. XLM-R base takes 14 s, the largest models take minutes."""
 _PR_SET_PDEATHSIG = 1
 
 
-class Order(BaseModel, frozen=True):
-    """What to convert."""
+class ExportJob(BaseModel, frozen=True):
+    """What to convert, and for which parent process."""
 
     parent: int
-    """Process that waits."""
     folder: Path
     spec: ModelSpec
     facts: ModelFacts
     weights: Weights
 
 
-def export_apart(
-    spec: ModelSpec, stored: StoredModel, weights: Weights, *, command: Sequence[str | Path] = COMMAND
+def export_in_child(
+    spec: ModelSpec,
+    stored: StoredModel,
+    weights: Weights,
+    *,
+    command: Sequence[str | Path] = COMMAND,
+    limit_s: float = LIMIT_S,
 ) -> None:
     """Convert a stored model in a child process.
 
-    Where the child is killed (a conversion needs much memory) or fails, the reason goes into the report, and torch
-    serves the model from then on. Where it could not write, there is no report, and the next import tries again.
+    If the child is killed (a conversion needs much memory), hangs or fails, the report records the reason and torch
+    serves the model from then on. If the child cannot write, there is no report and the next import tries again.
     """
-    order = Order(parent=os.getpid(), folder=stored.folder, spec=spec, facts=stored.facts, weights=weights)
-    done = subprocess.run(command, input=order.model_dump_json(), text=True, cwd=ROOT, check=False)  # noqa: S603
-    if done.returncode in (0, os.EX_IOERR):
-        return
-    reason = f"the conversion ended {_how(done.returncode)}"
+    job = ExportJob(parent=os.getpid(), folder=stored.folder, spec=spec, facts=stored.facts, weights=weights)
+    try:
+        done = subprocess.run(  # noqa: S603  # our own command
+            command, input=job.model_dump_json(), text=True, cwd=ROOT, check=False, timeout=limit_s
+        )
+    except subprocess.TimeoutExpired:  # `run` has killed it
+        reason = f"the conversion did not finish within {limit_s:g} s"
+    else:
+        if done.returncode in (0, os.EX_IOERR):
+            return
+        reason = f"the conversion ended {_describe(done.returncode)}"
     logger.warning(
-        "%s is served by torch, as %s. To try again: scripts/import_models --remove --model %s, and import it anew.",
+        "%s is served by torch: %s. To try again, run scripts/import_models --remove --model %s and import it again.",
         spec.name,
         reason,
         spec.name,
@@ -64,32 +76,32 @@ def export_apart(
         give_up_export(stored.folder, reason, weights)
 
 
-def _how(status: int) -> str:
+def _describe(status: int) -> str:
     if status >= 0:
         return f"with status {status}"
     return f"by signal {-status}{' (out of memory?)' if status == -signal.SIGKILL else ''}"
 
 
 def main() -> int:
-    """In the child."""
-    order = Order.model_validate_json(sys.stdin.read())
+    """Run the child; return its exit status."""
+    job = ExportJob.model_validate_json(sys.stdin.read())
     if sys.platform == "linux":  # an import that is killed must not leave this process behind
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != order.parent:
+        if os.getppid() != job.parent:
             return os.EX_IOERR
-    return convert(order)
+    return convert(job)
 
 
-def convert(order: Order) -> int:
-    """Convert in this process; the exit status."""
+def convert(job: ExportJob) -> int:
+    """Convert in this process; return the exit status."""
     from importing.openvino_export import export
 
     try:
-        export(order.folder, order.spec, order.facts, order.weights)
+        export(job.folder, job.spec, job.facts, job.weights)
     except OSError as error:
-        what = f"the conversion of {order.spec.repo} for OpenVINO"
-        reason = disk.write_problem(error, order.folder, order.facts.weight_bytes, what).message
-        logger.warning("%s was not converted for OpenVINO, and torch serves it: %s", order.spec.name, reason)
+        what = f"the conversion of {job.spec.repo} for OpenVINO"
+        reason = disk.write_error(error, job.folder, job.facts.weight_bytes, what).message
+        logger.warning("%s was not converted for OpenVINO and is served by torch: %s", job.spec.name, reason)
         return os.EX_IOERR
     return 0
 

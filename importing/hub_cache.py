@@ -1,4 +1,4 @@
-"""Repositories from the cache of Hugging Face's own tools, for machines that must not reach for the Hub."""
+"""Read repositories from the Hugging Face cache, for machines without access to the Hub."""
 
 from __future__ import annotations
 
@@ -15,23 +15,22 @@ from settings import Settings
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-def offline(settings: Settings) -> bool:
-    """Whether nothing may be asked of the Hub; TRANSFORMERS_OFFLINE says so too."""
+def is_offline(settings: Settings) -> bool:
+    """Whether HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE forbids requests to the Hub."""
     from huggingface_hub.constants import is_offline_mode
 
     return settings.hf_hub_offline or bool(is_offline_mode())
 
 
-def cached(spec: ModelSpec) -> Snapshot:
-    """The repository in the cache of Hugging Face's own tools, without any request; ModelUnavailableError where it is
-    not there, or not all of it."""
+def cached_snapshot(spec: ModelSpec) -> Snapshot:
+    """The repository in the Hugging Face cache, without any request; ModelUnavailableError if it is incomplete."""
     from huggingface_hub import constants
     from huggingface_hub.file_download import repo_folder_name
 
-    place = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=spec.repo, repo_type="model")
-    main = place / "refs" / "main"
+    cache = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=spec.repo, repo_type="model")
+    main = cache / "refs" / "main"
     revision = spec.revision or (main.read_text(encoding="utf-8").strip() if main.is_file() else "")
-    folder = place / "snapshots" / revision
+    folder = cache / "snapshots" / revision
     names = needed_files(shallow_files(folder)) if COMMIT.fullmatch(revision) and folder.is_dir() else []
     missing = [] if "config.json" in names else ["config.json"]
     missing += _missing_weights(folder, names)
@@ -39,19 +38,19 @@ def cached(spec: ModelSpec) -> Snapshot:
         commit = f" at revision {spec.revision}" if spec.revision else ""
         option = f" --revision {spec.revision}" if spec.revision else ""
         raise ModelUnavailableError(
-            f"HF_HUB_OFFLINE is set, and the Hugging Face cache in {constants.HF_HUB_CACHE} does not have all of "
-            f"{spec.repo}{commit} (missing: {', '.join(missing[:5])}). Where there is a network, run: "
+            f"HF_HUB_OFFLINE is set, and {spec.repo}{commit} is incomplete in the Hugging Face cache "
+            f"{constants.HF_HUB_CACHE} (missing: {', '.join(missing[:5])}). On a machine with network access, run: "
             f"hf download {spec.repo}{option}"
         )
     blobs = {name: (folder / name).resolve().name for name in names}  # LFS files are named after their digests
     for name in names:
         if _SHA256.fullmatch(blobs[name]) and digest(folder / name) != blobs[name]:
             raise ModelUnavailableError(f"{spec.repo}: {name} is damaged in the Hugging Face cache ({folder}).")
-    return Snapshot(folder, revision, ours=False)
+    return Snapshot(folder, revision, private=False)
 
 
 def _missing_weights(folder: Path, names: list[str]) -> list[str]:
-    """Weight files that a folder lacks, going by its index where it has one."""
+    """Weight files that a folder lacks, according to its index if it has one."""
     for index in (INDEX, PICKLE_INDEX):
         if index in names:
             return sorted(_shards(folder / index) - set(names))
@@ -60,7 +59,7 @@ def _missing_weights(folder: Path, names: list[str]) -> list[str]:
 
 
 def _shards(index: Path) -> set[str]:
-    """The files that an index names; itself where it cannot be read."""
+    """The weight files listed in an index; an entry for the index itself if it cannot be read."""
     try:
         return set(map(str, json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
     except (OSError, ValueError, LookupError, AttributeError, TypeError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from functools import partial
 from pathlib import Path
 
 from importing.download import Progress
@@ -21,32 +20,27 @@ from settings import Settings
 def import_model(
     spec: ModelSpec, *, store: ModelStore, settings: Settings, progress: Progress, from_dir: Path | None = None
 ) -> StoredModel:
-    """The stored model, imported now unless it is there already and whole; ModelUnavailableError says what failed."""
+    """Return the stored model, importing it unless the store has it intact; ModelUnavailableError if that fails."""
+
+    def check(spec: ModelSpec, stored: StoredModel) -> None:
+        verify(spec, stored, settings, goldens_of(spec.name))
+
     stored = register_checkpoint(
-        spec,
-        store=store,
-        settings=settings,
-        check=partial(_verify, settings=settings),
-        progress=progress,
-        from_dir=from_dir,
+        spec, store=store, settings=settings, check=check, progress=progress, from_dir=from_dir
     )
     export_for_openvino(spec, stored, settings)
     return stored
 
 
-def _verify(spec: ModelSpec, stored: StoredModel, *, settings: Settings) -> None:
-    verify(spec, stored, settings, goldens_of(spec.name))
-
-
 def export_for_openvino(spec: ModelSpec, stored: StoredModel, settings: Settings) -> None:
-    """Convert for the CPU engine, which takes seconds to minutes and belongs here rather than into a request.
+    """Convert a model for the CPU engine. Takes seconds to minutes, so it is done at import and not at a request.
 
-    Torch serves a model that could not be converted: this never fails.
+    Never fails: torch serves a model that cannot be converted.
     """
     device = detect(settings)
     if not wants_openvino(device, settings):
         return
-    from importing.export_child import export_apart  # needs OpenVINO, which only an image for CPUs has
+    from importing.export_child import export_in_child  # needs OpenVINO, which only images for CPUs contain
     from runners.backends.openvino import export_folder, weights_for
 
     weights = weights_for(device.asked_dtype)
@@ -54,4 +48,4 @@ def export_for_openvino(spec: ModelSpec, stored: StoredModel, settings: Settings
     if not is_whole(folder, thorough=True):
         shutil.rmtree(folder, ignore_errors=True)
     if needs_export(stored, device, settings):
-        export_apart(spec, stored, weights)
+        export_in_child(spec, stored, weights)

@@ -1,8 +1,7 @@
-"""Write a network as OpenVINO models beside its weights, and measure what the conversion costs in accuracy.
+"""Write a network as OpenVINO models beside its weights, and measure the loss of accuracy.
 
-Two files: `body.xml` (weights compressed to float16, or kept in float32 for DTYPE=float32; read memory-mapped) and,
-where there is one, `head.xml`, which always runs in float32. What was measured before choosing this: OPENVINO.md of the
-project's design notes.
+Two files: `body.xml` (weights in float16, or float32 for DTYPE=float32; read memory-mapped) and, if the network has a
+head, `head.xml`, which always runs in float32. Measurements: OPENVINO.md of the project's design notes.
 """
 
 from __future__ import annotations
@@ -53,10 +52,10 @@ ATTENTION = "sdpa_no_empty_rows"
 
 
 def export(folder: Path, spec: ModelSpec, facts: ModelFacts, weights: Weights = "float16") -> Report:
-    """Write the files and the report of the accuracy gate, unless they are there already.
+    """Write the files and the report of the accuracy check, unless they exist.
 
-    Whatever is wrong with the model is in the report, and torch serves it then. OSError where nothing can be written:
-    that says nothing about the model, and leaves no report.
+    The report records any problem with the model; torch then serves it. Raises OSError, and leaves no report, if the
+    files cannot be written.
     """
     target = export_folder(folder, weights)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -66,7 +65,7 @@ def export(folder: Path, spec: ModelSpec, facts: ModelFacts, weights: Weights = 
 
 @dataclass(frozen=True)
 class Conversion:
-    """What is converted, and how its weights are stored."""
+    """A model to convert, and the data type of the stored weights."""
 
     folder: Path
     spec: ModelSpec
@@ -75,7 +74,7 @@ class Conversion:
 
     @property
     def precisions(self) -> list[str]:
-        """In which it may be served."""
+        """Inference precisions in which it may be served."""
         return precisions() if self.weights == "float16" else ["f32"]
 
 
@@ -86,14 +85,14 @@ def _write(target: Path, conversion: Conversion) -> Report:
         report = _export(Path(work), conversion)
         write_report(Path(work), report)
         write_manifest(Path(work))
-        shutil.rmtree(target, ignore_errors=True)  # without a report it is a leftover
-        os.rename(work, target)  # all or nothing: a killed conversion leaves no report
-        Path(work).mkdir()  # for the context manager to remove
+        shutil.rmtree(target, ignore_errors=True)  # a leftover, as it has no report
+        os.rename(work, target)  # atomic: a killed conversion leaves no report
+        Path(work).mkdir()  # TemporaryDirectory removes it
     return report
 
 
 def _export(target: Path, conversion: Conversion, *, unpadded: bool = True) -> Report:
-    """Write the files; with `unpadded` so that attention alone computes padding, where the architecture allows it."""
+    """Write the files; if `unpadded` and the architecture allows it, only attention computes padding."""
     spec, facts = conversion.spec, conversion.facts
     register_attention()
     network = load_network(conversion.folder, spec, facts, torch.float32, attention=ATTENTION)
@@ -107,25 +106,26 @@ def _export(target: Path, conversion: Conversion, *, unpadded: bool = True) -> R
         read_footprint(target, float_bytes=4)
     except OSError:
         raise
-    except Exception as error:  # the converter raises whatever it meets
+    except Exception as error:  # the converter may raise anything
         logger.warning("OpenVINO cannot convert %s: %s", spec.repo, error)
         report: Report = {"f32": f"OpenVINO cannot convert it ({type(error).__name__})"}
     else:
         del network
         report = {
-            precision: _gate(target, precision, batches, expected, conversion) for precision in conversion.precisions
+            precision: _find_problem(target, precision, batches, expected, conversion)
+            for precision in conversion.precisions
         }
     if unpadded and report["f32"] is not None:
-        logger.warning("%s is converted with its padding: without, %s", spec.repo, report["f32"])
+        logger.warning("converting %s with padding, because without it: %s", spec.repo, report["f32"])
         return _export(target, conversion, unpadded=False)
     return report
 
 
 def register_attention() -> None:
-    """An attention whose mask lets every row see itself.
+    """Register an attention in which every token attends to itself.
 
-    OpenVINO's attention answers NaN for a row without a key (padding under a sliding window), and the NaN spreads;
-    torch answers 0. A real token sees itself anyway, so its result does not change.
+    For a token without a key (padding under a sliding window) OpenVINO computes NaN, which spreads; torch computes 0.
+    Real tokens attend to themselves anyway, so their results do not change.
     """
     AttentionInterface.register(ATTENTION, attend)
     AttentionMaskInterface.register(ATTENTION, _mask_with_diagonal)
@@ -133,7 +133,7 @@ def register_attention() -> None:
 
 def _mask_with_diagonal(*args: Any, **options: Any) -> torch.Tensor | None:
     if options.get("attention_mask") is None:
-        return None  # tokens end to end: the rectangle says who sees whom
+        return None  # packed tokens: the rectangle has the mask
     options |= {"use_vmap": False, "allow_is_causal_skip": False, "allow_is_bidirectional_skip": False}
     mask: torch.Tensor | None = sdpa_mask(*args, **options)
     if mask is None or mask.shape[-1] != mask.shape[-2]:
@@ -143,9 +143,9 @@ def _mask_with_diagonal(*args: Any, **options: Any) -> torch.Tensor | None:
 
 
 class PositionTable(nn.Module):
-    """cos and sin of a rotary embedding for every position, from the module that it replaces.
+    """cos and sin of a rotary embedding for every position, computed by the module that it replaces.
 
-    Frequencies must not be stored in fp16, nor angles computed in bf16: the error grows with the position.
+    Frequencies in fp16 or angles in bf16 would cause an error that grows with the position.
     """
 
     def __init__(self, rotary: nn.Module, layer_types: Iterable[str | None], positions: int) -> None:
@@ -159,12 +159,12 @@ class PositionTable(nn.Module):
     def forward(
         self, _hidden: torch.Tensor, position_ids: torch.Tensor, layer_type: str | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """(B, T) -> (B, T, width of a head) twice."""
+        """(B, T) -> two of (B, T, head width)."""
         return self.get_buffer(f"cos_{layer_type}")[position_ids], self.get_buffer(f"sin_{layer_type}")[position_ids]
 
 
 def tabulate_positions(body: nn.Module, positions: int) -> None:
-    """Replace every rotary embedding by its table, apart from those that depend on the length of the text."""
+    """Replace every rotary embedding by its table, except those that depend on the length of the text."""
     for parent in list(body.modules()):
         for name, module in list(parent.named_children()):
             if not type(module).__name__.endswith("RotaryEmbedding"):
@@ -179,7 +179,7 @@ def _convert(network: Network, probe: PaddedBatch, target: Path, *, unpadded: bo
     traced = UnpaddedBody(network.body) if unpadded else network.body
     inputs = tuple(map(torch.from_numpy, arrays))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the tracer warns of every Python branch
+        warnings.simplefilter("ignore")  # the tracer warns about every Python branch
         body = ov.convert_model(traced, example_input=inputs)
         _save(body, target / BODY, fp16=fp16)
         if network.head is not None:
@@ -192,20 +192,20 @@ def _convert(network: Network, probe: PaddedBatch, target: Path, *, unpadded: bo
 def _save(model: Any, path: Path, *, fp16: bool) -> None:
     try:
         ov.save_model(model, path, compress_to_fp16=fp16)
-    except RuntimeError as error:  # OpenVINO's own words for a full disk
+    except RuntimeError as error:  # OpenVINO's error for a full disk
         raise OSError(f"{path} could not be written; is the disk full?") from error
 
 
-def _gate(
+def _find_problem(
     target: Path, precision: str, batches: list[PaddedBatch], expected: list[Rows], conversion: Conversion
 ) -> str | None:
-    """None where the converted network is as good as torch's; else what is wrong, for the report."""
+    """The problem with the converted network, for the report; None if it is as accurate as torch's."""
     try:
         graphs = Graphs(target, precision=precision, threads=0)
-        found = [graphs.infer(batch) for batch in batches]
-    except RuntimeError as error:  # no kernel: ONEDNN_MAX_CPU_ISA may rule out what the processor is capable of
+        computed = [graphs.infer(batch) for batch in batches]
+    except RuntimeError as error:  # no kernel: ONEDNN_MAX_CPU_ISA may disable instructions of the processor
         logger.warning("OpenVINO cannot compute the converted model in %s: %s", precision, error)
         return f"OpenVINO cannot compute it ({type(error).__name__})"
     tolerance = precision if conversion.weights == "float16" else EXACT
     vectors = conversion.facts.dimensions is not None
-    return difference(np.concatenate(expected), np.concatenate(found), tolerance, vectors=vectors)
+    return difference(np.concatenate(expected), np.concatenate(computed), tolerance, vectors=vectors)

@@ -1,4 +1,4 @@
-"""Verify a model before it may enter the store: run it once, and compare it with golden numbers."""
+"""Verify a model before it enters the store: run it once, and compare it with golden numbers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Comparison:
-    """A golden check and how far this deployment is from it."""
+    """A golden check, and the largest absolute difference of this machine's numbers from it."""
 
     golden: Golden
     difference: float
@@ -42,31 +42,31 @@ class Comparison:
 def verify(
     spec: ModelSpec, stored: StoredModel, settings: Settings, goldens: Sequence[Golden] = ()
 ) -> list[Comparison]:
-    """Load on the CPU, in float32 where that fits; ModelUnavailableError where the model must not be served.
+    """Load on the CPU, in float32 if that fits; raise ModelUnavailableError if the model must not be served.
 
-    Loading refuses missing, unexpected and mis-shaped tensors. Here: numbers that are not finite, more than one
-    logit, and numbers that differ from the golden ones.
+    Loading rejects missing, unexpected and mis-shaped tensors. This function rejects numbers that are not finite, more
+    than one logit, and numbers that differ from the golden ones.
     """
-    # the reference engine, and no measuring of larger passes
-    plain = settings.model_copy(update={"backend": "torch", "max_batch_tokens": SMALLEST_BUDGET})
-    model = load_model(spec, stored, _probe_device(stored, settings), plain)
+    # use the reference engine, and do not tune the batch size
+    reference = settings.model_copy(update={"backend": "torch", "max_batch_tokens": SMALLEST_BUDGET})
+    model = load_model(spec, stored, _probe_device(stored, settings), reference)
     assert model.engine is not None
     try:
-        _refuse_strange_numbers(spec, model.engine)
-        compared = [compare(golden, model.engine) for golden in goldens]
+        _check_output(spec, model.engine)
+        comparisons = [compare(golden, model.engine) for golden in goldens]
     finally:
         model.close()
-    for result in compared:
+    for result in comparisons:
         if not result.passed:
             raise ModelUnavailableError(
                 f"{spec.repo} is refused: its {result.golden.what} differ by {result.difference:.4g} from those of "
                 f"{result.golden.source} (tolerance {result.golden.tolerance:g})."
             )
-    return compared
+    return comparisons
 
 
 def compare(golden: Golden, engine: Engine) -> Comparison:
-    """Compute the golden texts anew."""
+    """Recompute the golden numbers and compare them."""
     numbers = _recompute(golden, engine)
     expected = np.asarray(golden.expected)
     difference = float(np.abs(numbers - expected).max()) if np.isfinite(numbers).all() else float("inf")
@@ -93,7 +93,7 @@ def _vectors(engine: Engine, texts: list[str], prompt: str) -> Numbers:
     return normalize(engine.run_now(sequences)).astype(np.float64)
 
 
-def _refuse_strange_numbers(spec: ModelSpec, engine: Engine) -> None:
+def _check_output(spec: ModelSpec, engine: Engine) -> None:
     if spec.kind == "embedding":
         sequences, _ = engine.tokenizer.encode_texts(PROBES)
     else:
@@ -101,13 +101,13 @@ def _refuse_strange_numbers(spec: ModelSpec, engine: Engine) -> None:
     try:
         rows = engine.run_now(sequences)
     except InternalError as error:  # what the engine raises for NaN
-        raise ModelUnavailableError(f"{spec.repo} is refused: it answers a short text with NaN or infinity.") from error
+        raise ModelUnavailableError(f"{spec.repo} is refused: it produced NaN or infinity for a short text.") from error
     if spec.kind == "reranker" and rows.shape[1] != 1:
-        raise ModelUnavailableError(f"{spec.repo} is refused: a reranker has one logit, this one has {rows.shape[1]}.")
+        raise ModelUnavailableError(f"{spec.repo} is refused: a reranker must have 1 logit, not {rows.shape[1]}.")
 
 
 def _probe_device(stored: StoredModel, settings: Settings) -> Device:
     device = Device("cpu", "cpu", "float32", settings.cpu_threads or cores_per_worker(1))
     if memory_needed(stored.facts.parameters, "float32") <= memory_budget(device, settings):
         return device
-    return Device("cpu", "cpu", "bfloat16", device.threads)  # the tolerances of the goldens allow for it
+    return Device("cpu", "cpu", "bfloat16", device.threads)  # within the tolerances of the goldens

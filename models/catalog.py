@@ -1,4 +1,4 @@
-"""What a model is: `ModelSpec`, validated from YAML, and the names by which requests may call it."""
+"""The catalogue: `ModelSpec`, validated from YAML, and lookup by the names that requests use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CATALOG_PATH = Path(__file__).with_name("catalog.yaml")
 
 Pooling = Literal["cls", "mean", "last"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
-Repo = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*/[\w.-]+$", max_length=120)]
+RepoName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*/[\w.-]+$", max_length=120)]
 
 
 class CatalogError(ValueError):
@@ -26,16 +26,16 @@ class CatalogError(ValueError):
 
 
 class Tokenizer(BaseModel, frozen=True, extra="forbid"):
-    """What the repository's own tokenizer files leave out or get wrong on this stack."""
+    """Corrections to the repository's tokenizer files for this stack."""
 
     backend: Literal["auto", "bert-japanese", "xlm-roberta"] = Field(
-        "auto", description="Tokenizer to build where the repository's own class misbehaves."
+        "auto", description="Tokenizer to build instead of the repository's class."
     )
     lower_case: bool = Field(False, description="Lower-case the text first (sentence-transformers' do_lower_case).")
     append_eos: Literal["closing", "text"] | None = Field(
         None,
-        description="The end-of-text token that tokenizer.json omits. closing: kept behind a cut text. text: a part "
-        "of the text that a cut may take away, for authors who append it as characters.",
+        description="For tokenizer.json files that omit the end-of-text token. closing: it is added after truncation. "
+        "text: it is part of the text, and truncation may remove it, as with authors who append it as characters.",
     )
 
 
@@ -43,18 +43,18 @@ class YesNoScoring(BaseModel, frozen=True, extra="forbid"):
     """A causal language model as reranker: score = logit(yes) - logit(no) after a chat template."""
 
     prefix: str = Field(description="Text before the instruction, special tokens written out.")
-    body: str = Field(description="Text with the places {instruction}, {query} and {document}, in that order.")
+    body: str = Field(description="Text with {instruction}, {query} and {document}, in that order.")
     suffix: str = Field(description="Text after the document; never truncated.")
     yes: str = Field(description="The token whose logit counts for relevance.")
     no: str = Field(description="The token whose logit counts against it.")
 
 
 class ModelSpec(BaseModel, frozen=True, extra="forbid"):
-    """One block of the catalogue: every fact about a model that the service needs or shows."""
+    """One block of the catalogue: all facts about a model that the service uses or shows."""
 
-    name: Name = Field(description="Short name, as requests say it.")
-    repo: Repo = Field(description="Full name: the repository on the Hugging Face Hub.")
-    aliases: tuple[str, ...] = Field((), description="Other names that mean this model.")
+    name: Name = Field(description="Short name, as used in requests.")
+    repo: RepoName = Field(description="Full name: the repository on the Hugging Face Hub.")
+    aliases: tuple[str, ...] = Field((), description="Other names of this model.")
     kind: Literal["embedding", "reranker"]
     group: Literal["japanese", "multilingual", "english", "legacy", "custom"] = "custom"
     languages: tuple[str, ...] = Field((), description="ISO 639-1 codes, or 'multilingual'.")
@@ -62,22 +62,20 @@ class ModelSpec(BaseModel, frozen=True, extra="forbid"):
         None, pattern=r"^[0-9a-f]{40}$", description="Pinned commit. None: the newest commit of main at import."
     )
     conversion: Literal["native", "jina_v2_flash", "gte", "jina_bert", "nv_embed", "cohere"] = Field(
-        "native", description="How the checkpoint is made ready at import; native needs no rewriting."
+        "native", description="How an import converts the checkpoint; native: no conversion."
     )
-    package: str | None = Field(None, description="Installed Python package that carries the weights in `model/`.")
+    package: str | None = Field(None, description="Installed Python package that contains the weights in `model/`.")
     max_tokens: int | None = Field(
-        None, gt=8, description="Tokens that fit, special ones included. None: read from the repository."
+        None, gt=8, description="Token limit, special tokens included. None: read from the repository."
     )
     dimensions: int | None = Field(None, gt=0, description="Width of the vector. None: read from the repository.")
     matryoshka: tuple[int, ...] = Field((), description="Smaller widths that the model was trained for.")
-    pooling: Pooling | None = Field(
-        None, description="For repositories that do not say. Where 1_Pooling/config.json exists, that file wins."
-    )
+    pooling: Pooling | None = Field(None, description="Used only if the repository has no 1_Pooling/config.json.")
     normalized: bool = Field(
-        False, description="The authors' own pipeline ends in unit vectors (served ones always are unit length)."
+        False, description="The authors' own pipeline returns unit vectors (the service always does)."
     )
     prompts: dict[str, str] = Field(
-        {}, description="prompt name -> text put before the input. 'query' and 'document' answer input_type."
+        {}, description="Prompt name -> text put before the input. input_type selects 'query' or 'document'."
     )
     instruction: str | None = Field(
         None, description="Default for {instruction} in prompts and templates; a request may send its own."
@@ -85,26 +83,26 @@ class ModelSpec(BaseModel, frozen=True, extra="forbid"):
     scoring: YesNoScoring | None = Field(None, description="Only for rerankers that are causal language models.")
     tokenizer: Tokenizer = Tokenizer()
     requires: tuple[str, ...] = Field((), description="Python modules that the tokenizer needs.")
-    license: str = Field("unknown", description="SPDX identifier, or the words of the repository.")
+    license: str = Field("unknown", description="SPDX identifier, or the repository's wording.")
     commercial: bool | None = Field(None, description="Whether the licence allows commercial use. None: unknown.")
     parameters: int | None = Field(None, gt=0)
     download_bytes: int | None = Field(None, gt=0, description="Size of the files that an import downloads.")
-    verified: bool = Field(False, description="Checked here against real weights, not only against the architecture.")
-    note: str = Field("", description="What a person should know before choosing this model.")
+    verified: bool = Field(False, description="Checked against real weights, not only against the architecture.")
+    note: str = Field("", description="What users should know before choosing this model.")
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every name that a request may use."""
+        """All names that requests may use."""
         return (self.name, self.repo, *self.aliases)
 
     @property
     def forwarded(self) -> bool:
-        """Whether requests go to somebody else's API: there is nothing to import."""
+        """Whether requests are forwarded to another provider's API, so that there is nothing to import."""
         return self.conversion == "cohere"
 
     @property
     def import_options(self) -> dict[str, str]:
-        """What decides how a checkpoint is converted, field -> value as JSON; all else is read anew at each start."""
+        """The options that affect conversion, name -> JSON value; other options are read at each start."""
         fields = self.model_dump(mode="json", include={"kind", "conversion", "max_tokens", "pooling", "tokenizer"})
         options = {name: json.dumps(value, sort_keys=True) for name, value in fields.items()}
         return options | {"scoring": json.dumps(self.scoring is not None)}
@@ -125,7 +123,7 @@ class ModelSpec(BaseModel, frozen=True, extra="forbid"):
 
 
 class Catalog:
-    """Every known model, found by short name, full name or alias, whatever the letters' case."""
+    """All models, with case-insensitive lookup by short name, full name or alias."""
 
     def __init__(self, specs: Sequence[ModelSpec]) -> None:
         self._specs = tuple(specs)
@@ -133,16 +131,14 @@ class Catalog:
         for spec in specs:
             for name in {name.lower() for name in spec.names}:
                 if name in self._by_name:
-                    raise CatalogError(
-                        f"the name {name!r} means two models: {self._by_name[name].repo} and {spec.repo}"
-                    )
+                    raise CatalogError(f"two models have the name {name!r}: {self._by_name[name].repo} and {spec.repo}")
                 self._by_name[name] = spec
 
     def __iter__(self) -> Iterator[ModelSpec]:
         return iter(self._specs)
 
     def resolve(self, name: str) -> tuple[ModelSpec, Literal["query", "document"] | None]:
-        """The model that a request named, and the side of a search that a suffix of the name asks for."""
+        """The model that a request names, and the side of a search if the name has the suffix :query or :document."""
         if name.strip().lower() not in self._by_name:
             base, _, suffix = name.strip().rpartition(":")
             if base and suffix.lower() == "query":
@@ -152,13 +148,12 @@ class Catalog:
         return self.get(name), None
 
     def get(self, name: str) -> ModelSpec:
-        """The model of that name without any suffix, or ModelNotFoundError with the nearest names."""
+        """The model with that name, without a suffix; ModelNotFoundError suggests similar names."""
         spec = self._by_name.get(name.strip().lower())
         if spec is None:
-            known = {candidate: found.name for candidate, found in self._by_name.items()}
-            close = difflib.get_close_matches(name.lower()[:200], known, n=5, cutoff=0.5)
-            nearest = list(dict.fromkeys(known[candidate] for candidate in close))
-            hint = f" Did you mean {', '.join(nearest)}?" if nearest else ""
+            close = difflib.get_close_matches(name.lower()[:200], self._by_name, n=5, cutoff=0.5)
+            similar = list(dict.fromkeys(self._by_name[candidate].name for candidate in close))
+            hint = f" Did you mean {', '.join(similar)}?" if similar else ""
             raise ModelNotFoundError(
                 f"There is no model of that name.{hint} GET /models lists every model.", param="model"
             )
@@ -166,7 +161,7 @@ class Catalog:
 
 
 def load_catalog(*extra: Path | None) -> Catalog:
-    """The built-in catalogue and any extra files; a later block replaces an earlier one of the same name."""
+    """Load the built-in catalogue and any extra files; a later block replaces an earlier one of the same name."""
     specs: dict[str, ModelSpec] = {}
     for path in filter(None, (CATALOG_PATH, *extra)):
         for spec in _read(path):
@@ -182,7 +177,7 @@ def _read(path: Path) -> list[ModelSpec]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise CatalogError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(content, dict) or set(content) != {"models"} or not isinstance(content["models"], list):
-        raise CatalogError(f"{path}: expected one top-level key, 'models', that holds a list of blocks.")
+        raise CatalogError(f"{path}: expected one top-level key, 'models', with a list of blocks.")
     specs = [_spec(path, number, block) for number, block in enumerate(content["models"], start=1)]
     for name, count in Counter(spec.name.lower() for spec in specs).items():
         if count > 1:

@@ -1,4 +1,4 @@
-"""Golden numbers: other people's results for real weights, by which an import proves itself right."""
+"""Golden numbers: published results for real weights, which an import must reproduce."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ GOLDENS_PATH = Path(__file__).with_name("goldens.yaml")
 
 
 class Golden(BaseModel, frozen=True, extra="forbid"):
-    """One check: what was compared, on which texts, and what somebody else's code answered."""
+    """One check: what to compute, on which texts, and the expected numbers of another implementation."""
 
     model: str = Field(description="Short name in the catalogue.")
     what: Literal["rerank_scores", "rerank_logits", "query_cosines"]
@@ -45,11 +45,11 @@ class Golden(BaseModel, frozen=True, extra="forbid"):
 
 @cache
 def load_goldens() -> tuple[Golden, ...]:
-    """Every check beside the catalogue."""
+    """All checks of goldens.yaml."""
     content = yaml.safe_load(GOLDENS_PATH.read_text(encoding="utf-8"))
     return tuple(Golden.model_validate(block) for block in content["checks"])
 
 
 def goldens_of(name: str) -> list[Golden]:
-    """The checks of one model; none where nobody published numbers."""
+    """The checks of one model; empty if it has no published numbers."""
     return [golden for golden in load_goldens() if golden.model == name]

@@ -1,4 +1,4 @@
-"""Whether what lies in the store is still what was imported, and what the catalogue means now."""
+"""Check whether stored models are intact and match the catalogue."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from models.files import digest, relative_files, sync
 from models.store import StoredModel
 
 MANIFEST = "files.json"
-"""Digests of a folder that is not described by ModelFacts, beside its files."""
+"""Lists the digests of a folder that ModelFacts does not describe."""
 
 _SAMPLES = 32
 _SAMPLE_BYTES = 4096
@@ -21,10 +21,10 @@ Measure = Callable[[Path], str]
 
 
 def fingerprint(path: Path) -> str:
-    """A file's size and a hash of samples from its head to its tail: milliseconds, whatever the size.
+    """A file's size and a hash of samples from across the file; takes milliseconds for any size.
 
-    It tells files that were cut off, and those of which a power failure left stretches of zeros. A single bit may
-    escape it; digests find that (scripts/verify_models).
+    It detects truncated files and those with zeroed ranges after a power failure. Only digests detect a single flipped
+    bit (scripts/verify_models).
     """
     samples = hashlib.sha256()
     size = path.stat().st_size
@@ -36,58 +36,58 @@ def fingerprint(path: Path) -> str:
 
 
 def fingerprints(folder: Path) -> dict[str, str]:
-    """File name -> fingerprint of every file below a folder."""
+    """File name -> fingerprint, for all files below a folder."""
     return {name: fingerprint(folder / name) for name in relative_files(folder)}
 
 
-def flaw(spec: ModelSpec, stored: StoredModel, *, thorough: bool = False) -> str | None:
-    """What is wrong with a stored model, in a phrase; None where it may be served.
+def find_flaw(spec: ModelSpec, stored: StoredModel, *, thorough: bool = False) -> str | None:
+    """Describe the damage to a stored model or its difference from the catalogue; None if there is neither.
 
-    Reads a few samples of each file, with `thorough` all of it.
+    Reads samples of each file, or whole files if `thorough`.
     """
     names = damaged_files(stored, thorough=thorough)
     if names:
         return f"{', '.join(names[:5])} in {stored.folder} {'is' if len(names) == 1 else 'are'} damaged or missing"
-    return outdated(spec, stored)
+    return find_difference(spec, stored)
 
 
 def damaged_files(stored: StoredModel, *, thorough: bool = False) -> list[str]:
-    """Names of the stored files that are not what was imported."""
+    """Names of the stored files that have changed since the import."""
     if thorough:
         return _differing(stored.folder, stored.facts.sha256, digest)
     return _differing(stored.folder, stored.facts.fingerprints, fingerprint)
 
 
-def outdated(spec: ModelSpec, stored: StoredModel) -> str | None:
-    """What the catalogue says now and did not say when the model was imported, where that changed its files."""
+def find_difference(spec: ModelSpec, stored: StoredModel) -> str | None:
+    """Describe the difference between the catalogue and the import, if it affects the stored files."""
     facts = stored.facts
     if spec.revision is not None and not facts.local and facts.revision != spec.revision:
-        return f"it is revision {facts.revision[:12]}, while the catalogue names {spec.revision[:12]}"
-    then, now = facts.import_options, spec.import_options  # earlier versions recorded none
+        return f"it is revision {facts.revision[:12]}, but the catalogue has {spec.revision[:12]}"
+    then, now = facts.import_options, spec.import_options  # `then` is empty for imports of earlier versions
     changed = [name for name in then if then[name] != now.get(name, then[name])]
     if changed:
-        was, says = (", ".join(f"{name} {options[name]}" for name in changed) for options in (then, now))
-        return f"it was imported with {was}, while the catalogue now says {says}"
+        old, new = (", ".join(f"{name} {options[name]}" for name in changed) for options in (then, now))
+        return f"it was imported with {old}, but the catalogue now has {new}"
     return None
 
 
-def repair(spec: ModelSpec, stored: StoredModel) -> str:
-    """The command that imports a model anew."""
+def repair_command(spec: ModelSpec, stored: StoredModel) -> str:
+    """The command that imports a model again."""
     command = f"scripts/import_models --model {spec.name}"
     if stored.facts.local and spec.package is None:
-        return f"{command} --from-dir FOLDER, with the folder that it came from"
+        return f"{command} --from-dir FOLDER, with the original folder"
     return command
 
 
 def write_manifest(folder: Path) -> None:
-    """Note what is in a finished folder."""
+    """Record the digests of a finished folder."""
     content = {name: [fingerprint(folder / name), digest(folder / name)] for name in relative_files(folder)}
     (folder / MANIFEST).write_text(json.dumps(content, indent=2), encoding="utf-8")
     sync(folder)
 
 
 def is_whole(folder: Path, *, thorough: bool = False) -> bool:
-    """Whether a folder still holds what its manifest says; without a manifest nothing is known to be missing."""
+    """Whether a folder matches its manifest; True without a manifest."""
     try:
         content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         expected = {str(name): str(both[1 if thorough else 0]) for name, both in content.items()}

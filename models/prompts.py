@@ -1,7 +1,7 @@
-"""Which text goes before an input: asymmetric models were trained with a prefix on one side or both.
+"""Choose the prompt before an input: asymmetric models were trained with a prefix on one side or both.
 
-OpenAI's API has no field for it, so there are three ways to say it, all optional: `input_type`, `prompt_name`, and
-a suffix of the model's name (`ruri-large:query`). Without any, a text is embedded as it is.
+OpenAI's API has no field for it. A request may use `input_type`, `prompt_name`, or a suffix of the model's name
+(`ruri-large:query`). Without any of these, texts are embedded without a prompt.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SIDES: dict[str, Side | None] = {
     "text-matching": None,
     "separation": None,
 }
-"""input_type in the words of Cohere, Voyage, NIM and Jina -> side of a search; None: neither."""
+"""input_type of Cohere, Voyage, NIM and Jina -> side of a search; None: neither."""
 
 _ENDINGS: dict[str, Side] = {".query": "query", ".passage": "document"}
 """Jina's tasks for one kind of model, such as nl2code.query."""
@@ -44,26 +44,26 @@ def choose_prompt(
     instruction: str | None = None,
     suffix: Side | None = None,
 ) -> str:
-    """The text to put before each input; empty where nothing asks for one.
+    """The text to put before each input; may be empty.
 
-    `prompt_name` wins over `input_type`, which wins over the suffix of the model's name. A model without a prompt
-    for a side takes that side's texts as they are. InvalidRequestError names what is not known.
+    `prompt_name` takes precedence over `input_type`, which takes precedence over the suffix of the model's name. A
+    model may have no prompt for a side. Raises InvalidRequestError for an unknown prompt or input type.
     """
     if prompt_name is not None:
         if prompt_name not in spec.prompts:
-            known = ", ".join(spec.prompts) or "none"
-            raise InvalidRequestError(f"{spec.name} has no such prompt. Its prompts: {known}.", param="prompt_name")
+            names = ", ".join(spec.prompts) or "none"
+            raise InvalidRequestError(f"{spec.name} has no such prompt. Its prompts: {names}.", param="prompt_name")
         return _fill(spec, spec.prompts[prompt_name], instruction)
     side: str | None = suffix
     if input_type is not None:
         side = _side(input_type) or input_type
     if side is None and instruction is not None:
-        side = "query"  # an instruction says what is searched for
+        side = "query"  # an instruction describes a search task
     return _fill(spec, spec.prompts.get(side or "", ""), instruction)
 
 
 def _side(input_type: str) -> Side | None:
-    """The side of a search that an input type means; InvalidRequestError where it is not known."""
+    """The side of a search for an input type; InvalidRequestError if the type is unknown."""
     if input_type in SIDES:
         return SIDES[input_type]
     for ending, side in _ENDINGS.items():
@@ -73,18 +73,18 @@ def _side(input_type: str) -> Side | None:
 
 
 def refuse_instruction(spec: ModelSpec) -> None:
-    """InvalidRequestError for a reranker that is not asked in words."""
+    """Raise InvalidRequestError unless the reranker is prompted (yes/no)."""
     if spec.scoring is None:
-        raise _takes_none(spec)
+        raise _no_instruction(spec)
 
 
 def _fill(spec: ModelSpec, prompt: str, instruction: str | None) -> str:
     if instruction is not None and PLACEHOLDER not in prompt:
-        raise _takes_none(spec)
+        raise _no_instruction(spec)
     return prompt.replace(PLACEHOLDER, instruction or spec.instruction or "")
 
 
-def _takes_none(spec: ModelSpec) -> InvalidRequestError:
+def _no_instruction(spec: ModelSpec) -> InvalidRequestError:
     return InvalidRequestError(
-        f"{spec.name} takes no instruction here. GET /models shows each model's prompts.", param="instruction"
+        f"{spec.name} does not accept an instruction here. GET /models shows each model's prompts.", param="instruction"
     )

@@ -1,6 +1,6 @@
 """The BentoML model store: look up, register, list and remove imported models.
 
-Registering is one rename of a finished folder, so a killed import leaves nothing that looks like a model.
+A model is registered by renaming a finished folder, so a killed import leaves no partial model.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _STAGING_DIGITS = 8
 
 @dataclass(frozen=True)
 class StoredModel:
-    """A model that can be served: a folder of safetensors and tokenizer files, and its facts."""
+    """A model ready to serve: a folder of safetensors and tokenizer files, and its facts."""
 
     tag: str
     folder: Path
@@ -47,12 +47,12 @@ def tag_name(repo: str) -> str:
 
 
 def version(revision: str) -> str:
-    """The part of a revision that names a version in the store."""
+    """The version in the store of a revision."""
     return revision.removeprefix("local-")[:_VERSION_LENGTH]
 
 
 class ModelStore:
-    """The store below BENTOML_HOME, and a working folder for imports on the same file system."""
+    """The model store in BENTOML_HOME, and a working folder for imports on the same file system."""
 
     def __init__(self, home: Path | None = None) -> None:
         root = Path(BentoMLContainer.bentoml_home.get()) if home is None else home
@@ -60,13 +60,13 @@ class ModelStore:
         self.work = root / "imports"
 
     def find(self, spec: ModelSpec) -> StoredModel | None:
-        """The stored model: the newest of the pinned revision and of imported folders, else the newest at all."""
-        found = list(self._versions(self.models / tag_name(spec.repo)))
-        meant = [stored for stored in found if stored.facts.revision == spec.revision or stored.facts.local]
-        return max(meant or found, key=lambda stored: (stored.folder / MODEL_YAML).stat().st_mtime, default=None)
+        """The stored model: the newest of the pinned revision and of imported folders, else the newest of all."""
+        versions = list(self._versions(self.models / tag_name(spec.repo)))
+        matching = [stored for stored in versions if stored.facts.revision == spec.revision or stored.facts.local]
+        return max(matching or versions, key=lambda stored: (stored.folder / MODEL_YAML).stat().st_mtime, default=None)
 
     def list(self) -> list[StoredModel]:
-        """Every model of ours in the store, by tag."""
+        """All models of this service in the store, sorted by tag."""
         folders = sorted(self.models.iterdir()) if self.models.is_dir() else []
         return [stored for folder in folders if folder.is_dir() for stored in self._versions(folder)]
 
@@ -77,7 +77,7 @@ class ModelStore:
         return folder
 
     def register(self, staging: Path, facts: ModelFacts, labels: dict[str, str]) -> StoredModel:
-        """Turn a finished staging folder into a stored model, in one step that cannot half happen."""
+        """Move a finished staging folder into the store, atomically."""
         tag = Tag(tag_name(facts.repo), version(facts.revision))
         model = Model.create(
             tag,
@@ -85,7 +85,7 @@ class ModelStore:
             api_version="v1",
             signatures={},
             labels=labels,
-            metadata=facts.model_dump(mode="json", exclude_none=True),  # BentoML refuses None
+            metadata=facts.model_dump(mode="json", exclude_none=True),  # BentoML rejects None
             context=ModelContext(framework_name="", framework_versions={}),
         )
         with (staging / MODEL_YAML).open("w", encoding="utf-8") as file:
@@ -94,7 +94,7 @@ class ModelStore:
         sync(staging)
         target = self.models / tag.path()
         target.parent.mkdir(parents=True, exist_ok=True)
-        if target.exists():  # an older format, or what a killed import of another tool left
+        if target.exists():  # an older format, or a partial import of another tool
             shutil.move(target, self.work / f"replaced.{uuid.uuid4().hex[:8]}")
         os.rename(staging, target)
         (self.models / tag.latest_path()).write_text(str(tag.version), encoding="utf-8")
@@ -102,21 +102,21 @@ class ModelStore:
         return StoredModel(str(tag), target, facts)
 
     def remove(self, spec: ModelSpec) -> int:
-        """Delete every stored version of ours; the number of versions that there were."""
+        """Delete all stored versions of a model; return how many there were."""
         folder = self.models / tag_name(spec.repo)
-        found = list(self._versions(folder))
-        for stored in found:
-            shutil.rmtree(stored.folder, ignore_errors=True)
+        versions = list(self._versions(folder))
+        for stored in versions:
+            self.discard(stored)
         if not any(path.is_dir() for path in folder.glob("*")):
             shutil.rmtree(folder, ignore_errors=True)
-        return len(found)
+        return len(versions)
 
     def discard(self, stored: StoredModel) -> None:
         """Delete one version."""
         shutil.rmtree(stored.folder, ignore_errors=True)
 
     def clear_leftovers(self, spec: ModelSpec) -> None:
-        """Delete what killed imports of this model left half-built. Call it under the import's lock."""
+        """Delete partial builds of killed imports of this model. The caller must hold the import's lock."""
         for leftover in self.work.glob(f"{tag_name(spec.repo)}.{'[0-9a-f]' * _STAGING_DIGITS}"):
             shutil.rmtree(leftover, ignore_errors=True)
 
@@ -133,7 +133,7 @@ class ModelStore:
             try:
                 model = Model.from_path(path)
                 facts = ModelFacts.model_validate(model.info.metadata)
-            except Exception:  # noqa: S112  # a broken folder, somebody else's model, or another format of ours
+            except Exception:  # noqa: S112  # a broken folder, another program's model, or another format
                 continue
             if facts.format == FORMAT:
                 yield StoredModel(str(model.tag), path, facts)

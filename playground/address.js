@@ -1,18 +1,16 @@
-// What the page keeps in its URL: ?view=rerank&lang=ja&theme=dark. A link so shared looks the same to its reader.
+// The page's state in its URL: ?view=rerank&lang=ja&theme=dark, so that a shared link shows the same page.
 
 /**
- * A part of the URL's query, or null.
- * @param {string} name
- * @returns {string | null}
+ * A parameter of the URL's query, or null.
+ * @param {string} name @returns {string | null}
  */
 export function read(name) {
   return new URLSearchParams(location.search).get(name);
 }
 
 /**
- * The page's address with these parts changed; null removes one.
- * @param {Object<string, string | null>} parts
- * @returns {string}
+ * The page's address with changed parameters; null removes one.
+ * @param {Object<string, string | null>} parts @returns {string}
  */
 export function addressWith(parts) {
   const query = new URLSearchParams(location.search);
@@ -25,9 +23,8 @@ export function addressWith(parts) {
 }
 
 /**
- * Changes parts of the URL in place; `push` makes it a step that Back undoes.
- * @param {Object<string, string | null>} parts
- * @param {{push?: boolean}} [options]
+ * Changes parameters of the URL; with `push`, Back undoes it.
+ * @param {Object<string, string | null>} parts @param {{push?: boolean}} [options]
  */
 export function write(parts, { push = false } = {}) {
   history[push ? "pushState" : "replaceState"](null, "", addressWith(parts));

@@ -1,5 +1,5 @@
-// The frame: views, language, theme, the API key. The frame writes the page's h1 (the service) and each view's h2 (its
-// title); a view begins at h3.
+// The frame: views, language, theme, API key. The frame writes the page's h1 (the service) and each view's h2 (its
+// title); headings inside a view start at h3.
 
 import { read, write, addressWith } from "./address.js";
 import { el, fill } from "./dom.js";
@@ -9,7 +9,7 @@ import { problemBox } from "./problem.js";
 import { onKeyWanted } from "./service.js";
 import { strings } from "./strings/shell.js";
 
-/** The views and the modules that draw them, fetched when first shown. */
+/** The views and their modules, which are loaded when first shown. */
 const VIEWS = {
   rerank: () => import("./rerank_view.js"),
   embeddings: () => import("./embeddings_view.js"),
@@ -51,7 +51,7 @@ async function show(name, { focus = false } = {}) {
     if (wanted === name) fill(main, heading(name), problemBox(error));
     return;
   }
-  if (wanted !== name) return; // another was asked for meanwhile
+  if (wanted !== name) return; // another view was opened meanwhile
   shown?.unmount();
   shown = view;
   const root = el("div", { class: `view view-${name}` });
@@ -123,7 +123,7 @@ function applyTheme() {
   document.documentElement.dataset.theme = theme();
 }
 
-/** The policy that the page's CSP names: workers come from the page's own files and from nowhere else. */
+/** The policy that the page's CSP names: workers are loaded only from the page's own files. */
 function allowWorkers() {
   const folder = new URL("./", import.meta.url).href;
   globalThis.trustedTypes?.createPolicy("default", {

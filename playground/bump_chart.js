@@ -1,29 +1,28 @@
-// Rank lines between two rankings: each passage is a line from its place on the left to its place on the right.
-// The lists beside it say the same in words, so that the drawing is for the eye alone.
+// A bump chart of two rankings: a line joins each passage's place on the left to its place on the right.
+// It is hidden from screen readers, as the lists beside it have the same information.
 
 import { el, svg } from "./dom.js";
 
 const WIDTH = 100;
 
-/** Up, down or in place: the sign of a movement as a class. */
+/** The CSS class for a movement: up, down or none. */
 export function direction(movement) {
   return movement > 0 ? "up" : movement < 0 ? "down" : "same";
 }
 
 /**
- * Place -> passage turned round: passage -> place, from 1.
- * @param {number[]} order
- * @returns {Map<number, number>}
+ * Inverts a ranking (place -> passage) to passage -> place, from 1.
+ * @param {number[]} order @returns {Map<number, number>}
  */
 export function ranksOf(order) {
   return new Map(order.map((index, place) => [index, place + 1]));
 }
 
 /**
- * As high as the lists (a row of CSS's --row for each place); drawn are the lines that begin or end near what is on
- * the screen.
+ * The chart is as high as the lists (one CSS --row for each place); only lines with an end near the visible rows are
+ * drawn.
  * @param {{left: number[], right: number[], view: {follow: Function}, onPoint?: (index: number | null) => void}} what
- *   passages, best first; the window of rows that is on the screen (row_window.js)
+ *   passages, best first; the window of visible rows (row_window.js)
  * @returns {{element: HTMLElement, highlight: (index: number | null) => void}}
  */
 export function bumpChart({ left, right, view, onPoint }) {
@@ -65,7 +64,7 @@ export function bumpChart({ left, right, view, onPoint }) {
   }
 }
 
-/** A line between two places; a short end where one ranking leaves the passage out. */
+/** A line between two places, or a short stub if one ranking omits the passage. */
 function path(start, end, range) {
   if (!start) return `M82 ${end - 0.5}H${WIDTH}`;
   if (!end) return `M0 ${start - 0.5}H18`;
@@ -76,7 +75,7 @@ function path(start, end, range) {
   return `M${first}C${curve.join(" ")}`;
 }
 
-/** How much of a curve lies within the range that is drawn, as its parameter; a line of 90,000 pixels costs much. */
+/** The part of a curve in the drawn range, as its parameter: drawing a line of 90,000 pixels is slow. */
 function edge(from, to, [top, bottom]) {
   const part = (Math.min(bottom, Math.max(top, to)) - from) / (to - from);
   if (!(part < 1)) return 1;

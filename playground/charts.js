@@ -1,4 +1,4 @@
-// Small line charts as SVG: each says in words what it shows, and the numbers stand in a table beside them.
+// Small SVG line charts, with a text description; a table beside them has the numbers.
 
 import { el, fill, svg } from "./dom.js";
 import { t } from "./i18n.js";
@@ -9,13 +9,12 @@ const LEFT = 46;
 const BOTTOM = 18;
 const TOP = 8;
 const RIGHT = 6;
-/** Series that can be told apart: classes line-0 to line-5, by colour and dashes. */
+/** Number of distinguishable series: classes line-0 to line-5 differ in colour and dashes. */
 export const MOST_SERIES = 6;
 
 /**
- * The end of an axis that begins at 0: 1, 2 or 5 times a power of ten, at least what is to be shown.
- * @param {number} value
- * @returns {number}
+ * The end of an axis that starts at 0: 1, 2 or 5 times a power of ten, at least `value`.
+ * @param {number} value @returns {number}
  */
 export function niceEnd(value) {
   if (!(value > 0)) return 1;
@@ -24,10 +23,9 @@ export function niceEnd(value) {
 }
 
 /**
- * The commands of a path through the values that are there; a gap, in values or in time, breaks it.
- * @param {number[]} xs
- * @param {(number | null)[]} ys
- * @param {number} reach the widest step between two neighbours
+ * The commands of an SVG path through the values; a missing value or a gap in time interrupts it.
+ * @param {number[]} xs @param {(number | null)[]} ys
+ * @param {number} reach the largest step without a gap
  * @returns {string}
  */
 export function linePath(xs, ys, reach) {
@@ -40,14 +38,14 @@ export function linePath(xs, ys, reach) {
     }
     const joined = last !== null && xs[at] - last <= reach;
     path += `${joined ? "L" : "M"}${xs[at].toFixed(1)} ${y.toFixed(1)}`;
-    if (!joined) path += "h0.1"; // a lone value shows as a dot
+    if (!joined) path += "h0.1"; // a single value is a dot
     last = xs[at];
   });
   return path;
 }
 
 /**
- * A chart that is drawn anew by `update`. A series keeps the look that it got when it first came.
+ * A chart that `update` redraws. A series keeps its style.
  * @param {{title: string, format: (value: number) => string, spanS: number}} options
  * @returns {{element: HTMLElement, update: (times: number[], series: Map<string, (number | null)[]>) => void}}
  */
@@ -97,7 +95,7 @@ export function chart({ title, format, spanS }) {
     picture.setAttribute("aria-label", `${title}: ${values.join("; ")}`);
   }
 
-  /** The first that is free, so that a series looks the same as long as it is there. */
+  /** The first free style; a series keeps it as long as it exists. */
   function assignLooks(names) {
     for (const name of looks.keys()) if (!names.includes(name)) looks.delete(name);
     for (const name of names) {

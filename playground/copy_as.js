@@ -1,4 +1,4 @@
-// The request that the page just sent, as a program: shown and copied.
+// Shows the last request as a program, and copies it.
 
 import { el, fill, smallButton, uniqueId } from "./dom.js";
 import { addStrings, number, t } from "./i18n.js";
@@ -17,12 +17,12 @@ const SHOWN_CHARACTERS = 4000;
 
 addStrings(strings);
 
-let way = "curl"; // every view offers the one that was last chosen
+let way = "curl"; // the last choice, shared by all views
 
 /**
- * Choose a language, see the program, copy it. Nothing is written before it is wanted: a request may be large.
- * @param {() => import("./snippets.js").Request | null} getRequest the last one, or null
- * @returns {HTMLElement & {refresh: () => void}} `refresh` is to be called when there is another request
+ * A choice of languages, the program, and a copy button. Programs are generated on demand, as a request may be large.
+ * @param {() => import("./snippets.js").Request | null} getRequest the last request, or null
+ * @returns {HTMLElement & {refresh: () => void}} call `refresh` after each request
  */
 export function copyAs(getRequest) {
   const id = uniqueId("copy");
@@ -75,14 +75,14 @@ export function copyAs(getRequest) {
   }
 }
 
-/** The beginning of a long program, which says so: what is copied is all of it. */
+/** The visible part of a long program, with a note; copying copies all of it. */
 function shown(text) {
   if (text.length <= SHOWN_CHARACTERS) return text;
   const start = text.slice(0, text.lastIndexOf("\n", SHOWN_CHARACTERS) + 1) || text.slice(0, SHOWN_CHARACTERS);
   return [start, el("span", { class: "note" }, t("copy.more", { characters: number(text.length - start.length) }))];
 }
 
-/** Where the service is, a proxy's path prefix included. */
+/** The service's URL, including a proxy's path prefix. */
 function root() {
   return new URL(".", document.baseURI).href.replace(/\/$/, "");
 }

@@ -1,10 +1,10 @@
-// Delimited text to rows: quoted fields, doubled quotes, line breaks in quotes; piece by piece.
+// An incremental parser of delimited text: quoted fields, doubled quotes, line breaks in quotes.
 
 const DELIMITERS = [",", ";", "\t"];
 
 /**
- * What stands between the cells: the commonest candidate in the first row, outside quotes. "" where there is one
- * column only: commas of later rows are then part of their text.
+ * The delimiter: the most frequent candidate in the first row, outside quotes. "" if there is only one column, so that
+ * commas in later rows are part of the text.
  * @param {string} text the beginning of the file
  */
 export function delimiterOf(text) {
@@ -33,11 +33,11 @@ export class Rows {
     this.special = delimiter ? new RegExp(`[\\r\\n${delimiter}]`, "g") : /[\r\n]/g;
     this.rest = "";
     this.cells = [];
-    this.quoted = null; // the text of an open quote so far
-    this.closed = null; // the text of a quote that has closed, before its cell ends
+    this.quoted = null; // the text so far of an open quote
+    this.closed = null; // the text of a closed quote, until its cell ends
     this.line = 1;
     this.opened = 0;
-    /** The line of a quote that nothing closed, once the end has come. */
+    /** The line of an unclosed quote, known at the end. */
     this.unclosed = null;
   }
 
@@ -46,7 +46,7 @@ export class Rows {
     this.rest = this.#read(this.rest + piece, false);
   }
 
-  /** There is no more. */
+  /** Ends the text. */
   end() {
     this.rest = this.#read(this.rest, true);
     if (this.quoted !== null) {
@@ -58,7 +58,7 @@ export class Rows {
     this.rest = "";
   }
 
-  /** Reads what is certain and returns the rest: a cell or a pair of characters may go on in the next piece. */
+  /** Parses complete cells and returns the rest, which may continue in the next piece. */
   #read(text, last) {
     let at = 0;
     while (at < text.length) {

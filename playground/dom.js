@@ -1,4 +1,4 @@
-// Elements made in code. Text becomes text nodes and attribute values only: nothing here reads markup.
+// Creates elements. Texts become only text nodes and attribute values; nothing here parses markup.
 
 const PROPERTIES = new Set(["value", "checked", "selected", "indeterminate"]);
 const SVG = "http://www.w3.org/2000/svg";
@@ -6,10 +6,7 @@ const SVG = "http://www.w3.org/2000/svg";
 /**
  * An HTML element. `props` are attributes (true: present, false or null: absent), `class`, and `on: {click: listener}`.
  * Children are nodes, strings, numbers, null, or lists of these; strings become text nodes.
- * @param {string} tag
- * @param {Object<string, any>} [props]
- * @param {...any} children
- * @returns {HTMLElement}
+ * @param {string} tag @param {Object<string, any>} [props] @param {...any} children @returns {HTMLElement}
  */
 export function el(tag, props = {}, ...children) {
   return build(document.createElement(tag), props, children);
@@ -17,21 +14,16 @@ export function el(tag, props = {}, ...children) {
 
 /**
  * The same in the SVG namespace.
- * @param {string} tag
- * @param {Object<string, any>} [attributes]
- * @param {...any} children
- * @returns {SVGElement}
+ * @param {string} tag @param {Object<string, any>} [attributes] @param {...any} children @returns {SVGElement}
  */
 export function svg(tag, attributes = {}, ...children) {
   return build(document.createElementNS(SVG, tag), attributes, children);
 }
 
 /**
- * Replaces what `parent` holds.
+ * Replaces the children of `parent`.
  * @template {Element} T
- * @param {T} parent
- * @param {...any} children
- * @returns {T}
+ * @param {T} parent @param {...any} children @returns {T}
  */
 export function fill(parent, ...children) {
   parent.replaceChildren(...nodes(children));
@@ -39,9 +31,8 @@ export function fill(parent, ...children) {
 }
 
 /**
- * `fn`, called once `ms` after the last of a series of calls.
- * @param {Function} fn
- * @param {number} ms
+ * Debounces `fn`: calls it once, `ms` after the last of a series of calls.
+ * @param {Function} fn @param {number} ms
  */
 export function debounce(fn, ms) {
   let timer = 0;
@@ -52,7 +43,7 @@ export function debounce(fn, ms) {
 }
 
 /**
- * An id that no other element has: for labels and descriptions.
+ * A unique element id, for labels and descriptions.
  * @param {string} prefix
  */
 export function uniqueId(prefix) {
@@ -60,7 +51,7 @@ export function uniqueId(prefix) {
   return `${prefix}-${uniqueId.last}`;
 }
 
-/** Lets the browser paint and take input, between two slices of long work. */
+/** Lets the browser paint and handle input between two slices of long work. */
 export function breathe() {
   return globalThis.scheduler?.yield ? scheduler.yield() : new Promise((resolve) => setTimeout(resolve));
 }
@@ -85,9 +76,7 @@ function nodes(children) {
 }
 
 /**
- * @param {string} label
- * @param {() => void} click
- * @returns {HTMLButtonElement}
+ * @param {string} label @param {() => void} click @returns {HTMLButtonElement}
  */
 export function smallButton(label, click) {
   return el("button", { type: "button", class: "button small", on: { click } }, label);

@@ -1,8 +1,8 @@
-// Vectors as files: JSON and CSV with the service's own numbers, every one of them exact.
+// Vectors as JSON and CSV files, with the service's exact numbers.
 
-/** What a spreadsheet takes for the start of a formula; full-width ones too, as Japanese Excel reads those. */
+/** Characters that start a formula in a spreadsheet; Japanese Excel also accepts full-width ones. */
 const FORMULA = /^[\s]*[=+\-@＝＋－＠\t\r]/;
-/** Excel reads UTF-8 only where a file begins so. */
+/** Excel needs a byte order mark to read UTF-8. */
 const BYTE_ORDER_MARK = "\ufeff";
 
 /**
@@ -14,7 +14,7 @@ const BYTE_ORDER_MARK = "\ufeff";
  */
 
 /**
- * The shortest decimal that reads back as the same 32-bit number.
+ * The shortest decimal that parses to the same 32-bit number.
  * @param {number} value a number of a Float32Array
  * @returns {string}
  */
@@ -27,9 +27,8 @@ export function shortest(value) {
 }
 
 /**
- * A cell: quoted where it must be; a text that a spreadsheet would compute gets an apostrophe before it.
- * @param {string} text
- * @returns {string}
+ * A CSV cell, quoted if necessary; a text that looks like a formula gets an apostrophe before it.
+ * @param {string} text @returns {string}
  */
 export function csvCell(text) {
   const harmless = FORMULA.test(text) ? `'${text}` : text;
@@ -38,8 +37,7 @@ export function csvCell(text) {
 
 /**
  * The parts of a CSV file: a row for each text, its vector in columns d0, d1, ...
- * @param {Vectors} file
- * @returns {Generator<string>}
+ * @param {Vectors} file @returns {Generator<string>}
  */
 export function* csvParts({ texts, vectors, width }) {
   const names = Array.from({ length: width }, (_, column) => `d${column}`);
@@ -51,8 +49,7 @@ export function* csvParts({ texts, vectors, width }) {
 
 /**
  * The parts of a JSON file.
- * @param {Vectors} file
- * @returns {Generator<string>}
+ * @param {Vectors} file @returns {Generator<string>}
  */
 export function* jsonParts({ model, texts, vectors, width }) {
   yield `{"model": ${JSON.stringify(model)}, "dimensions": ${width}, "data": [\n`;
@@ -68,9 +65,8 @@ function numbers(vectors, row, width) {
 }
 
 /**
- * Numbers from the base64 of their little-endian bytes.
- * @param {string} text
- * @returns {Float32Array}
+ * Decodes numbers from the base64 of their little-endian bytes.
+ * @param {string} text @returns {Float32Array}
  */
 export function fromBase64(text) {
   const binary = atob(text);
@@ -81,9 +77,8 @@ export function fromBase64(text) {
 }
 
 /**
- * Hands a file to the reader.
- * @param {string} name
- * @param {Blob} blob
+ * Downloads a file.
+ * @param {string} name @param {Blob} blob
  */
 export function save(name, blob) {
   const address = URL.createObjectURL(blob);

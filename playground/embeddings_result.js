@@ -1,4 +1,4 @@
-// What came of the texts: facts, dimensions, map, neighbours, similarity. The worker computes; this draws.
+// The result of the texts: facts, dimensions, map, neighbours, similarity. The worker computes; this module draws.
 
 import { copyAs } from "./copy_as.js";
 import { breathe, debounce, el, fill, smallButton } from "./dom.js";
@@ -23,21 +23,20 @@ const MOST_WARNINGS = 10;
  * @property {Object} model of GET /models
  * @property {number} d dimensions of the answer
  * @property {number} width dimensions in use
- * @property {number} k neighbours that are compared; 0: not chosen yet
+ * @property {number} k number of neighbours to compare; 0: not chosen yet
  * @property {number} chosen index of the text whose neighbours are shown
  * @property {number} from index of the first text of the heat map
  * @property {boolean} asTable whether the similarities are shown as a table
  * @property {{map?: object, matrix?: object, kept?: number, changes?: object[]}} computed for all of the above
- * @property {Object<string, object>} asked the last question about each of these
- * @property {object[]} answers one of ask() for each request, without its data: side, tokens, warnings instead
+ * @property {Object<string, object>} asked the arguments of the last worker task for each of these
+ * @property {object[]} answers the result of ask() for each request, with side, tokens and warnings instead of data
  */
 
 let shown = null; // {result, places, observer, map, list}
 
 /**
  * Draws a result, and keeps drawing it as the reader changes what is shown.
- * @param {HTMLElement} place
- * @param {Result} result
+ * @param {HTMLElement} place @param {Result} result
  */
 export function drawResult(place, result) {
   forgetResult();
@@ -72,7 +71,7 @@ export function drawResult(place, result) {
   computeAll();
 }
 
-/** One after the other, so that the page never stands still. */
+/** Draws one part after the other, so that the page stays responsive. */
 async function drawAll(places) {
   for (const drawn of [drawDownload, drawKept, drawList, drawMap, drawChanges, drawMatrix]) {
     if (shown?.places !== places) return;
@@ -81,7 +80,7 @@ async function drawAll(places) {
   }
 }
 
-/** The view has left the page. */
+/** Stops drawing when the view is closed. */
 export function forgetResult() {
   shown?.observer.disconnect();
   shown = null;
@@ -111,7 +110,7 @@ function item(text) {
   return el("li", {}, text);
 }
 
-// What the worker computes. Each answer is drawn when it comes, unless a later wish has made it useless.
+// Results of the worker; each is drawn when it arrives, unless it is superseded.
 
 function computeAll() {
   computeMatrix();
@@ -173,9 +172,9 @@ function choose(index) {
   computeChanges();
 }
 
-// What is drawn of it
+// Drawing
 
-/** Fills a place with what is drawn of its value, or says that it is being computed. */
+/** Draws a value in its place, or a note that it is being computed. */
 function draw(name, drawn) {
   const place = shown.places[name];
   const value = shown.result.computed[name];

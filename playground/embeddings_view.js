@@ -1,4 +1,4 @@
-// Texts to vectors: what is asked, and the request. What is shown of the answer is embeddings_result.js.
+// The embeddings view: its form and its requests. embeddings_result.js shows the results.
 
 import { el, fill, uniqueId } from "./dom.js";
 import { drawResult, forgetResult } from "./embeddings_result.js";
@@ -15,12 +15,12 @@ addStrings(strings);
 export const id = "embeddings";
 
 const ROUTE = "v1/embeddings";
-const QUERY = /^\?\s+/; // of a line, where queries and documents are mixed
+const QUERY = /^\?\s+/; // prefix of queries if queries and documents are mixed
 const SIDES = ["query", "document"];
 const PLACEHOLDER = "{instruction}";
 const PROMPT = "prompt:";
 
-/** What the reader gave and what came back: it outlives a switch of view or language. */
+/** The user's input and the results, kept when the view or language changes. */
 const state = {
   source: { text: null, file: null, problem: null },
   model: "",
@@ -30,7 +30,7 @@ const state = {
   result: null,
 };
 let allowed = { maxInputs: 2048, maxBodyBytes: 64 * 2 ** 20 };
-let view = null; // the parts on the page, while there are any
+let view = null; // the elements on the page, if this view is shown
 
 /** @param {HTMLElement} root */
 export function mount(root) {
@@ -102,7 +102,7 @@ async function learnLimits() {
     view?.field.draw();
     drawSides();
   } catch {
-    // the model chooser says that the service does not answer; the service refuses what is too much
+    // the model chooser shows that the service does not respond; the service checks its limits itself
   }
 }
 
@@ -166,7 +166,7 @@ function instructionField() {
 
 // The request
 
-/** One request for each side, as input_type holds for a whole request; `at` are the places of its texts. */
+/** One request per side, as input_type applies to a whole request; `at` has the indexes of its texts. */
 function requests(lines) {
   const isMixed = state.side === "mixed";
   const sides = lines.map((line) => (isMixed ? (QUERY.test(line) ? "query" : "document") : state.side));
@@ -192,7 +192,7 @@ async function send(signal) {
   if (!lines.length) return view.field.focus();
   const chosen = view.chooser.model;
   const wanted = requests(lines);
-  const others = new AbortController(); // where one fails, the other ends, too
+  const others = new AbortController(); // if one fails, the other is cancelled
   const both = AbortSignal.any([signal, others.signal]);
   let answers;
   try {
@@ -201,7 +201,7 @@ async function send(signal) {
     others.abort();
     throw problem;
   } finally {
-    models({ fresh: true }).catch(() => {}); // it may have been loaded for this
+    models({ fresh: true }).catch(() => {}); // the request may have loaded it
   }
   const texts = [];
   const vectors = [];

@@ -1,4 +1,4 @@
-// A file's passages: .txt, .csv, .tsv and .jsonl, read piece by piece. What is left out is counted, never just gone.
+// Reads passages from .txt, .csv, .tsv and .jsonl files incrementally, and counts everything that it skips.
 
 import { breathe } from "./dom.js";
 import { Rows, delimiterOf } from "./csv.js";
@@ -8,12 +8,12 @@ const FORMATS = { txt: "txt", csv: "csv", tsv: "csv", jsonl: "jsonl", ndjson: "j
 const PIECE_BYTES = 128 * 1024;
 const SLICE_MS = 20;
 
-/** What a file chooser offers. */
+/** File types for a file chooser. */
 export const ACCEPT = Object.keys(FORMATS)
   .map((ending) => `.${ending}`)
   .join(",");
 
-/** A file that was not taken: `reason` says why; "none": it holds no passage, "many": it was not alone. */
+/** A rejected file; `reason` says why: "none" means no passage, "many" more than one file. */
 export class FileProblem extends Error {
   /** @param {"type" | "size" | "closed" | "binary" | "none" | "many"} reason */
   constructor(reason, facts = {}) {
@@ -25,26 +25,24 @@ export class FileProblem extends Error {
 }
 
 /**
- * @typedef {Object} Reading what a text or a file held
+ * @typedef {Object} Reading the content of a text or a file
  * @property {string[]} passages at most `maxPassages`
- * @property {number} found passages in all
- * @property {number} leftOut of them, beyond the limit
+ * @property {number} found total number of passages
+ * @property {number} leftOut passages beyond the limit
  * @property {number} empty lines or cells without text
- * @property {number} unreadable lines that are no JSON, or hold no text
+ * @property {number} unreadable lines that are not JSON, or have no text
  * @property {number | null} firstUnreadable its line, from 1
  * @property {number} columns of a table's first row
  * @property {number} wide rows with more cells than the first one
- * @property {number | null} unclosed line of a quote that nothing closes
- * @property {string | null} column name of the column that was read; null where the first one was
+ * @property {number | null} unclosed line of an unclosed quote
+ * @property {string | null} column name of the column with the passages; null: the first one
  * @property {string | null} encoding null for UTF-8
  * @property {"txt" | "csv" | "jsonl"} format
  */
 
 /**
- * The passages of a file; FileProblem where it has none.
- * @param {File} file
- * @param {{maxPassages: number, maxBytes: number}} limits
- * @returns {Promise<Reading>}
+ * Reads the passages of a file; throws FileProblem if it has none.
+ * @param {File} file @param {{maxPassages: number, maxBytes: number}} limits @returns {Promise<Reading>}
  */
 export async function readFile(file, { maxPassages, maxBytes }) {
   const format = FORMATS[file.name.toLowerCase().split(".").pop()];
@@ -64,15 +62,13 @@ async function content(file) {
   try {
     return await file.arrayBuffer();
   } catch {
-    throw new FileProblem("closed", { name: file.name }); // gone since it was chosen, or a folder
+    throw new FileProblem("closed", { name: file.name }); // deleted since it was chosen, or a folder
   }
 }
 
 /**
- * The passages of a text, one a line.
- * @param {string} text
- * @param {number} maxPassages
- * @returns {Reading}
+ * Reads the passages of a text, one per line.
+ * @param {string} text @param {number} maxPassages @returns {Reading}
  */
 export function readLines(text, maxPassages) {
   const collector = new Collector("txt", maxPassages);
@@ -82,14 +78,14 @@ export function readLines(text, maxPassages) {
   return { ...collector.reading, encoding: null };
 }
 
-/** Unicode by its mark; else UTF-8 where it is that, then what Japanese and western spreadsheets write. */
+/** Encodings to try: Unicode by byte order mark, else UTF-8, then those of Japanese and western spreadsheets. */
 function encodings(bytes) {
   if (bytes[0] === 0xff && bytes[1] === 0xfe) return ["utf-16le"];
   if (bytes[0] === 0xfe && bytes[1] === 0xff) return ["utf-16be"];
   return bytes.subarray(0, PIECE_BYTES).includes(0) ? [] : ["utf-8", "shift_jis", "windows-1252"];
 }
 
-/** Feeds the reader; false where the bytes are not in this encoding. */
+/** Feeds the reader; returns false if the bytes are not in this encoding. */
 async function decode(bytes, encoding, reader) {
   const decoder = new TextDecoder(encoding, { fatal: true });
   let since = performance.now();
@@ -114,7 +110,7 @@ function decoded(decoder, bytes, stream) {
   }
 }
 
-/** Takes passages and keeps count of everything else. */
+/** Collects passages and counts everything else. */
 class Collector {
   constructor(format, maxPassages) {
     this.max = maxPassages;
@@ -150,7 +146,7 @@ class Collector {
   }
 }
 
-/** Text in pieces to lines, whichever way they end. */
+/** Splits pieces of text into lines, with any line ending. */
 class LineReader {
   constructor(collector) {
     this.collector = collector;
@@ -160,7 +156,7 @@ class LineReader {
 
   push(piece) {
     const text = this.rest + piece;
-    const whole = text.endsWith("\r") ? text.slice(0, -1) : text; // its \n may come with the next piece
+    const whole = text.endsWith("\r") ? text.slice(0, -1) : text; // \n may follow in the next piece
     const lines = whole.split(/\r\n|\n|\r/);
     this.rest = lines.pop() + text.slice(whole.length);
     for (const line of lines) this.read(line);
@@ -202,7 +198,7 @@ function parsed(line) {
   }
 }
 
-/** The text of a line's value: itself, or that of its first key that names a text. */
+/** The text of a JSON line: the value itself, or that of the first key for texts. */
 function textOf(value) {
   if (typeof value === "string") return value;
   if (value === null || typeof value !== "object") return null;
@@ -238,7 +234,7 @@ class TableReader {
     this.collector.take(cells[this.column] ?? "");
   }
 
-  /** Whether the first row names columns, one of which holds text. */
+  /** Whether the first row is a header with a column for texts. */
   header(cells) {
     const names = cells.map((cell) => cell.trim().toLowerCase());
     const name = COLUMNS.find((column) => names.includes(column));
@@ -251,13 +247,12 @@ class TableReader {
 
 const READERS = { txt: PlainReader, csv: TableReader, jsonl: JSONReader };
 
-/** A pasted text beyond this many characters is kept beside the field: a field that large would freeze the page. */
+/** A longer pasted text is not put into the field, which would freeze the page. */
 const LARGE_PASTE = 50_000;
 
 /**
- * @param {ClipboardEvent} event
- * @param {HTMLTextAreaElement} area
- * @returns {string | null} what the field would hold, where the paste is too large for it and was stopped; else null
+ * @param {ClipboardEvent} event @param {HTMLTextAreaElement} area
+ * @returns {string | null} the text of the field if the paste was stopped as too large; else null
  */
 export function largePaste(event, area) {
   const text = event.clipboardData?.getData("text/plain") ?? "";

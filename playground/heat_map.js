@@ -5,25 +5,24 @@ import { el, svg } from "./dom.js";
 import { number, t } from "./i18n.js";
 import { pictureBox } from "./picture_box.js";
 
-/** Texts on each side at most: more could not be told apart. */
+/** Maximum number of texts on each side; more would be illegible. */
 export const MOST_TEXTS = 64;
 /** Steps of the colour scale: classes heat-0 to heat-11. */
 const STEPS = 12;
 const SMALLEST_CELL = 9;
 const LARGEST_CELL = 48;
-const VALUE_CELL = 34; // from here on a cell has room for its number
+const VALUE_CELL = 34; // minimum size of a cell with a number
 const NUMBERS = 30;
 const CAPTION = 16;
-const LABEL_CELL = 14; // from here on a row has room for its text
+const LABEL_CELL = 14; // minimum height of a row with a label
 const LABEL_CHARACTERS = 60;
 
 const MOVES = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 
 /**
- * The ends of the colour scale: what the pairs of different texts span, rounded outwards to 0.05.
+ * The range of the colour scale: that of all pairs of different texts, rounded outwards to 0.05.
  * @param {Float32Array} cosines (m, m)
- * @param {number} m
- * @returns {[number, number]}
+ * @param {number} m @returns {[number, number]}
  */
 export function scaleOf(cosines, m) {
   let low = Infinity;
@@ -39,7 +38,7 @@ export function scaleOf(cosines, m) {
   return ends[0] < ends[1] ? ends : [ends[0] - 0.05, ends[1]];
 }
 
-/** The step of a value; beyond an end it is the end's. */
+/** The colour step of a value, clamped to the scale. */
 export function stepOf(value, [low, high]) {
   return Math.max(0, Math.min(STEPS - 1, Math.floor(((value - low) / (high - low)) * STEPS)));
 }
@@ -48,8 +47,8 @@ export function stepOf(value, [low, high]) {
  * @param {object} options
  * @param {Float32Array} options.cosines (m, m)
  * @param {{number: number, text: string}[]} options.texts m of them, with their numbers in the whole list
- * @param {number} options.width pixels that there are
- * @param {(index: number) => void} options.onChoose a cell's row was chosen, by Enter or a click
+ * @param {number} options.width available pixels
+ * @param {(index: number) => void} options.onChoose called with a cell's row on Enter or a click
  * @returns {HTMLElement}
  */
 export function heatMap({ cosines, texts, width, onChoose }) {
@@ -114,7 +113,7 @@ export function heatMap({ cosines, texts, width, onChoose }) {
       ]);
   }
 
-  /** The picture's edge cuts what is too long; the reader's line has it whole. */
+  /** Long labels are clipped at the edge; the line below the picture has the whole text. */
   function rowLabel(index) {
     const { text } = texts[index];
     const place = { x: NUMBERS + size + 8, y: CAPTION + (index + 0.5) * cell + 4 };

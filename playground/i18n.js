@@ -2,7 +2,7 @@
 
 import { read, write } from "./address.js";
 
-/** The languages and what each calls itself. */
+/** The languages and their own names. */
 export const LANGUAGES = { en: "English", ja: "日本語" };
 
 const strings = { en: new Map(), ja: new Map() };
@@ -14,12 +14,12 @@ export function language() {
 }
 
 /**
- * Switches the language, in the URL too. The caller draws the page anew.
+ * Switches the language, also in the URL. The caller redraws the page.
  * @param {"en" | "ja"} next
  */
 export function setLanguage(next) {
   current = next;
-  write({ lang: next }); // first: after a change of the document it would wait for the whole page's layout
+  write({ lang: next }); // first, as it would wait for layout after a change of the document
   document.documentElement.lang = next;
 }
 
@@ -38,10 +38,8 @@ export function addStrings(texts) {
 
 /**
  * The text of a key in the current language, with its {placeholders} filled; numbers are formatted.
- * A missing key shows itself and is a console error, which fails the tests.
- * @param {string} key
- * @param {Object<string, any>} [values]
- * @returns {string}
+ * For a missing key, returns the key and logs a console error, which fails the tests.
+ * @param {string} key @param {Object<string, any>} [values] @returns {string}
  */
 export function t(key, values = {}) {
   const text = strings[current].get(key);
@@ -56,19 +54,16 @@ export function t(key, values = {}) {
 }
 
 /**
- * A number as the language writes it; `digits` after the point, exactly where given, at most 3 otherwise.
- * @param {number} value
- * @param {number} [digits]
- * @returns {string}
+ * Formats a number in the current language, with exactly `digits` decimals if given, else at most 3.
+ * @param {number} value @param {number} [digits] @returns {string}
  */
 export function number(value, digits) {
   return formatter(current, digits).format(value);
 }
 
 /**
- * A size in bytes, readable: 91 MB.
- * @param {number} bytes
- * @returns {string}
+ * Formats a size in bytes, such as 91 MB.
+ * @param {number} bytes @returns {string}
  */
 export function bytes(bytes) {
   const units = ["B", "kB", "MB", "GB", "TB"];

@@ -1,11 +1,11 @@
-// Asks for the API key where the service wants one. It is kept for this tab and sent to this service alone.
+// Asks for the API key if the service requires one. It is kept for this tab and sent only to this service.
 
 import { el } from "./dom.js";
 import { t } from "./i18n.js";
 import { key, setKey } from "./service.js";
 
 /**
- * Resolves to the key, or to null where the reader gives none.
+ * Resolves to the key, or to null if the user gives none.
  * @returns {Promise<string | null>}
  */
 export function keyAsker() {

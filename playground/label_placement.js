@@ -1,16 +1,14 @@
-// Where labels stand on a map of points so that none covers another or a point: greedy, in two passes. The first gives
-// as many points as possible their number, the second turns numbers into whole labels where there is room.
+// Places labels on a map of points so that none covers another one or a point: greedy, in two passes. The first pass
+// labels as many points as possible with their number, the second replaces numbers with whole labels if they fit.
 
 const CELL = 40;
 const GAP = 2;
 /** Points between two pauses. */
 const SLICE = 64;
 
-/**
- * @typedef {{x: number, y: number, width: number, height: number}} Box from its upper left corner
- */
+/** @typedef {{x: number, y: number, width: number, height: number}} Box x and y are its upper left corner */
 
-/** Boxes by the cells of a grid that they touch: finding what a new one would cover takes no look at the others. */
+/** An index of boxes by the grid cells that they touch, to find overlaps quickly. */
 class Occupied {
   constructor() {
     this.cells = new Map();
@@ -52,12 +50,10 @@ function meet(a, b) {
 }
 
 /**
- * A box for each label, or null where there is no room.
- * @param {object} map
- * @param {{x: number, y: number}[]} map.points
+ * Finds a box for each label, or null if it does not fit.
+ * @param {object} map @param {{x: number, y: number}[]} map.points
  * @param {string[][]} map.labels for each point its labels from the shortest to the longest
- * @param {number} map.width
- * @param {number} map.height
+ * @param {number} map.width @param {number} map.height
  * @param {number} map.radius of the points
  * @param {number} map.lineHeight of the labels
  * @param {(text: string) => number} map.measure a text's width
@@ -75,7 +71,7 @@ export async function placeLabels({ points, labels, width, height, radius, lineH
   }
   for (let index = 0; index < points.length; index += 1) {
     if (index % SLICE === 0) await pause();
-    if (!placed[index]) continue; // no room for its number, so for nothing
+    if (!placed[index]) continue; // its number does not fit, so nothing does
     for (let size = labels[index].length - 1; size > 0; size -= 1) if (place(index, size)) break;
   }
   return placed;
@@ -114,10 +110,9 @@ export async function placeLabels({ points, labels, width, height, radius, lineH
 }
 
 /**
- * Points to places in a box, both axes at one scale, so that distances stay comparable.
+ * Scales points to a box, with the same scale for both axes, so that distances are comparable.
  * @param {Float64Array} coordinates (n, 2)
- * @param {{width: number, height: number, margin: number}} box
- * @returns {{x: number, y: number}[]}
+ * @param {{width: number, height: number, margin: number}} box @returns {{x: number, y: number}[]}
  */
 export function project(coordinates, { width, height, margin }) {
   const n = coordinates.length / 2;
@@ -138,10 +133,9 @@ export function project(coordinates, { width, height, margin }) {
 }
 
 /**
- * The nearest point to a place, or the nearest in a direction from another point; -1 where there is none.
- * @param {{x: number, y: number}[]} points
- * @param {{x: number, y: number}} from
- * @param {[number, number]} [direction] only points that lie more that way than aside
+ * The nearest point to a place, or the nearest in a direction from another point; -1 if there is none.
+ * @param {{x: number, y: number}[]} points @param {{x: number, y: number}} from
+ * @param {[number, number]} [direction] consider only points within 45 degrees of it
  * @returns {number}
  */
 export function nearestPoint(points, from, direction) {

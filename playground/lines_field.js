@@ -1,4 +1,4 @@
-// Texts from the reader: lines that are typed or pasted, or a file that is chosen or dropped.
+// A field for texts: typed or pasted lines, or a chosen or dropped file.
 
 import { debounce, el, fill, smallButton, uniqueId } from "./dom.js";
 import { ACCEPT, FileProblem, largePaste, readFile, readLines } from "./files.js";
@@ -12,25 +12,23 @@ const PREVIEW_LINES = 3;
 const PREVIEW_CHARACTERS = 160;
 
 /**
- * @typedef {object} Source what the reader gave; kept by the view
- * @property {string | null} text null: nothing yet, the example stands there
+ * @typedef {object} Source the user's input, kept by the view
+ * @property {string | null} text null: no input yet, the field shows the example
  * @property {{name: string | null, reading: import("./files.js").Reading} | null} file name null: a large paste
- * @property {FileProblem | null} problem why the last file was not taken
+ * @property {FileProblem | null} problem why the last file was rejected
  */
 
 /**
- * @param {object} options
- * @param {Source} options.source
- * @param {string} options.label
+ * @param {object} options @param {Source} options.source @param {string} options.label
  * @param {number} options.rows of the field
- * @param {string} [options.example] what stands there before the reader writes
- * @param {Node | null} [options.aside] what stands beside the label
- * @param {boolean} [options.keepsTyped] whether typed lines beyond the limit are kept, for the view to refuse
- * @param {(count: number, fileName: string | null) => Node} options.countNote says how many there are
+ * @param {string} [options.example] shown before there is input
+ * @param {Node | null} [options.aside] shown beside the label
+ * @param {boolean} [options.keepsTyped] whether typed lines beyond the limit are kept, so that the view rejects them
+ * @param {(count: number, fileName: string | null) => Node} options.countNote shows the number of lines
  * @param {() => {max: number, maxBytes: number}} options.limits lines of one request, bytes of a file
- * @param {() => Promise<void>} options.limitsKnown settled once `limits` are the service's own
+ * @param {() => Promise<void>} options.limitsKnown settles once `limits` come from the service
  * @returns {{element: HTMLElement, reading: () => import("./files.js").Reading, write: (lines: string[]) => void,
- *   draw: () => void, focus: () => void}} `write` puts lines in place of all that is there
+ *   draw: () => void, focus: () => void}} `write` replaces all input
  */
 export function linesField(options) {
   const { source, label, rows, example = "", aside = null, keepsTyped = false } = options;
@@ -103,7 +101,7 @@ export function linesField(options) {
     if (whole === null) return;
     await limitsKnown();
     take({ name: null, reading: readLines(whole, limits().max) });
-    choose.focus(); // the field, which had it, is hidden now
+    choose.focus(); // the field had the focus and is now hidden
   }
 
   function take(file) {
@@ -113,7 +111,7 @@ export function linesField(options) {
   }
 
   async function read(files) {
-    const [file, ...others] = files; // before the wait: a drop's list lasts no longer than its event
+    const [file, ...others] = files; // before the wait, as a drop's list is only valid during its event
     if (!file) return;
     await limitsKnown();
     const { max, maxBytes } = limits();
@@ -146,7 +144,7 @@ export function linesField(options) {
     area.focus();
   }
 
-  /** As lines: a text's own line breaks become spaces. */
+  /** Joins texts to lines; line breaks in a text become spaces. */
   function edit() {
     write(source.file.reading.passages.map((text) => text.replace(/\s*[\r\n]+\s*/g, " ")));
     area.focus();

@@ -1,4 +1,4 @@
-// What the live view shows of the metrics: one entry a chart.
+// The charts of the live view.
 
 import { bytes, number, t } from "./i18n.js";
 import { busy } from "./live_history.js";
@@ -16,7 +16,7 @@ const byCode = ({ code }) => code;
 const byAnswer = ({ route, status }) => `${route} ${status}`;
 
 const LATENCY = "service_request_seconds";
-/** Routes that machines ask all the time, and the page's own files. */
+/** Routes that are polled by machines, and the page's own files. */
 const QUIET = /^\/(livez|readyz|healthz|health|metrics|playground.*)$/;
 
 /** Without the series of quiet routes. */

@@ -1,10 +1,10 @@
-// What two minutes of /metrics say: counters become rates by their differences, histograms become quantiles.
+// Two minutes of /metrics: differences of counters give rates, histograms give quantiles.
 
 import { readNumber } from "./metrics_text.js";
 
-/** How far back the history goes. */
+/** Length of the history. */
 export const HISTORY_S = 120;
-/** Over how long quantiles are taken. */
+/** Window of quantiles. */
 export const WINDOW_S = 10;
 const COUNTER = /_(total|sum|count|bucket)$/;
 
@@ -12,10 +12,10 @@ const COUNTER = /_(total|sum|count|bucket)$/;
  * @typedef {import("./metrics_text.js").Sample} Sample
  * @typedef {object} Moment one poll
  * @property {number} time seconds
- * @property {number} seconds since the poll before; 0: there was none lately, so that there are no differences
- * @property {Map<string, Sample[]> | null} deltas what counters have grown by, by name; null: the poll failed
- * @property {Map<string, Sample[]>} gauges the rest, as it was
- * @property {Map<string, Map<string, number> | null>} known what has been read from it
+ * @property {number} seconds since the previous poll; 0 without a recent one, and thus without differences
+ * @property {Map<string, Sample[]> | null} deltas increase of counters, by name; null: the poll failed
+ * @property {Map<string, Sample[]>} gauges all other values
+ * @property {Map<string, Map<string, number> | null>} known cached results
  */
 
 /** The polls of the last two minutes. */
@@ -23,14 +23,13 @@ export class History {
   constructor() {
     /** @type {Moment[]} */
     this.moments = [];
-    /** When a counter was last found to have begun anew, or null. */
+    /** Time of the last reset of a counter, or null. */
     this.restartedAt = null;
-    this.before = null; // {time, values} of the last poll that was answered
+    this.before = null; // {time, values} of the last successful poll
   }
 
   /**
-   * A poll's answer. A counter that is new counts from 0; one that has fallen was begun anew, so it has grown by all
-   * that it shows.
+   * Adds the result of a poll. A new counter starts at 0; a decrease means a reset, so the increase is the value.
    * @param {number} time seconds
    * @param {Map<string, Sample[]>} metrics
    */
@@ -58,7 +57,7 @@ export class History {
   }
 
   /**
-   * A poll that failed: a gap.
+   * Adds a failed poll, which leaves a gap.
    * @param {number} time seconds
    */
   miss(time) {
@@ -71,10 +70,9 @@ export class History {
   }
 
   /**
-   * Each counter's growth a second, summed by a label or several; null where it is not known.
-   * @param {string} name
-   * @param {(labels: Object<string, string>) => string} series
-   * @returns {Map<string, (number | null)[]>} by series, a number for each moment
+   * The rate of a counter per second, summed by series; null if unknown.
+   * @param {string} name @param {(labels: Object<string, string>) => string} series
+   * @returns {Map<string, (number | null)[]>} series -> a number for each moment
    */
   rates(name, series) {
     return this.collect(`rates ${name}`, 0, (moment) => {
@@ -92,10 +90,8 @@ export class History {
   }
 
   /**
-   * One counter's growth divided by that of one or several: an average, or a share. Null where nothing grew.
-   * @param {string} part
-   * @param {string[]} whole
-   * @param {(labels: Object<string, string>) => string} series
+   * The increase of one counter divided by that of others: an average or a share. Null if they did not increase.
+   * @param {string} part @param {string[]} whole @param {(labels: Object<string, string>) => string} series
    */
   ratios(part, whole, series) {
     return this.collect(`ratios ${part}`, null, (moment) => {
@@ -133,8 +129,8 @@ export class History {
   }
 
   /**
-   * One list a series, as long as the moments; `missing` where the moment is known and has nothing of the series. What
-   * a moment says is read once, under `key`: only the last one is new.
+   * One value per moment for each series; `missing` if a successful poll lacks the series. Results are cached in the
+   * moment under `key`.
    */
   collect(key, missing, read) {
     const known = this.moments.map((moment, at) => {
@@ -149,8 +145,8 @@ export class History {
 }
 
 /**
- * A quantile from counts below upper ends, as Prometheus' histogram_quantile has it: evenly spread within a bucket, and
- * the last end that is a number where it lies beyond all. Null where nothing was counted.
+ * A quantile of a histogram, as in Prometheus' histogram_quantile: interpolated within a bucket, and the largest finite
+ * bound if it lies beyond. Null if the histogram is empty.
  * @param {number} share
  * @param {Map<number, number>} ends upper end -> count up to it
  * @returns {number | null}
@@ -171,7 +167,7 @@ function keyOf(name, labels) {
   return `${name} ${JSON.stringify(labels)}`;
 }
 
-/** Without series that are 0 all the time. */
+/** Removes series that are always 0. */
 export function busy(series) {
   return new Map([...series].filter(([, values]) => values.some((value) => value)));
 }
@@ -186,10 +182,8 @@ function summed(samples, series) {
 }
 
 /**
- * At most `most` series: those with the largest sums, and the others added up under `rest`.
- * @param {Map<string, (number | null)[]>} series
- * @param {number} most
- * @param {string} rest
+ * Keeps the `most` series with the largest sums, and adds the others up as `rest`.
+ * @param {Map<string, (number | null)[]>} series @param {number} most @param {string} rest
  * @returns {Map<string, (number | null)[]>}
  */
 export function largest(series, most, rest) {

@@ -1,4 +1,4 @@
-// What the service is doing: /metrics once a second while this is looked at, as small charts and a table.
+// The live view: reads /metrics once a second while it is visible, and shows small charts and a table.
 
 import { MOST_SERIES, chart } from "./charts.js";
 import { el, fill } from "./dom.js";
@@ -17,10 +17,10 @@ export const id = "live";
 const EVERY_MS = 1000;
 const PATIENCE_MS = 5000;
 
-/** Outlives a switch of view or language. */
+/** Kept when the view or language changes. */
 const state = { history: new History(), isPaused: false, problem: null };
-let view = null; // the parts on the page, while there are any
-let polling = null; // the controller of the loop that runs
+let view = null; // the elements on the page, if this view is shown
+let polling = null; // the controller of the running loop
 
 /** @param {HTMLElement} root */
 export function mount(root) {
@@ -70,7 +70,7 @@ function togglePause() {
 
 // The polls
 
-/** Starts or ends the polls: they go on only while somebody can see them. */
+/** Starts or stops polling, which runs only while the page is visible. */
 function follow() {
   const isWanted = view !== null && !state.isPaused && document.visibilityState === "visible";
   if (isWanted === (polling !== null)) return;
@@ -135,7 +135,7 @@ function draw() {
     return group(title, series, format);
   });
   drawStatus();
-  if (view.values.contains(document.activeElement)) return; // it is being read
+  if (view.values.contains(document.activeElement)) return; // do not change it while it has the focus
   const old = view.values.querySelectorAll("tbody");
   view.values.querySelector("table").append(...groups);
   for (const body of old) body.remove();
@@ -155,7 +155,7 @@ function group(title, series, format) {
   return el("tbody", {}, rows);
 }
 
-/** Said when it changes only: a screen reader would read it every second. */
+/** Updated only if it changes, or a screen reader would read it every second. */
 function drawStatus() {
   if (!view) return;
   fill(view.pause, t(state.isPaused ? "live.resume" : "live.pause"));

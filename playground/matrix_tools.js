@@ -1,20 +1,18 @@
-// Which part of the similarities is shown, and how: as a heat map or as a table.
+// Controls for the similarities: the range of texts, and heat map or table.
 
 import { el, fill, smallButton, uniqueId } from "./dom.js";
 import { MOST_TEXTS } from "./heat_map.js";
 import { t } from "./i18n.js";
 import { MOST_TABLE_TEXTS } from "./similarity_table.js";
 
-/** How many texts a side has room for, as the similarities are shown. */
+/** Maximum number of texts on each side. */
 export function mostTexts({ asTable }) {
   return asTable ? MOST_TABLE_TEXTS : MOST_TEXTS;
 }
 
 /**
- * Changes `asTable` and `from` of a result and says so.
- * @param {import("./embeddings_result.js").Result} result
- * @param {() => void} onChange
- * @returns {HTMLElement}
+ * Changes `asTable` and `from` of a result, then calls `onChange`.
+ * @param {import("./embeddings_result.js").Result} result @param {() => void} onChange @returns {HTMLElement}
  */
 export function matrixTools(result, onChange) {
   const views = [

@@ -1,8 +1,6 @@
-/** Prometheus's text format, as GET /metrics answers it. */
+/** A parser of Prometheus's text format, which GET /metrics returns. */
 
-/**
- * @typedef {{labels: Object<string, string>, value: number}} Sample
- */
+/** @typedef {{labels: Object<string, string>, value: number}} Sample */
 
 const NAME = /[A-Za-z_:][\w:]*/y;
 const LABEL = /\s*([A-Za-z_]\w*)\s*=\s*"((?:[^"\\]|\\.)*)"\s*,?/y;
@@ -10,11 +8,11 @@ const VALUE = /\s*(\S+)/y;
 const ESCAPES = { "\\n": "\n", '\\"': '"', "\\\\": "\\" };
 
 /**
- * Every sample by its metric's name, in the order of the text; a line that cannot be read is left out.
+ * All samples by metric name, in the order of the text; invalid lines are skipped.
  *
- * Histograms are not put together: their parts are the names ending in _bucket (with the label le), _sum and _count.
+ * Histograms are not combined: their samples have the names ending in _bucket (with the label le), _sum and _count.
  * @param {string} text
- * @param {string} [prefix] only metrics whose names begin so
+ * @param {string} [prefix] only metrics whose names start with it
  * @returns {Map<string, Sample[]>}
  */
 export function parseMetrics(text, prefix = "") {
@@ -60,9 +58,8 @@ function unescape(text) {
 }
 
 /**
- * A number as Prometheus writes it, +Inf and NaN included; null where it is none.
- * @param {string | undefined} text
- * @returns {number | null}
+ * Parses a number in Prometheus's format, including +Inf and NaN; null if invalid.
+ * @param {string | undefined} text @returns {number | null}
  */
 export function readNumber(text) {
   if (text === undefined) return null;

@@ -1,17 +1,17 @@
-// Which model: a list grouped by state, and under it what there is to know about the chosen one.
+// A list of models, grouped by state, and facts about the chosen one.
 
 import { el, fill, uniqueId } from "./dom.js";
 import { bytes, language, number, t } from "./i18n.js";
 import { problemBox } from "./problem.js";
 import { limits, models, onModels } from "./service.js";
 
-/** The states in the order in which they are useful. */
+/** The states, most useful first. */
 export const STATES = ["ready", "loading", "importing", "stored", "forwarded", "importable", "unavailable"];
 const USABLE = new Set(["ready", "loading", "stored", "forwarded"]);
 
 /**
- * A labelled select of the models of some kinds. `value` is a model's id, or "" where `optional` and none is chosen.
- * Without a value it begins with the service's default, or with a model that can answer where the default cannot yet.
+ * A labelled select of the models of some kinds. `value` is a model's id, or "" if `optional` and none is chosen.
+ * The initial value is the service's default, or a model that is ready if the default is not.
  * @param {{kinds: ("reranker" | "embedding")[], label: string, value?: string, optional?: boolean,
  *   onChange?: (id: string, model: Object | undefined) => void}} options
  * @returns {{element: HTMLElement, value: string, model: Object | undefined}}
@@ -94,8 +94,7 @@ export function stateBadge(model) {
 
 /**
  * State, limits, licence, languages and the note of a model, as nodes.
- * @param {Object} model
- * @returns {HTMLElement[]}
+ * @param {Object} model @returns {HTMLElement[]}
  */
 export function modelFacts(model) {
   const rows = [
@@ -127,7 +126,7 @@ export function languagesOf(model) {
     .join(language() === "ja" ? "、" : ", ");
 }
 
-/** The licence, and a warning where it forbids commercial use. */
+/** The licence, and a warning if it forbids commercial use. */
 export function licence(model) {
   if (!model.license || model.license === "unknown") return null;
   return model.commercial_use === false ? t("chooser.non_commercial", { license: model.license }) : model.license;

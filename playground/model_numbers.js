@@ -1,4 +1,4 @@
-// What each model has done, from /metrics: requests since the start, tokens a second over the last moments.
+// Usage of each model from /metrics: requests since the start, recent tokens per second.
 
 import { parseMetrics } from "./metrics_text.js";
 import { ask } from "./service.js";
@@ -7,7 +7,7 @@ const EVERY_MS = 2000;
 const WINDOW_MS = 10_000;
 
 /**
- * Asks again and again while the page is to be seen.
+ * Polls while the page is visible.
  * @param {(numbers: Map<string, {requests: number, tokensPerSecond: number | null}>) => void} onNumbers
  * @param {(problem: Error) => void} onProblem
  * @returns {() => void} ends it
@@ -15,7 +15,7 @@ const WINDOW_MS = 10_000;
 export function watchNumbers(onNumbers, onProblem) {
   const controller = new AbortController();
   let timer = 0;
-  let seen = []; // {at, tokens: Map}, the oldest first
+  let seen = []; // {at, tokens: Map}, oldest first
   look();
   return () => {
     clearTimeout(timer);
@@ -51,7 +51,7 @@ export function watchNumbers(onNumbers, onProblem) {
 
     function rate(name) {
       const more = (tokens.get(name) ?? 0) - (first.tokens.get(name) ?? 0);
-      return seconds ? Math.max(0, more) / seconds : null; // a server that was started anew counts from 0
+      return seconds ? Math.max(0, more) / seconds : null; // a restarted server counts from 0
     }
   }
 }

@@ -1,4 +1,4 @@
-// Every model: its state, what it takes, what it has done; where ADMIN allows it, to load, unload and import.
+// The models view: state, memory and usage of all models; with ADMIN, buttons to load, unload and import them.
 
 import { el, fill } from "./dom.js";
 import { addStrings, bytes, number, t } from "./i18n.js";
@@ -30,16 +30,16 @@ const ACTS = {
   unavailable: ["retry"],
 };
 
-// What the reader has set or begun: it outlives a switch of view or language
+// The user's choices and actions, kept when the view or language changes
 const filter = { text: "", kind: "all" };
 const open = new Set(); // ids of models whose facts are shown
-const busy = new Map(); // id -> the act that is under way
-const problems = new Map(); // id -> what went wrong with the last one
+const busy = new Map(); // id -> the running action
+const problems = new Map(); // id -> the problem of the last action
 
 let list = [];
 let allowed = null;
-let numbers = null; // until the first are there
-let parts = null; // of the page, while the view is on it
+let numbers = null; // until the first poll
+let parts = null; // the elements on the page, if this view is shown
 let ends = [];
 
 /** @param {HTMLElement} root */
@@ -142,7 +142,7 @@ function draw() {
   if (focused?.dataset.key) follow(focused.dataset.key, focused.closest("[data-model]").dataset.model);
 }
 
-/** The list was made anew: whoever was on a button still is, or goes with the model to where it is now. */
+/** Restores the focus after the list is redrawn, following the model to its new place. */
 function follow(key, name) {
   const again = parts.groups.querySelector(`[data-key="${CSS.escape(key)}"]`);
   (again ?? parts.groups.querySelector(`[data-model="${CSS.escape(name)}"] [data-key]`))?.focus();
@@ -181,11 +181,11 @@ function row(model) {
 
 function progress(model) {
   if (model.state !== "importing") return null;
-  const value = model.import_progress; // none: it has begun, and nobody knows how far it is
+  const value = model.import_progress; // null: started, progress unknown
   return el("progress", { "aria-label": t("models.progress", { name: model.id }), max: 1, value });
 }
 
-/** What there is to count: of a model in memory its use, of another one its size. */
+/** The usage of a model in memory, or the size of another one. */
 function figuresOf(model) {
   if (model.memory_bytes !== null || model.state === "ready") return ["memory", "requests", "tokens_per_second"];
   return model.stored_bytes ? ["stored_bytes"] : model.download_bytes ? ["download"] : [];
@@ -195,7 +195,7 @@ function figure(name) {
   return el("div", {}, el("dt", {}, t(`models.${name}`)), el("dd", { "data-figure": name }, "–"));
 }
 
-/** The figures change every few seconds: in place, so that nothing else is made anew. */
+/** Updates the numbers in place every few seconds, without redrawing the list. */
 function drawNumbers() {
   if (!parts) return;
   for (const item of parts.groups.querySelectorAll("[data-model]")) {
@@ -224,11 +224,11 @@ function acts(model) {
         class: "button small",
         "aria-label": t(`models.${act}.label`, { name: model.id }),
         "data-key": `${act} ${model.id}`,
-        // not `disabled`, which would drop the focus
+        // not `disabled`, which would lose the focus
         "aria-disabled": busy.has(model.id) ? "true" : null,
         on: {
           click: (event) => {
-            event.currentTarget.focus(); // Safari leaves it where it was
+            event.currentTarget.focus(); // Safari does not focus a clicked button
             perform(act === "retry" ? "load" : act, model);
           },
         },
@@ -244,7 +244,7 @@ async function perform(act, model) {
   problems.delete(model.id);
   say(`models.${act}.begun`, model);
   draw();
-  setTimeout(refresh, FIRST_LOOK_MS); // from then on the list follows what is under way
+  setTimeout(refresh, FIRST_LOOK_MS); // then the list polls as long as something is running
   try {
     await ask(`models/${encodeURIComponent(model.id)}/${act}`, { method: "POST" });
     say(`models.${act}.done`, model);

@@ -1,14 +1,12 @@
-// Which texts are near which: cosines between unit vectors, each text's nearest, and what shorter vectors change.
+// Nearest neighbours: cosines of unit vectors, the nearest texts of each text, and the effect of shorter vectors.
 
 /** Rows of the matrix between two pauses. */
 const SLICE = 32;
 
 /**
- * The first `width` numbers of each vector, at length 1 again: what the service answers to `dimensions`.
+ * Truncates vectors to `width` numbers and normalizes them, like the service's `dimensions`.
  * @param {Float32Array} vectors (n, d), row by row
- * @param {number} n
- * @param {number} d
- * @param {number} width
+ * @param {number} n @param {number} d @param {number} width
  * @returns {Float32Array} (n, width)
  */
 export function cut(vectors, n, d, width) {
@@ -27,8 +25,7 @@ export function cut(vectors, n, d, width) {
 /**
  * The cosine of every pair of unit vectors.
  * @param {Float32Array} vectors (n, d)
- * @param {number} n
- * @param {number} d
+ * @param {number} n @param {number} d
  * @param {() => Promise<void> | void} [pause] awaited between slices of the work
  * @returns {Promise<Float32Array>} (n, n), symmetric
  */
@@ -41,10 +38,10 @@ export async function similarities(vectors, n, d, pause = () => {}) {
   return matrix;
 }
 
-/** Rows `i` and i + 1 with rows `j` to j + 3, at once: each number is read from memory less often. */
+/** Rows `i` and i + 1 times rows `j` to j + 3 at once, to read each number from memory less often. */
 function multiplyTile(vectors, n, d, i, j, matrix) {
   const a = i * d;
-  const b = Math.min(i + 1, n - 1) * d; // past the end: the last again, whose products are the same
+  const b = Math.min(i + 1, n - 1) * d; // past the end: repeats the last row
   const [p, q, r, s] = [0, 1, 2, 3].map((offset) => Math.min(j + offset, n - 1) * d);
   const sums = products(vectors, d, a, b, p, q, r, s);
   for (let x = 0; x < 2 && i + x < n; x += 1) {
@@ -77,10 +74,10 @@ function products(vectors, d, a, b, p, q, r, s) {
 }
 
 /**
- * The `k` nearest others of every text, nearest first; of equals the one that comes first.
+ * The `k` nearest others of every text, nearest first; ties in the order of the texts.
  * @param {Float32Array} matrix (n, n)
  * @param {number} n
- * @param {number} k at most n - 1 are found
+ * @param {number} k at most n - 1
  * @returns {Int32Array} (n, min(k, n - 1))
  */
 export function nearest(matrix, n, k) {
@@ -103,11 +100,10 @@ export function nearest(matrix, n, k) {
 }
 
 /**
- * How many of each text's nearest are still among them, as a share of all; 1 where there are none.
+ * The share of nearest neighbours that are kept, over all texts; 1 if there are none.
  * @param {Int32Array} before (n, k)
  * @param {Int32Array} after (n, k)
- * @param {number} n
- * @returns {number}
+ * @param {number} n @returns {number}
  */
 export function keptShare(before, after, n) {
   const k = before.length / n;
@@ -121,7 +117,7 @@ export function keptShare(before, after, n) {
 }
 
 /**
- * All other texts by their nearness to one; of equals the one that comes first.
+ * All other texts, nearest to `text` first; ties in the order of the texts.
  * @param {ArrayLike<number>} cosines (n), those of one text
  * @param {number} text its own index
  * @returns {number[]}
@@ -138,12 +134,10 @@ export function ranking(cosines, text) {
  */
 
 /**
- * The nearest of a text by shorter vectors beside their places by whole ones, then those that have dropped out.
+ * The nearest neighbours by shorter vectors, with their ranks by whole vectors, then those that dropped out.
  * @param {ArrayLike<number>} whole (n) cosines of the text, whole vectors
  * @param {ArrayLike<number>} shorter (n) the same, shorter vectors
- * @param {number} text
- * @param {number} k
- * @returns {Change[]}
+ * @param {number} text @param {number} k @returns {Change[]}
  */
 export function rankChanges(whole, shorter, text, k) {
   const before = ranking(whole, text);

@@ -1,4 +1,4 @@
-// The texts nearest to one, with their places by whole vectors, and those that shorter vectors have dropped.
+// A table of the nearest neighbours of a text, with their ranks by whole vectors, and those that dropped out.
 
 import { el } from "./dom.js";
 import { number, t } from "./i18n.js";
@@ -6,8 +6,7 @@ import { tableBox } from "./table_box.js";
 
 /**
  * @param {{texts: {number: number, text: string}[], chosen: number, d: number, width: number}} result
- * @param {import("./neighbours.js").Change[]} changes
- * @returns {HTMLElement}
+ * @param {import("./neighbours.js").Change[]} changes @returns {HTMLElement}
  */
 export function neighboursTable({ texts, chosen, d, width }, changes) {
   if (!changes.length) return el("p", { class: "note" }, t("embeddings.neighbours.alone"));

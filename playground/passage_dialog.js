@@ -1,4 +1,4 @@
-// One passage in full: its place in each ranking, and where each model stopped reading it.
+// A dialog with a whole passage: its rank in each ranking, and where each model truncated it.
 
 import { el, fill, uniqueId } from "./dom.js";
 import { number, t } from "./i18n.js";
@@ -13,7 +13,7 @@ import { findCut } from "./truncation.js";
  */
 
 /**
- * Shows a passage above the page until the reader closes it; the focus then goes back to where it was.
+ * Shows a passage until the user closes it, then restores the focus.
  * @param {{index: number, text: string, query: string, places: Place[]}} passage
  */
 export function showPassage({ index, text, query, places }) {
@@ -74,7 +74,7 @@ export function showPassage({ index, text, query, places }) {
   }
 }
 
-/** Long texts scroll in a box that takes the focus. */
+/** A focusable box in which long texts scroll. */
 function textBox(body) {
   return el("div", { class: "passage-text", tabindex: "0", role: "region", "aria-label": t("rerank.text") }, body);
 }

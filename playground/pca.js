@@ -1,26 +1,24 @@
-// Principal components: the two directions in which the vectors differ most, by Lanczos' iteration on their covariance,
-// which is never written down: each step multiplies the centred vectors once from either side.
+// The first two principal components, by Lanczos iteration on the covariance. The covariance is never computed: each
+// step multiplies by the centred vectors and by their transpose.
 
 const MAX_STEPS = 300;
 const CHECK_EVERY = 8;
 const TOLERANCE = 1e-10;
-/** Relative to the whole variance: what is less is rounding. */
+/** Share of the variance below which a value is a rounding error. */
 const NOTHING = 1e-12;
 
 /**
  * @typedef {object} Components
  * @property {Float64Array} coordinates (n, 2), row by row
  * @property {Float64Array[]} directions unit vectors (d); the largest entry of each is positive, so the sign is fixed
- * @property {[number, number]} explained share of the whole variance that each accounts for
+ * @property {[number, number]} explained share of the variance of each component
  */
 
 /**
  * The first two principal components of n vectors of d numbers, row by row in `vectors`.
  *
- * Where the vectors differ in fewer than two directions, the rest is zeros.
- * @param {Float32Array | Float64Array} vectors
- * @param {number} n
- * @param {number} d
+ * If the vectors differ in fewer than two directions, the other components are zeros.
+ * @param {Float32Array | Float64Array} vectors @param {number} n @param {number} d
  * @param {() => Promise<void> | void} [pause] awaited between steps
  * @returns {Promise<Components>}
  */
@@ -43,7 +41,7 @@ export async function principalComponents(vectors, n, d, pause = () => {}) {
   return { coordinates, directions, explained };
 }
 
-/** Vectors minus their mean, without a copy of them. */
+/** Centred vectors, without a copy. */
 class Centred {
   constructor(vectors, n, d) {
     Object.assign(this, { vectors, n, d, mean: new Float64Array(d) });
@@ -52,7 +50,7 @@ class Centred {
     }
   }
 
-  /** The sum of squared distances from the mean; 0 where only rounding makes one. */
+  /** The sum of squared distances from the mean; 0 if it is only a rounding error. */
   variance() {
     const { vectors, n, d, mean } = this;
     let sum = 0;
@@ -62,7 +60,7 @@ class Centred {
     return sum > NOTHING ** 2 * n * dot(mean, mean) ? sum : 0;
   }
 
-  /** (n, d) times (d): how far each vector lies along a direction. */
+  /** (n, d) times (d): the projections onto a direction. */
   project(direction) {
     const { vectors, n, d, mean } = this;
     const along = new Float64Array(n);
@@ -98,14 +96,14 @@ class Centred {
 }
 
 /**
- * The largest eigenvalue, and its vector, of the covariance in what is orthogonal to the directions found before.
- * A start of its own for each finds the second of two equal eigenvalues, too.
+ * The largest eigenvalue of the covariance, and its vector, orthogonal to the directions found before.
+ * Different start vectors make sure that the second of two equal eigenvalues is found, too.
  */
 async function leading(centred, before, total, pause) {
   const { d, n } = centred;
   const most = Math.min(MAX_STEPS, d - before.length, n - 1 - before.length);
   if (total <= 0 || most < 1) return null;
-  // a mixture of the vectors, so that no step is spent on directions in which they do not differ
+  // a combination of the vectors, so that no step is wasted on directions in which they do not differ
   const start = centred.multiply(pseudorandom(d, before.length));
   const whole = Math.sqrt(dot(start, start));
   without(without(start, before), before);
@@ -119,7 +117,7 @@ async function leading(centred, before, total, pause) {
     basis.push(vector);
     const next = centred.multiply(vector);
     diagonal.push(dot(next, vector));
-    // twice, as once leaves what rounding put there
+    // twice, to remove rounding errors
     for (let pass = 0; pass < 2; pass += 1) without(without(next, basis), before);
     const rest = Math.sqrt(dot(next, next));
     const steps = basis.length;
@@ -192,7 +190,7 @@ function combined(basis, weights) {
   return sum;
 }
 
-/** Takes from `vector` what lies along any of `others`, in place. */
+/** Makes `vector` orthogonal to all `others`, in place. */
 function without(vector, others) {
   for (const other of others) {
     const along = dot(vector, other);
@@ -207,13 +205,13 @@ function dot(a, b) {
   return sum;
 }
 
-/** The vector with length 1, or null where it has none. */
+/** The vector scaled to length 1, or null if it is zero. */
 function unit(vector) {
   const length = Math.sqrt(dot(vector, vector));
   return length > 0 && Number.isFinite(length) ? vector.map((entry) => entry / length) : null;
 }
 
-/** The same numbers every time for a seed (mulberry32), between -0.5 and 0.5. */
+/** A seeded random generator (mulberry32) of numbers between -0.5 and 0.5. */
 function pseudorandom(size, seed) {
   let state = 0x9e3779b9 + seed;
   return Float64Array.from({ length: size }, () => {

@@ -1,23 +1,23 @@
-// A picture that takes the focus. What is pointed at in it, or reached by key, is told in a line under it, and aloud.
+// A focusable picture. A line below it, also read aloud, describes the place under the pointer or the keyboard cursor.
 
 import { el, fill, uniqueId } from "./dom.js";
 
 /**
- * @template Place where something lies in the picture, as the caller counts
+ * @template Place a place in the picture, as defined by the caller
  * @param {object} options
- * @param {string} options.name the box is of the class NAME-box
+ * @param {string} options.name the box has the class NAME-box
  * @param {SVGElement} options.picture
- * @param {SVGElement} options.cursor in the picture: shown while there is a place
+ * @param {SVGElement} options.cursor in the picture; visible while there is a place
  * @param {string} options.label
- * @param {string} options.help which keys there are
- * @param {Place} options.start where the keys begin
- * @param {(event: MouseEvent) => Place | null} options.under what the pointer is at
- * @param {(key: string, place: Place) => Place | null} options.step where a key leads; null: it is not one of them
- * @param {(place: Place) => void} options.mark brings the cursor to a place
- * @param {(place: Place | null) => any} options.words what the line says
+ * @param {string} options.help describes the keys
+ * @param {Place} options.start the first place for the keys
+ * @param {(event: MouseEvent) => Place | null} options.under the place under the pointer
+ * @param {(key: string, place: Place) => Place | null} options.step the place after a key; null for other keys
+ * @param {(place: Place) => void} options.mark moves the cursor to a place
+ * @param {(place: Place | null) => any} options.words the text of the line
  * @param {(place: Place) => string} options.spoken the same for a screen reader
- * @param {(place: Place) => void} options.onChoose by Enter, the space bar or a click
- * @param {(place: Place, box: HTMLElement) => void} [options.reveal] scrolls the box to where a key has led
+ * @param {(place: Place) => void} options.onChoose called on Enter, space or a click
+ * @param {(place: Place, box: HTMLElement) => void} [options.reveal] scrolls the box to a place reached by key
  * @returns {{box: HTMLElement, readout: HTMLElement[], help: HTMLElement, moveTo: (place: Place) => void}} to be laid
  *   out by the caller; `moveTo` lets the keys go on from a place
  */
@@ -85,6 +85,6 @@ export function pictureBox(options) {
 
   function moveTo(place) {
     at = place;
-    if (shown === null) show(null); // the line may have something else to say now
+    if (shown === null) show(null); // the text of the line may have changed
   }
 }

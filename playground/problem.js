@@ -1,4 +1,4 @@
-// What went wrong and what to do; the button that runs a request, waits, and cancels.
+// Error messages, and a button that runs and cancels a request.
 
 import { el, fill } from "./dom.js";
 import { t, number } from "./i18n.js";
@@ -8,9 +8,8 @@ const SLOW_MS = 1000;
 const ADVICE = new Set([400, 401, 403, 404, 408, 409, 413, 422, 429, 500, 502, 503, 504]);
 
 /**
- * An alert that says what the service wrote, its code and the request's id, and what the reader can do.
- * @param {Problem | Error} problem
- * @returns {HTMLElement}
+ * An alert with the service's message, its code, the request's id and what the user can do.
+ * @param {Problem | Error} problem @returns {HTMLElement}
  */
 export function problemBox(problem) {
   const kind = problem instanceof Problem ? problem.kind : "page";
@@ -21,7 +20,7 @@ export function problemBox(problem) {
     "div",
     { class: "problem", role: "alert" },
     el("p", { class: "problem-title" }, title),
-    // The service writes English
+    // The service's messages are in English
     kind === "network" ? null : el("p", { class: "problem-message", lang: "en" }, problem.message),
     el("p", {}, advice(kind, problem)),
     problem.status === 401 ? keyButton() : null,
@@ -37,7 +36,7 @@ function advice(kind, problem) {
 }
 
 async function giveKey() {
-  if (await askForKey()) models({ fresh: true }).catch(() => {}); // whoever waits for the list goes on
+  if (await askForKey()) models({ fresh: true }).catch(() => {}); // updates all users of the list
 }
 
 function keyButton() {
@@ -58,9 +57,9 @@ function facts(problem) {
 const runs = new Map();
 
 /**
- * A button that becomes Cancel while `onRun(signal)` runs, the seconds it has taken once it is slow, and the problem
- * where it fails. A further run ends the one before. With an `id`, a runner made anew (after a switch of language)
- * shows the run that is under way and the problem that was there.
+ * A button that becomes Cancel while `onRun(signal)` runs, with the elapsed seconds of a slow run and an error message.
+ * A new run cancels the previous one. With an `id`, a runner that is recreated (after a switch of language) shows the
+ * current run and problem.
  * @param {{label: string, onRun: (signal: AbortSignal) => Promise<any>, id?: string}} options
  * @returns {{element: HTMLElement, run: () => Promise<boolean>}} run() tells whether it succeeded
  */
@@ -95,7 +94,7 @@ export function runner({ label, onRun, id }) {
     } finally {
       clearInterval(slow);
     }
-    if (state.controller !== controller) return false; // another run has taken over
+    if (state.controller !== controller) return false; // another run has replaced this one
     Object.assign(state, { controller: null, problem });
     state.draw();
     return problem === null;
@@ -108,7 +107,7 @@ export function runner({ label, onRun, id }) {
     element.setAttribute("aria-busy", String(running));
     const seconds = Math.floor((performance.now() - state.started) / 1000);
     const waiting = seconds < 1 ? t("run.running") : t("run.waiting", { seconds: number(seconds) });
-    // A reader who listens is told once that it goes on, not every second
+    // screen readers are told once, not every second
     fill(status, running ? [el("span", { "aria-hidden": seconds > 1 }, waiting)] : null);
     if (state.problem) fill(place, problemBox(state.problem));
     else fill(place);

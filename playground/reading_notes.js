@@ -1,11 +1,10 @@
-// What was made of a text or a file, in words: nothing is left out without one.
+// Notes about a text or file that was read, such as skipped lines.
 
 import { bytes, number, t } from "./i18n.js";
 
 /**
- * Why a file was not taken.
- * @param {import("./files.js").FileProblem} problem
- * @returns {string}
+ * Why a file was rejected.
+ * @param {import("./files.js").FileProblem} problem @returns {string}
  */
 export function problemText({ reason, facts }) {
   if (reason === "none" && facts.reading.unreadable) return unreadable(facts.reading);
@@ -14,9 +13,8 @@ export function problemText({ reason, facts }) {
 }
 
 /**
- * What was not used as it stands, a sentence each.
- * @param {import("./files.js").Reading} reading
- * @returns {string[]}
+ * One sentence for each kind of skipped or changed content.
+ * @param {import("./files.js").Reading} reading @returns {string[]}
  */
 export function readingNotes(reading) {
   const { passages, found, leftOut, empty, wide, unclosed, column, columns, encoding, format } = reading;

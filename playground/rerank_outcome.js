@@ -1,4 +1,4 @@
-// What came back: one ranking, or two side by side with rank lines between them; what each took; the request itself.
+// The result of reranking: one ranking, or two with rank lines between them; timings; the request.
 
 import { bumpChart, ranksOf } from "./bump_chart.js";
 import { copyAs } from "./copy_as.js";
@@ -11,12 +11,12 @@ import { rowWindow } from "./row_window.js";
 import { timingBar } from "./timing.js";
 
 /**
- * @typedef {Object} Column one model's answer; with a problem instead, nothing but that and the model
+ * @typedef {Object} Column one model's result; only `model` and `problem` if it failed
  * @property {Object} model of GET /models
  * @property {{method: string, path: string, body: any}} request as it was sent
  * @property {{index: number, score: number}[]} results best first
  * @property {Map<number, import("./truncation.js").Cut>} cuts
- * @property {string[]} warnings that are not about a passage that was cut
+ * @property {string[]} warnings other than those about truncated passages
  * @property {number} tokens
  * @property {{name: string, ms: number}[]} timings
  * @property {number} elapsedMs
@@ -26,8 +26,7 @@ import { timingBar } from "./timing.js";
  */
 
 /**
- * @param {Outcome} outcome
- * @returns {HTMLElement}
+ * @param {Outcome} outcome @returns {HTMLElement}
  */
 export function outcomeView(outcome) {
   const ranked = outcome.columns.filter((column) => !column.problem);
@@ -70,7 +69,7 @@ function lettered(model, at) {
   return t("rerank.modelNamed", { letter: "AB"[at], model: model.id });
 }
 
-/** The lists, the lines between two of them, and what the signs mean. */
+/** The lists, the lines between them, and a legend. */
 function rankings({ passages, query }, ranked) {
   if (!ranked.length) return null;
   const orders = ranked.map((column) => column.results.map(({ index }) => index));
@@ -118,7 +117,7 @@ function rankings({ passages, query }, ranked) {
   }
 }
 
-/** 0 to 1, or for raw scores from the lowest to the highest, 0 included. */
+/** 0 to 1; for raw scores the range of the scores and 0. */
 function scales(ranked) {
   return ranked.map(({ results, request }) => {
     if (!request.body.raw_scores) return [0, 1];
@@ -147,7 +146,7 @@ function legend() {
   );
 }
 
-/** The request of one model, or of either. */
+/** The request of one model, or of each of two. */
 function copies(ranked) {
   let at = 0;
   const copy = copyAs(() => ranked[at].request);

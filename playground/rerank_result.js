@@ -1,11 +1,11 @@
-// One ranking as a list of bars: rank, passage, score, original position, movement, and whether the passage was cut.
+// One ranking as a list of bars: rank, passage, score, original position, movement and truncation.
 
 import { direction } from "./bump_chart.js";
 import { el } from "./dom.js";
 import { number, t } from "./i18n.js";
 
 const SHOWN_CHARACTERS = 280;
-/** Keys and how many places they go; 0: to the other list. */
+/** Keys and how far they move; 0: to the other list. */
 const STEPS = {
   ArrowDown: 1,
   ArrowUp: -1,
@@ -23,24 +23,24 @@ const STEPS = {
  * @property {string[]} passages
  * @property {Map<number, import("./truncation.js").Cut>} cuts
  * @property {Map<number, number> | null} before rank of each passage to compare with; null: the original order
- * @property {[number, number]} scale scores at the ends of a bar's track
+ * @property {[number, number]} scale scores at the ends of the bars
  * @property {string} label of the list
- * @property {{follow: Function, show: Function}} view the window of rows that is on the screen (row_window.js)
+ * @property {{follow: Function, show: Function}} view the window of visible rows (row_window.js)
  * @property {(index: number) => void} onOpen
  * @property {(index: number | null) => void} onPoint pointer or focus on a passage
  * @property {(index: number) => void} [onAcross] to the same passage of the other list
  */
 
 /**
- * The list is one stop of the Tab key, in which arrows move.
+ * The list is one Tab stop; arrow keys move inside it.
  * @param {RankedOptions} options
  * @returns {{element: HTMLElement, mark: (index: number | null) => void, focus: (index: number) => void}}
  */
 export function rankedList(options) {
   const { results, label, view, onOpen, onPoint, onAcross } = options;
   const places = new Map(results.map(({ index }, place) => [index, place]));
-  const rows = new Map(); // place -> <li>, of those that are there
-  let stop = 0; // the place that Tab reaches
+  const rows = new Map(); // place -> <li>, for the rows that exist
+  let stop = 0; // the place that has the Tab stop
   let marked = null;
   const element = el("ol", {
     class: "ranked",
@@ -74,7 +74,7 @@ export function rankedList(options) {
     mark(marked);
   }
 
-  /** Rows stand in their order, which is that of the Tab key and of screen readers. */
+  /** Keeps rows in document order, for the Tab key and screen readers. */
   function insert(place) {
     const facts = { "aria-posinset": place + 1, "aria-setsize": results.length };
     const item = el("li", facts, row(results[place], place + 1, options));
@@ -150,19 +150,19 @@ function row({ index, score }, rank, { passages, cuts, before, scale }) {
   );
 }
 
-/** A score with four digits after the point. */
+/** A score with four decimals. */
 export function scoreText(score) {
   return number(score, 4);
 }
 
-/** +3, −2, =, or that the passage was not there. */
+/** +3, −2, = or "new". */
 export function movementText(from, rank) {
   if (!from) return t("rerank.new");
   if (from === rank) return "=";
   return from > rank ? `+${number(from - rank)}` : `\u2212${number(rank - from)}`;
 }
 
-/** How much of a passage was read. */
+/** The truncation of a passage. */
 export function cutText({ tokens, kept, exact }) {
   return t(exact ? "rerank.cut" : "rerank.cutOver", { kept, tokens });
 }

@@ -1,4 +1,4 @@
-// The rerank view: a query, passages, one model or two; and the rankings.
+// The rerank view: a query, passages, one or two models, and the rankings.
 
 import { el, fill, uniqueId } from "./dom.js";
 import { addStrings, t } from "./i18n.js";
@@ -19,7 +19,7 @@ const KINDS = ["reranker", "embedding"];
 const ROUTE = "v1/rerank";
 const FOLLOW_MS = 500;
 
-/** What the reader gave and what came back: it outlives a switch of view or language. */
+/** The user's input and the results, kept when the view or language changes. */
 const state = {
   query: "",
   source: { text: "", file: null, problem: null },
@@ -31,8 +31,8 @@ const state = {
   outcome: null,
 };
 let allowed = { maxDocuments: Infinity, maxBodyBytes: Infinity };
-let turns = 0; // runs so far
-let view = null; // the parts on the page, while there are any
+let turns = 0; // number of runs
+let view = null; // the elements on the page, if this view is shown
 
 /** @param {HTMLElement} root */
 export function mount(root) {
@@ -146,11 +146,11 @@ async function learnLimits() {
   try {
     allowed = await limits();
   } catch {
-    // the model chooser says that the service does not answer; the service refuses what is too much
+    // the model chooser shows that the service does not respond; the service checks its limits itself
   }
 }
 
-/** What is not there yet, said beside the button; the field that lacks it takes the focus. */
+/** Shows missing input beside the button, and focuses its field. */
 function isComplete(passages) {
   const lacks = !state.query.trim() ? "query" : !passages.length ? "passages" : null;
   const wrong = state.topN !== "" && !(Number.isInteger(Number(state.topN)) && Number(state.topN) > 0);
@@ -159,11 +159,11 @@ function isComplete(passages) {
   return !lacks && !wrong;
 }
 
-/** One model after the other, so that neither's time holds the other's. */
+/** Runs one model after the other, so that they do not slow each other down. */
 async function send(signal) {
   const turn = (turns += 1);
   const field = view.passages;
-  const { defaultReranker } = await limits(); // where the service is away, this says so
+  const { defaultReranker } = await limits(); // throws if the service does not respond
   const { passages } = field.reading();
   if (!isComplete(passages)) return;
   const { query, raw } = state;
@@ -174,7 +174,7 @@ async function send(signal) {
     outcome.columns.push(await column(name, { query, documents: passages, ...options }, signal, chosen.length === 1));
   }
   if (outcome.columns.every(({ problem }) => problem?.kind === "cancelled")) throw outcome.columns[0].problem;
-  if (turn !== turns) return; // another run has taken over
+  if (turn !== turns) return; // another run has replaced this one
   state.outcome = outcome;
   drawOutcome();
 }
@@ -182,7 +182,7 @@ async function send(signal) {
 async function column(name, given, signal, isOnly) {
   const model = (await models()).find((each) => each.id === name) ?? { id: name };
   const isReady = model.state === "ready";
-  const following = isReady ? 0 : setTimeout(refresh, FOLLOW_MS); // the chooser then follows an import
+  const following = isReady ? 0 : setTimeout(refresh, FOLLOW_MS); // shows the progress of an import
   try {
     const answer = await ask(ROUTE, { body: { model: name, ...given }, signal, view: id });
     const { results, usage, meta } = answer.data;
@@ -208,7 +208,7 @@ async function column(name, given, signal, isOnly) {
 }
 
 function refresh() {
-  models({ fresh: true }).catch(() => {}); // it is for the looks; the request says what is wrong
+  models({ fresh: true }).catch(() => {}); // only for display; the request reports errors
 }
 
 function drawOutcome() {

@@ -1,26 +1,25 @@
-// Long lists of rows of one height: only those near what is on the screen are made, so that a thousand cost no more
-// than a few. Lists side by side, and the lines between them, follow one scroller together.
+// Virtual lists with rows of equal height: only rows near the visible ones exist. Lists side by side, and the lines
+// between them, share one scroller.
 
-/** A list that is no longer is drawn as a whole. */
+/** Lists up to this length are drawn completely. */
 const SHORT_ROWS = 24;
-/** Rows that are made beyond what is on the screen, and how many of them in one frame. */
+/** Rows beyond the visible ones, and how many of them to create in one frame. */
 const MARGIN_ROWS = 12;
 const STEP_ROWS = 4;
 
 /**
- * The part of `rows` rows that `scroller` shows. What it holds is as high as all rows and begins at its top.
- * @param {HTMLElement} scroller
- * @param {number} rows
+ * The visible part of `rows` rows in `scroller`, whose content starts at its top and is as high as all rows.
+ * @param {HTMLElement} scroller @param {number} rows
  * @returns {{follow: (draw: (first: number, last: number) => void) => void, show: (place: number) => void}} `draw` is
- *   called with the places (from 0; `last` excluded) that are to be there, once the scroller is on the page and
- *   whenever the reader goes beyond them; `show` brings a place onto the screen
+ *   called with the range of places (from 0; `last` excluded) to draw, once the scroller is on the page and whenever
+ *   the user scrolls beyond it; `show` scrolls to a place
  */
 export function rowWindow(scroller, rows) {
   const draws = [];
   let drawn = null;
   let waiting = false;
   scroller.addEventListener("scroll", later, { passive: true });
-  new ResizeObserver(later).observe(scroller); // its first call comes once the scroller is on the page
+  new ResizeObserver(later).observe(scroller); // first called once the scroller is on the page
   return { follow: (draw) => draws.push(draw), show };
 
   function later() {
@@ -41,7 +40,7 @@ export function rowWindow(scroller, rows) {
     if (next[0] === drawn?.[0] && next[1] === drawn[1]) return;
     drawn = next;
     for (const draw of draws) draw(...drawn);
-    later(); // for the rows beyond, and in case that drawing has changed what there is to see
+    later(); // for the rows beyond, and in case drawing changed the layout
   }
 
   function show(place) {
@@ -50,7 +49,7 @@ export function rowWindow(scroller, rows) {
   }
 }
 
-/** What is on the screen, at once; then, a few rows at a time, what is beyond. Rows that are far away go. */
+/** Draws visible rows at once, then rows beyond a few at a time, and removes distant rows. */
 function nextRange(drawn, first, last, rows) {
   const [start, end] = [Math.max(0, first - MARGIN_ROWS), Math.min(rows, last + MARGIN_ROWS)];
   if (!drawn || drawn[1] <= first || drawn[0] >= last) return [first, last];

@@ -1,4 +1,4 @@
-// Two examples, one of which each reader understands, and their buttons.
+// Two examples, one in each language, and their buttons.
 
 import { el } from "./dom.js";
 import { t } from "./i18n.js";
@@ -44,8 +44,7 @@ const SAMPLES = [
 ];
 
 /**
- * @param {(sample: Sample) => void} onChoose
- * @returns {HTMLElement}
+ * @param {(sample: Sample) => void} onChoose @returns {HTMLElement}
  */
 export function sampleButtons(onChoose) {
   const buttons = SAMPLES.map((sample) => {

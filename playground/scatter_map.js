@@ -1,5 +1,5 @@
-// Texts as points by their first two principal components. Labels stand where there is room; what has none shows when
-// it is pointed at or reached by key, and every text is in the list by its number.
+// Texts as points by their first two principal components. Points without space for a label show it under the pointer
+// or the keyboard cursor; all texts are in the list by number.
 
 import { breathe, el, fill, svg } from "./dom.js";
 import { number, t } from "./i18n.js";
@@ -10,13 +10,13 @@ const RADIUS = 4;
 const MARGIN = 28;
 const LINE_HEIGHT = 15;
 const LABEL_CHARACTERS = 26;
-const REACH = 24; // pixels from a point within which it is pointed at
+const REACH = 24; // distance in pixels within which a point is under the pointer
 const DIRECTIONS = { ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] };
 
 const widths = new Map();
 let context = null;
 
-/** A text's width on the map, by its characters': close enough, and asked of a canvas once for each. */
+/** The approximate width of a text, from cached widths of its characters. */
 function measure(text) {
   let sum = 2;
   for (const character of text) {
@@ -39,10 +39,10 @@ function widthOf(character) {
  * @param {Float64Array} options.coordinates (n, 2)
  * @param {[number, number]} options.explained shares of the variance
  * @param {{number: number, text: string, side: string}[]} options.texts n of them
- * @param {number} options.width pixels that there are
+ * @param {number} options.width available pixels
  * @param {(index: number) => void} options.onChoose
  * @returns {{element: HTMLElement, choose: (index: number, neighbours: number[]) => void}} `choose` marks a text and
- *   joins it by lines to those nearest to it
+ *   draws lines to its nearest neighbours
  */
 export function scatterMap({ coordinates, explained, texts, width, onChoose }) {
   const height = Math.round(Math.max(300, Math.min(560, width * 0.62)));

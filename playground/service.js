@@ -1,11 +1,11 @@
-// The page's only way to the service: requests with the key, answers with their timings, one kind of failure.
+// All requests to the service: sends the key, returns responses with timings, throws one type of error.
 
 const KEY = "playground.key";
 const FOLLOW_MS = 1000;
 const RETRY_MS = 5000;
 const NOT_READY = new Set(["importing", "loading"]);
 
-/** What went wrong with a request. `kind` says who tells it: the service (answer), the network, or the reader. */
+/** A failed request. `kind` tells the cause: an error response, the network, or cancellation by the user. */
 export class Problem extends Error {
   /** @param {{kind: "answer" | "network" | "cancelled", message?: string, [fact: string]: any}} facts */
   constructor({ kind, message = "", status = 0, code = null, type = null, param = null, ...rest }) {
@@ -18,16 +18,15 @@ export class Problem extends Error {
     this.param = param;
     /** Seconds, or null. */
     this.retryAfter = rest.retryAfter ?? null;
-    /** The id under which the service's log has the request, or null. */
+    /** The id of the request in the service's log, or null. */
     this.requestId = rest.requestId ?? null;
   }
 }
 
 /**
- * Sends a request; `path` is relative to the service ("v1/rerank"). An answer that is no JSON comes back as text.
- * Where the service wants a key, the reader is asked for it once, and the request goes out again.
- * @param {string} path
- * @param {{body?: any, method?: string, signal?: AbortSignal, view?: string}} [options]
+ * Sends a request; `path` is relative to the service ("v1/rerank"). A response that is not JSON is returned as text.
+ * If the service requires a key, the user is asked for it once, and the request is sent again.
+ * @param {string} path @param {{body?: any, method?: string, signal?: AbortSignal, view?: string}} [options]
  * @returns {Promise<{status: number, data: any, headers: Headers, timings: {name: string, ms: number}[],
  *   elapsedMs: number, request: {method: string, path: string, body: any}, serverRequestId: string | null}>}
  * @throws {Problem}
@@ -38,7 +37,7 @@ export async function ask(path, options = {}) {
     return await send(path, options, used);
   } catch (problem) {
     if (problem.status !== 401) throw problem;
-    const another = !asking && key() !== "" && key() !== used; // given while this request was on its way
+    const another = !asking && key() !== "" && key() !== used; // entered during this request
     if (!another && (declined || !(await askForKey()))) throw problem;
     return ask(path, options);
   }
@@ -100,21 +99,21 @@ function timings(header) {
 
 let keyAsker = async () => null;
 let asking = null;
-let declined = false; // a reader who said no is not asked again by what runs on its own
+let declined = false; // after a refusal, background requests do not ask again
 
-/** The key that the reader gave, or "". It lives as long as the tab. */
+/** The key that the user gave, or "". It is kept for this tab. */
 export function key() {
   return sessionStorage.getItem(KEY) ?? "";
 }
 
-/** @param {string} value "" forgets it */
+/** @param {string} value "" deletes it */
 export function setKey(value) {
   if (value) sessionStorage.setItem(KEY, value);
   else sessionStorage.removeItem(KEY);
 }
 
 /**
- * Says how the reader is asked for a key: `asker()` resolves to the key, or to null where they give none.
+ * Sets the function that asks the user for a key; it resolves to the key, or to null if the user gives none.
  * @param {() => Promise<string | null>} asker
  */
 export function onKeyWanted(asker) {
@@ -122,7 +121,7 @@ export function onKeyWanted(asker) {
 }
 
 /**
- * Asks the reader for a key: one question, however many requests wait for its answer.
+ * Asks the user for a key, once for all waiting requests.
  * @returns {Promise<boolean>} whether there is one now
  */
 export function askForKey() {
@@ -146,16 +145,15 @@ let fetching = null;
 let timer = 0;
 
 /**
- * The objects of GET /models, from memory unless `fresh`.
- * @param {{fresh?: boolean}} [options]
- * @returns {Promise<Object[]>}
+ * The objects of GET /models, cached unless `fresh`.
+ * @param {{fresh?: boolean}} [options] @returns {Promise<Object[]>}
  */
 export async function models({ fresh = false } = {}) {
   return (await listed(fresh)).models;
 }
 
 /**
- * What the service allows, and its defaults.
+ * The service's limits and defaults.
  * @returns {Promise<{maxInputs: number, maxDocuments: number, maxBodyBytes: number, admin: boolean, tasks: string[],
  *   defaultReranker: string, defaultEmbedding: string}>}
  */
@@ -173,9 +171,9 @@ export async function limits() {
 }
 
 /**
- * Calls `listener(models)` whenever the list has changed.
+ * Calls `listener(models)` whenever the list changes.
  * @param {(models: Object[]) => void} listener
- * @returns {() => void} ends it
+ * @returns {() => void} stops it
  */
 export function onModels(listener) {
   listeners.add(listener);
@@ -188,18 +186,18 @@ async function listed(fresh) {
     fetching = null;
   });
   const { data } = await fetching.catch((problem) => {
-    if (problem.kind === "network" && listeners.size) refreshIn(RETRY_MS); // it may be starting
+    if (problem.kind === "network" && listeners.size) refreshIn(RETRY_MS); // the service may be starting
     throw problem;
   });
   const changed = JSON.stringify(data) !== JSON.stringify(listing);
   listing = data;
   if (changed) for (const listener of [...listeners]) listener(data.models);
-  // What is under way is followed; otherwise nothing is asked that the reader did not ask for
+  // poll only while a model is being imported or loaded
   if (data.models.some((model) => NOT_READY.has(model.state))) refreshIn(FOLLOW_MS);
   return listing;
 }
 
 function refreshIn(ms) {
   clearTimeout(timer);
-  timer = setTimeout(() => listed(true).catch(() => {}), ms); // whoever asks for the list is told of a failure
+  timer = setTimeout(() => listed(true).catch(() => {}), ms); // callers of `models` get the error
 }

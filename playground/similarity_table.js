@@ -1,10 +1,10 @@
-// The cosines of texts as a table, for whom the heat map does not serve.
+// The cosines of texts as a table, as an accessible alternative to the heat map.
 
 import { el } from "./dom.js";
 import { number, t } from "./i18n.js";
 import { tableBox } from "./table_box.js";
 
-/** Texts on each side at most: a larger table would hold up the page. */
+/** Maximum number of texts on each side; a larger table would be slow. */
 export const MOST_TABLE_TEXTS = 24;
 
 /**

@@ -1,13 +1,13 @@
-// A request as programs that send exactly it: curl, Python (openai, cohere, requests), JavaScript. Any text is safe in
-// them; a key is read from the environment variable API_KEY and never written down.
+// Programs that send a given request: curl, Python (openai, cohere, requests), JavaScript. All texts are escaped; the
+// key is read from the environment variable API_KEY and never included.
 
 /**
  * @typedef {{method: string, path: string, body?: any}} Request as service.js sends it; the path is relative to `root`
- * @typedef {{root: string, key: boolean}} Target where the service is, without a slash at the end; whether it has keys
- * @typedef {{text: string, note?: string}} Snippet a program, and what the reader should know; no text: not possible
+ * @typedef {{root: string, key: boolean}} Target the service's URL, without a final slash; whether it has keys
+ * @typedef {{text: string, note?: string}} Snippet a program and a note; no text: not possible
  */
 
-/** The ways, in the order in which they are offered: name -> (request, target) -> Snippet. */
+/** The generators, in display order: name -> (request, target) -> Snippet. */
 export const SNIPPETS = {
   curl,
   openai,
@@ -16,11 +16,11 @@ export const SNIPPETS = {
   javascript,
 };
 
-/** What a terminal, an editor or a parser would take for something else than text. */
+/** Characters with a special meaning in a terminal, an editor or a parser. */
 const UNSAFE = /[\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g;
 /** Fields of cohere.Client.rerank and .embed; others travel as additional_body_parameters. */
 const COHERE_RERANK = ["model", "query", "documents", "top_n", "rank_fields", "return_documents"];
-/** /v1/embeddings in the words of /v1/embed, which is where Cohere's client goes. */
+/** Values of /v1/embeddings -> those of /v1/embed, which Cohere's client uses. */
 const COHERE_EMBED = {
   model: "model",
   input: "texts",
@@ -39,7 +39,7 @@ function curl({ method, path, body }, { root, key }) {
   if (key) lines.push(`  -H "Authorization: Bearer $API_KEY"`);
   if (body === undefined) return { text: `${lines.join(" \\\n")}\n` };
   lines.push("  -H 'Content-Type: application/json'", "  --data-binary @- <<'JSON'");
-  // Some shells expand "!" in what is pasted, even here
+  // Some shells expand "!" in pasted text, even here
   return { text: `${lines.join(" \\\n")}\n${json(body, 2).replaceAll("!", "\\u0021")}\nJSON\n` };
 }
 
@@ -50,7 +50,7 @@ function openai({ method, path, body }, { root, key }) {
 client = OpenAI(base_url=${string(below ? `${root}/v1` : root)}, api_key=${keyValue(key)})
 `;
   if (path === "v1/embeddings") {
-    // Without a format the client asks for base64
+    // Without a format the client requests base64
     const fields = { encoding_format: "float", ...body };
     const call = keywords(pick(fields, OPENAI_EMBEDDINGS), "extra_body", omit(fields, OPENAI_EMBEDDINGS));
     return { text: `${head}answer = client.embeddings.create(\n${call})\nprint(answer.model_dump_json())\n` };
@@ -81,7 +81,7 @@ client = cohere.Client(api_key=${keyValue(key)}, base_url=${string(root)})
   return { text: `${head}answer = client.embed(\n${call}    batching=False,\n)\n${tail}`, note: "copy.cohereEmbed" };
 }
 
-/** The body of /v1/embed that asks for the same, or null where there is none. */
+/** The equivalent body of /v1/embed, or null if there is none. */
 function cohereEmbed({ encoding_format = "float", user: _, ...body }) {
   const fields = { embedding_types: [encoding_format] };
   for (const [name, value] of Object.entries(body)) {
@@ -146,7 +146,7 @@ function omit(fields, names) {
   return Object.fromEntries(Object.entries(fields).filter(([name]) => !names.includes(name)));
 }
 
-/** A JSON string, which Python and JavaScript read as the same text. */
+/** A JSON string, which is valid in Python and JavaScript. */
 function string(text) {
   return escaped(JSON.stringify(text));
 }
@@ -183,7 +183,7 @@ function python(value, indent) {
   return `${open}\n${items.map((item) => `${inner}${item},\n`).join("")}${" ".repeat(indent)}${close}`;
 }
 
-/** A word for the shell. */
+/** A quoted shell word. */
 function shell(text) {
   return `'${text.replaceAll("'", "'\\''")}'`;
 }

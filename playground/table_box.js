@@ -1,4 +1,4 @@
-// A table in a box of its own, which scrolls what is too large and takes the focus, so that keys scroll it, too.
+// A table in a focusable box, so that a large one can be scrolled, also by keyboard.
 
 import { el } from "./dom.js";
 
@@ -6,9 +6,9 @@ import { el } from "./dom.js";
  * @param {object} options
  * @param {string} options.label names the box, and the table where it has no caption of its own
  * @param {string} [options.name] a class of the box
- * @param {any} [options.caption] what the table shows above itself
+ * @param {any} [options.caption] shown above the table
  * @param {any} options.head cells of its first row
- * @param {any} [options.bodies] its further parts, unless the caller adds them later
+ * @param {any} [options.bodies] the table bodies, unless the caller adds them later
  * @returns {HTMLElement}
  */
 export function tableBox({ label, name = "", caption = null, head, bodies = null }) {

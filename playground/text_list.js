@@ -1,20 +1,18 @@
-// The texts by their numbers, to choose one: a native list, which takes keys and screen readers; of many texts those
-// that are searched for, as a list of thousands would hold up the page.
+// A native, accessible list to choose a text by number. With many texts it shows only search results, as a list of
+// thousands would be slow.
 
 import { debounce, el, fill, uniqueId } from "./dom.js";
 import { t } from "./i18n.js";
 
 const ROWS = 12;
 const MOST = 250;
-const SEARCHABLE = 40; // with fewer there is no need for a search
+const SEARCHABLE = 40; // minimum number of texts for a search field
 const CHARACTERS = 120;
 
 /**
- * @param {object} options
- * @param {{number: number, text: string, side: string}[]} options.texts
+ * @param {object} options @param {{number: number, text: string, side: string}[]} options.texts
  * @param {number} options.chosen index
- * @param {(index: number) => void} options.onChoose
- * @returns {{element: HTMLElement, choose: (index: number) => void}}
+ * @param {(index: number) => void} options.onChoose @returns {{element: HTMLElement, choose: (index: number) => void}}
  */
 export function textList({ texts, chosen, onChoose }) {
   const size = Math.min(ROWS, Math.max(2, texts.length));
@@ -55,7 +53,7 @@ export function textList({ texts, chosen, onChoose }) {
   }
 }
 
-/** By number where a number is written and there is such a text, else by words. */
+/** Searches by number if the input is the number of a text, else by words. */
 function matching(texts, wanted) {
   if (!wanted) return texts;
   const byNumber = texts[Number(wanted) - 1];

@@ -1,4 +1,4 @@
-// Where the time of a request went: a bar of stages with the same numbers as a table.
+// The timing of a request: a bar of stages, and a table with the same numbers.
 
 import { el } from "./dom.js";
 import { addStrings, number, t } from "./i18n.js";
@@ -10,8 +10,8 @@ const KNOWN = new Set(["tokenize", "queue", "compute"]);
 addStrings(strings);
 
 /**
- * The stages of a request in their order, which add up to what the reader waited. `service` is what the service did
- * besides (loading a model, reading and writing), `network` the way there and back.
+ * The stages of a request in order; their sum is the elapsed time. `service` is the service's remaining time (loading a
+ * model, reading and writing), `network` the time outside the service.
  * @param {{name: string, ms: number}[]} timings of Server-Timing
  * @param {number} elapsedMs as the page measured it
  * @returns {{name: string, ms: number}[]}
@@ -29,8 +29,7 @@ export function stages(timings, elapsedMs) {
 
 /**
  * @param {{name: string, ms: number}[]} timings of Server-Timing
- * @param {number} elapsedMs
- * @returns {HTMLElement}
+ * @param {number} elapsedMs @returns {HTMLElement}
  */
 export function timingBar(timings, elapsedMs) {
   const parts = stages(timings, elapsedMs);

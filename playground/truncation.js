@@ -1,17 +1,16 @@
-// Which passages were cut, as the service's warnings say it, and where in the text the cut lies.
+// Truncated passages, from the service's warnings, and the place of the cut in the text.
 
 import { ask } from "./service.js";
 
 const CUT = /^(documents\.(\d+)|query) was cut from (more than )?(\d+) tokens to .* of (\d+)\.$/;
-/** Characters up to which a text is tokenised once more to find the place. */
+/** Maximum length of a text that is tokenised again to find the cut. */
 const LONGEST = 200_000;
 
-/** @typedef {{tokens: number, kept: number, exact: boolean}} Cut tokens there were and tokens that were read */
+/** @typedef {{tokens: number, kept: number, exact: boolean}} Cut number of tokens, and number of kept tokens */
 
 /**
- * The service's warnings as cuts of passages, and those that say something else, as they are.
- * @param {string[]} warnings
- * @returns {{cuts: Map<number, Cut>, others: string[]}}
+ * Parses the service's warnings: cuts of passages, and other warnings unchanged.
+ * @param {string[]} warnings @returns {{cuts: Map<number, Cut>, others: string[]}}
  */
 export function readWarnings(warnings) {
   const cuts = new Map();
@@ -25,8 +24,8 @@ export function readWarnings(warnings) {
 }
 
 /**
- * Where the model stopped reading a passage, in UTF-16 units; null where that cannot be told: a tokenizer that does
- * not know places, a model that is forwarded, a text too long to look at.
+ * Where the model truncated a passage, in UTF-16 units; null if unknown: for a tokenizer without offsets, a forwarded
+ * model or a very long text.
  * @param {{model: Object, query: string, text: string, cut: Cut, signal?: AbortSignal}} what `model` of GET /models
  * @returns {Promise<number | null>}
  * @throws {import("./service.js").Problem}
@@ -42,7 +41,7 @@ export async function findCut({ model, query, text, cut, signal }) {
   return last?.stop == null ? null : units(text, last.stop);
 }
 
-/** Tokens of the passage that are read. A pair is cut where it is longer; a passage alone, or in words, at its end. */
+/** The number of kept tokens of a passage: pairs are truncated longest first, single and prompted texts at the end. */
 function keptTokens({ query, passage, over, model }) {
   if (model.kind === "embedding" || model.instruction) return passage - over;
   const room = query + passage - over;

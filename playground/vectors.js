@@ -4,13 +4,12 @@ let worker = null;
 let last = 0;
 const waiting = new Map();
 
-/** A later width or a later answer has made this useless; nothing is wrong. */
+/** A later width or answer has superseded this task; not a failure. */
 export class Superseded extends Error {}
 
 /**
- * Asks the worker; tasks and their answers are in vectors_worker.js.
- * @param {"load" | "width" | "kept" | "changes" | "matrix" | "map" | "file"} task
- * @param {object} [args]
+ * Runs a task in the worker; see vectors_worker.js for the tasks and their results.
+ * @param {"load" | "width" | "kept" | "changes" | "matrix" | "map" | "file"} task @param {object} [args]
  * @returns {Promise<any>}
  */
 export function compute(task, args = {}) {

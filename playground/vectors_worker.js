@@ -1,5 +1,5 @@
-// Vectors and what is computed from them, away from the page's thread: a page never waits for it.
-// In: {id, task, args}; out: {id, value} or {id, error}, error "superseded" where a later width came first.
+// A worker that holds the vectors and computes with them, so that the page stays responsive.
+// In: {id, task, args}; out: {id, value} or {id, error}, error "superseded" if a later width replaced the task.
 
 import { csvParts, fromBase64, jsonParts } from "./downloads.js";
 import { cut, keptShare, nearest, rankChanges, similarities } from "./neighbours.js";
@@ -10,7 +10,7 @@ const TYPES = { csv: "text/csv", json: "application/json" };
 
 /** @type {{n: number, d: number, texts: object[], model: string, whole: object} | null} */
 let held = null;
-/** The vectors in use: whole ones, or cut to a width; with their matrix once it is computed. */
+/** The current vectors, whole or truncated to a width, and their matrix once computed. */
 let current = null;
 let epoch = 0;
 let loads = 0;
@@ -19,7 +19,7 @@ let pausedAt = 0;
 class Superseded extends Error {}
 
 const TASKS = {
-  /** Takes the answers' base64 strings, in the order of the texts. */
+  /** Loads the base64 strings of the responses, in the order of the texts. */
   load({ strings, texts, model }) {
     epoch += 1;
     loads += 1;
@@ -34,7 +34,7 @@ const TASKS = {
     return { n, d };
   },
 
-  /** Cuts the vectors: what is asked after this is answered for them. */
+  /** Truncates the vectors; later tasks use the result. */
   width({ width }) {
     epoch += 1;
     const { n, d, whole } = held;
@@ -44,7 +44,7 @@ const TASKS = {
     return { width };
   },
 
-  /** How many of each text's k nearest by whole vectors are still among its k nearest. */
+  /** The share of each text's k nearest neighbours by whole vectors that are kept. */
   async kept({ k }) {
     const [{ n, whole }, mine] = [held, current];
     const before = nearest(await matrixOf(whole, n), n, k);
@@ -52,27 +52,27 @@ const TASKS = {
     return keptShare(before, after, n);
   },
 
-  /** The nearest of a text now, beside what they were by whole vectors. */
+  /** The nearest neighbours of a text, compared with those by whole vectors. */
   async changes({ text, k }) {
     const [{ n, whole }, mine] = [held, current];
     const rowOf = (matrix) => matrix.subarray(text * n, (text + 1) * n);
     return rankChanges(rowOf(await matrixOf(whole, n)), rowOf(await matrixOf(mine, n)), text, k);
   },
 
-  /** The cosines between `count` texts, beginning with `from`. */
+  /** The cosines between `count` texts, starting at `from`. */
   matrix({ from, count }) {
     const { width, vectors, pause } = current;
     return similarities(vectors.subarray(from * width, (from + count) * width), count, width, pause);
   },
 
-  /** Places on the map. */
+  /** Coordinates on the map. */
   async map() {
     const { vectors, width, pause } = current;
     const { coordinates, explained } = await principalComponents(vectors, held.n, width, pause);
     return { coordinates, explained };
   },
 
-  /** A file of the vectors as they are cut now. */
+  /** A file with the current vectors. */
   async file({ format }) {
     const parts = format === "csv" ? csvParts : jsonParts;
     const pause = pauseWhile(() => true);
@@ -85,13 +85,13 @@ const TASKS = {
   },
 };
 
-/** Once, however many ask for it meanwhile. */
+/** Computed once for all concurrent tasks. */
 function matrixOf(some, n) {
   some.matrix ??= similarities(some.vectors, n, some.width, some.pause);
   return some.matrix;
 }
 
-/** Lets messages in from time to time, and ends the work once it is no longer wanted. */
+/** Lets the worker receive messages, and stops superseded work. */
 function pauseWhile(isWanted) {
   return async () => {
     if (performance.now() - pausedAt < SLICE_MS) return;

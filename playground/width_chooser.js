@@ -1,4 +1,4 @@
-// How many dimensions are used: a slider with the widths that the model was trained for, and the number itself.
+// A slider and a number field for the dimensions, with the widths that the model was trained for.
 
 import { el, fill, smallButton, uniqueId } from "./dom.js";
 import { number, t } from "./i18n.js";

@@ -15,7 +15,7 @@ from runners.devices import Device, for_model
 from runners.embedding import EmbeddingRunner
 from runners.engine import Engine
 from runners.loaded_model import LoadedModel
-from runners.pool.capacity import WORKING_SHARE, memory_budget, memory_needed, stored_memory_needed, with_passes
+from runners.pool.capacity import WORKING_SHARE, memory_budget, memory_needed, with_passes
 from runners.pool.memory import DeviceMemory, PassMemory
 from runners.providers.cohere import CohereReranker
 from runners.rerank import RerankRunner
@@ -40,7 +40,7 @@ def load_model(
         return LoadedModel(spec, forwarded, "forwarded to Cohere", disconnect=forwarded.close)
     backend = load_backend(spec, stored, device, settings)
     memory = memory or DeviceMemory()
-    needed = stored_memory_needed(spec, stored, device)
+    needed = memory_needed(stored.facts.parameters, device.dtype)
     most = settings.max_batch_tokens
     if memory.budget:
         most = _largest_pass(backend, most, memory.budget - int(needed / WORKING_SHARE))

@@ -16,7 +16,7 @@ from importing.child import write_event, write_progress
 from importing.download import Progress
 from importing.importer import import_model
 from models.catalog import Catalog, CatalogError, ModelSpec, load_catalog
-from models.integrity import flaw
+from models.integrity import find_flaw
 from models.store import ModelStore, StoredModel
 from settings import Settings, SettingsError, bentoml_home, load_settings
 from startup import StartError, check_home
@@ -113,7 +113,7 @@ def _list(catalog: Catalog, store: ModelStore, *, json_lines: bool) -> int:
         stored = store.find(spec)
         size = f"{spec.download_bytes / 1e6:.0f} MB to download" if spec.download_bytes else "size unknown"
         size = "forwarded" if spec.forwarded else size
-        wrong = flaw(spec, stored) if stored else None
+        wrong = find_flaw(spec, stored) if stored else None
         state = f"stored as {stored.tag}{f', but {wrong}' if wrong else ''}" if stored else size
         event: dict[str, object] = {
             "name": spec.name,

@@ -11,7 +11,7 @@ import sys
 from errors import ModelNotFoundError, ModelUnavailableError
 from models.catalog import CatalogError, ModelSpec, load_catalog
 from models.goldens import goldens_of
-from models.integrity import flaw, is_whole, repair
+from models.integrity import find_flaw, is_whole, repair_command
 from models.store import ModelStore, StoredModel
 from runners.devices import Device, DeviceError, detect
 from settings import Settings, SettingsError, bentoml_home, load_settings
@@ -53,9 +53,9 @@ def _verify(spec: ModelSpec, stored: StoredModel, device: Device, settings: Sett
     from importing.verify import compare
     from runners.loading import load_model
 
-    wrong = flaw(spec, stored, thorough=True) or _damaged_export(stored, device, settings)
+    wrong = find_flaw(spec, stored, thorough=True) or _damaged_export(stored, device, settings)
     if wrong:
-        verdict = f"FAIL  {wrong}. Run: {repair(spec, stored)}"
+        verdict = f"FAIL  {wrong}. Run: {repair_command(spec, stored)}"
         sys.stdout.write(_ROW.format(spec.name, "files", "-", "-", verdict))
         return False
     goldens = goldens_of(spec.name)

@@ -1,6 +1,6 @@
-"""Make a downloaded checkpoint ready to serve: an ordinary safetensors folder that needs no remote code.
+"""Convert a downloaded checkpoint to a plain safetensors folder that needs no remote code.
 
-One file for each kind of checkpoint that needs rewriting. `prepare` is the whole journey.
+One file for each kind of checkpoint; `prepare` runs all steps.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ CONVERTERS: dict[str, Callable[[Path, Path, ModelSpec], None]] = {
     "jina_bert": jina_bert.convert,
     "nv_embed": nv_embed.convert,
 }
-"""ModelSpec.conversion -> function that writes config.json and the weights of `source` into `target`."""
+"""ModelSpec.conversion -> function(source, target, spec) that writes config.json and the weights into `target`."""
 
 
 def prepare(spec: ModelSpec, source: Path, target: Path, revision: str) -> ModelFacts:
-    """Write everything that serving `spec` needs into `target` and say what was found."""
+    """Write everything that serving needs into `target`; return the facts about the checkpoint."""
     converter = CONVERTERS.get(spec.conversion)
     if converter is None:
-        raise ModelUnavailableError(f"{spec.repo} cannot be imported: there is no converter {spec.conversion!r} yet.")
+        raise ModelUnavailableError(f"{spec.repo} cannot be imported: there is no converter {spec.conversion!r}.")
     if not (source / "config.json").is_file():
-        raise ModelUnavailableError(f"{spec.repo}: the folder has no config.json; is it a complete checkpoint?")
+        raise ModelUnavailableError(f"{spec.repo}: config.json is missing. The checkpoint may be incomplete.")
     converter(source, target, spec)
     tokenizer.convert(source, target, spec)
     facts = inspect_checkpoint(spec, source, target, revision)

@@ -1,4 +1,4 @@
-"""Write a checkpoint as safetensors, and read and write its JSON files."""
+"""Write checkpoints as safetensors; read and write their JSON files."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from errors import ModelUnavailableError
+from models.catalog import ModelSpec
 from models.files import link
 from runners.networks.checkpoint import WEIGHTS, safetensors_files, tensors
 
@@ -17,7 +18,7 @@ INDEX = "model.safetensors.index.json"
 
 
 def rewrite(source: Path, target: Path, rename: Callable[[str, torch.Tensor], dict[str, torch.Tensor]]) -> None:
-    """Write `model.safetensors` in `target`: each tensor of `source` as the tensors that `rename` makes of it."""
+    """Write `model.safetensors` into `target`, passing each tensor of `source` through `rename`."""
     result: dict[str, torch.Tensor] = {}
     storages: set[int] = set()
     for name, tensor in tensors(source):
@@ -33,17 +34,12 @@ def rewrite(source: Path, target: Path, rename: Callable[[str, torch.Tensor], di
     save_file(result, target / WEIGHTS, metadata={"format": "pt"})
 
 
-def unchanged(name: str, tensor: torch.Tensor) -> dict[str, torch.Tensor]:
-    """The identity for `rewrite`."""
-    return {name: tensor}
-
-
 def link_weights(source: Path, target: Path) -> None:
-    """Take the safetensors files over as they are, or write pickled tensors as safetensors."""
+    """Link the safetensors files, or write pickled tensors as safetensors."""
     files = safetensors_files(source)
     if not files:
-        return rewrite(source, target, unchanged)
-    if len(files) == 1:  # one shard may be called model-00001-of-00001, which nobody reads without its index
+        return rewrite(source, target, lambda name, tensor: {name: tensor})
+    if len(files) == 1:  # a single shard, model-00001-of-00001, could not be read without its index
         return link(files[0], target / WEIGHTS)
     for path in files:
         link(path, target / path.name)
@@ -52,8 +48,15 @@ def link_weights(source: Path, target: Path) -> None:
     return None
 
 
+def require_supported(supported: dict[str, bool], spec: ModelSpec) -> None:
+    """Raise ModelUnavailableError if the value of any key of config.json is not supported."""
+    unsupported = [key for key, value in supported.items() if not value]
+    if unsupported:
+        raise ModelUnavailableError(f"{spec.repo}: config.json has an unsupported value of {', '.join(unsupported)}.")
+
+
 def read_json(path: Path) -> dict[str, object]:
-    """A JSON object, or an empty one where the file is missing."""
+    """A JSON object; empty if the file is missing or holds another type."""
     if not path.is_file():
         return {}
     content = json.loads(path.read_text(encoding="utf-8"))
@@ -61,5 +64,5 @@ def read_json(path: Path) -> dict[str, object]:
 
 
 def write_json(path: Path, content: dict[str, object]) -> None:
-    """Write a JSON object for people to read."""
+    """Write an indented JSON object."""
     path.write_text(json.dumps(content, ensure_ascii=False, indent=2), encoding="utf-8")

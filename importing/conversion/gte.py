@@ -1,8 +1,8 @@
 """Alibaba-NLP's "new" architecture (gte-multilingual): the same tensors, a config for the native `gte` class.
 
-The original applies its NTK scaling twice over: the base becomes theta x factor, and every frequency is divided by
-factor^(2/d) as well, d being the width of a head. As a native config that is `linear` scaling by factor^(2/d) on
-top of the larger base; theta alone moves logits by more than 1 (MODELS.md, section 3.2).
+The original applies NTK scaling twice: the base becomes theta x factor, and every frequency is also divided by
+factor^(2/d), where d is the head width. The native equivalent is `linear` scaling by factor^(2/d) with the larger
+base; scaling theta alone would change logits by more than 1 (MODELS.md, section 3.2).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from errors import ModelUnavailableError
-from importing.conversion.checkpoint import link_weights, read_json, write_json
+from importing.conversion.checkpoint import link_weights, read_json, require_supported, write_json
 from importing.conversion.native import REMOTE_CODE_KEYS
 from models.catalog import ModelSpec
 
@@ -30,7 +30,7 @@ _OWN_KEYS = (
 
 
 def convert(source: Path, target: Path, spec: ModelSpec) -> None:
-    """Link the weights, whose names the native class reads as they are, and write its config.json."""
+    """Link the weights, whose names do not change, and write a native config.json."""
     original = cast(dict[str, Any], read_json(source / "config.json"))
     config = {key: value for key, value in original.items() if key not in _OWN_KEYS}
     if original.get("model_type") == "new":
@@ -38,16 +38,18 @@ def convert(source: Path, target: Path, spec: ModelSpec) -> None:
         config["model_type"] = "gte"
         config["architectures"] = [str(name).replace("New", "Gte", 1) for name in original["architectures"][:1]]
         config["rope_parameters"] = rope_parameters(original)
-    elif original.get("model_type") == "gte":  # the repository itself may have moved on
+    elif original.get("model_type") == "gte":  # converted by the authors
         config["rope_parameters"] = original["rope_parameters"]
     else:
-        raise ModelUnavailableError(f"{spec.repo}: config.json is of type {original.get('model_type')!r}, not 'new'.")
+        raise ModelUnavailableError(
+            f"{spec.repo}: model_type in config.json is {original.get('model_type')!r}, not 'new'."
+        )
     write_json(target / "config.json", config)
     link_weights(source, target)
 
 
 def rope_parameters(config: dict[str, Any]) -> dict[str, Any]:
-    """The original's rotary settings in the native class's words."""
+    """Translate the original's rotary settings for the native class."""
     theta, scaling = float(config["rope_theta"]), config.get("rope_scaling")
     if not scaling:
         return {"rope_type": "default", "rope_theta": theta}
@@ -64,6 +66,4 @@ def _refuse_variants(config: dict[str, Any], spec: ModelSpec) -> None:
         "logn_attention_scale": not config.get("logn_attention_scale"),
         "rope_scaling": scaling.get("type") == "ntk",
     }
-    wrong = [key for key, fine in supported.items() if not fine]
-    if wrong:
-        raise ModelUnavailableError(f"{spec.repo}: {', '.join(wrong)} in config.json has a value that is not served.")
+    require_supported(supported, spec)

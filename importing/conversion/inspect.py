@@ -1,4 +1,4 @@
-"""Find out from a checkpoint's own files what the catalogue leaves open: limits, pooling, layers, sizes."""
+"""Read facts from a checkpoint's files that the catalogue does not give: limits, pooling, layers, sizes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from models.facts import ModelFacts
 from runners.networks.checkpoint import safetensors_files
 
 OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert", "luke", "mpnet", "xlm-roberta-xl"}
-"""Model types whose first position is padding_idx + 1: two rows of the table are never used."""
+"""Model types whose first position is padding_idx + 1, so that two rows of the position table are unused."""
 
 _POOLING_FLAGS: dict[str, Pooling] = {
     "pooling_mode_cls_token": "cls",
@@ -26,14 +26,14 @@ _POOLING_FLAGS: dict[str, Pooling] = {
     "pooling_mode_lasttoken": "last",
 }
 _LAYERS = ("Transformer", "Pooling", "Dense", "Normalize")
-"""Classes of sentence-transformers that modules.json may name; a class of the repository's own would be code."""
+"""Classes of sentence-transformers that modules.json may name; a repository's own class would be remote code."""
 _FOLDER = re.compile(r"\w[\w.-]*")
 _UNLIMITED = 1_000_000
 _DTYPE_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "U8": 1, "I8": 1, "BOOL": 1}
 
 
 def inspect_checkpoint(spec: ModelSpec, source: Path, target: Path, revision: str) -> ModelFacts:
-    """Facts of the converted folder `target`, with what only the original folder `source` says."""
+    """The facts of the converted folder `target`; some come from the original folder `source`."""
     config = read_json(target / "config.json")
     architecture = _architecture(spec, config)
     embedding = spec.kind == "embedding"
@@ -45,7 +45,7 @@ def inspect_checkpoint(spec: ModelSpec, source: Path, target: Path, revision: st
         architecture=architecture,
         max_tokens=_max_tokens(spec, source, config),
         dimensions=(_dense_width(source, dense) or _width(config)) if embedding else None,
-        pooling=(_pooling(spec, source)) if embedding else None,
+        pooling=_pooling(spec, source) if embedding else None,
         mask_prompt=embedding and _masks_prompt(spec, source),
         dense=dense,
         token_type_ids=_has_segments(config),
@@ -63,16 +63,16 @@ def _architecture(spec: ModelSpec, config: dict[str, object]) -> str:
     names = config.get("architectures")
     name = str(names[0]) if isinstance(names, list) and names else ""
     if spec.kind == "embedding":
-        known = name.endswith(("Model", "ForMaskedLM", "ForTextEncoding", "ForCausalLM"))
+        supported = name.endswith(("Model", "ForMaskedLM", "ForTextEncoding", "ForCausalLM"))
         expected = "an encoder (...Model or ...ForMaskedLM)"
     elif spec.scoring:
-        known, expected = name.endswith("ForCausalLM"), "a causal language model (...ForCausalLM)"
+        supported, expected = name.endswith("ForCausalLM"), "a causal language model (...ForCausalLM)"
     else:
-        known, expected = name.endswith("ForSequenceClassification"), "a classifier (...ForSequenceClassification)"
-    if not known:
+        supported, expected = name.endswith("ForSequenceClassification"), "a classifier (...ForSequenceClassification)"
+    if not supported:
         raise ModelUnavailableError(
-            f"{spec.repo}: its config.json names the architecture {name or 'none'!r}; a model of kind "
-            f"{spec.kind!r} must be {expected}. Anything else would be served with random weights."
+            f"{spec.repo}: the architecture in config.json is {name or 'none'!r}, but a model of kind {spec.kind!r} "
+            f"must be {expected}. Any other would be served with random weights."
         )
     return name
 
@@ -85,39 +85,39 @@ def _max_tokens(spec: ModelSpec, source: Path, config: dict[str, object]) -> int
         limit = table - 2 if model_type in OFFSET_POSITIONS else table
     if spec.max_tokens:
         return min(spec.max_tokens, limit)
-    said = [
+    configured = [
         read_json(source / "sentence_bert_config.json").get("max_seq_length"),
         read_json(source / "tokenizer_config.json").get("model_max_length"),
     ]
-    limits = [value for value in (*said, limit) if isinstance(value, int) and 0 < value < _UNLIMITED]
+    limits = [value for value in (*configured, limit) if isinstance(value, int) and 0 < value < _UNLIMITED]
     if not limits:
-        raise ModelUnavailableError(f"{spec.repo}: no file names its token limit; set max_tokens in the catalogue.")
+        raise ModelUnavailableError(f"{spec.repo}: no file gives its token limit. Set max_tokens in the catalogue.")
     return min(limits)
 
 
 def _pooling(spec: ModelSpec, source: Path) -> Pooling:
     config = read_json(source / "1_Pooling" / "config.json")
     if not config:
-        return spec.pooling or "mean"  # sentence-transformers' own default for a bare encoder
+        return spec.pooling or "mean"  # sentence-transformers' default for a bare encoder
     mode = config.get("pooling_mode")
     chosen = [pooling for flag, pooling in _POOLING_FLAGS.items() if config.get(flag)]
     if isinstance(mode, str) and not chosen:
         chosen = [cast(Pooling, {"lasttoken": "last"}.get(mode, mode))]
     if len(chosen) != 1 or chosen[0] not in _POOLING_FLAGS.values():
         raise ModelUnavailableError(
-            f"{spec.repo}: 1_Pooling/config.json asks for a pooling that is not one of cls, mean, last token."
+            f"{spec.repo}: the pooling in 1_Pooling/config.json must be one of cls, mean and last token."
         )
     return chosen[0]
 
 
 def _masks_prompt(spec: ModelSpec, source: Path) -> bool:
-    """Whether the authors leave the prompt out of pooling.
+    """Whether pooling excludes the prompt.
 
-    Only NV-Embed's way of counting the prompt's tokens is served: sentence-transformers counts the start token too.
+    Only NV-Embed's way of counting prompt tokens is supported; sentence-transformers also counts the start token.
     """
     masks = read_json(source / "1_Pooling" / "config.json").get("include_prompt") is False
     if masks and spec.conversion != "nv_embed":
-        raise ModelUnavailableError(f"{spec.repo}: pooling without the prompt (include_prompt: false) is not served.")
+        raise ModelUnavailableError(f"{spec.repo}: include_prompt: false is not supported.")
     return spec.conversion == "nv_embed"
 
 
@@ -133,11 +133,11 @@ def _dense_layers(source: Path, spec: ModelSpec) -> tuple[str, ...]:
         path = str(module["path"])
         if package.split(".")[0] != "sentence_transformers" or kind not in _LAYERS:
             raise ModelUnavailableError(
-                f"{spec.repo}: modules.json asks for a layer {kind!r} of {package!r}, which is not served here."
+                f"{spec.repo}: modules.json names a layer {kind!r} of {package!r}, which is not supported."
             )
         if kind == "Dense":
-            if not _FOLDER.fullmatch(path):  # it is read from and written to
-                raise ModelUnavailableError(f"{spec.repo}: modules.json names {path!r}, which is no folder of its own.")
+            if not _FOLDER.fullmatch(path):  # must not lead outside the checkpoint
+                raise ModelUnavailableError(f"{spec.repo}: modules.json names {path!r}, which is not a subfolder.")
             dense.append(path)
     return tuple(dense)
 
@@ -161,7 +161,7 @@ def _has_segments(config: dict[str, object]) -> bool:
 
 
 def _weights(folder: Path) -> tuple[int, int, str]:
-    """Parameters, bytes and most frequent data type, read from the files' headers."""
+    """Number of parameters, bytes and most frequent data type, read from the files' headers."""
     parameters, size, dtypes = 0, 0, Counter[str]()
     for path in safetensors_files(folder):
         with safe_open(path, framework="pt") as file:

@@ -1,7 +1,7 @@
-"""jina-reranker-v2: XLM-R under the module names of a flash-attention fork, rewritten to the native class.
+"""jina-reranker-v2: XLM-R with the module names of a flash-attention fork, converted to the native class.
 
-The network is plain post-norm XLM-R with query, key and value fused into one matrix; renaming the tensors gives
-the same logits (MODELS.md, section 3.1; llama.cpp and vLLM map them the same way).
+The network is post-norm XLM-R with query, key and value fused into one matrix; with renamed tensors it gives the same
+logits (MODELS.md, section 3.1; llama.cpp and vLLM use the same mapping).
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ def convert(source: Path, target: Path, _spec: ModelSpec) -> None:
 
 
 def rename(name: str, tensor: torch.Tensor) -> dict[str, torch.Tensor]:
-    """One tensor of the fork as one native tensor, or three where query, key and value were fused."""
+    """Convert one tensor of the fork to one native tensor, or to three if query, key and value are fused."""
     name = name.replace("roberta.emb_ln.", "roberta.embeddings.LayerNorm.")
-    found = _LAYER.fullmatch(name)
-    if found is None:
+    match = _LAYER.fullmatch(name)
+    if match is None:
         return {name: tensor}
-    layer, part, kind = found.groups()
+    layer, part, kind = match.groups()
     prefix = f"roberta.encoder.layer.{layer}"
     if part == "mixer.Wqkv":
         thirds = tensor.chunk(3, dim=0)

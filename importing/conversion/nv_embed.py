@@ -1,4 +1,4 @@
-"""NV-Embed-v2: the shards stay as they are; config.json names our own module (runners/networks/nv_embed.py)."""
+"""NV-Embed-v2: the shards do not change; config.json names our own module (runners/networks/nv_embed.py)."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _LATENT_DEFAULTS = {
     "latent_dim": 4096,
     "cross_dim_head": 4096,
 }
-"""Of configuration_nvembed.py, for the keys that config.json leaves out."""
+"""Defaults of configuration_nvembed.py, for keys that config.json omits."""
 
 
 def convert(source: Path, target: Path, spec: ModelSpec) -> None:
-    """Link the weights and write a flat config.json: Mistral's keys, and the latent layer's under its own key."""
+    """Link the weights and write a flat config.json: Mistral's keys, and `latent_attention`."""
     config = cast(dict[str, Any], read_json(source / "config.json"))
     text = config.get("text_config")
     if config.get("model_type") != "nvembed" or not isinstance(text, dict):
-        raise ModelUnavailableError(f"{spec.repo}: config.json is not one of NV-Embed.")
+        raise ModelUnavailableError(f"{spec.repo}: config.json is not that of an NV-Embed model.")
     kept = {key: value for key, value in text.items() if key not in REMOTE_CODE_KEYS}
     write_json(
         target / "config.json",

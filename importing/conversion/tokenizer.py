@@ -1,7 +1,7 @@
-"""Tokenizer files: `tokenizer.json` for every tokenizer that the fast library can express.
+"""Tokenizer files: `tokenizer.json` for every tokenizer that the tokenizers library supports.
 
-Serving then neither needs sentencepiece nor the tokenizer classes of transformers 5, two of which give wrong
-ids for older repositories without saying so.
+Serving then needs neither sentencepiece nor the tokenizer classes of transformers 5, two of which silently give wrong
+ids for older repositories.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from models.catalog import ModelSpec
 from models.files import link
 
 FAST = "tokenizer.json"
-_KEPT = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt")
+_LINKED = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt")
 
 
 def convert(source: Path, target: Path, spec: ModelSpec) -> None:
-    """Take over the tokenizer's files, building tokenizer.json where the repository ships none."""
-    for name in _KEPT:
+    """Link the tokenizer's files; build tokenizer.json if the repository has none."""
+    for name in _LINKED:
         if (source / name).is_file():
             link(source / name, target / name)
     if spec.tokenizer.backend == "bert-japanese":
@@ -46,13 +46,13 @@ def _build_fast(source: Path, target: Path, spec: ModelSpec) -> None:
         backend = tokenizer.backend_tokenizer
     except (OSError, ValueError, AttributeError, ImportError) as error:
         raise ModelUnavailableError(
-            f"{spec.repo}: its tokenizer cannot be read ({error}). It may need: pip install sentencepiece protobuf."
+            f"{spec.repo}: the tokenizer cannot be read ({error}). It may need: pip install sentencepiece protobuf."
         ) from error
     backend.save(str(target / FAST))
 
 
 def _lower_case(path: Path) -> None:
-    """Put lower-casing before the tokenizer's own normalisation, as sentence-transformers' do_lower_case does."""
+    """Lower-case before the tokenizer's own normalisation, as sentence-transformers' do_lower_case does."""
     from tokenizers import Tokenizer, normalizers
 
     tokenizer = Tokenizer.from_file(str(path))
@@ -63,13 +63,13 @@ def _lower_case(path: Path) -> None:
 
 
 def closing_ids(source: Path, target: Path) -> tuple[int, ...]:
-    """Id of the end-of-text token, for tokenizers whose own template leaves it out."""
+    """The id of the end-of-text token, for tokenizers whose template omits it."""
     from tokenizers import Tokenizer
 
-    named = {**read_json(source / "special_tokens_map.json"), **read_json(source / "tokenizer_config.json")}
-    eos = named.get("eos_token")
+    config = {**read_json(source / "special_tokens_map.json"), **read_json(source / "tokenizer_config.json")}
+    eos = config.get("eos_token")
     content = eos.get("content") if isinstance(eos, dict) else eos
-    found = Tokenizer.from_file(str(target / FAST)).token_to_id(str(content))
-    if found is None:
-        raise ModelUnavailableError(f"The tokenizer has no end-of-text token {content!r} to close a text with.")
-    return (int(found),)
+    token_id = Tokenizer.from_file(str(target / FAST)).token_to_id(str(content))
+    if token_id is None:
+        raise ModelUnavailableError(f"The tokenizer does not have its end-of-text token {content!r}.")
+    return (int(token_id),)

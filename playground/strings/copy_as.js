@@ -9,9 +9,9 @@ export const strings = {
     "copy.copied": "Copied.",
     "copy.failed": "The browser forbids copying: open the program and copy it by hand.",
     "copy.more": "… and {characters} further characters. Copy takes all of it.",
-    "copy.nothing": "Run a request first: what is copied is exactly what the page sent.",
-    "copy.key": "The key is not in it: the program reads it from the environment variable API_KEY.",
-    "copy.openaiPost": "The openai package has no method for this route; its client sends it as it sends its own.",
+    "copy.nothing": "Run a request first; the program sends exactly the same one.",
+    "copy.key": "It does not contain the key: the program reads it from the environment variable API_KEY.",
+    "copy.openaiPost": "The openai package has no method for this route; the program uses its client's generic request method.",
     "copy.cohereEmbed":
       "Cohere’s client asks /v1/embed instead of /v1/embeddings: the same texts and options, the same vectors.",
     "copy.cohereNot": "Cohere’s client has no method for this request. Choose another program.",

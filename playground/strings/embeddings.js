@@ -24,7 +24,7 @@ export const strings = {
     "embeddings.side.prompt": "Prompt “{name}”",
     "embeddings.side.adds": "{model} puts this before a {side}: “{prompt}”",
     "embeddings.side.adds_nothing": "{model} puts nothing before a {side}.",
-    "embeddings.side.two": "Queries and documents go as two requests, as input_type holds for a whole request.",
+    "embeddings.side.two": "Queries and documents are sent as two requests, because input_type applies to a whole request.",
     "embeddings.instruction": "Instruction (optional)",
     "embeddings.run": "Embed",
 
@@ -44,12 +44,12 @@ export const strings = {
 
     "embeddings.width": "Dimensions",
     "embeddings.width.lead":
-      "The page cuts the vectors and scales them to length 1 again, which equals what the service answers to " +
-      "“dimensions”. Everything below uses the vectors so cut.",
+      "The page truncates the vectors and normalizes them again, as the service does for “dimensions”. Everything " +
+      "below uses the truncated vectors.",
     "embeddings.width.exact": "Exact number of dimensions",
     "embeddings.width.trained": "{width}, trained for",
     "embeddings.width.all": "All {width}",
-    "embeddings.width.untrained": "{model} was not trained to be cut short (Matryoshka): expect worse neighbours.",
+    "embeddings.width.untrained": "{model} was not trained for shorter vectors (Matryoshka); neighbours may be worse.",
     "embeddings.width.between": "{model} was trained for {widths}; other widths may be worse.",
     "embeddings.width.k": "Neighbours",
     "embeddings.width.kept": "Of each text's {k} nearest by all dimensions, {share} % are kept on average.",

@@ -24,8 +24,8 @@ export const strings = {
     "lines.file.wide": "Rows with more cells than the first one, which were not read: {count}",
     "lines.file.column": "Column read: {column}",
     "lines.file.first":
-      "No column is called text, passage, document or content: the first of {columns} was read, from the first row on.",
-    "lines.file.encoding": "It is not UTF-8 and was read as {encoding}.",
+      "No column is called text, passage, document or content: the first of {columns} columns was read, including the first row.",
+    "lines.file.encoding": "It is not UTF-8; it was read as {encoding}.",
   },
   ja: {
     "lines.choose": "ファイルを選択…",

@@ -51,7 +51,7 @@ export const strings = {
     "rerank.text": "Text of the passage",
     "rerank.readBy": "What {model} read: {cut}",
     "rerank.finding": "Looking for the place …",
-    "rerank.place": "What is struck through was not read.",
+    "rerank.place": "Struck-through text was not read.",
     "rerank.noPlace": "The service cannot tell where in this text the cut lies.",
     "rerank.cutHere": "✂ cut here",
     "rerank.close": "Close",

@@ -1,1 +1,1 @@
-"""Networks in torch: how one is built from a checkpoint, and the architectures that transformers lacks."""
+"""Torch networks: building them from a checkpoint, and architectures that transformers lacks."""

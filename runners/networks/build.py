@@ -1,4 +1,4 @@
-"""Build the torch network of a converted folder, and refuse one whose tensors do not fit."""
+"""Build the torch network of a converted folder; reject checkpoints whose tensors do not match."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ from models.catalog import ModelSpec
 from models.facts import ModelFacts
 from runners.networks.checkpoint import tensors
 from runners.networks.jina_bert import JinaBertForSequenceClassification
-from runners.networks.network import Network, split_classifier, split_embedder, split_judge
+from runners.networks.network import Network, split_classifier, split_embedder, split_prompted
 from runners.networks.nv_embed import NVEmbedModel
 
-transformers.logging.set_verbosity_error()  # what it reports at load is checked below, and refused
+transformers.logging.set_verbosity_error()  # what it would report is checked below
 transformers.logging.disable_progress_bar()
 
 OWN_MODULES: dict[str, Callable[[dict[str, Any]], nn.Module]] = {
     "JinaBertForSequenceClassification": JinaBertForSequenceClassification,
     "NVEmbedModel": NVEmbedModel,
 }
-"""Architecture -> module of ours, for checkpoints that no class of transformers reads."""
+"""Architecture -> our own module, for checkpoints that transformers cannot read."""
 
 _UNUSED = ("pooler.", "cls.", "lm_head.", "position_ids", "entity_predictions.", "entity_embeddings.")
-"""Parts of a checkpoint that have no say in an embedder's token vectors: their presence or absence is harmless."""
+"""Parts of a checkpoint that do not affect an embedder's token vectors and may be missing or unexpected."""
 
 
 def load_network(
     folder: Path, spec: ModelSpec, facts: ModelFacts, dtype: torch.dtype, attention: str | None = None
 ) -> Network:
-    """The network of a converted folder; ModelUnavailableError where a tensor is missing, unexpected or mis-shaped.
+    """Load the network of a converted folder; ModelUnavailableError if a tensor is missing, unexpected or mis-shaped.
 
-    The body is of type `dtype`, the head always of float32. `attention` names a registered attention function, for
-    architectures that let it be chosen.
+    The body has type `dtype`, the head always float32. `attention` names a registered attention function; it is used
+    if the architecture supports it.
     """
     own = OWN_MODULES.get(facts.architecture)
-    # a classifier is read in float32, so that its head is not rounded on the way; it is small enough for that
+    # classifiers are small; reading them in float32 keeps the head exact
     read_as = torch.float32 if spec.kind == "reranker" and not spec.scoring else dtype
     try:
         model = _own(folder, spec, own, read_as) if own else _native(folder, spec, read_as, attention)
@@ -59,12 +59,12 @@ def _split(model: nn.Module, folder: Path, spec: ModelSpec, facts: ModelFacts) -
     if spec.kind == "embedding":
         return split_embedder(model, load_dense(folder, facts.dense) if facts.dense else None, facts)
     if spec.scoring:
-        return split_judge(model, facts, *_token_ids(folder, spec.scoring.yes, spec.scoring.no))
+        return split_prompted(model, facts, *_token_ids(folder, spec.scoring.yes, spec.scoring.no))
     return split_classifier(model, facts)
 
 
 def load_dense(folder: Path, layers: Iterable[str]) -> nn.Sequential:
-    """sentence-transformers Dense layers behind the pooling: (B, H) -> (B, D)."""
+    """The sentence-transformers Dense layers after the pooling: (B, H) -> (B, D)."""
     modules: list[nn.Module] = []
     for layer in layers:
         config = json.loads((folder / layer / "config.json").read_text(encoding="utf-8"))
@@ -77,7 +77,7 @@ def load_dense(folder: Path, layers: Iterable[str]) -> nn.Sequential:
 
 def _native(folder: Path, spec: ModelSpec, dtype: torch.dtype, attention: str | None) -> nn.Module:
     options: dict[str, Any] = {
-        "dtype": dtype,  # transformers 5 would take the file's, half precision even on a CPU
+        "dtype": dtype,  # by default, transformers 5 uses the file's, half precision even on a CPU
         "trust_remote_code": False,
         "use_safetensors": True,
         "output_loading_info": True,
@@ -94,7 +94,7 @@ def _native(folder: Path, spec: ModelSpec, dtype: torch.dtype, attention: str | 
         names = [str(name[0] if isinstance(name, tuple) else name) for name in info.get(what) or ()]
         harmless = spec.kind == "embedding" and what != "mismatched_keys"
         _refuse(spec, what, [name for name in names if not (harmless and _unused(name))])
-    model.config.use_cache = False  # there is no next token: keys and values would be kept for nothing
+    model.config.use_cache = False  # nothing is generated, so keys and values are not needed
     module: nn.Module = model
     return module
 
@@ -114,20 +114,20 @@ def _own(folder: Path, spec: ModelSpec, build: Callable[[dict[str, Any]], nn.Mod
 
 
 def _materialize_buffers(module: nn.Module) -> None:
-    """Compute the rotary frequencies, which no checkpoint stores and which lie on the meta device."""
+    """Compute the rotary frequencies, which checkpoints do not store and which are on the meta device."""
     for part in module.modules():
         if any(buffer.is_meta for buffer in part.buffers(recurse=False)):
             config = getattr(part, "config", None)
-            part.__init__(config)  # type: ignore[misc]  # computes its buffers anew, outside the meta device
+            part.__init__(config)  # type: ignore[misc]  # recomputes its buffers, outside the meta device
 
 
 def _refuse(spec: ModelSpec, what: str, names: list[str]) -> None:
-    """A head or layer that the file does not fill would be random numbers: plausible answers, all wrong."""
+    """Reject a checkpoint: a layer that it does not fill would be random, and its results plausible but wrong."""
     names = [name for name in names if not name.endswith("position_ids")]
     if names:
         raise ModelUnavailableError(
             f"{spec.repo} is refused: {len(names)} {what.replace('_', ' ')} ({', '.join(sorted(names)[:5])}). "
-            "The checkpoint does not fit its architecture, so its numbers would be wrong."
+            "The checkpoint does not match its architecture, so its results would be wrong."
         )
 
 
@@ -136,7 +136,7 @@ def _unused(name: str) -> bool:
 
 
 def _takes_pooling_flag(folder: Path) -> bool:
-    """Whether the encoder class can leave out its pooler, which we never read."""
+    """Whether the encoder class can omit its pooler, which is never used."""
     return "add_pooling_layer" in inspect.signature(_model_class(folder).__init__).parameters
 
 
@@ -149,9 +149,9 @@ def _token_ids(folder: Path, *tokens: str) -> list[int]:
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    ids = [found for token in tokens if (found := tokenizer.token_to_id(token)) is not None]
+    ids = [token_id for token in tokens if (token_id := tokenizer.token_to_id(token)) is not None]
     if len(ids) != len(tokens):
-        raise ModelUnavailableError(f"The tokenizer does not know {' and '.join(map(repr, tokens))} as single tokens.")
+        raise ModelUnavailableError(f"The tokenizer does not have {' and '.join(map(repr, tokens))} as single tokens.")
     return ids
 
 
@@ -165,5 +165,5 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 def _activation(name: str) -> nn.Module:
     if name not in _ACTIVATIONS:
-        raise ModelUnavailableError(f"A Dense layer asks for the activation {name!r}, which is not served.")
+        raise ModelUnavailableError(f"The activation {name!r} of a Dense layer is not supported.")
     return _ACTIVATIONS[name]()

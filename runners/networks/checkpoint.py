@@ -12,13 +12,13 @@ WEIGHTS = "model.safetensors"
 
 
 def safetensors_files(folder: Path) -> list[Path]:
-    """The weight files at the top of a folder, shards in order; empty where there is only pickle."""
+    """The weight files in a folder, shards in order; empty if there are only pickle files."""
     single = folder / WEIGHTS
     return [single] if single.is_file() else sorted(folder.glob("model-*-of-*.safetensors"))
 
 
 def tensors(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
-    """Every tensor of a checkpoint, one at a time, so that a large one never lies in memory twice."""
+    """Yield the tensors of a checkpoint one at a time, so that it is never in memory twice."""
     files = safetensors_files(folder)
     for path in files:
         with safe_open(path, framework="pt") as file:
@@ -30,9 +30,9 @@ def tensors(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def _unpickle(path: Path) -> dict[str, torch.Tensor]:
-    """Tensors of a pickle file; `weights_only` refuses every pickle that would run code."""
+    """The tensors of a pickle file; `weights_only` rejects pickles that would run code."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except RuntimeError:  # the format before torch 1.6 cannot be memory-mapped
+    except RuntimeError:  # the format of torch before 1.6 cannot be memory-mapped
         content = torch.load(path, map_location="cpu", weights_only=True)
     return {name: tensor for name, tensor in content.items() if isinstance(tensor, torch.Tensor)}

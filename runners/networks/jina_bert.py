@@ -1,6 +1,6 @@
 """JinaBERT as a cross-encoder: BERT without positions, with symmetric ALiBi and a gated feed-forward layer.
 
-After the modelling code beside jinaai/jina-reranker-v1-turbo-en ("jina-bert-implementation"): post-norm layers, an
+Based on the modelling code of jinaai/jina-reranker-v1-turbo-en ("jina-bert-implementation"): post-norm layers, an
 exact GELU on the first half of the gate, a tanh pooler on the first token. transformers has no such class.
 """
 
@@ -17,14 +17,14 @@ from torch import nn
 from runners.networks.packing import QUERY_BLOCK
 
 BIAS_ROWS = 256
-"""Queries for which the bias of a long text is made at a time: 100 MB of 8192 tokens."""
+"""Queries per block of the bias of a long text: 100 MB for 8192 tokens."""
 
 
 def alibi_slopes(heads: int) -> list[float]:
     """Slope of each head's linear bias.
 
-    Powers of two as in the ALiBi paper (Press et al. 2022, section 3). For other counts the paper takes every
-    second slope of the next power of two; this model's own code halves those ("quick fix on large jump").
+    Powers of two as in the ALiBi paper (Press et al. 2022, section 3). For other numbers of heads the paper takes every
+    second slope of the next power of two; this model's code halves those ("quick fix on large jump").
     """
     closest = 2 ** math.floor(math.log2(heads))
     base = 2.0 ** (-8.0 / closest)
@@ -36,8 +36,8 @@ def alibi_slopes(heads: int) -> list[float]:
 class AlibiBias:
     """-slope x distance for real keys, the lowest number for padding: (B, heads, T, T), in blocks of rows.
 
-    As a whole it would take 3 GB for 8192 tokens. Texts of at most QUERY_BLOCK tokens share one for all layers, and so
-    does a traced network, as a trace would fix the number of blocks.
+    The whole bias would take 3 GB for 8192 tokens. All layers share one bias for texts of at most QUERY_BLOCK
+    tokens, and in a traced network, because a trace would fix the number of blocks.
     """
 
     def __init__(self, slopes: list[float], attention_mask: torch.Tensor, dtype: torch.dtype) -> None:
@@ -50,7 +50,7 @@ class AlibiBias:
         self._whole = self._rows(slice(None)) if traced or self._length <= QUERY_BLOCK else None
 
     def blocks(self) -> Iterator[tuple[slice, torch.Tensor]]:
-        """Which queries, and (B, heads, queries, T)."""
+        """Yield the rows of queries and their bias (B, heads, queries, T)."""
         if self._whole is not None:
             yield slice(None), self._whole
             return
@@ -137,7 +137,7 @@ class Layer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """The layers, under the checkpoint's name."""
+    """The layers; the name is that of the checkpoint."""
 
     def __init__(self, config: SimpleNamespace) -> None:
         super().__init__()
@@ -145,7 +145,7 @@ class Encoder(nn.Module):
 
 
 class Pooler(nn.Module):
-    """The layer in front of the classifier, under the checkpoint's name."""
+    """The layer before the classifier; the name is that of the checkpoint."""
 
     def __init__(self, config: SimpleNamespace) -> None:
         super().__init__()
@@ -157,7 +157,7 @@ class Pooler(nn.Module):
 
 
 class JinaBertModel(nn.Module):
-    """Everything below the classifier, under the checkpoint's names."""
+    """Everything below the classifier; module names are those of the checkpoint."""
 
     def __init__(self, config: SimpleNamespace) -> None:
         super().__init__()

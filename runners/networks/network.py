@@ -1,6 +1,6 @@
 """A model in two parts: a body that may run in half precision, and a small head that always runs in float32.
 
-The body ends in one row a text. Half precision in the head alone makes high scores tie, and costs nothing to avoid.
+The body returns one row per text. Half precision in the head would make high scores tie, and float32 costs nothing.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ class Body(nn.Module):
     def packed_inputs(
         self, ids: torch.Tensor, positions: torch.Tensor, segments: torch.Tensor | None
     ) -> dict[str, torch.Tensor]:
-        """What the encoder takes of tokens end to end, (1, N) each: positions are counted as it counts them."""
+        """The encoder's inputs for packed tokens, (1, N) each, with positions as the encoder counts them."""
         inputs = {"input_ids": ids, "position_ids": positions + self._first_position()}
         if self._segments and segments is not None:
             inputs["token_type_ids"] = segments
         return inputs
 
     def _first_position(self) -> int:
-        """The RoBERTa family counts positions from behind the id of its padding."""
+        """The first position: the RoBERTa family counts from padding_idx + 1."""
         embeddings: Any = getattr(self.encoder, "embeddings", None)
         return embeddings.padding_idx + 1 if hasattr(embeddings, "create_position_ids_from_input_ids") else 0
 
@@ -108,7 +108,7 @@ class Network(nn.Module):
 
 
 class ClassificationHead(nn.Module):
-    """What stands between a classifier's encoder and its logits, for one pooled row: (B, H) -> (B, labels)."""
+    """The layers from pooled rows to logits: (B, H) -> (B, labels)."""
 
     def __init__(self, *stages: nn.Module | Callable[[torch.Tensor], torch.Tensor]) -> None:
         super().__init__()
@@ -123,13 +123,13 @@ class ClassificationHead(nn.Module):
 
 
 def split_embedder(encoder: nn.Module, dense: nn.Module | None, facts: ModelFacts) -> Network:
-    """An encoder with the pooling of the model, and Dense layers behind it where there are some."""
+    """Split an embedder: the encoder with its pooling is the body, the Dense layers, if any, are the head."""
     assert facts.pooling is not None
     return Network(Body(encoder, facts.pooling, segments=facts.token_type_ids), dense)
 
 
 def split_classifier(model: Any, facts: ModelFacts) -> Network:
-    """A ...ForSequenceClassification of transformers, or one of ours, cut behind its encoder's pooled token."""
+    """Split a ...ForSequenceClassification of transformers, or one of ours, after the pooled token."""
     encoder = getattr(model, getattr(model, "base_model_prefix", "bert"))
     pooling = "cls"
     if hasattr(model.classifier, "out_proj"):  # the RoBERTa family: its head picks the first token itself
@@ -145,8 +145,8 @@ def split_classifier(model: Any, facts: ModelFacts) -> Network:
     return Network(Body(encoder, pooling, segments=facts.token_type_ids), head)
 
 
-def split_judge(model: Any, facts: ModelFacts, yes: int, no: int) -> Network:
-    """A causal language model that is asked a question: logit of `yes` minus logit of `no` at the last token."""
+def split_prompted(model: Any, facts: ModelFacts, yes: int, no: int) -> Network:
+    """Split a prompted (yes/no) model: the head computes logit(yes) - logit(no) at the last token."""
     rows = model.get_output_embeddings().weight.detach()
     head = nn.Linear(rows.shape[1], 1, bias=False)
     head.weight = nn.Parameter((rows[yes].float() - rows[no].float())[None])
@@ -154,5 +154,5 @@ def split_judge(model: Any, facts: ModelFacts, yes: int, no: int) -> Network:
 
 
 def _as_sequence(rows: torch.Tensor) -> torch.Tensor:
-    """(B, H) -> (B, 1, H): heads that pick the first token find it."""
+    """(B, H) -> (B, 1, H), for heads that select the first token."""
     return rows[:, None]

@@ -1,7 +1,7 @@
 """NV-Embed-v2: Mistral without the causal mask, then attention to trained latents, then a mean.
 
-After modeling_nvembed.py beside nvidia/NV-Embed-v2; the language model is transformers' own, with a mask that lets
-every token see every real one and no sliding window.
+Based on modeling_nvembed.py of nvidia/NV-Embed-v2. The language model is that of transformers, with a mask in which
+every token attends to all real tokens, and without a sliding window.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import nn
 
 
 class CrossAttention(nn.Module):
-    """Tokens ask, latents answer; no biases."""
+    """Attention of tokens (queries) to latents (keys and values); no biases."""
 
     def __init__(self, width: int, context: int, heads: int, head_width: int) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class NVEmbedModel(nn.Module):
         self.latent_attention_model = LatentAttention(config["latent_attention"])
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> SimpleNamespace:
-        """(B, T) -> `last_hidden_state` (B, T, H), to be averaged over the tokens that are no instruction."""
+        """(B, T) -> `last_hidden_state` (B, T, H), to be averaged over the tokens after the instruction."""
         dtype = self.embedding_model.dtype
         hidden = attention_mask[:, None, None, :] == 0
         mask = torch.zeros_like(hidden, dtype=dtype).masked_fill(hidden, torch.finfo(dtype).min)

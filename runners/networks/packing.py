@@ -1,8 +1,8 @@
-"""Attention over texts packed end to end: the rest of a network computes no padding, whatever their lengths.
+"""Attention over packed texts (end to end, without padding), so that the rest of a network computes no padding.
 
-transformers hands the bounds of the texts through to the attention function, which on a GPU is torch's variable-length
-flash attention; elsewhere each text attends in turn, which is slow and exact: for tests. Where there is no such kernel
-(OpenVINO), attention alone computes a padded rectangle, whose shape it is told instead of the bounds.
+transformers passes the bounds of the texts to the attention function. On a GPU that is torch's variable-length flash
+attention; elsewhere texts attend one after the other, which is slow and exact, for tests. Without such a kernel
+(OpenVINO), attention alone computes a padded rectangle, whose shape it gets instead of the bounds.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 ATTENTION = "packed_or_padded"
 EVERYTHING, EARLIER = (-1, -1), (-1, 0)
-"""Windows without a limit: each token sees the whole text, or what stands before it."""
+"""Unlimited windows: each token attends to the whole text, or to itself and earlier tokens."""
 QUERY_BLOCK = 1024
-"""Queries for which a sliding window's mask is made at a time."""
+"""Queries per block of a sliding window's mask."""
 
 
 class Rectangle(NamedTuple):
-    """Where texts that lie end to end stand in a padded batch: see UnpaddedBatch."""
+    """The places of packed texts in a padded batch: see UnpaddedBatch."""
 
     places: torch.Tensor
     indices: torch.Tensor
@@ -35,15 +35,15 @@ class Rectangle(NamedTuple):
 
 
 def register() -> None:
-    """Make the attention known by its name; padded batches go to transformers' own."""
+    """Register the attention with transformers; padded batches use transformers' own."""
     AttentionInterface.register(ATTENTION, attend)
     AttentionMaskInterface.register(ATTENTION, _mask)
 
 
 def can_pack(encoder: nn.Module) -> bool:
-    """Whether the encoder was loaded with a registered attention and hands bounds or a rectangle through to it.
+    """Whether the encoder was loaded with a registered attention and passes bounds or a rectangle to it.
 
-    What reads distances between tokens (DeBERTa, MPNet), ALiBi (Jina) or entities (LUKE) has an attention of its own.
+    Architectures with relative distances (DeBERTa, MPNet), ALiBi (Jina) or entities (LUKE) have their own attention.
     """
     return (
         isinstance(encoder, PreTrainedModel)
@@ -53,7 +53,7 @@ def can_pack(encoder: nn.Module) -> bool:
 
 
 def _mask(*args: Any, **options: Any) -> torch.Tensor | None:
-    """Packed texts come without a mask: the bounds say who sees whom."""
+    """No mask for packed texts: their bounds replace it."""
     if options.get("attention_mask") is None:
         return None
     mask: torch.Tensor | None = sdpa_mask(*args, **options)
@@ -75,10 +75,10 @@ def attend(
     rectangle: Rectangle | None = None,
     **options: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Heads apart, tokens apart: (1, heads, N, width) each -> (1, N, heads, width).
+    """Attention for packed or padded texts: (1, heads, N, width) each -> (1, N, heads, width).
 
-    `cu_seq_lens_q` (B + 1) are the bounds of the texts and `max_length_q` is the length of the longest, or `rectangle`
-    says where they stand; without either the batch is padded.
+    For packed texts, either `cu_seq_lens_q` (B + 1) gives their bounds and `max_length_q` the longest length, or
+    `rectangle` gives their places. Without either the batch is padded.
     """
     if cu_seq_lens_q is None and rectangle is None:
         padded, _ = sdpa_attention_forward(
@@ -89,7 +89,7 @@ def attend(
     back = -1 if sliding_window is None else sliding_window - 1
     window = (back, 0 if causal else back)
     if rectangle is not None:
-        options |= {"scaling": scaling, "is_causal": False}  # the mask says it
+        options |= {"scaling": scaling, "is_causal": False}  # the mask is causal
         return _attend_in_rectangle(module, (query, key, value), rectangle, window, options), None
     assert cu_seq_lens_q is not None
     queries, keys, values = (part[0].transpose(0, 1) for part in (query, key, value))  # (N, heads, width)
@@ -107,7 +107,7 @@ def attend(
         window_size=window,
         enable_gqa=queries.shape[1] != keys.shape[1],
     )
-    assert isinstance(out, torch.Tensor)  # a pair only where more is asked for
+    assert isinstance(out, torch.Tensor)  # a pair only with options that are not used here
     return out[None], None
 
 
@@ -129,8 +129,10 @@ def _attend_in_turn(
 
 
 def _attend_one(parts: tuple[torch.Tensor, ...], scaling: float | None, window: tuple[int, int]) -> torch.Tensor:
-    """(1, heads, T, width) each -> the same, for one text. Torch needs no mask where all or only earlier tokens count;
-    a sliding window is computed for QUERY_BLOCK tokens at a time, as its mask would be of the size (T, T).
+    """(1, heads, T, width) each -> the same, for one text.
+
+    Torch needs no mask for unlimited windows. A sliding window is computed for QUERY_BLOCK tokens at a time, as its
+    whole mask would have the size (T, T).
     """
     query, key, value = parts
     length, grouped = query.shape[2], query.shape[1] != key.shape[1]
@@ -141,9 +143,9 @@ def _attend_one(parts: tuple[torch.Tensor, ...], scaling: float | None, window: 
     blocks = []
     for first in range(0, length, QUERY_BLOCK):
         last = min(first + QUERY_BLOCK, length)
-        seen = slice(0 if back < 0 else max(0, first - back), length if ahead < 0 else min(length, last + ahead))
-        mask = _within((back, ahead), slice(first, last), seen, query.device)
-        blocks.append(attend_to(query[:, :, first:last], key[:, :, seen], value[:, :, seen], attn_mask=mask))
+        visible = slice(0 if back < 0 else max(0, first - back), length if ahead < 0 else min(length, last + ahead))
+        mask = _within((back, ahead), slice(first, last), visible, query.device)
+        blocks.append(attend_to(query[:, :, first:last], key[:, :, visible], value[:, :, visible], attn_mask=mask))
     return torch.cat(blocks, dim=2)
 
 
@@ -154,24 +156,24 @@ def _attend_in_rectangle(
     window: tuple[int, int],
     options: dict[str, Any],
 ) -> torch.Tensor:
-    """(1, heads, N, width) each -> (1, N, heads, width), spread out to (B, heads, T, width) in between.
+    """(1, heads, N, width) each -> (1, N, heads, width), by way of (B, heads, T, width).
 
-    It is traced: B, T and N stay open.
+    The function is traced with variable B, T and N.
     """
     spread = []
     for part in parts:
-        tokens = part.transpose(1, 2).flatten(2)[0]  # as they came from the layer before, so that nothing is moved
-        there = tokens[rectangle.places]
-        spread.append(there.view(*rectangle.places.shape, int(part.shape[1]), -1).transpose(1, 2))
+        tokens = part.transpose(1, 2).flatten(2)[0]  # the layout of the previous layer, so that no data is moved
+        padded = tokens[rectangle.places]
+        spread.append(padded.view(*rectangle.places.shape, int(part.shape[1]), -1).transpose(1, 2))
     mask = _rectangle_mask(rectangle, window)
     attended: torch.Tensor = sdpa_attention_forward(module, *spread, mask, **options)[0]
     return attended.flatten(0, 1)[rectangle.indices][None]
 
 
 def _rectangle_mask(rectangle: Rectangle, window: tuple[int, int]) -> torch.Tensor:
-    """(B or 1, 1, T or 1, T) booleans, and no other tensor of (T, T): for long texts it would be the largest of all.
+    """(B or 1, 1, T or 1, T) booleans; any other tensor of (T, T) would be the largest of all for long texts.
 
-    `is_causal` would need no mask, but OpenVINO then keeps the weights of attention (B, heads, T, T) in float32.
+    `is_causal` needs no mask, but OpenVINO would then keep the attention weights (B, heads, T, T) in float32.
     """
     padding = rectangle.mask[:, None, None]
     if window == EVERYTHING:
@@ -179,16 +181,16 @@ def _rectangle_mask(rectangle: Rectangle, window: tuple[int, int]) -> torch.Tens
     places = torch.arange(rectangle.places.shape[1])
     keys, queries = places[None], places[:, None]
     back, ahead = window
-    if ahead == 0:  # padding stands on the right, where no token looks
+    if ahead == 0:  # padding is on the right, which causal attention ignores
         mask = keys <= queries
         return (mask & (keys >= queries - back) if back >= 0 else mask)[None, None]
     mask = (keys <= queries + ahead) & (keys >= queries - back)
-    # padding may see no token then, which OpenVINO answers with NaN, but for itself
+    # without itself, a padding token might attend to no token, for which OpenVINO computes NaN
     return padding & mask | (keys == queries)
 
 
 def _within(window: tuple[int, int], queries: slice, keys: slice, device: torch.device) -> torch.Tensor:
-    """(queries, keys): which token sees which, `window` tokens back and ahead; -1 is without limit."""
+    """(queries, keys): which token attends to which, `window` tokens back and ahead; -1 means no limit."""
     back, ahead = window
     query = torch.arange(queries.start, queries.stop, device=device)[:, None]
     key = torch.arange(keys.start, keys.stop, device=device)[None]
@@ -198,15 +200,15 @@ def _within(window: tuple[int, int], queries: slice, keys: slice, device: torch.
 
 def _cls_pool(hidden: torch.Tensor, _counted: torch.Tensor, bounds: torch.Tensor) -> torch.Tensor:
     """The first token of each text."""
-    return hidden[bounds[:-1].clip(max=len(hidden) - 1)]  # an empty text at the end begins behind the last token
+    return hidden[bounds[:-1].clip(max=len(hidden) - 1)]  # an empty text at the end begins after the last token
 
 
 def _mean_pool(hidden: torch.Tensor, counted: torch.Tensor, bounds: torch.Tensor) -> torch.Tensor:
-    """The average of the tokens that `counted` (N,) keeps; zeros where it keeps none."""
+    """The average of the tokens that `counted` (N,) keeps; zeros if it keeps none."""
     weighted = torch.cat((hidden * counted[:, None], counted[:, None]), dim=1)
     sums = torch.segment_reduce(
         weighted, "sum", offsets=bounds, axis=0, unsafe=True
-    )  # unsafe: without waiting to check
+    )  # unsafe: no synchronisation for checks
     return sums[:, :-1] / sums[:, -1:].clip(min=1)
 
 

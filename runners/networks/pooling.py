@@ -1,6 +1,6 @@
-"""Token embeddings to one vector: pure functions, for NumPy arrays and torch tensors alike.
+"""Pooling: token embeddings to one vector, with pure functions for both NumPy arrays and torch tensors.
 
-Shapes: B texts, T tokens, H width. A mask is 1 for real tokens and 0 for padding, which is always on the right.
+Shapes: B texts, T tokens, H width. A mask is 1 for real tokens and 0 for padding, which is on the right.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def cls_pool(token_embeddings: Array, _mask: Array) -> Array:
 def mean_pool(token_embeddings: Array, mask: Array) -> Array:
     """Average the tokens that the mask keeps: (B, T, H), (B, T) -> (B, H).
 
-    A row whose mask is all zero comes back as zeros, not NaN.
+    The result is zeros, not NaN, for a row whose mask is all zero.
     """
     weights = mask[..., None]
     return (token_embeddings * weights).sum(1) / weights.sum(1).clip(min=1)

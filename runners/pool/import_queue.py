@@ -1,4 +1,4 @@
-"""The queue of imports: at most MAX_IMPORTS run at once, each a process of its own."""
+"""The queue of imports: at most MAX_IMPORTS run at once, each in a child process."""
 
 from __future__ import annotations
 
@@ -13,21 +13,20 @@ _POLL_S = 0.5
 
 
 class ImportQueue:
-    """At most `places` imports at once: in this process in the order of their coming, and of all workers together.
+    """Limits concurrent imports to `slots`, over all worker processes; first come, first served within a process.
 
-    Across processes a lock on one of `places` files in `folder` is the right to import; the system gives it back when
-    its process ends, however it ends.
+    An import holds a lock on one of `slots` files in `folder`; the system releases it when the process ends.
     """
 
-    def __init__(self, places: int, folder: Path) -> None:
-        self._places = places
+    def __init__(self, slots: int, folder: Path) -> None:
+        self._slots = slots
         self._folder = folder
-        self._own = asyncio.Semaphore(places)
+        self._semaphore = asyncio.Semaphore(slots)
 
     @contextlib.asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Wait for a place and keep it while the block runs. Cancelling leaves the queue."""
-        async with self._own:
+    async def slot(self) -> AsyncIterator[None]:
+        """Wait for a slot and hold it while the block runs. Cancellation leaves the queue."""
+        async with self._semaphore:
             lock = await self._lock()
             try:
                 yield
@@ -36,20 +35,20 @@ class ImportQueue:
                     lock.close()
 
     async def _lock(self) -> IO[bytes] | None:
-        """A lock among the workers; None where the folder cannot be written, which the import will say."""
+        """Lock a slot for this process; None if the folder cannot be written, which the import will report."""
         while True:
             try:
-                lock = await asyncio.to_thread(self._try)
+                lock = await asyncio.to_thread(self._try_lock)
             except OSError:
                 return None
             if lock is not None:
                 return lock
             await asyncio.sleep(_POLL_S)
 
-    def _try(self) -> IO[bytes] | None:
+    def _try_lock(self) -> IO[bytes] | None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        for place in range(self._places):
-            file = (self._folder / f"running.{place}.lock").open("ab")
+        for slot in range(self._slots):
+            file = (self._folder / f"running.{slot}.lock").open("ab")
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -1,4 +1,4 @@
-"""The memory budget of a device: models hold a part of it, and forward passes share the rest."""
+"""The memory budget of a device: models take a part of it, and forward passes share the rest."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _RETRY_S = 5
 
 
 class DeviceMemory:
-    """The budget of one process on one device, in bytes; 0 is without limit. Thread-safe."""
+    """The budget of one process on one device, in bytes; 0 means no limit. Thread-safe."""
 
     def __init__(self, budget: int = 0) -> None:
         self.budget = budget
@@ -28,90 +28,90 @@ class DeviceMemory:
         return self._models
 
     @models.setter
-    def models(self, taken: int) -> None:
+    def models(self, size: int) -> None:
         with self._changed:
-            self._models = taken
+            self._models = size
             self._changed.notify_all()
 
     @property
     def passes(self) -> int:
-        """Bytes that the running passes take beside the models."""
+        """Bytes reserved by running passes."""
         return self._passes
 
     @property
-    def room(self) -> int:
-        """Bytes that the models leave to passes."""
+    def available(self) -> int:
+        """Bytes that the models leave for passes."""
         return max(0, self.budget - self._models)
 
-    def take(self, needed: int) -> bool:
-        """Wait until the passes that run leave room for another one, and take it; False where it does not fit alone."""
+    def reserve(self, needed: int) -> bool:
+        """Wait until the running passes leave `needed` bytes, and reserve them; False if a pass alone does not fit."""
         with self._changed:
             while self.budget:
-                if needed > self.room:
+                if needed > self.available:
                     return False
-                if self._passes + needed <= self.room:
+                if self._passes + needed <= self.available:
                     break
                 self._changed.wait()
             self._passes += needed
         return True
 
-    def give_back(self, taken: int) -> None:
-        """End a pass for which `take` was called."""
+    def release(self, size: int) -> None:
+        """Release bytes of `reserve`."""
         with self._changed:
-            self._passes -= taken
+            self._passes -= size
             self._changed.notify_all()
 
 
 class Reservation:
-    """Memory of one pass; may be released early, where a pass that hangs is given up."""
+    """The memory of one pass; released early if the pass hangs and is abandoned."""
 
-    def __init__(self, device: DeviceMemory, taken: int) -> None:
+    def __init__(self, device: DeviceMemory, size: int) -> None:
         self._device = device
-        self._taken = taken
+        self._size = size
         self._lock = threading.Lock()
 
     def release(self) -> None:
-        """Give the memory back, once."""
+        """Release the memory; further calls do nothing."""
         with self._lock:
-            taken, self._taken = self._taken, 0
-        if taken:
-            self._device.give_back(taken)
+            size, self._size = self._size, 0
+        if size:
+            self._device.release(size)
 
 
 @dataclass(frozen=True)
 class PassMemory:
-    """What the passes of one model take of the device's memory."""
+    """The share of one model's passes in the device's memory."""
 
     device: DeviceMemory
     pass_bytes: Callable[[BatchShape], int]
-    """Upper bound of what a pass takes beside the weights."""
+    """Upper bound of the bytes that a pass takes in addition to the weights."""
     model_bytes: int = 0
-    """What the model takes."""
+    """Bytes that the model takes."""
     included_bytes: int = 0
-    """The part of it that is meant for passes: one that takes no more needs nothing else."""
+    """The part of them that is for passes: a pass that takes no more needs no reservation."""
 
     def check(self, longest: int) -> None:
-        """Refuse a text of `longest` tokens that could not be computed, before it waits; see `refusal`."""
+        """Raise `error` for a text of `longest` tokens that can never fit, before it is queued."""
         size = BatchShape.of([longest])
-        if self.device.budget and self._needed(size) > self.device.room:
-            raise self.refusal(size)
+        if self.device.budget and self._needed(size) > self.device.available:
+            raise self.error(size)
 
     @contextlib.contextmanager
     def reserved(self, size: BatchShape) -> Iterator[Reservation]:
-        """Memory for one pass, once those of other models leave enough; see `refusal` where it never fits."""
+        """Wait for memory for one pass, and hold it while the block runs; raises `error` if it can never fit."""
         needed = self._needed(size)
-        if not self.device.take(needed):
-            raise self.refusal(size)
+        if not self.device.reserve(needed):
+            raise self.error(size)
         reservation = Reservation(self.device, needed)
         try:
             yield reservation
         finally:
             reservation.release()
 
-    def refusal(self, size: BatchShape) -> InputTooLongError | ModelUnavailableError:
-        """InputTooLongError where the model alone leaves too little; ModelUnavailableError where others take it."""
+    def error(self, size: BatchShape) -> InputTooLongError | ModelUnavailableError:
+        """InputTooLongError if a pass cannot fit beside this model alone, ModelUnavailableError if it could."""
         budget = self.device.budget
-        left = self.device.room + self.included_bytes
+        left = self.device.available + self.included_bytes
         alone = max(0, budget - self.model_bytes + self.included_bytes)
         needed = self.pass_bytes(size)
         what = (
@@ -134,5 +134,5 @@ class PassMemory:
 
 
 def unlimited() -> PassMemory:
-    """For a model whose passes are not counted."""
+    """For a model whose passes are not limited."""
     return PassMemory(DeviceMemory(), lambda _: 0)

@@ -1,4 +1,4 @@
-"""ModelPool: models loaded on first use, once however many ask, and kept for the next request."""
+"""ModelPool: loads models on first use, once for all waiting requests, and keeps them in memory."""
 
 from __future__ import annotations
 
@@ -17,8 +17,17 @@ from models.store import ModelStore, StoredModel
 from runners.batching.queue import Clock
 from runners.devices import return_memory
 from runners.loaded_model import LoadedModel, Status
-from runners.pool.entry import Entry, Import, Incomplete, Load, MemoryNeeded, NoRoom, Obstacle, share
-from runners.pool.eviction import Room, evictable
+from runners.pool.entry import (
+    Entry,
+    Import,
+    Load,
+    MemoryNeeded,
+    NeedsExport,
+    NotEnoughMemoryError,
+    UnavailableReason,
+    share,
+)
+from runners.pool.eviction import ModelMemory, evictable
 from runners.pool.import_on_demand import ImportOnDemand
 from runners.pool.memory import DeviceMemory
 from runners.pool.watchdog import Watchdog
@@ -26,12 +35,12 @@ from runners.pool.watchdog import Watchdog
 logger = logging.getLogger("service.models")
 
 RETRY_FAILED_AFTER_S = 30
-"""A failed import or load is not tried again sooner: requests in between get the same answer at once."""
+"""Time before a failed import or load is tried again; until then, requests get the same error at once."""
 
 DRAIN_PATIENCE_S = 30.0
-"""How long a model that is needed elsewhere may go on with the requests that it has."""
+"""Time that a model gets to finish its requests before it is unloaded."""
 _POLL_S = 0.02
-_NO_ROOM_RETRY_S = 5
+_NOT_ENOUGH_MEMORY_RETRY_S = 5
 
 
 class ModelPool:
@@ -44,9 +53,9 @@ class ModelPool:
         *,
         load: Load,
         import_model: Import | None,
-        obstacle: Obstacle,
-        incomplete: Incomplete = lambda _: False,
-        memory_needed: MemoryNeeded = lambda _, __: 0,
+        unavailable_reason: UnavailableReason,
+        needs_export: NeedsExport = lambda _: False,
+        memory_needed: MemoryNeeded = lambda _: 0,
         memory_budget: int = 0,
         max_imports: int = 2,
         clock: Clock = time.monotonic,
@@ -55,55 +64,57 @@ class ModelPool:
         self._store = store
         self._load = load
         self._imports = import_model is not None
-        self._import_on_demand = ImportOnDemand(store, import_model, incomplete, self._ready_names, places=max_imports)
-        self._obstacle = obstacle
+        self._import_on_demand = ImportOnDemand(
+            store, import_model, needs_export, self._ready_models, max_imports=max_imports
+        )
+        self._unavailable_reason = unavailable_reason
         self._memory_needed = memory_needed
         self.memory = DeviceMemory(memory_budget)
         self._clock = clock
         self.watchdog = Watchdog(clock)
         self._entries: dict[str, Entry] = {}
         self._loading = ThreadPoolExecutor(1, thread_name_prefix="loader")
-        self._room = Room(self.memory, self._entries, self._unload, self._drain)
+        self._model_memory = ModelMemory(self.memory, self._entries, self._unload, self._drain)
 
     @contextlib.asynccontextmanager
     async def use(self, spec: ModelSpec, *, may_import: bool = True) -> AsyncIterator[LoadedModel]:
-        """The model, loaded (and imported) if need be, and not unloaded while the block runs.
+        """The model, loaded (and imported) if necessary; it is not unloaded while the block runs.
 
-        ModelUnavailableError says why it cannot be had and which models are ready; CrossSiteError that the model would
-        have to be imported, where `may_import` forbids it.
+        Raises ModelUnavailableError with the reason and the models that are ready, and CrossSiteError if the model must
+        be imported first but `may_import` is false.
         """
         entry = self._entries.get(spec.name) or self._entries.setdefault(spec.name, Entry())
-        if not may_import and self._obstacle(spec) is None:
-            await self._import_on_demand.refuse_to_start(spec, entry)
-        while entry.leaving is not None:
-            await entry.leaving.wait()
+        if not may_import and self._unavailable_reason(spec) is None:
+            await self._import_on_demand.forbid_start(spec, entry)
+        while entry.draining is not None:
+            await entry.draining.wait()
         entry.in_use += 1
         entry.idle.clear()
         try:
-            yield await self._ready(spec, entry)
+            yield await self._get(spec, entry)
         finally:
             entry.in_use -= 1
             entry.last_used = self._clock()
             if not entry.in_use:
                 entry.idle.set()
-                entry.leave_queue()
+                entry.cancel_unwanted_import()
 
     async def pin(self, spec: ModelSpec) -> None:
-        """Load a model and keep it whatever else wants its memory."""
+        """Load a model and exclude it from eviction."""
         async with self.use(spec):
             self._entries[spec.name].pinned = True
 
     async def load(self, spec: ModelSpec) -> None:
-        """Load a model now, also one that has just failed."""
+        """Load a model now, even if it has just failed."""
         entry = self._entries.setdefault(spec.name, Entry())
         if entry.task is None:
             entry.failure = None
         async with self.use(spec):
             pass
 
-    async def bring_in(self, spec: ModelSpec) -> None:
-        """Import a model without loading it. Who loads it meanwhile waits for the same import."""
-        if (reason := self._obstacle(spec)) is not None:
+    async def import_model(self, spec: ModelSpec) -> None:
+        """Import a model without loading it. Concurrent loads wait for the same import."""
+        if (reason := self._unavailable_reason(spec)) is not None:
             raise ModelUnavailableError(reason)
         entry = self._entries.setdefault(spec.name, Entry())
         fetch = asyncio.ensure_future(self._import_on_demand.stored(spec, entry))
@@ -111,18 +122,18 @@ class ModelPool:
         try:
             await share(fetch)
         except ServiceError as error:
-            if entry.task is None:  # else the load says so
+            if entry.task is None:  # else the load reports it
                 self._fail(spec, entry, error)
             raise
         finally:
             entry.import_waiters -= 1
-            entry.leave_queue()
+            entry.cancel_unwanted_import()
         entry.failure = None
 
     async def unload(self, spec: ModelSpec) -> None:
-        """Take a model out of memory, a pinned one too, once it has done what it was asked.
+        """Unload a model, even a pinned one, once its requests are done.
 
-        ModelBusyError where that takes longer than DRAIN_PATIENCE_S, or while the model is being loaded.
+        Raises ModelBusyError if that takes longer than DRAIN_PATIENCE_S, or while the model is being loaded.
         """
         entry = self._entries.get(spec.name, Entry())
         if entry.task is None:
@@ -137,26 +148,26 @@ class ModelPool:
             )
 
     async def unload_idle(self, after_s: float) -> None:
-        """Unload what nobody has used for `after_s` seconds, apart from pinned models."""
+        """Unload models that have been idle for `after_s` seconds, except pinned ones."""
         for name, entry in evictable(self._entries):
-            # Closing the one before may have taken a while: look again
+            # this may have changed while the previous model was closed
             if entry.evictable and self._clock() - entry.last_used >= after_s:
                 await self._unload(name, entry, "idle")
 
     def abort_stalled(self, after_s: float) -> None:
-        """Give up models whose pass hangs, not before `after_s` seconds, or whose device is lost (watchdog.py)."""
+        """Abandon models with a pass that hangs for at least `after_s` seconds or with a lost device (watchdog.py)."""
         self.watchdog.check(self._entries, after_s)
-        self._room.count()
+        self._model_memory.update()
 
     def status(self, spec: ModelSpec) -> Status:
-        """State of a model, without touching it. Reads the store, so call it off the event loop."""
+        """The state of a model. Reads the store, so call it off the event loop."""
         entry = self._entries.get(spec.name, Entry())
         if entry.importing:
-            waits = "Waits until another import has ended (MAX_IMPORTS)." if entry.queued else ""
-            return Status("importing", waits, progress=entry.progress)
+            detail = "Waiting for another import to end (MAX_IMPORTS)." if entry.queued else ""
+            return Status("importing", detail, progress=entry.progress)
         if entry.task is not None:
             return Status("ready" if entry.task.done() else "loading")
-        if (reason := self._obstacle(spec)) is not None:
+        if (reason := self._unavailable_reason(spec)) is not None:
             return Status("unavailable", reason)
         if spec.forwarded:
             return Status("forwarded")
@@ -173,24 +184,24 @@ class ModelPool:
         return [model for entry in self._entries.values() if (model := entry.model) is not None]
 
     def memory_bytes(self, spec: ModelSpec) -> int | None:
-        """What a model takes in memory; None where it is not there."""
+        """Bytes that a model takes in memory; None if it is not loaded."""
         model = self._entries.get(spec.name, Entry()).model
         return model.memory_bytes if model is not None else None
 
-    def give_up(self, error: ServiceError) -> None:
-        """Give `error` to everybody who waits for a result or for a model."""
-        for task in self._under_way():
+    def abort(self, error: ServiceError) -> None:
+        """Fail all pending requests with `error`, and cancel all loads and imports."""
+        for task in self._pending_tasks():
             task.cancel()
         for model in self.loaded():
             if model.engine is not None:
                 model.engine.abort(error)
 
     async def close(self) -> None:
-        """Unload everything; whoever waits gets an error."""
-        under_way = self._under_way()
-        for task in under_way:
+        """Unload all models; pending requests fail."""
+        pending = self._pending_tasks()
+        for task in pending:
             task.cancel()
-        await asyncio.gather(*under_way, return_exceptions=True)
+        await asyncio.gather(*pending, return_exceptions=True)
         loaded = self.loaded()
         self._entries.clear()
         for model in loaded:
@@ -199,35 +210,35 @@ class ModelPool:
                 await model.disconnect()
         self._loading.shutdown(wait=False, cancel_futures=True)
 
-    def _under_way(self) -> list[asyncio.Task[Any]]:
+    def _pending_tasks(self) -> list[asyncio.Task[Any]]:
         """Loads and imports that are not done."""
         tasks = [task for entry in self._entries.values() for task in (entry.task, entry.fetching)]
         return [task for task in tasks if task is not None and not task.done()]
 
-    async def _ready(self, spec: ModelSpec, entry: Entry) -> LoadedModel:
+    async def _get(self, spec: ModelSpec, entry: Entry) -> LoadedModel:
         if entry.task is None:
             if entry.failure is not None and self._clock() - entry.failed_at < RETRY_FAILED_AFTER_S:
-                raise entry.failure.with_traceback(None)  # else it gathers the frames of every request
-            entry.task = asyncio.create_task(self._bring_up(spec, entry), name=f"load {spec.name}")
+                raise entry.failure.with_traceback(None)  # else its traceback grows with every request
+            entry.task = asyncio.create_task(self._load_task(spec, entry), name=f"load {spec.name}")
         return await share(entry.task)
 
-    async def _bring_up(self, spec: ModelSpec, entry: Entry) -> LoadedModel:
+    async def _load_task(self, spec: ModelSpec, entry: Entry) -> LoadedModel:
         started = self._clock()
         try:
-            if (reason := self._obstacle(spec)) is not None:
-                raise ModelUnavailableError(f"{reason} {self._ready_names()}")
+            if (reason := self._unavailable_reason(spec)) is not None:
+                raise ModelUnavailableError(f"{reason} {self._ready_models()}")
             stored = None if spec.forwarded else await self._import_on_demand.stored(spec, entry)
             if stored is not None:
-                await self._room.make(spec, self._memory_needed(spec, stored))
+                await self._model_memory.reserve(spec, self._memory_needed(stored))
             try:
                 model = await asyncio.get_running_loop().run_in_executor(
                     self._loading, self._load_now, spec, stored, entry
                 )
             finally:
-                self._room.keep_no_longer(spec)
-        except NoRoom as full:
+                self._model_memory.release(spec)
+        except NotEnoughMemoryError as error:
             entry.task = None
-            raise ModelUnavailableError(str(full), retry_after_s=_NO_ROOM_RETRY_S) from None
+            raise ModelUnavailableError(str(error), retry_after_s=_NOT_ENOUGH_MEMORY_RETRY_S) from None
         except ServiceError as error:
             self._fail(spec, entry, error)
             raise
@@ -238,14 +249,14 @@ class ModelPool:
             assert entry.failure is not None
             raise entry.failure from error
         entry.failure = None
-        self._room.count(model)
+        self._model_memory.update(model)
         metrics.MODEL_LOADS.labels(spec.name, "loaded").inc()
         metrics.MODEL_BYTES.labels(spec.name).set(model.memory_bytes)
         logger.info("loaded %s in %.1f s (%s)", spec.name, self._clock() - started, model.backend)
         return model
 
     def _load_now(self, spec: ModelSpec, stored: StoredModel | None, entry: Entry) -> LoadedModel:
-        """On the loading thread, one model after the other."""
+        """Load a model; runs on the loading thread, which loads one model at a time."""
         entry.loading_since = self._clock()
         try:
             return self._load(spec, stored, memory=self.memory)
@@ -253,34 +264,34 @@ class ModelPool:
             entry.loading_since = None
 
     async def _drain(self, name: str, entry: Entry, reason: str) -> bool:
-        """Unload a model once its requests are done; new ones wait. False where that takes too long."""
-        if entry.leaving is not None:  # it is on its way out already
-            await entry.leaving.wait()
+        """Unload a model once its requests are done; new ones wait. False if that takes too long."""
+        if entry.draining is not None:
+            await entry.draining.wait()
             return entry.model is None
-        entry.leaving = asyncio.Event()
+        entry.draining = asyncio.Event()
         try:
             async with asyncio.timeout(DRAIN_PATIENCE_S):
                 await entry.idle.wait()
-                while entry.model is not None and not entry.evictable:  # noqa: ASYNC110  # waiters left
+                while entry.model is not None and not entry.evictable:  # noqa: ASYNC110  # a pass of cancelled requests
                     await asyncio.sleep(_POLL_S)
             await self._unload(name, entry, reason)
         except TimeoutError:
             return False
         finally:
-            entry.leaving.set()
-            entry.leaving = None
+            entry.draining.set()
+            entry.draining = None
         return True
 
     async def _unload(self, name: str, entry: Entry, reason: str) -> None:
         model = entry.model
         entry.task = None
         if model is not None:
-            with self._room.until_closed(model):
+            with self._model_memory.closing(model):
                 try:
                     await asyncio.to_thread(model.close)
                     if model.disconnect is not None:
                         await model.disconnect()
-                except Exception:  # what a driver raises must not stop the housekeeping
+                except Exception:  # an error of a driver must not stop the housekeeping
                     logger.exception("closing %s failed", name)
                 return_memory()
             metrics.MODEL_UNLOADS.labels(name, reason).inc()
@@ -292,6 +303,6 @@ class ModelPool:
         logger.warning("%s is unavailable: %s", spec.name, error.message)
         entry.task, entry.failure, entry.failed_at = None, error, self._clock()
 
-    def _ready_names(self) -> str:
+    def _ready_models(self) -> str:
         names = sorted(model.name for model in self.loaded())
         return f"Ready now: {', '.join(names)}." if names else "No other model is in memory now; GET /models lists all."

@@ -1,1 +1,1 @@
-"""Models that are forwarded to the API of their provider."""
+"""Models that are forwarded to their provider's API."""

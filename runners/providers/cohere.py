@@ -1,4 +1,4 @@
-"""Forward a rerank request to Cohere, or to a private deployment of it, with the official SDK."""
+"""Forward rerank requests to Cohere, or to a private deployment, with the official SDK."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _RETRIES = 2
 
 
 class CohereReranker:
-    """A reranker whose weights only Cohere has."""
+    """A reranker that runs at Cohere."""
 
     def __init__(self, spec: ModelSpec, settings: Settings) -> None:
         from cohere import AsyncClientV2
@@ -40,24 +40,23 @@ class CohereReranker:
         """Cohere's scores, from 0 to 1; `raw` is the same, because Cohere returns no logits."""
         if options.truncate != "end":
             raise InvalidRequestError(
-                "This model is forwarded to Cohere, which cuts the end of long documents without saying so; "
-                "leave out truncate.",
+                "This model is forwarded to Cohere, which always truncates long documents at the end. Omit truncate.",
                 param="truncate",
             )
-        answer = await self._ask(query, documents, options)
+        answer = await self._request(query, documents, options)
         scores = _scores(answer, len(documents))
         return RerankResult(scores, scores, _input_tokens(answer), [])
 
     async def close(self) -> None:
-        """Give the connections back."""
-        await self._client.__aexit__(None, None, None)  # type: ignore[no-untyped-call]  # its only way to close
+        """Close the connections."""
+        await self._client.__aexit__(None, None, None)  # type: ignore[no-untyped-call]  # the SDK has no other way to close
 
-    async def _ask(self, query: str, documents: Sequence[str], options: RerankOptions) -> Any:
+    async def _request(self, query: str, documents: Sequence[str], options: RerankOptions) -> Any:
         import httpx
         from cohere.core import ApiError
 
-        asked = {"max_tokens_per_doc": options.max_document_tokens, "priority": options.priority or None}
-        given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
+        optional = {"max_tokens_per_doc": options.max_document_tokens, "priority": options.priority or None}
+        given: dict[str, Any] = {name: value for name, value in optional.items() if value is not None}
         try:
             return await self._client.rerank(
                 model=self._model,
@@ -69,43 +68,43 @@ class CohereReranker:
         except ApiError as error:
             raise _translate(error, [query, *documents]) from error
         except httpx.TimeoutException as error:
-            raise UpstreamError("Cohere did not answer in time. Try again.", retry_after_s=5) from error
+            raise UpstreamError("Cohere did not respond in time. Try again.", retry_after_s=5) from error
         except httpx.HTTPError as error:
             raise UpstreamError("Cohere cannot be reached. Check the network and COHERE_BASE_URL.") from error
-        except (TypeError, ValueError, httpx.InvalidURL) as error:  # from the SDK, for a body or URL it cannot read
-            raise UpstreamError("Cohere's answer cannot be read. Check COHERE_BASE_URL.") from error
+        except (TypeError, ValueError, httpx.InvalidURL) as error:  # from the SDK, for an invalid body or URL
+            raise UpstreamError("Cohere's response cannot be read. Check COHERE_BASE_URL.") from error
 
 
 def _scores(answer: Any, count: int) -> Scores:
     """One finite score for each document (N,): the SDK checks neither types nor counts."""
     try:
-        found = {result.index: float(result.relevance_score) for result in answer.results}
-        scores = np.array([found[index] for index in range(count)], dtype=np.float64)
+        by_index = {result.index: float(result.relevance_score) for result in answer.results}
+        scores = np.array([by_index[index] for index in range(count)], dtype=np.float64)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UpstreamError("Cohere answered without a score for every document. Try again.") from error
+        raise UpstreamError("Cohere did not return a score for every document. Try again.") from error
     if not np.isfinite(scores).all():
-        raise UpstreamError("Cohere answered with a score that is no number. Try again.")
+        raise UpstreamError("Cohere returned a score that is not a finite number. Try again.")
     return scores
 
 
 def _translate(error: ApiError, texts: Sequence[str]) -> ServiceError:
-    """Cohere's refusal as one of ours, with Cohere's own words where they are about the request."""
+    """Translate Cohere's error, with its message if it concerns the request."""
     status = error.status_code or 0
     if status in (401, 403, 498):
-        return ModelUnavailableError("Cohere refused the key of this service (COHERE_API_KEY).")
+        return ModelUnavailableError("Cohere rejected this service's API key (COHERE_API_KEY).")
     if status == 429:
-        return OverloadedError("Cohere's rate limit is reached. Try again later.", retry_after_s=_retry_after(error))
+        return OverloadedError("Cohere's rate limit was reached. Try again later.", retry_after_s=_retry_after(error))
     if status in (400, 413, 422):
-        return InvalidRequestError(f"Cohere refused the request: {_words(error, texts) or f'status {status}'}")
-    if status < 500:  # not about this request: no such route or model, no credit, or an answer that is no JSON
-        return UpstreamError(f"Cohere answered with status {status}. Check COHERE_BASE_URL and the account.")
+        return InvalidRequestError(f"Cohere rejected the request: {_message(error, texts) or f'status {status}'}")
+    if status < 500:  # not about this request: unknown route or model, no credit, or a response that is not JSON
+        return UpstreamError(f"Cohere responded with status {status}. Check COHERE_BASE_URL and the account.")
     return UpstreamError(f"Cohere failed with status {status}. Try again.", retry_after_s=5)
 
 
-def _words(error: ApiError, texts: Sequence[str]) -> str:
-    """Cohere's own words, unless they quote what a user sent."""
-    words = error.body.get("message") if isinstance(error.body, dict) else None
-    return words if isinstance(words, str) and not any(text in words for text in texts) else ""
+def _message(error: ApiError, texts: Sequence[str]) -> str:
+    """Cohere's error message; empty if it quotes the user's texts."""
+    message = error.body.get("message") if isinstance(error.body, dict) else None
+    return message if isinstance(message, str) and not any(text in message for text in texts) else ""
 
 
 def _retry_after(error: ApiError) -> int:

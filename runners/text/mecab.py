@@ -1,8 +1,8 @@
-"""MeCab on texts of any length: it gets them in parts.
+"""Pass texts to MeCab in parts of bounded length.
 
-MeCab 0.996 ends the process (a segmentation fault) on texts of more than about 200,000 words, and takes time that
-grows with the square of a run of one kind of letter: 10 s for 65,536 times "a", the interpreter's lock held. Ordinary
-texts have neither, and are not divided.
+MeCab 0.996 crashes (segmentation fault) on texts of more than about 200,000 words. Its time grows with the square of a
+run of one kind of character: 10 s for 65,536 times "a", while it holds the interpreter's lock. Ordinary texts have
+neither, and are not divided.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ RUN_CHARACTERS = 2_048
 _RUN = re.compile(
     rf"(?:(?![\u3041-\u309f\u3400-\u9fff])[^\W\d_]){{{RUN_CHARACTERS}}}|\d{{{RUN_CHARACTERS}}}|[^\w\s]{{{RUN_CHARACTERS}}}"
 )
-"""Letters, digits or other signs without end. Runs of hiragana and kanji cost MeCab nothing."""
+"""Long runs of letters, digits or other signs. Runs of hiragana and kanji are not slow."""
 _ENDS = ("\n。", " \t\u3000")
-"""Where a part may end: behind a sentence, else behind a word."""
+"""Characters after which a part may end: sentence ends, else word ends."""
 
 
 class PartedWords:
-    """A word tokenizer of transformers whose every call gets a text of bounded length."""
+    """A word tokenizer of transformers whose calls get texts of bounded length."""
 
     def __init__(self, words: Any) -> None:
         self._words = words
 
     def tokenize(self, text: str, **options: Any) -> list[str]:
-        """The words of a text; divided after it is normalised, which may lengthen it."""
+        """The words of a text; it is divided after normalisation, which may lengthen it."""
         if self._words.normalize_text:
             text = unicodedata.normalize("NFKC", text)
         return [word for part in parts(text) for word in self._words.tokenize(part, **options)]
 
 
 def parts(text: str) -> Iterator[str]:
-    """The text in parts: after a sentence where it is long, anywhere in a run."""
+    """Split a text: long ones after a sentence, long runs anywhere."""
     start = 0
     for run in _RUN.finditer(text):
         yield from _sentences(text[start : run.end()])
@@ -56,7 +56,7 @@ def _sentences(text: str) -> Iterator[str]:
 
 
 def _end(text: str, start: int) -> int:
-    """Where the part that begins at `start` ends."""
+    """The end of the part that begins at `start`."""
     low, high = start + PART_CHARACTERS // 2, start + PART_CHARACTERS
     for signs in _ENDS:
         if (place := max(text.rfind(sign, low, high) for sign in signs)) >= 0:

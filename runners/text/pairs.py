@@ -1,6 +1,6 @@
-"""A query and documents to sequences: for cross-encoders, and for prompted (yes/no) models.
+"""Encode query-document pairs, for cross-encoders and for prompted (yes/no) models.
 
-The query is tokenised once for all documents. Both texts of a pair that is too long are cut; neither disappears.
+The query is tokenised once for all documents. Truncation never removes a whole text of a pair.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from runners.text.templates import PairPrompt, Template
 from runners.text.truncation import cut_by_model, longest_first, truncate_ids
 
 MIN_TEXT_TOKENS = 8
-"""Room for query and document beside the words of a prompt; an instruction that leaves less is refused."""
+"""Minimum number of tokens for query and document; an instruction that leaves less is rejected."""
 _JOINT_TOKENS = 64
-"""A pair whose parts have at most so many tokens too many, each tokenised alone, may fit as one text."""
+"""A pair that exceeds the limit by at most this many tokens, if tokenised in parts, may still fit as one text."""
 
 Words = tuple[list[int], list[int]]
-"""Ids of what stands before and after a text in a prompt."""
+"""Ids of the prompt before and after a text."""
 
 
 class Pairs(Protocol):
-    """One query and however many documents."""
+    """One query, to be encoded with any number of documents."""
 
     def encode(self, documents: Sequence[str]) -> Encodings:
-        """One sequence for each document, and which pairs were cut."""
+        """Encode one sequence per document; also return the truncated pairs."""
         ...
 
 
@@ -63,7 +63,7 @@ class CrossPairs:
         return read
 
     def encode(self, documents: Sequence[str]) -> Encodings:
-        """One sequence for each document, and which pairs were cut."""
+        """Encode one sequence per document; also return the truncated pairs."""
         query = self._read_query
         read = self._reader.read(documents, self._max_tokens - self._specials, self._truncate)
         sequences: list[TokenSequence] = []
@@ -91,7 +91,7 @@ class CrossPairs:
 
 @dataclass(frozen=True)
 class Framed:
-    """Ids of a text between words of a prompt. `ids[start:stop]` belong to the text, in part or whole."""
+    """Ids of a text inside a prompt. `ids[start:stop]` belong to the text, partly or completely."""
 
     ids: list[int]
     start: int
@@ -100,7 +100,7 @@ class Framed:
 
     @classmethod
     def find(cls, read: Read, before: list[int], after: list[int]) -> Framed:
-        """The text in what was read together with the words, whose ids are known where they stand alone."""
+        """Find the text in ids that were tokenised with the prompt, given the ids of the prompt alone."""
         ids = read.ids
         start = _same(ids, before)
         stop = len(ids) - min(_same(ids[::-1], after[::-1]), len(ids) - start)
@@ -108,7 +108,7 @@ class Framed:
 
     @classmethod
     def build(cls, read: Read, before: list[int], after: list[int]) -> Framed:
-        """The text, read alone, between the words."""
+        """Combine a text, tokenised alone, with the prompt."""
         return cls([*before, *read.ids, *after], len(before), len(before) + len(read.ids), read.whole)
 
     def __len__(self) -> int:
@@ -116,10 +116,9 @@ class Framed:
         return self.stop - self.start
 
     def cut(self, count: int, truncate: Truncate, before: list[int], after: list[int]) -> list[int]:
-        """At most `count` tokens of the text, with all words around it.
+        """Truncate the text to `count` tokens, keeping the whole prompt.
 
-        A word whose end is a part of the text's first token (a blank, say) comes back in full from `before`, one
-        whose start is a part of its last token from `after`.
+        If the prompt shares a token with the text (a blank, for example), `before` or `after` restores the prompt.
         """
         if count >= len(self):
             return self.ids
@@ -128,13 +127,13 @@ class Framed:
         return [*self.ids[: self.start + count], *after]
 
     def fit(self, room: int, truncate: Truncate, before: list[int], after: list[int]) -> list[int]:
-        """The same for at most `room` tokens in all."""
+        """Truncate the text so that it and the prompt have at most `room` tokens."""
         words = len(before) + len(self.ids) - self.stop if truncate == "start" else self.start + len(after)
         return self.ids if len(self.ids) <= room else self.cut(room - words, truncate, before, after)
 
 
 def _same(first: list[int], second: list[int]) -> int:
-    """How many ids two lists have in common at their start."""
+    """The length of the common prefix of two lists."""
     for index, (one, other) in enumerate(zip(first, second, strict=False)):
         if one != other:
             return index
@@ -143,17 +142,17 @@ def _same(first: list[int], second: list[int]) -> int:
 
 @dataclass(frozen=True)
 class Joint:
-    """The words of a prompt between query and document, divided where no token reaches across."""
+    """The prompt between query and document, divided at a place that no token crosses."""
 
     close: str
     open: str
 
     @classmethod
     def find(cls, plain: PlainTokenizer, body: PairPrompt) -> Joint | None:
-        """Where to divide them; None where there is no such place.
+        """Find the place; None if there is none.
 
-        Two things must hold with texts of all kinds on either side: the tokenizer splits there before it looks for
-        tokens, and the ids of the two parts together are those of the whole.
+        With any text on either side, the tokenizer must split there before tokenisation, and the ids of the two parts
+        must be those of the whole.
         """
         _, ahead, words, _ = body.parts
         places = sorted(range(1, len(words)), key=lambda place: words[place - 1] != "\n")  # line breaks first
@@ -200,17 +199,17 @@ _KINDS = [
     ),
     *("/", "\u0301", "\u0338", "\u200d", "🙂", "\x00", "ﬁ", "가"),
 ]
-"""A character of each kind that tokenizers tell apart."""
+"""One character of each kind that tokenizers distinguish."""
 _WORDS = ["", "<|im_end|>", "</s>", "[SEP]"]
 _TWO = [one + other for one in _KINDS for other in _KINDS]
 _ASCII = "aZ1?<"
 
 
 class PromptedPairs:
-    """Pairs of a model that reads an instruction, the query and a document in one text.
+    """Pairs of a model that reads an instruction, the query and a document as one text.
 
-    The words around them stay. The ids of a pair that fits are those of the whole text. Of one that does not, the
-    query keeps at most half of the room, and the document gets the rest.
+    The prompt is never truncated. A pair that fits has the ids of the whole text. In a pair that does not, the query
+    gets at most half of the available tokens, and the document the rest.
     """
 
     def __init__(
@@ -241,7 +240,7 @@ class PromptedPairs:
 
     @cached_property
     def _words(self) -> tuple[Words, Words]:
-        """Ids of the words around the query and around the document, each alone."""
+        """Ids of the prompt around the query and around the document, each tokenised alone."""
         first, close, opening, last = self._plain.encode([*self._around_query, *self._around_document])
         return (first, close), (opening, last)
 
@@ -251,8 +250,8 @@ class PromptedPairs:
         room = self._room - sum(len(ids) for words in self._words for ids in words)
         if room < MIN_TEXT_TOKENS:
             raise InvalidRequestError(
-                f"instruction leaves no room for the query and the documents: the model takes {self._max_tokens} "
-                "tokens. Send a shorter one.",
+                f"instruction is too long: the model's limit of {self._max_tokens} tokens leaves no room for the query "
+                "and the documents. Send a shorter instruction.",
                 param="instruction",
             )
         return room // 2
@@ -263,7 +262,7 @@ class PromptedPairs:
         return self._framed([self._query], self._around_query, self._words[0])[0]
 
     def encode(self, documents: Sequence[str]) -> Encodings:
-        """One sequence for each document, and which pairs were cut."""
+        """Encode one sequence per document; also return the truncated pairs."""
         sequences: list[TokenSequence] = []
         truncated: list[TruncatedInput] = []
         framed = self._framed(documents, self._around_document, self._words[1])

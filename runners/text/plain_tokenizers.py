@@ -1,4 +1,4 @@
-"""The tokenizers themselves: text to ids without special tokens, and what each id stands for."""
+"""The tokenizers: text to ids without special tokens, and ids to tokens."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from runners.text.mecab import PartedWords
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token of a text: characters `start` to `stop` of it, which are not known of special tokens and by MeCab."""
+    """A token; `start` and `stop` are its characters in the text, None for special tokens and with MeCab."""
 
     id: int
     text: str
@@ -24,24 +24,24 @@ class Token:
 
 
 class PlainTokenizer(Protocol):
-    """Texts to ids without special tokens, and two probes from which the special tokens are read."""
+    """Encodes texts without special tokens, and probes from which the special tokens are read."""
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]: ...
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
-        """How many ids each text has."""
+        """The number of ids of each text."""
         ...
 
     def tokens(self, text: str) -> list[Token]:
-        """The same with what each id stands for."""
+        """The tokens of a text, in order."""
         ...
 
     def special_token(self, token_id: int) -> Token:
-        """What a special token is called."""
+        """The special token with this id."""
         ...
 
     def first(self, text: str, count: int) -> tuple[str, int]:
-        """The part of the text that its first `count` tokens make, and how many tokens all of it has."""
+        """The part of the text that its first `count` tokens cover, and the number of tokens of the whole text."""
         ...
 
     def probe(self, first: str, second: str | None) -> list[int]:
@@ -49,7 +49,7 @@ class PlainTokenizer(Protocol):
         ...
 
     def splits_at(self, text: str, place: int) -> bool:
-        """Whether no token can reach across a place in a text, because the text is split there before tokenising."""
+        """Whether the text is split at this place before tokenisation, so that no token crosses it."""
         ...
 
     def second_segment(self) -> int:
@@ -58,13 +58,13 @@ class PlainTokenizer(Protocol):
 
     thread_safe: bool
     characters_at_once: int
-    """How many take little time and memory: some tens of milliseconds."""
+    """Characters that take some tens of milliseconds and little memory."""
     odd_to_first: bool
-    """Which text of a pair keeps the odd token where both are cut: the first, or the longer one."""
+    """Whether the first text of a pair gets the odd token if both are truncated; else the longer one does."""
 
 
 class FastTokenizer:
-    """`tokenizer.json` through the tokenizers library; safe to call from several threads, as nothing is set."""
+    """`tokenizer.json` with the tokenizers library; thread-safe, as its settings never change."""
 
     thread_safe = True
     characters_at_once = 32_768
@@ -75,7 +75,7 @@ class FastTokenizer:
 
         try:
             self._tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:  # the library raises nothing narrower
+        except Exception as error:  # the library raises Exception itself
             raise ModelUnavailableError(f"{path.name} cannot be read: {error}.") from error
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
@@ -117,13 +117,13 @@ class FastTokenizer:
         return int(self._tokenizer.encode("a", "a").type_ids[-1])
 
     def _encoding(self, text: str) -> Any:
-        """An Encoding with offsets. `encode` would hold the interpreter's lock until it is done; a batch does not."""
+        """An Encoding with offsets. `encode` would hold the interpreter's lock; `encode_batch` does not."""
         (encoding,) = self._tokenizer.encode_batch([text], add_special_tokens=False)
         return encoding
 
 
 class JapaneseTokenizer:
-    """MeCab words, then WordPiece or characters. MeCab is not thread-safe: one lock around it."""
+    """MeCab words, then WordPiece or characters. A lock guards MeCab, which is not thread-safe."""
 
     thread_safe = False
     characters_at_once = 8_192
@@ -157,7 +157,7 @@ class JapaneseTokenizer:
         return Token(token_id, str(self._tokenizer.convert_ids_to_tokens(token_id)), special=True)
 
     def first(self, text: str, count: int) -> tuple[str, int]:
-        """By bisection, as MeCab's words do not say where they stood."""
+        """By bisection, as MeCab gives no offsets."""
         (total,) = self.lengths([text])
         if total <= count:
             return text, total
@@ -177,7 +177,7 @@ class JapaneseTokenizer:
             return list(self._tokenizer(first, second)["input_ids"])
 
     def splits_at(self, text: str, place: int) -> bool:  # noqa: ARG002  # the answer is the same for all
-        return False  # MeCab finds its words in the whole text
+        return False  # MeCab considers the whole text
 
     def second_segment(self) -> int:
         return 1  # BERT's; the tokenizer class of transformers 5 no longer says so (MODELS.md, section 1, point 2)

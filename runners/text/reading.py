@@ -1,8 +1,7 @@
-"""Texts to ids, however long the texts are: no more of a text is read than is needed.
+"""Tokenise texts of any length, reading no more of a text than necessary.
 
-A text that is much longer than the model's limit is read in growing parts until more tokens than fit have been seen.
-A text with few tokens for its length (blanks, say) would be read whole that way, so no more than `max_bytes` of any
-text are read.
+A text that is much longer than the model's limit is read in growing parts until it has more tokens than fit. A text
+with few tokens for its length (blanks, for example) would be read completely, so at most `max_bytes` are read.
 """
 
 from __future__ import annotations
@@ -14,19 +13,19 @@ from runners.contracts import Truncate
 from runners.text.plain_tokenizers import PlainTokenizer
 
 WHOLE_CHARACTERS = 65_536
-"""A text of so many characters or fewer is read whole, so that its tokens are counted exactly."""
+"""Texts up to this length are read completely, so that their token count is exact."""
 _CHARS_PER_TOKEN = 4
-"""Of ordinary text. A part with fewer tokens than fit is followed by one four times as long."""
+"""Estimate for ordinary text. If a part has too few tokens, one that is _GROWTH times as long is read."""
 _GROWTH = 4
 _TOKENS_PER_CHAR = 18
-"""The longest letter is U+FDFA, which normalisation spells out in 18; ordinary ones are 1 to 4 tokens."""
+"""Maximum: normalisation expands U+FDFA to 18 characters; ordinary characters have 1 to 4 tokens."""
 _MARGIN_TOKENS = 64
-"""Tokens next to a cut may differ from those of the whole text; more than these must lie beyond the limit."""
+"""Tokens next to a cut may differ from those of the whole text, so more than this many must exceed the limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Ids of a text without special tokens; `whole`: of all of it."""
+    """Ids of a text without special tokens; `whole` is false if only a part was read."""
 
     ids: list[int]
     whole: bool = True
@@ -42,9 +41,9 @@ class Reader:
     def read(
         self, texts: Sequence[str], room: int, truncate: Truncate, *, before: str = "", after: str = ""
     ) -> list[Read]:
-        """Ids of `before`, each text and `after` as one text; of a longer text than `room` tokens, enough to cut it.
+        """Ids of `before` + text + `after` for each text; of longer texts, enough to truncate them to `room` tokens.
 
-        Where a text is read in part, that is its end if the start is to be cut off, else its start.
+        A partly read text is read from its end if `truncate` is "start", else from its start.
         """
         limit = self._limit(room)
         long = [index for index, text in enumerate(texts) if len(text) > limit or self.exceeds(text)]
@@ -57,13 +56,13 @@ class Reader:
         return result
 
     def exceeds(self, text: str) -> bool:
-        """Whether a text has more bytes than are read."""
+        """Whether a text has more than `max_bytes` bytes."""
         if len(text) * 4 <= self._max_bytes:
             return False
         return (len(text) if text.isascii() else len(text.encode())) > self._max_bytes
 
     def first(self, text: str, tokens: int) -> tuple[str, int, bool]:
-        """The first `tokens` tokens as text, how many tokens were seen, and whether those are all."""
+        """The first `tokens` tokens as text, the number of tokens read, and whether those are all."""
         readable = self._readable(text, "end")
         limit = self._limit(tokens)
         while limit < len(readable):
@@ -77,11 +76,11 @@ class Reader:
         return start, count, len(readable) == len(text)
 
     def _limit(self, tokens: int) -> int:
-        """Characters of a text that are read first."""
+        """Number of characters to read first."""
         return max(WHOLE_CHARACTERS, tokens * _CHARS_PER_TOKEN)
 
     def _long(self, text: str, limit: int, room: int, truncate: Truncate, *, before: str, after: str) -> Read:
-        """Read a very long text in growing parts until more tokens than fit have been seen."""
+        """Read a very long text in growing parts until it has more tokens than fit."""
         readable = self._readable(text, truncate)
         while limit < len(readable):
             part = readable[-limit:] if truncate == "start" else readable[:limit]
@@ -93,9 +92,9 @@ class Reader:
         return Read(ids, whole=len(readable) == len(text))
 
     def _readable(self, text: str, truncate: Truncate) -> str:
-        """The part of a text that is read at all."""
+        """The part of a text within `max_bytes`."""
         if not self.exceeds(text):
             return text
         encoded = text.encode()
         part = encoded[-self._max_bytes :] if truncate == "start" else encoded[: self._max_bytes]
-        return part.decode(errors="ignore")  # a letter that the cut divides
+        return part.decode(errors="ignore")  # a divided character at the cut

@@ -1,4 +1,4 @@
-"""What stands around a text: special tokens, and the words of a model that is asked in words."""
+"""Templates: the special tokens around a text, and the prompt of a prompted (yes/no) model."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ class Template:
 
 @dataclass(frozen=True)
 class PairPrompt:
-    """The words around an instruction, a query and a document."""
+    """The prompt around an instruction, a query and a document."""
 
     parts: tuple[str, str, str, str]
 
     @classmethod
     def parse(cls, text: str) -> PairPrompt:
-        """`...{instruction}...{query}...{document}...` to the four parts between."""
+        """Split `...{instruction}...{query}...{document}...` into its four parts."""
         first, rest = text.split("{instruction}")
         second, rest = rest.split("{query}")
         third, fourth = rest.split("{document}")
         return cls((first, second, third, fourth))
 
     def fill(self, instruction: str, query: str, document: str) -> str:
-        """The whole text; braces in what a user sent mean nothing."""
+        """The whole text; braces in the arguments have no special meaning."""
         first, second, third, fourth = self.parts
         return f"{first}{instruction}{second}{query}{third}{document}{fourth}"
 
@@ -41,7 +41,7 @@ class PairPrompt:
 def read_template(plain: PlainTokenizer, *, closing: Sequence[int]) -> Template:
     """Find the special tokens by encoding a probe with and without them.
 
-    `closing` are ids that the tokenizer's own template leaves out and that belong at the end.
+    `closing` are ids to append that the tokenizer's own template omits.
     """
     word = "a"
     ids = plain.encode([word])[0]
@@ -53,7 +53,7 @@ def read_template(plain: PlainTokenizer, *, closing: Sequence[int]) -> Template:
 
 
 def _around(ids: list[int], inner: list[int]) -> tuple[list[int], list[int]]:
-    """What stands before and after the first occurrence of `inner`."""
+    """The ids before and after the first occurrence of `inner`."""
     for start in range(len(ids) - len(inner) + 1):
         if ids[start : start + len(inner)] == inner:
             return ids[:start], ids[start + len(inner) :]

@@ -1,8 +1,8 @@
-"""Text or pair to token ids: special tokens, truncation and counts.
+"""Encode texts and pairs: special tokens, truncation and counts.
 
-A tokenizer object here is never told to pad or truncate: on this stack such settings are shared by every thread
-that uses the object, and batches silently come back cut to another request's length (MODELS.md, section 1,
-point 3). Special tokens and truncation are done below, on plain lists.
+Padding and truncation are never set on a tokenizer object: all threads that use the object share these settings, and
+batches would silently be truncated to another request's length (MODELS.md, section 1, point 3). This module adds
+special tokens and truncates on plain lists.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ from runners.text.templates import PairPrompt, Template, read_template
 from runners.text.truncation import cut_by_model, truncate_ids
 
 MAX_TEXT_BYTES = 2**20
-"""Where a caller has no settings at hand; theirs is MAX_TEXT_BYTES."""
+"""The default for callers without settings (MAX_TEXT_BYTES)."""
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What varies between models in how a text becomes a sequence."""
+    """The rules of one model for turning texts into sequences."""
 
     max_tokens: int
     vocabulary: int
     token_type_ids: bool = False
     appended: tuple[int, ...] = ()
-    """Ids that count as the text's own end: truncation may cut them off."""
+    """Ids to append to each text, which truncation may remove."""
     mask_prompt: bool = False
-    """Leave the prompt's tokens out of pooling."""
+    """Exclude the prompt's tokens from pooling."""
     body: PairPrompt | None = None
-    """For a prompted model: how a pair becomes one text."""
+    """The prompt of a prompted model."""
     max_text_bytes: int = MAX_TEXT_BYTES
-    """UTF-8 bytes of a text that are read."""
+    """Maximum number of UTF-8 bytes to read of a text."""
 
 
 class TextTokenizer:
-    """Texts and pairs to sequences of at most `max_tokens` tokens."""
+    """Encodes texts and pairs as sequences of at most `max_tokens` tokens."""
 
     def __init__(self, plain: PlainTokenizer, template: Template, rules: Rules) -> None:
         self._plain = plain
@@ -59,7 +59,7 @@ class TextTokenizer:
         self.characters_at_once = plain.characters_at_once
 
     def encode_texts(self, texts: Sequence[str], prompt: str = "", truncate: Truncate = "end") -> Encodings:
-        """One sequence for `prompt` and each text, in order, and which texts were cut."""
+        """Encode one sequence per text, with `prompt` before it; also return the truncated texts."""
         room = self.max_tokens - self.special_tokens
         read = self._reader.read([prompt + text for text in texts], room, truncate)
         if appended := self._rules.appended:
@@ -67,22 +67,22 @@ class TextTokenizer:
         return self._finish(read, prompt, truncate)
 
     def encode_ids(self, inputs: Sequence[Sequence[int]], prompt: str = "", truncate: Truncate = "end") -> Encodings:
-        """The same for texts that the caller has tokenised with this model's own vocabulary, without special tokens."""
+        """The same for token ids of this model's vocabulary, without special tokens."""
         before = self._plain.encode([prompt])[0] if prompt else []
         return self._finish([Read([*before, *ids, *self._rules.appended]) for ids in inputs], prompt, truncate)
 
     def refuse_unknown(self, inputs: Iterable[tuple[int, Sequence[int]]], input_name: str) -> None:
-        """InvalidRequestError that names, by `input_name` and its index, an input with an id outside the vocabulary."""
+        """Raise InvalidRequestError for an id outside the vocabulary; it names the input by `input_name` and index."""
         highest = self._rules.vocabulary - 1
         for index, ids in inputs:
             if ids and not 0 <= min(ids) <= max(ids) <= highest:
                 name = f"{input_name}.{index}"
                 raise InvalidRequestError(
-                    f"{name} has a token id outside this model's vocabulary, which is 0 to {highest}.", param=name
+                    f"{name} has a token id outside this model's vocabulary (0 to {highest}).", param=name
                 )
 
     def _finish(self, inputs: Sequence[Read], prompt: str, truncate: Truncate) -> Encodings:
-        """Ids without special tokens to whole sequences, cut to what fits."""
+        """Truncate ids and add special tokens."""
         before, after = self._template.single
         room = self.max_tokens - self.special_tokens
         instruction = len(self._plain.encode([prompt])[0]) if prompt and self._rules.mask_prompt else 0
@@ -97,9 +97,9 @@ class TextTokenizer:
         return sequences, truncated
 
     def pairs(self, query: str, instruction: str = "", truncate: Truncate = "end") -> Pairs:
-        """The query of a request, to be encoded with its documents in one or several parts.
+        """Prepare the query of a request, to be encoded with its documents in one or more parts.
 
-        A prompted model gets each pair as one text, with `instruction` in it.
+        For a prompted model, each pair becomes one text that includes `instruction`.
         """
         if self._rules.body is None:
             return CrossPairs(
@@ -126,23 +126,23 @@ class TextTokenizer:
     def encode_pairs(
         self, query: str, documents: Sequence[str], instruction: str = "", truncate: Truncate = "end"
     ) -> Encodings:
-        """One sequence a document, each behind the query, and which pairs were cut."""
+        """Encode one sequence per document, after the query; also return the truncations."""
         return self.pairs(query, instruction, truncate).encode(documents)
 
     def count(self, texts: Sequence[str], prompt: str = "") -> list[int]:
-        """Tokens of each text with `prompt` and special tokens, as if the model had no limit."""
+        """The number of tokens of each text, including `prompt` and special tokens, without truncation."""
         around = self.special_tokens + len(self._rules.appended)
         return [length + around for length in self._plain.lengths([prompt + text for text in texts])]
 
     def has_more_than(self, tokens: int, text: str) -> bool:
-        """Whether a long text has more tokens than that; reads no more of it than is needed to tell."""
+        """Whether a text of more than WHOLE_CHARACTERS has more than `tokens` tokens; reads no more than necessary."""
         if len(text) <= WHOLE_CHARACTERS:
             return False
         (read,) = self._reader.read([text], tokens, "end")
         return len(read.ids) > tokens
 
     def tokens(self, text: str, prompt: str = "", *, special: bool = True) -> list[Token]:
-        """What a text is made of, in order; `special`: with the model's special tokens around it."""
+        """The tokens of a text, in order; with the model's special tokens if `special`."""
         before, after = self._template.single
         found = self._plain.tokens(prompt + text)
         if not special:
@@ -154,9 +154,9 @@ class TextTokenizer:
         ]
 
     def shorten(self, texts: Sequence[str], tokens: int) -> tuple[list[str], list[TruncatedInput]]:
-        """The first `tokens` tokens of each text as text, and which texts were cut."""
+        """Truncate each text to its first `tokens` tokens, as text; also return the truncated texts."""
         if tokens >= self.max_tokens:
-            return list(texts), []  # the model's own limit cuts earlier
+            return list(texts), []  # the model's own limit is lower
         kept, truncated = [], []
         for index, text in enumerate(texts):
             start, count, exact = self._reader.first(text, tokens)

@@ -1,9 +1,9 @@
-"""Whose texts are tokenised next: one thread for a model's tokenizer, shared fairly by all requests.
+"""A fair queue for a model's tokenizer, which runs on one thread.
 
 The texts of a request are divided into slices. The thread takes the next slice of the request with the fewest
-characters left, so that a short text waits for a slice and not for the thousands of texts before it. Every
-`OLDEST_EVERY`th slice goes to the request that has waited longest for one, so that a large request moves on however
-many small ones arrive. A request whose client leaves takes its remaining slices along.
+remaining characters, so that a short text waits for one slice and not for a large request. Every `OLDEST_EVERY`th
+slice comes from the request that has waited longest, so that many small requests cannot starve a large one. The
+remaining slices of a cancelled request are dropped.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from errors import OverloadedError, ServiceError, ShuttingDownError
 from runners.devices import return_memory
 
 SLICE_CHARACTERS = 65_536
-"""Where a caller does not know what its tokenizer does in some tens of milliseconds."""
+"""The default for callers that do not know how much their tokenizer does in some tens of milliseconds."""
 SLICE_ITEMS = 256
 OLDEST_EVERY = 4
 MAX_RETRY_AFTER_S = 60
@@ -34,22 +34,22 @@ R = TypeVar("R")
 
 @dataclass(eq=False)
 class _Work:
-    """One request's slices that wait, and what the others gave."""
+    """The waiting slices of one request, and the results of the others."""
 
     run: Callable[[Any], Any]
     slices: deque[tuple[Sequence[Any], int]]
-    """Items, and how many characters they have."""
+    """Items and their number of characters."""
     future: asyncio.Future[list[Any]]
     loop: asyncio.AbstractEventLoop
     characters: int
-    """Of the slices that wait."""
+    """Of the waiting slices."""
     last_turn: int
-    """Number of the turn in which it had its last slice, or was submitted."""
+    """The turn of its last slice, or of its submission."""
     results: list[Any] = field(default_factory=list)
 
     def finish(self, error: BaseException | None = None) -> None:
-        """Give the waiter its results or an error; one that has left gets nothing."""
-        with contextlib.suppress(RuntimeError):  # the waiter's loop is closed
+        """Resolve the future with the results or an error; does nothing if it is cancelled."""
+        with contextlib.suppress(RuntimeError):  # the caller's loop is closed
             self.loop.call_soon_threadsafe(_resolve, self.future, self.results, error)
 
 
@@ -63,7 +63,7 @@ def _resolve(future: asyncio.Future[list[Any]], results: list[Any], error: BaseE
 
 
 class TokenizerQueue:
-    """One thread, and the requests that wait for it."""
+    """The thread and its waiting requests."""
 
     def __init__(self, name: str, *, max_characters: int, slice_characters: int = SLICE_CHARACTERS) -> None:
         self._max_characters = max_characters
@@ -80,13 +80,13 @@ class TokenizerQueue:
 
     @property
     def waiting_characters(self) -> int:
-        """Characters of the slices that wait."""
+        """Characters of all waiting slices."""
         return self._characters
 
     async def run(self, items: Sequence[I], work: Callable[[Sequence[I]], R], size: Callable[[I], int]) -> list[R]:
-        """What `work` makes of consecutive parts of `items`, in order; `size` is an item's number of characters.
+        """Apply `work` to consecutive slices of `items`; return their results in order. `size` gives an item's length.
 
-        OverloadedError where too much waits already. A caller that is cancelled takes its slices along.
+        Raises OverloadedError if the queue is full. Cancellation drops the remaining slices.
         """
         loop = asyncio.get_running_loop()
         slices = divide(items, size, self._slice_characters)
@@ -100,7 +100,7 @@ class TokenizerQueue:
             self._withdraw(submitted)
 
     def abort(self, error: ServiceError) -> None:
-        """Fail every request with `error`, the one that is being tokenised as well; none is taken from now on."""
+        """Fail all requests with `error`, including the running one, and reject new ones."""
         with self._lock:
             self._closed = error
             failed = dict.fromkeys([*self._waiting, *([self._running] if self._running else [])])
@@ -109,7 +109,7 @@ class TokenizerQueue:
             work.finish(error)
 
     def close(self) -> None:
-        """Fail every request with ShuttingDownError, and stop the thread after its current slice."""
+        """Fail all requests with ShuttingDownError, and stop the thread after its current slice."""
         self.abort(ShuttingDownError("The model was unloaded while the request waited. Try again."))
         self._thread.shutdown(wait=True, cancel_futures=True)
 
@@ -119,8 +119,8 @@ class TokenizerQueue:
                 raise self._closed.with_traceback(None)
             if self._characters and self._characters + work.characters > self._max_characters:
                 raise OverloadedError(
-                    f"{self._characters} characters wait for this model's tokenizer and {work.characters} more would "
-                    f"exceed the limit of {self._max_characters} (MAX_QUEUED_CHARACTERS). Try again later.",
+                    f"{self._characters} characters are queued for this model's tokenizer, and {work.characters} more "
+                    f"would exceed the limit of {self._max_characters} (MAX_QUEUED_CHARACTERS). Try again later.",
                     retry_after_s=self._retry_after_s(),
                 )
             work.last_turn = self._turns
@@ -130,17 +130,17 @@ class TokenizerQueue:
                 self._thread.submit(self._turn)
 
     def _withdraw(self, work: _Work) -> None:
-        """Forget what a request has not had yet."""
+        """Drop a request's waiting slices."""
         with self._lock:
             if work in self._waiting:
                 self._waiting.remove(work)
                 self._characters -= work.characters
 
     def _turn(self) -> None:
-        """Tokenise one slice; on the thread."""
+        """Tokenise one slice; runs on the thread."""
         with self._lock:
             if not self._waiting:
-                return  # a request has taken its slices along
+                return  # a request was cancelled
             work = self._next()
             items, characters = work.slices.popleft()
             work.characters -= characters
@@ -151,7 +151,7 @@ class TokenizerQueue:
         started = time.perf_counter()
         try:
             work.results.append(work.run(items))
-        except BaseException as error:  # the waiter gets it, and the thread lives on
+        except BaseException as error:  # the caller gets it, and the thread continues
             self._withdraw(work)
             work.finish(error)
         else:
@@ -163,7 +163,7 @@ class TokenizerQueue:
         self._trim(characters)
 
     def _trim(self, characters: int) -> None:
-        """Give memory back once a large request is done: a token takes some hundred bytes while it is made."""
+        """Return memory to the system after a large request: tokenisation takes some hundred bytes per token."""
         self._since_trimmed += characters
         if self._since_trimmed >= _TRIMMED_CHARACTERS and not self._waiting:
             self._since_trimmed = 0
@@ -179,7 +179,7 @@ class TokenizerQueue:
         return chosen
 
     def _retry_after_s(self) -> int:
-        """Seconds until about half of what waits is done."""
+        """Estimated seconds until half of the queue is done."""
         if not self._done_characters:
             return 1
         seconds = self._characters / 2 * self._busy_s / self._done_characters
@@ -187,7 +187,7 @@ class TokenizerQueue:
 
 
 def divide(items: Sequence[I], size: Callable[[I], int], most: int) -> deque[tuple[Sequence[I], int]]:
-    """Consecutive items in slices of at most `most` characters, or one item, each with its number of characters."""
+    """Divide items into slices of at most `most` characters, or of one longer item, with their character counts."""
     slices: deque[tuple[Sequence[I], int]] = deque()
     start, characters = 0, 0
     for index, item in enumerate(items):

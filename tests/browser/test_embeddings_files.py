@@ -22,7 +22,7 @@ def test_what_was_read_of_a_table(visit: Visit) -> None:
             "4 of at most 2,048 texts",
             "Rows with more cells than the first one, which were not read: 1",
             "Column read: Text",
-            "It is not UTF-8 and was read as shift_jis.",
+            "It is not UTF-8; it was read as shift_jis.",
             "Empty ones, skipped: 1",
         ]
     )

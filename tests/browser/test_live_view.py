@@ -99,7 +99,7 @@ def test_a_restart_is_said_and_makes_no_negative_number(visit: Visit) -> None:
     page = visit("models")
     Scripted(page, answers())
     page.get_by_role("link", name="Live").click()
-    expect(page.get_by_text("The service was restarted; its counters began anew.")).to_be_visible()
+    expect(page.get_by_text("The service was restarted; its counters were reset.")).to_be_visible()
     expect(values(page, "Errors a second, by code")).to_contain_text("overloaded")
     path = page.locator(".chart-card", has_text="Errors a second").locator(".chart-line").first.get_attribute("d")
     assert path
@@ -131,7 +131,7 @@ def test_asks_only_while_somebody_looks(visit: Visit) -> None:
     page = visit("live")
     expect(page.locator(".live-table")).to_contain_text(MODEL, timeout=PATIENCE_MS)
     page.get_by_role("button", name="Pause").click()
-    expect(page.get_by_text("Paused: nothing is asked of the service.")).to_be_visible()
+    expect(page.get_by_text("Paused: no requests are sent.")).to_be_visible()
     polls = requests_to(page, "/metrics")
     page.wait_for_timeout(PAUSE_MS)
     assert polls == []

@@ -150,7 +150,7 @@ async def test_a_wrong_key_is_refused_and_not_repeated(connect: Connect) -> None
 async def test_a_bad_request_is_told_in_coheres_words(connect: Connect, cohere: CohereServer, status: int) -> None:
     cohere.fail(status, "too many documents, at most 1000")
     error = await failure(connect(), InvalidRequestError, 400)
-    assert error.message == "Cohere refused the request: too many documents, at most 1000"
+    assert error.message == "Cohere rejected the request: too many documents, at most 1000"
     assert len(cohere.requests) == 1
 
 
@@ -160,7 +160,7 @@ async def test_words_that_quote_the_user_or_are_none_are_kept_back(
 ) -> None:
     cohere.answer(body, 400)
     error = await failure(connect(), InvalidRequestError, 400)
-    assert error.message == "Cohere refused the request: status 400"
+    assert error.message == "Cohere rejected the request: status 400"
 
 
 @pytest.mark.parametrize("status", [402, 404, 405])
@@ -175,7 +175,7 @@ async def test_what_no_request_can_help_is_not_the_clients_fault(
 async def test_no_answer_in_time(connect: Connect, cohere: CohereServer) -> None:
     cohere.hang()
     error = await failure(connect(REQUEST_TIMEOUT_S="0.2"), UpstreamError, 502)
-    assert error.message == "Cohere did not answer in time. Try again."
+    assert error.message == "Cohere did not respond in time. Try again."
     assert len(cohere.requests) == 1
 
 

@@ -21,7 +21,7 @@ import torch
 
 from errors import ModelUnavailableError
 from importing import export_child, importer, openvino_export
-from importing.export_child import Order
+from importing.export_child import ExportJob
 from importing.openvino_export import export
 from models.catalog import ModelSpec
 from models.integrity import is_whole
@@ -229,7 +229,7 @@ def test_what_differs_without_padding_is_converted_with_it(
         patch.setattr(UnpaddedBody, "forward", wrong)
         report = convert(fresh)
     assert report["f32"] is None
-    assert "is converted with its padding: without, numbers differ by" in caplog.text
+    assert "with padding, because without it: numbers differ by" in caplog.text
     found = load(fresh)
     assert found.padding_cost == 1
     assert_same(found.forward(batch_of(fresh.stored, 3, 70)), load(fresh, TORCH).forward(batch_of(fresh.stored, 3, 70)))
@@ -368,15 +368,15 @@ def test_a_full_disk_says_nothing_about_the_model(
         patch.setattr(ov, "save_model", fail)
         with pytest.raises(OSError, match="is the disk full"):
             convert(fresh)
-        order = Order(
+        job = ExportJob(
             parent=os.getpid(),
             folder=fresh.stored.folder,
             spec=fresh.spec,
             facts=fresh.stored.facts,
             weights="float32",
         )
-        assert export_child.convert(order) == os.EX_IOERR
-    assert "was not converted for OpenVINO, and torch serves it" in caplog.text
+        assert export_child.convert(job) == os.EX_IOERR
+    assert "was not converted for OpenVINO and is served by torch" in caplog.text
     assert isinstance(load(fresh), TorchBackend)
     assert needs_export(fresh.stored, DEVICE, AUTO)
 
@@ -395,7 +395,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     def export_here(spec: ModelSpec, stored: StoredModel, weights: Weights) -> None:
         export(stored.folder, spec, stored.facts, weights)
 
-    monkeypatch.setattr(export_child, "export_apart", export_here)
+    monkeypatch.setattr(export_child, "export_in_child", export_here)
 
 
 def truncate(path: Path) -> None:

@@ -49,8 +49,8 @@ async def endpoints(checkpoint: Checkpoint) -> AsyncIterator[Endpoints]:
         ModelStore(),
         load=partial(load_model, device=Device("cpu", "cpu", "float32", THREADS), settings=settings),
         import_model=None,
-        obstacle=lambda _spec: None,
-        incomplete=lambda _stored: False,
+        unavailable_reason=lambda _spec: None,
+        needs_export=lambda _stored: False,
     )
     yield Endpoints(pool, settings)
     await pool.close()

@@ -75,7 +75,7 @@ def test_on_a_full_disk_the_values_stay_in_memory(tmp_path: Path, limit: int) ->
     """Full from the start, or when a file has to grow."""
     ended = run(tmp_path, limit)
     check(ended)
-    assert ended.stderr.count("metrics are kept in memory, as ") == 1
+    assert ended.stderr.count("metrics are kept in memory because ") == 1
     assert not list(tmp_path.glob("counter_*.db"))
 
 

@@ -32,7 +32,7 @@ class FakePool:
     async def unload(self, wanted: Any) -> None:
         self.asked.append(("unload", wanted.name))
 
-    async def bring_in(self, wanted: Any) -> None:
+    async def import_model(self, wanted: Any) -> None:
         self.asked.append(("import", wanted.name))
 
     def status(self, wanted: Any) -> Status:

@@ -115,7 +115,7 @@ def test_summary_for_programs(run: Run, fake: FakeService, capsys: pytest.Captur
 def test_an_output_that_is_there_is_not_overwritten(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     (run.folder / run.out).write_text("precious")
     assert run() == 1
-    assert "is there already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
     assert (run.folder / run.out).read_text() == "precious"
 
 

@@ -59,12 +59,12 @@ def test_nor_through_a_link(
 @pytest.mark.parametrize("restart", [[], ["--restart"]])
 def test_what_is_there_stays(run: Run, capsys: pytest.CaptureFixture[str], name: str, restart: list[str]) -> None:
     (run.folder / name).write_text(PRECIOUS)
-    assert f"{name} is there already" in refused(run, capsys, *restart)
+    assert f"{name} already exists" in refused(run, capsys, *restart)
 
 
 def test_a_link_to_nowhere_is_somebodys_too(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     (run.folder / "out.npy").symlink_to(run.folder / "later")
-    assert "out.npy is there already" in refused(run, capsys)
+    assert "out.npy already exists" in refused(run, capsys)
 
 
 @pytest.mark.parametrize("name", ["out.npy", "out.ids.jsonl"])
@@ -74,7 +74,7 @@ def test_what_appears_while_the_run_is_interrupted_stays(
     interrupted(run, fake)
     capsys.readouterr()
     (run.folder / name).write_text(PRECIOUS)
-    assert f"{name} is there already" in refused(run, capsys)
+    assert f"{name} already exists" in refused(run, capsys)
     (run.folder / name).unlink()
     assert run() == 0
     run.check(texts)
@@ -89,7 +89,7 @@ def test_what_appears_while_the_run_goes_on_stays(
 
     fake.answers = {3: appear}
     assert run() == 1
-    assert f"{name} has appeared meanwhile" in capsys.readouterr().err
+    assert f"{name} was created by another program meanwhile" in capsys.readouterr().err
     assert (run.folder / name).read_text() == PRECIOUS
     (run.folder / name).unlink()
     assert run() == 0
@@ -130,25 +130,25 @@ def test_a_folder_of_that_name_stays(run: Run, capsys: pytest.CaptureFixture[str
     run.parts.mkdir()
     (run.parts / "000000000000.npy").write_text(PRECIOUS)
     for options in ([], ["--restart"]):
-        assert "out.npy.parts is there already, and not of this script" in refused(run, capsys, *options)
+        assert "out.npy.parts already exists and was not created by this program" in refused(run, capsys, *options)
 
 
 def test_a_file_of_that_name_stays(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     run.parts.write_text(PRECIOUS)
-    assert "out.npy.parts is there already" in refused(run, capsys)
+    assert "out.npy.parts already exists" in refused(run, capsys)
 
 
 def test_somebody_elses_journal_stays(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     run.parts.mkdir()
     (run.parts / "journal.jsonl").write_text(PRECIOUS)
     assert "damaged" in refused(run, capsys)
-    assert "journal.jsonl is not of this script" in refused(run, capsys, "--restart")
+    assert "journal.jsonl was not created by this program" in refused(run, capsys, "--restart")
 
 
 def test_an_input_in_that_folder_stays(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     run.parts.mkdir()
     write_rows(run.parts / "rows.jsonl", [{"text": "a"}])
-    assert "which the run needs for itself" in refused(run, capsys, rows="out.npy.parts/rows.jsonl")
+    assert "which the run needs for its own files" in refused(run, capsys, rows="out.npy.parts/rows.jsonl")
 
 
 def test_what_somebody_puts_into_that_folder_stays(run: Run, fake: FakeService) -> None:
@@ -221,7 +221,7 @@ def test_patience_is_one_for_a_batch_and_its_halves(
     fake.refuse = late
     started = clock.now
     assert run("--batch", batch, "--parallel", "1", "--patience", "600") == 2
-    assert f"answers {status}: No answer within 300 s. No batch was answered for 600 s" in capsys.readouterr().err
+    assert f"with status {status}: No answer within 300 s. No request succeeded for 600 s" in capsys.readouterr().err
     assert 600 <= clock.now - started <= 600 + 2 * 300
 
 

@@ -40,7 +40,7 @@ def test_wrong_rows_end_the_run_before_anything_is_sent(
     (run.folder / "bad.jsonl").write_bytes(BAD)
     assert run(rows="bad.jsonl") == 1
     message = capsys.readouterr().err
-    assert "7 of 9 rows are wrong; the first is line 2: 'text' is empty" in message
+    assert "7 of 9 rows are invalid; the first is line 2: 'text' is empty" in message
     assert "--skip-bad" in message
     assert not fake.bodies
     assert not run.parts.exists()
@@ -66,8 +66,8 @@ def test_wrong_rows_of_csv(run: Run) -> None:
     run.check(["good", "two\nlines", "no id"])
     listed = [json.loads(line) for line in (run.folder / "out.npy.bad.jsonl").read_text().splitlines()]
     assert [(each["place"], each["reason"]) for each in listed] == [
-        ("line 6", "has 1 columns; the header names 2"),
-        ("line 7", "has 3 columns; the header names 2"),
+        ("line 6", "has 1 columns; the header has 2"),
+        ("line 7", "has 3 columns; the header has 2"),
         ("line 8", "'text' is empty"),
         ("line 9", "'text' is not valid UTF-8"),
     ]
@@ -85,8 +85,8 @@ def test_wrong_ids(run: Run, value: str, capsys: pytest.CaptureFixture[str]) -> 
     [
         ("a.csv", b"", "is empty"),
         ("a.csv", b"id,body\n1,x\n", "has no column 'text'; its columns are id, body. Name one with --text."),
-        ("a.csv", b'text\n"never closed' + b"x" * 200, "Is a quote before it not closed?"),
-        ("a.jsonl", b"", "has no row to embed"),
+        ("a.csv", b'text\n"never closed' + b"x" * 200, "An earlier quote may not be closed."),
+        ("a.jsonl", b"", "has no rows to embed"),
         ("a.jsonl", b'[{"text":' + b"x" * 200, "is longer than 100 bytes"),
         ("a.parquet", b"PAR1 it is not", "cannot be read as Parquet"),
     ],
@@ -141,7 +141,7 @@ def test_refusals_end_the_run_with_the_words_of_the_service(
     fake.refuse = lambda batch: error(status, "There is no such thing.") if texts[23] in batch else None
     assert run() == 1
     message = capsys.readouterr().err
-    assert f"The service refuses line 21 to line 25 with status {status}: There is no such thing." in message
+    assert f"The service rejects line 21 to line 25 with status {status}: There is no such thing." in message
     assert ("--api-key-file" in message) == (status == 401)
     fake.refuse = lambda batch: None
     asked = len(fake.texts)
@@ -156,14 +156,14 @@ def test_a_refusal_names_the_row(
     long = error(400, "input.3 has 302 tokens; the model takes 256.", "input.3")
     fake.refuse = lambda batch: long if texts[23] in batch else None
     assert run("--truncate", "NONE") == 1
-    assert "refuses line 24 with status 400: the text has 302 tokens" in capsys.readouterr().err
+    assert "rejects line 24 with status 400: the text has 302 tokens" in capsys.readouterr().err
 
 
 def test_patience_ends(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     run.fake = FakeService(url=f"http://127.0.0.1:{free_port()}")
     assert run("--patience", "0.4") == 2
     message = capsys.readouterr().err
-    assert "No batch was answered for 0.4 s (--patience). Run the same command again to resume." in message
+    assert "No request succeeded for 0.4 s (--patience). Run the same command again to resume." in message
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_answers_that_are_no_vectors(
     """Among them infinity, a wrong index and half a base64."""
     fake.refuse = lambda batch: JSONResponse(answer)
     assert run("--batch", "1") == 1
-    assert "answers" in capsys.readouterr().err
+    assert "return" in capsys.readouterr().err
 
 
 def test_a_page_of_a_proxy(run: Run, fake: FakeService, capsys: pytest.CaptureFixture[str]) -> None:
@@ -211,4 +211,4 @@ def test_errors_for_programs(run: Run, capsys: pytest.CaptureFixture[str]) -> No
 def test_an_empty_key_file(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     (run.folder / "key").write_text("\n")
     assert run("--api-key-file", str(run.folder / "key")) == 1
-    assert "holds no key" in capsys.readouterr().err
+    assert "contains no key" in capsys.readouterr().err

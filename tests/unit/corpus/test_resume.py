@@ -70,7 +70,7 @@ def test_signals_stop_cleanly(
     assert run() == 0
     run.check(texts)
     assert sorted(fake.texts[asked:]) == sorted(texts[before:])
-    assert f"{before} of {ROWS} rows are done; going on there." in capsys.readouterr().err
+    assert f"{before} of {ROWS} rows are done; resuming." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("out", ["out.npy", "out.parquet"])
@@ -142,7 +142,7 @@ def interrupted(run: Run, fake: FakeService) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--model", "other"), "the options differ (model: None then, other now)"),
+        (("--model", "other"), "the options differ (model: None before, other now)"),
         (("--dimensions", "4"), "the options differ (dimensions"),
         (("--input-type", "query"), "the options differ (input_type"),
     ],
@@ -182,7 +182,7 @@ def test_a_changed_input_is_not_mixed_in(
 def test_an_input_that_changes_meanwhile(run: Run, fake: FakeService, capsys: pytest.CaptureFixture[str]) -> None:
     fake.answers = {2: lambda: os.utime(run.folder / "corpus.jsonl", (1, 1))}
     assert run() == 1
-    assert "was changed meanwhile" in capsys.readouterr().err
+    assert "changed during the run" in capsys.readouterr().err
     assert not (run.folder / run.out).exists()
 
 
@@ -190,7 +190,7 @@ def test_another_model_behind_the_same_name(run: Run, fake: FakeService, capsys:
     interrupted(run, fake)
     fake.model = "a-new-default"
     assert run() == 1
-    assert "answers with a-new-default in 8 dimensions now" in capsys.readouterr().err
+    assert "now uses a-new-default with 8 dimensions" in capsys.readouterr().err
 
 
 def test_how_much_at_once_may_change(run: Run, fake: FakeService, texts: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""The import in a child process: its lines are read, its end is understood, and a caller that leaves ends it."""
+"""The import in a child process: its output is read, failures are reported, hangs and cancellation end it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from errors import ModelUnavailableError
 from importing import importer
-from importing.child import import_in_child, main
+from importing.child import SILENCE_LIMIT_S, import_in_child, main
 from models.catalog import ModelSpec
 from tests.unit.fakes import spec, until
 
@@ -19,7 +19,7 @@ HEAD = "import json, sys\nassert sys.argv[1:] == ['tiny']\n"
 
 
 class Child:
-    """An import in a process that runs a program of the test's."""
+    """An import whose child process runs the test's program."""
 
     def __init__(self, program: Path) -> None:
         self.program = program
@@ -27,8 +27,9 @@ class Child:
     def __call__(self, code: str) -> None:
         self.program.write_text(HEAD + code)
 
-    async def run(self, report: Callable[[float], None]) -> None:
-        await import_in_child(spec(), report, command=[sys.executable, self.program])
+    async def run(self, report: Callable[[float], None], silence_limit_s: float = SILENCE_LIMIT_S) -> None:
+        command: list[str | Path] = [sys.executable, self.program]
+        await import_in_child(spec(), report, command=command, silence_limit_s=silence_limit_s)
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ async def test_a_failure_has_the_childs_reason(child: Child) -> None:
 @pytest.mark.parametrize(("end", "status"), [("sys.exit(3)", "3"), ("import os; os.kill(os.getpid(), 9)", "-9")])
 async def test_a_child_that_dies_silently_is_a_failure_too(child: Child, end: str, status: str) -> None:
     child(end)
-    with pytest.raises(ModelUnavailableError, match=f"import of tiny ended with status {status}; out of memory"):
+    with pytest.raises(ModelUnavailableError, match=f"import of tiny ended with status {status}; a common cause"):
         await child.run(lambda _: None)
 
 
@@ -70,19 +71,32 @@ def running(pid_file: Path) -> bool:
     return stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
 
 
-async def test_a_caller_that_leaves_ends_the_child(child: Child, tmp_path: Path) -> None:
+@pytest.fixture
+def hung(child: Child, tmp_path: Path) -> Path:
+    """The file with the process id of a child that writes it, reports progress and then hangs."""
     pid_file = tmp_path / "pid"
     child(
-        f"import os, time\nopen({str(pid_file)!r}, 'w').write(str(os.getpid()))\n"
-        "print('{\"progress\": 0.5}', flush=True)\ntime.sleep(60)"
+        f"import os, signal\nopen({str(pid_file)!r}, 'w').write(str(os.getpid()))\n"
+        "print('{\"progress\": 0.5}', flush=True)\nsignal.pause()"
     )
+    return pid_file
+
+
+async def test_cancellation_kills_the_child(child: Child, hung: Path) -> None:
     progress: list[float] = []
     task = asyncio.create_task(child.run(progress.append))
     await until(lambda: bool(progress))
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await until(lambda: not running(pid_file))
+    assert not running(hung)
+
+
+@pytest.mark.usefixtures("hung")
+async def test_a_silent_child_is_killed(child: Child) -> None:
+    """The call waits for the child's end, and nothing else ends this child."""
+    with pytest.raises(ModelUnavailableError, match=r"import of tiny made no progress for 0\.1 s and was stopped\."):
+        await child.run(lambda _: None, silence_limit_s=0.1)
 
 
 class FakeImport:

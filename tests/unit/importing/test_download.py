@@ -137,7 +137,7 @@ def test_the_token_is_sent_to_the_hub_and_to_nobody_else(hub: HubServer, publish
 def test_progress_goes_to_the_end(
     hub: HubServer, published: Path, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(downloads, "_WATCH_S", 0.02)
+    monkeypatch.setattr(downloads, "_REPORT_S", 0.02)
     hub.add(WANTED.repo, published)
     hub.slow("model.safetensors", bytes_per_second=len(WEIGHTS) * 2)
     fetch()
@@ -210,7 +210,7 @@ def test_a_file_that_is_there_is_not_fetched_again(hub: HubServer, published: Pa
 def test_a_damaged_file_is_noticed_and_removed(hub: HubServer, published: Path, fetch: Fetch) -> None:
     hub.add(WANTED.repo, published)
     (published / "model.safetensors").write_bytes(bytes(len(WEIGHTS)))
-    with pytest.raises(ModelUnavailableError, match=r"model\.safetensors arrived damaged"):
+    with pytest.raises(ModelUnavailableError, match=r"the download of model\.safetensors is damaged"):
         fetch()
     assert not list(fetch.base.rglob("model.safetensors"))
 
@@ -261,7 +261,7 @@ def test_a_mirror_cannot_choose_the_folder_by_its_commit(
     honest = hub.add(WANTED.repo, published)
     repo = hub._repos[WANTED.repo]
     repo.commits[commit], repo.refs["main"] = repo.commits[honest], commit
-    with pytest.raises(ModelUnavailableError, match=r"does not answer as a Hub does: .* Check HF_ENDPOINT\."):
+    with pytest.raises(ModelUnavailableError, match=r"is not a valid Hub: .* Check HF_ENDPOINT\."):
         fetch()
     assert not fetch.base.exists()
 
@@ -270,7 +270,7 @@ def test_a_mirror_must_have_the_pinned_commit(hub: HubServer, published: Path, f
     hub.add(WANTED.repo, published)
     asked = "b" * 40
     hub._repos[WANTED.repo].refs[asked] = next(iter(hub._repos[WANTED.repo].commits))
-    with pytest.raises(ModelUnavailableError, match="names no commit, or another than was asked for"):
+    with pytest.raises(ModelUnavailableError, match="missing or not the requested one"):
         fetch(spec(revision=asked))
 
 
@@ -290,8 +290,8 @@ def test_a_download_that_does_not_fit_is_not_begun(
     with pytest.raises(ModelUnavailableError) as raised:
         fetch()
     assert re.fullmatch(
-        rf"No space left for the download of {WANTED.repo}: it needs about 0\.3 MB in {fetch.base}/[0-9a-f]{{12}}, "
-        r"where 0\.1 MB are free\. Free some, or set BENTOML_HOME to a folder on a larger disk\.",
+        rf"Not enough disk space for the download of {WANTED.repo}: it needs about 0\.3 MB in {fetch.base}/"
+        r"[0-9a-f]{12}, which has 0\.1 MB free\. Free some space, or set BENTOML_HOME to a folder on a larger disk\.",
         raised.value.message,
     )
     assert hub.downloads == []
@@ -321,7 +321,7 @@ def test_a_disk_that_fills_up_meanwhile(
 
     monkeypatch.setattr("huggingface_hub.file_download.http_get", get)
     with pytest.raises(
-        ModelUnavailableError, match=r"^No space left for the download of .*: it needs about 0\.3 MB in "
+        ModelUnavailableError, match=r"^Not enough disk space for the download of .*: it needs about 0\.3 MB in "
     ):
         fetch()
     left = {path.name for path in fetch.base.rglob("*") if path.is_file()}
@@ -358,19 +358,21 @@ def refused(fetch: Fetch, reason: str, *, wanted: ModelSpec = WANTED, token: str
 
 @pytest.mark.parametrize("token", ["", "hf_mine"])
 def test_a_repository_that_is_not_there(fetch: Fetch, token: str) -> None:
-    refused(fetch, "no such repository, or a private one and HF_TOKEN does not open it", token=token)
+    refused(
+        fetch, "the repository does not exist, or it is private and HF_TOKEN does not give access to it", token=token
+    )
 
 
 @pytest.mark.parametrize("token", ["", "hf_wrong"])
 def test_a_private_repository(hub: HubServer, published: Path, fetch: Fetch, token: str) -> None:
     hub.add(WANTED.repo, published, token="hf_right")
-    refused(fetch, "no such repository, or a private one", token=token)
+    refused(fetch, "the repository does not exist, or it is private", token=token)
 
 
 @pytest.mark.parametrize("token", ["", "hf_wrong"])
 def test_a_gated_repository(hub: HubServer, published: Path, fetch: Fetch, token: str) -> None:
     hub.add(WANTED.repo, published, token="hf_right", gated=True)
-    refused(fetch, "is gated: accept its terms on the Hub and set HF_TOKEN", token=token)
+    refused(fetch, "is gated. Accept its terms on the Hub, and set HF_TOKEN", token=token)
 
 
 def test_a_commit_that_is_not_there(hub: HubServer, published: Path, fetch: Fetch) -> None:

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from importing import export_child
-from importing.export_child import Order, export_apart
+from importing.export_child import LIMIT_S, ExportJob, export_in_child
 from models.integrity import write_manifest
 from models.store import StoredModel
 from runners.backends.openvino import REPORT, Report, export_folder, find_export, write_report
@@ -30,9 +30,10 @@ def stored(tmp_path: Path) -> StoredModel:
     return StoredModel("acme:1", tmp_path, facts())
 
 
-def end(stored: StoredModel, code: str) -> Report | None:
-    """Convert with a process that runs this code; the report."""
-    export_apart(spec(), stored, "float16", command=[sys.executable, "-c", f"import os, signal, sys; {code}"])
+def end(stored: StoredModel, code: str, limit_s: float = LIMIT_S) -> Report | None:
+    """Convert with a process that runs this code; return the report."""
+    command = [sys.executable, "-c", f"import os, signal, sys; {code}"]
+    export_in_child(spec(), stored, "float16", command=command, limit_s=limit_s)
     found = find_export(stored.folder)
     return None if found is None else found[1]
 
@@ -53,7 +54,12 @@ def test_a_conversion_that_dies_is_not_tried_again(
     assert not needs_export(stored, AUTO, Settings())
     assert needs_export(stored, EXACT, Settings())  # the export for DTYPE=float32 is another one
     (record,) = caplog.records
-    assert record.message.startswith(f"tiny is served by torch, as {reason}. To try again: scripts/import_models")
+    assert record.message.startswith(f"tiny is served by torch: {reason}. To try again, run scripts/import_models")
+
+
+def test_a_conversion_that_hangs_is_killed(stored: StoredModel) -> None:
+    assert end(stored, "signal.pause()", limit_s=0.1) == {"f32": "the conversion did not finish within 0.1 s"}
+    assert not needs_export(stored, AUTO, Settings())
 
 
 def test_what_cannot_be_written_is_tried_again(stored: StoredModel) -> None:
@@ -63,8 +69,8 @@ def test_what_cannot_be_written_is_tried_again(stored: StoredModel) -> None:
 
 def test_the_child_ends_where_nobody_waits_for_it(stored: StoredModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its parent was killed before it began."""
-    order = Order(parent=1, folder=stored.folder, spec=spec(), facts=stored.facts, weights="float16")
-    monkeypatch.setattr(sys, "stdin", io.StringIO(order.model_dump_json()))
+    job = ExportJob(parent=1, folder=stored.folder, spec=spec(), facts=stored.facts, weights="float16")
+    monkeypatch.setattr(sys, "stdin", io.StringIO(job.model_dump_json()))
     monkeypatch.setattr(ctypes, "CDLL", lambda _: SimpleNamespace(prctl=lambda *_: 0))  # this process lives on
     assert export_child.main() == os.EX_IOERR
     assert not list(stored.folder.iterdir())

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from errors import ModelUnavailableError
 from importing.conversion.checkpoint import link_weights
-from importing.hub_cache import cached, offline
+from importing.hub_cache import cached_snapshot, is_offline
 from importing.registration import register_checkpoint
 from models.catalog import ModelSpec
 from models.store import ModelStore, StoredModel
@@ -71,14 +71,14 @@ def test_a_model_comes_from_the_cache(cache: Cache, tmp_path: Path, revision: st
 
 
 def test_transformers_offline_counts_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not offline(load_settings({}))
+    assert not is_offline(load_settings({}))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)  # the client reads both variables into this one
-    assert offline(load_settings({}))
+    assert is_offline(load_settings({}))
 
 
 def refused(wanted: ModelSpec = WANTED) -> str:
     with pytest.raises(ModelUnavailableError) as raised:
-        cached(wanted)
+        cached_snapshot(wanted)
     return raised.value.message
 
 

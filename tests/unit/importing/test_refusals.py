@@ -93,9 +93,9 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "missing tensor": (drop(WEIGHT), r"refused: 1 missing keys \(.*query\.weight\)"),
     "unexpected tensor": (add("encoder.layer.9.output.dense.bias"), r"refused: 1 unexpected keys"),
     "mis-shaped tensor": (reshape(WEIGHT), r"mismatched keys|cannot be loaded"),
-    "NaN weights": (fill(WEIGHT, float("nan")), "answers a short text with NaN or infinity"),
+    "NaN weights": (fill(WEIGHT, float("nan")), "produced NaN or infinity for a short text"),
     "wrong architecture": (lambda folder: config(folder, architectures=["BertForTokenClassification"]), "architecture"),
-    "no architecture": (lambda folder: config(folder, architectures=None), "architecture 'none'"),
+    "no architecture": (lambda folder: config(folder, architectures=None), "architecture in config.json is 'none'"),
     "unknown model type": (lambda folder: config(folder, model_type="nothing"), "cannot be loaded"),
     "config cut off": (lambda folder: (folder / "config.json").write_text("{"), r"cannot be read"),
     "no weights": (remove("model.safetensors", "pytorch_model.bin"), "holds no weights"),
@@ -135,7 +135,7 @@ def test_a_classifier_with_several_labels_is_no_reranker(tmp_path: Path, store: 
         folder, lambda state: state.update({"classifier.weight": torch.zeros(3, 32), "classifier.bias": torch.zeros(3)})
     )
     config(folder, id2label={"0": "a", "1": "b", "2": "c"}, label2id={"a": 0, "b": 1, "c": 2})
-    refuse(RERANKER, folder, store, "a reranker has one logit, this one has 3")
+    refuse(RERANKER, folder, store, "must have 1 logit, not 3")
 
 
 def test_an_embedder_is_no_reranker_and_the_other_way_round(tmp_path: Path, store: ModelStore) -> None:
@@ -160,9 +160,9 @@ def test_a_pickle_that_would_run_code_is_not_run(tmp_path: Path, store: ModelSto
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ({"pooling_mode_max_tokens": True}, "not one of cls, mean, last token"),
-        ({"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": True}, "not one of cls, mean, last token"),
-        ({"pooling_mode_mean_tokens": True, "include_prompt": False}, "pooling without the prompt"),
+        ({"pooling_mode_max_tokens": True}, "must be one of cls, mean and last token"),
+        ({"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": True}, "must be one of cls, mean and last token"),
+        ({"pooling_mode_mean_tokens": True, "include_prompt": False}, "include_prompt: false is not supported"),
     ],
 )
 def test_a_pooling_that_is_not_served_is_refused(
@@ -178,4 +178,4 @@ def test_a_layer_that_is_not_served_is_refused(tmp_path: Path, store: ModelStore
     modules = json.loads((folder / "modules.json").read_text())
     modules[1]["type"] = "sentence_transformers.models.LSTM"
     (folder / "modules.json").write_text(json.dumps(modules))
-    refuse(EMBEDDER, folder, store, "asks for a layer 'LSTM'")
+    refuse(EMBEDDER, folder, store, "names a layer 'LSTM'")

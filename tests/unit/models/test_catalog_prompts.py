@@ -104,7 +104,7 @@ def test_an_instruction_fills_the_template(name: str) -> None:
     ],
 )
 def test_an_instruction_without_a_place_is_refused(name: str, asked: dict[str, str]) -> None:
-    with pytest.raises(InvalidRequestError, match="takes no instruction here") as raised:
+    with pytest.raises(InvalidRequestError, match="does not accept an instruction here") as raised:
         prompt(name, instruction="Find the cat", **asked)
     assert raised.value.param == "instruction"
     assert "Find the cat" not in raised.value.message

@@ -10,7 +10,7 @@ import pytest
 from errors import ModelUnavailableError
 from importing.registration import register_checkpoint
 from models.catalog import ModelSpec
-from models.integrity import MANIFEST, flaw, is_whole, outdated, repair, write_manifest
+from models.integrity import MANIFEST, find_difference, find_flaw, is_whole, repair_command, write_manifest
 from models.store import ModelStore, StoredModel
 from settings import load_settings
 from tests.tiny import build
@@ -68,15 +68,15 @@ def test_damage_is_noticed_at_load_and_names_the_file(
     store: ModelStore, tmp_path: Path, damage: Damage, name: str
 ) -> None:
     stored = run(store, from_dir=build(REPO, tmp_path / "mine"))
-    assert flaw(WANTED, stored) is None
+    assert find_flaw(WANTED, stored) is None
     damage(stored.folder / name)
-    assert flaw(WANTED, stored) == f"{name} in {stored.folder} is damaged or missing"
+    assert find_flaw(WANTED, stored) == f"{name} in {stored.folder} is damaged or missing"
 
 
 def test_a_single_bit_is_found_by_digests(store: ModelStore, tmp_path: Path) -> None:
     stored = run(store, from_dir=build(REPO, tmp_path / "mine"))
     flip_one_bit(stored.folder / "model.safetensors")
-    assert "model.safetensors" in (flaw(WANTED, stored, thorough=True) or "")
+    assert "model.safetensors" in (find_flaw(WANTED, stored, thorough=True) or "")
 
 
 @pytest.mark.parametrize("damage", [*DAMAGES, flip_one_bit])
@@ -87,7 +87,7 @@ def test_an_import_repairs_what_is_damaged(store: ModelStore, tmp_path: Path, da
     damage(stored.folder / "model.safetensors")
     repaired = run(store, models_dir=tmp_path / "models")
     assert repaired == stored
-    assert flaw(WANTED, repaired, thorough=True) is None
+    assert find_flaw(WANTED, repaired, thorough=True) is None
     assert store.list() == [repaired]
 
 
@@ -120,14 +120,14 @@ def test_a_repair_that_fails_names_the_damage_too(store: ModelStore) -> None:
     with pytest.raises(ModelUnavailableError) as raised:
         run(store)
     assert raised.value.message.startswith(
-        f"tiny has to be imported anew: config.json in {stored.folder} is damaged or missing. Downloading {REPO} from "
+        f"tiny must be imported again: config.json in {stored.folder} is damaged or missing. Downloading {REPO} from "
     )
     assert store.list() == [stored]
 
 
 def test_a_packaged_model_is_repaired_by_its_plain_command() -> None:
     stored = StoredModel("it", Path("/nowhere"), facts(revision="local-1"))
-    assert repair(spec(package="some_package"), stored) == "scripts/import_models --model tiny"
+    assert repair_command(spec(package="some_package"), stored) == "scripts/import_models --model tiny"
 
 
 CHANGES = [
@@ -145,13 +145,13 @@ def test_what_the_catalogue_says_otherwise_is_noticed_and_applied(
     build(REPO, tmp_path / "models" / REPO.replace("/", "_"))
     stored = run(store, models_dir=tmp_path / "models")
     wanted = spec(**({"repo": REPO, "pooling": "mean"} | changed))
-    reason = flaw(wanted, stored)
+    reason = find_flaw(wanted, stored)
     assert reason is not None
-    before, after = reason.split(", while the catalogue now says ")
+    before, after = reason.split(", but the catalogue now has ")
     assert was in before
     assert now in after
     again = run(store, wanted, models_dir=tmp_path / "models")
-    assert flaw(wanted, again) is None
+    assert find_flaw(wanted, again) is None
     if "max_tokens" in changed:
         assert again.facts.max_tokens == 16
 
@@ -159,23 +159,23 @@ def test_what_the_catalogue_says_otherwise_is_noticed_and_applied(
 def test_what_is_read_at_every_start_needs_no_import(store: ModelStore, tmp_path: Path) -> None:
     stored = run(store, from_dir=build(REPO, tmp_path / "mine"))
     wanted = spec(repo=REPO, pooling="mean", prompts={"query": "query: "}, aliases=["other"], note="changed")
-    assert flaw(wanted, stored) is None
+    assert find_flaw(wanted, stored) is None
 
 
 def test_another_revision_is_noticed() -> None:
     stored = StoredModel("it", Path("/nowhere"), facts(revision="a" * 40))
-    assert outdated(spec(revision="a" * 40), stored) is None
-    assert outdated(spec(), stored) is None
-    assert outdated(spec(revision="b" * 40), stored) == (
-        f"it is revision {'a' * 12}, while the catalogue names {'b' * 12}"
+    assert find_difference(spec(revision="a" * 40), stored) is None
+    assert find_difference(spec(), stored) is None
+    assert find_difference(spec(revision="b" * 40), stored) == (
+        f"it is revision {'a' * 12}, but the catalogue has {'b' * 12}"
     )
     local = StoredModel("it", Path("/nowhere"), facts(revision="local-1"))
-    assert outdated(spec(revision="b" * 40), local) is None
+    assert find_difference(spec(revision="b" * 40), local) is None
 
 
 def test_what_an_earlier_version_stored_is_served() -> None:
     """It recorded neither fingerprints nor what the catalogue said."""
-    assert flaw(spec(pooling="cls"), StoredModel("it", Path("/nowhere"), facts())) is None
+    assert find_flaw(spec(pooling="cls"), StoredModel("it", Path("/nowhere"), facts())) is None
 
 
 def test_a_manifest_describes_a_folder(tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ def test_the_list_has_stored_and_importable_models(importing: FakeImport, capsys
     listed = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
     assert re.search(r"stored as intfloat--e5-base:[0-9a-f]{12}$", listed["e5-base"])
     assert re.search(
-        r"stored as intfloat--e5-large:a{12}, but it is revision a{12}, while the catalogue names [0-9a-f]{12}$",
+        r"stored as intfloat--e5-large:a{12}, but it is revision a{12}, but the catalogue has [0-9a-f]{12}$",
         listed["e5-large"],
     )
     assert listed["bge-m3"].endswith("MB to download")

@@ -53,8 +53,8 @@ class Shelf:
             store,
             load=self._load,
             import_model=None,
-            obstacle=lambda _: None,
-            memory_needed=lambda _, __: WEIGHT,
+            unavailable_reason=lambda _: None,
+            memory_needed=lambda _: WEIGHT,
             memory_budget=room * WEIGHT,
             clock=clock or time.monotonic,
         )

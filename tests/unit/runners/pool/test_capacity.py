@@ -9,7 +9,7 @@ import pytest
 from models.catalog import load_catalog
 from runners.devices import Device
 from runners.pool import capacity
-from runners.pool.capacity import memory_budget, memory_needed, obstacle
+from runners.pool.capacity import memory_budget, memory_needed, unavailable_reason
 from settings import Settings
 from tests.unit.fakes import spec
 
@@ -25,7 +25,7 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def why(device: Device = CPU, *, settings: Settings | None = None, **fields: Any) -> str | None:
-    return obstacle(spec(**fields), device, settings or Settings(memory_fraction=0.9))
+    return unavailable_reason(spec(**fields), device, settings or Settings(memory_fraction=0.9))
 
 
 def test_a_model_that_fits_has_none() -> None:
@@ -85,5 +85,5 @@ def test_a_forwarded_model_needs_a_key_and_nothing_else(parameters: int | None) 
 def test_what_this_installation_can_serve() -> None:
     """The packages that the catalogue requires are installed with the service; 7B models need more than 10 GB."""
     settings = Settings.model_validate({"cohere_api_key": "secret"})
-    hindered = {found.name for found in load_catalog() if obstacle(found, CPU, settings)}
+    hindered = {found.name for found in load_catalog() if unavailable_reason(found, CPU, settings)}
     assert hindered == {"nv-embed-v2", "e5-mistral-7b"}

@@ -59,7 +59,7 @@ async def test_a_model_in_use_finishes_goes_and_comes_back(shelf: GetShelf, monk
     one = shelf(1)
     async with one.pool.use(A):
         other = asyncio.create_task(one.ask(1, B))
-        await until(lambda: one.pool._entries[A.name].leaving is not None)
+        await until(lambda: one.pool._entries[A.name].draining is not None)
         late = asyncio.create_task(one.ask(2, A))
         await asyncio.sleep(0)
         assert not other.done()
@@ -178,7 +178,7 @@ async def test_a_model_that_is_asked_for_while_others_are_unloaded_stays(
     closing = six.pool._unload
 
     async def slowly(name: str, entry: Entry, reason: str) -> None:
-        await six.pool._ready(B, six.pool._entries["model-1"])
+        await six.pool._get(B, six.pool._entries["model-1"])
         six.pool._entries["model-1"].in_use += 1
         await closing(name, entry, reason)
 
@@ -258,10 +258,10 @@ async def test_nothing_is_drained_for_a_model_that_finds_no_room_all_the_same(
     three = shelf(3)
     await three.pool.pin(A)
     async with three.pool.use(B):
-        three.pool._memory_needed = lambda _, __: 3 * WEIGHT
+        three.pool._memory_needed = lambda _: 3 * WEIGHT
         with pytest.raises(ModelUnavailableError, match="needs about"):
             await asyncio.wait_for(three.ask(1, C), PATIENCE_S)
-        assert three.pool._entries[B.name].leaving is None
+        assert three.pool._entries[B.name].draining is None
         await three.ask(2, B)
     assert three.order == ["+model-0", "+model-1"]  # the unused one was not unloaded in vain either
 
@@ -272,10 +272,10 @@ async def test_a_load_that_finds_room_does_not_wait_for_one_that_drains(
     monkeypatch.setattr(model_pool, "DRAIN_PATIENCE_S", PATIENCE_S)
     three = shelf(3)
     async with three.pool.use(A):
-        needed = {B.name: 3 * WEIGHT}
-        three.pool._memory_needed = lambda wanted, _: needed.get(wanted.name, WEIGHT)
+        needed = {B.repo: 3 * WEIGHT}
+        three.pool._memory_needed = lambda stored: needed.get(stored.facts.repo, WEIGHT)
         large = asyncio.create_task(three.ask(1, B))
-        await until(lambda: three.pool._entries[A.name].leaving is not None)
+        await until(lambda: three.pool._entries[A.name].draining is not None)
         await asyncio.wait_for(three.ask(2, C), PATIENCE_S)
         assert not large.done()
     await asyncio.wait_for(large, PATIENCE_S)
@@ -287,7 +287,7 @@ async def test_a_running_pass_is_counted_where_room_is_made(shelf: GetShelf) -> 
     three = shelf(3)
     await three.ask(1, A)
     await three.ask(2, B)
-    three.pool.memory.take(WEIGHT)
+    three.pool.memory.reserve(WEIGHT)
     await three.ask(3, C)
     assert three.names == ["model-1", "model-2"]
 
@@ -308,7 +308,7 @@ async def test_a_forwarded_model_makes_no_room(shelf: GetShelf, monkeypatch: pyt
     await two.ask(1, A)
     loaded = two.pool.loaded()[0]
     monkeypatch.setattr(Entry, "model", property(lambda entry: replace(loaded, memory_bytes=0) if entry.task else None))
-    two.pool._memory_needed = lambda _, __: 3 * WEIGHT
+    two.pool._memory_needed = lambda _: 3 * WEIGHT
     with pytest.raises(ModelUnavailableError):
         await two.ask(2, B)
     assert not two.closes

@@ -31,7 +31,7 @@ async def test_a_stored_model_serves_where_its_conversion_ends_the_import(
     house.store.repos.add(TINY.repo)
     pool = house.pool()
     assert await asyncio.gather(*(name_of(pool) for _ in range(20))) == ["tiny"] * 20
-    assert "tiny is served by torch, as it could not be converted: The import of tiny ended" in caplog.text
+    assert "tiny could not be converted and is served by torch: The import of tiny ended" in caplog.text
     await pool.unload(TINY)
     assert await name_of(pool) == "tiny"
     assert house.importer.imports == ["tiny"]
@@ -51,7 +51,7 @@ async def test_a_damaged_model_is_not_served_where_its_import_fails(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     house.store.repos.add(TINY.repo)
-    monkeypatch.setattr(import_on_demand, "flaw", lambda *_: "model.safetensors is damaged")
+    monkeypatch.setattr(import_on_demand, "find_flaw", lambda *_: "model.safetensors is damaged")
     with pytest.raises(ModelUnavailableError, match="ended with status -9"):
         await name_of(house.pool())
     assert house.load.loads == []

@@ -24,7 +24,7 @@ from tests.unit.runners.pool.test_model_pool import FakeStore, Loader
 from tests.unit.sources import ROOT
 
 SPECS = [spec(name=f"model-{number}", repo=f"acme/{number}") for number in range(6)]
-WAITING = Status("importing", "Waits until another import has ended (MAX_IMPORTS).")
+WAITING = Status("importing", "Waiting for another import to end (MAX_IMPORTS).")
 
 
 class Imports:
@@ -65,8 +65,8 @@ class Queue:
             cast(Any, store),
             load=Loader(),
             import_model=self.imports,
-            obstacle=lambda _: None,
-            incomplete=lambda stored: stored.facts.repo in self.incomplete,
+            unavailable_reason=lambda _: None,
+            needs_export=lambda stored: stored.facts.repo in self.incomplete,
             max_imports=places,
         )
         self.users: list[asyncio.Task[str]] = []
@@ -136,7 +136,7 @@ async def test_a_place_is_kept_while_somebody_waits_for_it(queue: Queue) -> None
     first, second = queue.ask(*SPECS[:2])
     await until(lambda: len(queue.imports.begun) == 2)
     leaving, staying = queue.ask(SPECS[2], SPECS[2])
-    importing = asyncio.create_task(queue.pool.bring_in(SPECS[3]))
+    importing = asyncio.create_task(queue.pool.import_model(SPECS[3]))
     await queue.waiting(2)
     leaving.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -181,7 +181,7 @@ async def test_a_line_is_shared_by_all_workers(tmp_path: Path, monkeypatch: pyte
     holds = (
         "import asyncio, sys\nfrom pathlib import Path\nfrom runners.pool.import_queue import ImportQueue\n"
         "async def main():\n"
-        "    async with ImportQueue(2, Path(sys.argv[1])).turn():\n"
+        "    async with ImportQueue(2, Path(sys.argv[1])).slot():\n"
         "        print('in', flush=True)\n"
         "        sys.stdin.read()\n"
         "asyncio.run(main())\n"
@@ -192,7 +192,7 @@ async def test_a_line_is_shared_by_all_workers(tmp_path: Path, monkeypatch: pyte
     assert other.stdout
     assert await other.stdout.readline() == b"in\n"
     line = ImportQueue(2, tmp_path)
-    async with line.turn():
+    async with line.slot():
         second = asyncio.create_task(enter(line))
         await asyncio.sleep(0.1)
         assert not second.done()  # one place is the other worker's, one is taken here
@@ -202,7 +202,7 @@ async def test_a_line_is_shared_by_all_workers(tmp_path: Path, monkeypatch: pyte
 
 
 async def enter(line: ImportQueue) -> None:
-    async with line.turn():
+    async with line.slot():
         pass
 
 
@@ -225,7 +225,7 @@ async def test_an_import_that_repairs_nothing_is_a_failure(queue: Queue, tmp_pat
 async def test_a_damaged_model_is_named_where_nothing_is_imported(tmp_path: Path) -> None:
     store: Any = FakeStore()
     damage(store, tmp_path)
-    pool = ModelPool(Catalog(SPECS), store, load=Loader(), import_model=None, obstacle=lambda _: None)
+    pool = ModelPool(Catalog(SPECS), store, load=Loader(), import_model=None, unavailable_reason=lambda _: None)
     with pytest.raises(ModelUnavailableError) as raised:
         async with pool.use(SPECS[0]):
             pass
@@ -243,7 +243,7 @@ def damage(store: Any, folder: Path) -> None:
 
 
 async def test_a_page_of_another_site_starts_no_import(queue: Queue) -> None:
-    with pytest.raises(CrossSiteError, match=r"^model-0 has to be imported first, .* CORS_ORIGINS\.$"):
+    with pytest.raises(CrossSiteError, match=r"^model-0 is not imported, .* CORS_ORIGINS\.$"):
         await queue.use(SPECS[0], may_import=False)
     assert queue.imports.begun == []
     assert queue.pool.status(SPECS[0]) == Status("importable")

@@ -163,11 +163,11 @@ def waits(device: DeviceMemory) -> bool:
 
 async def test_a_pass_waits_for_its_memory(device: DeviceMemory) -> None:
     """Eight gigabytes are there; the second pass does not begin before the first one has ended."""
-    assert device.take(5 * GB)
-    second = asyncio.create_task(asyncio.to_thread(device.take, 4 * GB))
+    assert device.reserve(5 * GB)
+    second = asyncio.create_task(asyncio.to_thread(device.reserve, 4 * GB))
     await until(lambda: waits(device) or second.done())
     assert device.passes == 5 * GB
-    device.give_back(1 * GB)
+    device.release(1 * GB)
     assert await asyncio.wait_for(second, PATIENCE_S)
     assert device.passes == 8 * GB
 

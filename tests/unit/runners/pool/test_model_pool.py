@@ -86,7 +86,7 @@ class House:
     """A pool and everything around it."""
 
     def __init__(self) -> None:
-        self.obstacle: str | None = None
+        self.unavailable_reason: str | None = None
         self.incomplete = False
         self.store = FakeStore()
         self.load = Loader()
@@ -103,8 +103,8 @@ class House:
                 store,
                 load=self.load,
                 import_model=importer,
-                obstacle=lambda _: self.obstacle,
-                incomplete=lambda _: self.incomplete,
+                unavailable_reason=lambda _: self.unavailable_reason,
+                needs_export=lambda _: self.incomplete,
                 clock=self.clock,
             )
         )
@@ -280,7 +280,7 @@ async def test_close_gives_an_error_to_whoever_waits_for_a_model(house: House) -
 
 
 async def test_what_this_machine_cannot_serve_is_not_even_imported(house: House) -> None:
-    house.obstacle = "tiny needs more memory."
+    house.unavailable_reason = "tiny needs more memory."
     pool = house.pool()
     assert pool.status(TINY) == Status("unavailable", "tiny needs more memory.")
     with pytest.raises(ModelUnavailableError, match=r"^tiny needs more memory\. No other model is in memory"):

@@ -49,7 +49,7 @@ async def test_load_tries_a_model_that_has_just_failed(house: House) -> None:
 
 async def test_import_alone(house: House) -> None:
     pool = house.pool()
-    asked = asyncio.create_task(pool.bring_in(TINY))
+    asked = asyncio.create_task(pool.import_model(TINY))
     await until(lambda: bool(house.importer.imports))
     house.importer.report(0.5)
     assert pool.status(TINY) == Status("importing", progress=0.5)
@@ -57,13 +57,13 @@ async def test_import_alone(house: House) -> None:
     await asked
     assert pool.status(TINY) == Status("stored")
     assert house.load.loads == []
-    await pool.bring_in(TINY)
+    await pool.import_model(TINY)
     assert house.importer.imports == ["tiny"]
 
 
 async def test_who_loads_meanwhile_waits_for_the_same_import(house: House) -> None:
     pool = house.pool()
-    asked = asyncio.create_task(pool.bring_in(TINY))
+    asked = asyncio.create_task(pool.import_model(TINY))
     await until(lambda: bool(house.importer.imports))
     user = asyncio.create_task(name_of(pool))
     await asyncio.sleep(0)
@@ -76,7 +76,7 @@ async def test_who_loads_meanwhile_waits_for_the_same_import(house: House) -> No
 
 async def test_who_asked_for_an_import_may_leave(house: House) -> None:
     pool = house.pool()
-    asked = asyncio.create_task(pool.bring_in(TINY))
+    asked = asyncio.create_task(pool.import_model(TINY))
     await until(lambda: bool(house.importer.imports))
     asked.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -90,25 +90,25 @@ async def test_an_import_that_fails_says_why_and_may_be_tried_again_at_once(hous
     house.importer.gate.set()
     house.importer.failure = ModelUnavailableError("no such repository")
     with pytest.raises(ModelUnavailableError, match="no such repository"):
-        await pool.bring_in(TINY)
+        await pool.import_model(TINY)
     assert pool.status(TINY).state == "unavailable"
     assert "no such repository" in pool.status(TINY).detail
     house.importer.failure = None
-    await pool.bring_in(TINY)
+    await pool.import_model(TINY)
     assert pool.status(TINY) == Status("stored")
 
 
 async def test_nothing_is_imported_where_the_model_cannot_run(house: House) -> None:
     pool = house.pool()
-    house.obstacle = "Needs a GPU."
+    house.unavailable_reason = "Needs a GPU."
     with pytest.raises(ModelUnavailableError, match="Needs a GPU"):
-        await pool.bring_in(TINY)
+        await pool.import_model(TINY)
     assert house.importer.imports == []
 
 
 async def test_the_end_of_the_service_ends_an_import(house: House) -> None:
     pool = house.pool()
-    asked = asyncio.create_task(pool.bring_in(TINY))
+    asked = asyncio.create_task(pool.import_model(TINY))
     await until(lambda: bool(house.importer.imports))
     await asyncio.wait_for(pool.close(), PATIENCE_S)
     with pytest.raises(ShuttingDownError):
@@ -130,7 +130,7 @@ async def test_unload_waits_for_requests_and_new_ones_wait_for_it(house: House) 
     pool = house.pool()
     async with pool.use(OTHER):
         asked = asyncio.create_task(pool.unload(OTHER))
-        await until(lambda: pool._entries["other"].leaving is not None)
+        await until(lambda: pool._entries["other"].draining is not None)
         late = asyncio.create_task(name_of(pool, OTHER))
         await asyncio.sleep(0)
         assert not asked.done()
@@ -156,7 +156,7 @@ async def test_two_who_unload_the_same(house: House) -> None:
     pool = house.pool()
     async with pool.use(OTHER):
         both = [asyncio.create_task(pool.unload(OTHER)) for _ in range(2)]
-        await until(lambda: pool._entries["other"].leaving is not None)
+        await until(lambda: pool._entries["other"].draining is not None)
     await asyncio.wait_for(asyncio.gather(*both), PATIENCE_S)
     assert pool.status(OTHER) == Status("stored")
 

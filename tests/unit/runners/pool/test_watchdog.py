@@ -61,7 +61,7 @@ async def test_a_model_that_hangs_is_given_up_and_loaded_anew(shelf: Shelf, cloc
     assert not any(task.done() for task in tasks)
     clock.now += 1
     shelf.pool.abort_stalled(LIMIT_S)
-    assert await told(tasks) == {"model-0 stopped answering and is loaded anew. Try again.": REQUESTS}
+    assert await told(tasks) == {"model-0 stopped responding and is being reloaded. Try again.": REQUESTS}
     assert shelf.pool.status(A) == Status("stored")
     assert shelf.pool.watchdog.alive
     await asyncio.gather(*(shelf.ask(number, A) for number in range(REQUESTS)))
@@ -116,7 +116,7 @@ async def test_a_model_that_hangs_while_another_waits_for_its_room(
     one = Shelf(1, clock)
     backend, tasks = await hang(one)
     other = asyncio.create_task(one.ask(2, B))
-    await until(lambda: one.pool._entries[A.name].leaving is not None)
+    await until(lambda: one.pool._entries[A.name].draining is not None)
     clock.now += LIMIT_S
     one.pool.abort_stalled(LIMIT_S)
     assert (await told(tasks)).total() == REQUESTS
@@ -204,7 +204,7 @@ async def test_a_slow_pass_is_not_a_hung_one(shelf: Shelf, slow: FaultyBackend) 
 
 
 async def test_a_pass_that_takes_far_longer_than_expected_hangs(shelf: Shelf, slow: FaultyBackend) -> None:
-    with pytest.raises(InternalError, match="stopped answering"):
+    with pytest.raises(InternalError, match="stopped responding"):
         await (await delayed(shelf, slow, 11 * SLOW_S))
 
 
@@ -261,7 +261,7 @@ async def test_a_lost_device_is_noticed_loaded_once_more_and_then_the_end(
         assert shelf.pool.watchdog.alive is alive
     assert shelf.loads[A.name] == 2
     assert "model-0 failed 5 passes in a row and the trial text as well: RuntimeError: CUDA" in caplog.text
-    assert "only a new one helps: model-0 failed again after it had been loaded anew" in caplog.text
+    assert "must be restarted and reports that it is not alive: model-0 failed again after it was" in caplog.text
 
 
 async def test_a_device_that_does_not_come_back_ends_life_at_once(

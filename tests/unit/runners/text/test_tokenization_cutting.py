@@ -137,7 +137,7 @@ def test_ids_get_what_the_model_puts_around_texts() -> None:
 
 @pytest.mark.parametrize("unknown", [-1, 200, 2**40])
 def test_an_id_beyond_the_vocabulary_is_refused_by_its_array(unknown: int) -> None:
-    with pytest.raises(InvalidRequestError, match=r"^inputs\.1 has a token id outside .+ 0 to 199\.$") as raised:
+    with pytest.raises(InvalidRequestError, match=r"^inputs\.1 has a token id outside .+ \(0 to 199\)\.$") as raised:
         letters().refuse_unknown(enumerate([[0, 199], [3, unknown]]), "inputs")
     assert raised.value.param == "inputs.1"
 

@@ -152,7 +152,7 @@ async def test_more_than_may_wait_is_refused(slow: Slow) -> None:
     waits = ask(queue, slow, "y" * 20)
     await submitted(queue, 20)
     with pytest.raises(
-        OverloadedError, match=r"^20 characters wait .* 6 more .* 25 \(MAX_QUEUED_CHARACTERS\)"
+        OverloadedError, match=r"^20 characters are queued .* 6 more .* 25 \(MAX_QUEUED_CHARACTERS\)"
     ) as raised:
         await queue.run(["z" * 6], slow, len)
     assert raised.value.retry_after_s == 1
