@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
@@ -48,6 +49,11 @@ class Judge:
         template = Template((self.prefix, self.suffix), ([], [], []), 0)
         return TextTokenizer(self.plain, template, Rules(max_tokens=max_tokens, vocabulary=200_000, body=body))
 
+    @cached_property
+    def unlimited(self) -> TextTokenizer:
+        """Made once: finding where the prompt divides takes longer than a test."""
+        return self.ours()
+
     def theirs(self, query: str, document: str, instruction: str = INSTRUCTION) -> list[int]:
         """Ids of the whole prompt: the model card's process_inputs."""
         text = f"<Instruct>: {instruction}\n<Query>: {query}\n<Document>: {document}"
@@ -82,7 +88,6 @@ def test_the_prompt_is_divided_behind_its_line_break(judge: Judge) -> None:
     assert Joint.find(judge.plain, BODY) == Joint("\n", "<Document>: ")
 
 
-@settings(max_examples=40)  # each reads eight prompts
 @given(query=TEXT, document=TEXT, instruction=TEXT)
 @example(query="", document="", instruction="")
 @example(query="end\n", document="\nstart", instruction=" ")
@@ -92,7 +97,7 @@ def test_a_pair_that_fits_has_the_ids_of_the_whole_prompt(
     judge: Judge, query: str, document: str, instruction: str
 ) -> None:
     documents = [document, "a", document + " b", f"{document}\n\n"]
-    sequences, cuts = judge.ours().encode_pairs(query, documents, instruction)
+    sequences, cuts = judge.unlimited.encode_pairs(query, documents, instruction)
     assert cuts == []
     for text, sequence in zip(documents, sequences, strict=True):
         assert sequence.input_ids == judge.theirs(query, text, instruction)
