@@ -29,7 +29,7 @@ from xdist.scheduler import LoadFileScheduling
 
 from settings import Settings
 from tests.serving import ROOT, child_environment
-from tests.variant import THREADS
+from tests.variant import DTYPE, THREADS
 
 RUN_FOLDER = Path(tempfile.mkdtemp(prefix="rerank-embedding-tests-"))
 MODEL = "all-minilm-l6-v2"
@@ -123,5 +123,8 @@ def import_models(home: Path, *names: str, **settings: str) -> None:
 
 @pytest.fixture(scope="session")
 def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A BENTOML_HOME with the real model in its store; servers get copies of it."""
-    return made_once(tmp_path_factory, "imported", lambda home: import_models(home, MODEL))
+    """A BENTOML_HOME with the real model in its store; servers get copies of it.
+
+    Converted for the DTYPE that they run with: else each of them would convert it when it starts.
+    """
+    return made_once(tmp_path_factory, "imported", lambda home: import_models(home, MODEL, DEVICE="cpu", DTYPE=DTYPE))

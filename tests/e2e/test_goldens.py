@@ -78,6 +78,8 @@ def test_an_imported_model_is_verified(
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     copy_home(imported, home)
+    assert import_models.main(["--model", MODEL]) == 0  # it converts it for these settings
+    capsys.readouterr()
     assert verify_models.main([]) == 0
     header, row = capsys.readouterr().out.splitlines()
     assert header.split() == ["model", "compared", "difference", "tolerance", "verdict"]
