@@ -1,28 +1,28 @@
-"""The error family: every failure that a client may see, with its status, type and code.
+"""All errors that a client may get, with status, type and code.
 
 ServiceError
-├── InvalidRequestError 400      the request is wrong; `param` names the field
-│   ├── WrongModelKindError      a reranker asked for vectors
-│   └── InputTooLongError        more tokens than the model takes, or than there is memory for
-├── AuthenticationError 401      no API key, or one that is not known
+├── InvalidRequestError 400      the request is invalid; `param` names the field
+│   ├── WrongModelKindError      an embedding request names a reranker
+│   └── InputTooLongError        more tokens than the model's limit, or than fit in memory
+├── AuthenticationError 401      the API key is missing or incorrect
 ├── ForbiddenError 403           the settings do not allow it
-│   └── CrossSiteError           a page of another site asked
+│   └── CrossSiteError           a page of another site sent the request
 ├── RouteNotFoundError 404       no such path
-├── ModelNotFoundError 404       no such model; the message offers the nearest names
+├── ModelNotFoundError 404       no such model; the message suggests similar names
 ├── MethodNotAllowedError 405
 ├── RequestIncompleteError 408   the head or the body did not arrive in time
-├── ModelBusyError 409           the model is in use, or on its way
+├── ModelBusyError 409           the model is in use or is being loaded
 ├── BodyTooLargeError 413
-├── UnsupportedEncodingError 415 the body's Content-Encoding is not one that is decoded
+├── UnsupportedEncodingError 415 the body's Content-Encoding is not supported
 ├── OverloadedError 429          the queue is full; Retry-After
 ├── HeadTooLargeError 431        the path and headers are too long
-├── InternalError 500            ours; details go to the log, never to the client
-├── UpstreamError 502            a forwarded provider answered nonsense or refused
-├── ModelUnavailableError 503    known, but cannot be served now; the message says why
+├── InternalError 500            unexpected; details are logged and not sent to the client
+├── UpstreamError 502            a provider to which the request was forwarded failed
+├── ModelUnavailableError 503    the model cannot be served now; the message says why
 ├── ShuttingDownError 503
 └── DeadlineError 504
 
-Raised where the failure is known, turned into bytes in one place (api/errors.py).
+api/error_body.py turns them into responses.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from typing import ClassVar
 
 
 class ServiceError(Exception):
-    """Base of the family: `message` is for the client, so it never holds what a user sent."""
+    """Base of all errors. `message` is for the client and never contains user text."""
 
     status: ClassVar[int] = 500
     type: ClassVar[str] = "server_error"
@@ -45,37 +45,37 @@ class ServiceError(Exception):
 
 
 class InvalidRequestError(ServiceError):
-    """400: the request is wrong; `param` names the field."""
+    """400: the request is invalid; `param` names the field."""
 
     status, type, code = 400, "invalid_request_error", "invalid_value"
 
 
 class WrongModelKindError(InvalidRequestError):
-    """400: the model exists, but does not do what this route does."""
+    """400: the model is of the wrong kind for this route."""
 
     code = "wrong_model_kind"
 
 
 class InputTooLongError(InvalidRequestError):
-    """400: more tokens than the model takes, where `truncate` is false, or than the machine has memory for."""
+    """400: more tokens than the model's limit while `truncate` is false, or more than fit in memory."""
 
     code = "input_too_long"
 
 
 class AuthenticationError(ServiceError):
-    """401: the request shows no API key, or one that is not known."""
+    """401: the API key is missing or incorrect."""
 
     status, type, code = 401, "invalid_request_error", "invalid_api_key"
 
 
 class ForbiddenError(ServiceError):
-    """403: the settings do not allow it; the message names the one that would."""
+    """403: the settings do not allow it; the message names the setting."""
 
     status, type, code = 403, "invalid_request_error", "forbidden"
 
 
 class CrossSiteError(ForbiddenError):
-    """403: a page of another site asked, which may only come from this service's own."""
+    """403: a page of another site sent a request that only the service's own page may send."""
 
     code = "cross_site_request"
 
@@ -87,7 +87,7 @@ class RouteNotFoundError(ServiceError):
 
 
 class ModelNotFoundError(ServiceError):
-    """404: no model of that name in the catalogue."""
+    """404: no such model in the catalogue."""
 
     status, type, code = 404, "invalid_request_error", "model_not_found"
 
@@ -105,7 +105,7 @@ class RequestIncompleteError(ServiceError):
 
 
 class ModelBusyError(ServiceError):
-    """409: the model is in use, or on its way into memory; later it is not."""
+    """409: the model is in use or is being loaded; try again later."""
 
     status, type, code = 409, "invalid_request_error", "model_busy"
 
@@ -117,13 +117,13 @@ class BodyTooLargeError(ServiceError):
 
 
 class UnsupportedEncodingError(ServiceError):
-    """415: the body's Content-Encoding is not one that is decoded here."""
+    """415: the body's Content-Encoding is not supported."""
 
     status, type, code = 415, "invalid_request_error", "unsupported_encoding"
 
 
 class OverloadedError(ServiceError):
-    """429: more work is queued than is allowed."""
+    """429: the queue is full."""
 
     status, type, code = 429, "rate_limit_error", "rate_limit_exceeded"
 
@@ -135,7 +135,7 @@ class HeadTooLargeError(ServiceError):
 
 
 class InternalError(ServiceError):
-    """500: our fault; the message gives nothing away."""
+    """500: an unexpected error; the message has no details."""
 
 
 class UpstreamError(ServiceError):
@@ -145,18 +145,18 @@ class UpstreamError(ServiceError):
 
 
 class ModelUnavailableError(ServiceError):
-    """503: the model is in the catalogue, but cannot be served now; the message says why."""
+    """503: the model cannot be served now; the message says why."""
 
     status, code = 503, "model_unavailable"
 
 
 class ShuttingDownError(ServiceError):
-    """503: the process is going down; another replica will answer."""
+    """503: the process is shutting down; another replica can answer."""
 
     status, code = 503, "shutting_down"
 
 
 class DeadlineError(ServiceError):
-    """504: no answer within REQUEST_TIMEOUT_S."""
+    """504: no response within REQUEST_TIMEOUT_S."""
 
     status, code = 504, "deadline_exceeded"

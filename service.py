@@ -23,11 +23,12 @@ import metrics
 import startup
 from api.app import App
 from api.bento import Bento, JSONAnswer
-from api.endpoints import Endpoints
+from api.context import Context
+from api.dialects import openai
+from api.dialects.openai import EmbeddingRequest, RerankRequest
 from api.playground import playground_url
-from api.routes import Directory
-from api.schemas import EmbeddingRequest, RerankRequest
 from api.shutdown import end_process, follow_signal
+from api.work import Work
 from errors import ServiceError, ShuttingDownError
 from importing.child import import_in_child
 from models.catalog import load_catalog
@@ -76,6 +77,7 @@ class RerankEmbedding:
 
         logger.setLevel(logging.INFO)  # BentoML shows warnings only
         sys.setswitchinterval(_SWITCH_S)
+        self._ready = False
         store = ModelStore()
         device = detect(settings, worker_index=bentoml.server_context.worker_index)
         self.pool = ModelPool(
@@ -90,16 +92,15 @@ class RerankEmbedding:
             max_imports=settings.max_imports,
         )
         self.store = store
-        self.endpoints = Endpoints(self.pool, settings)
-        self.directory = Directory(
-            self.pool,
-            store,
-            device,
-            settings,
+        self.work = Work(self.pool, settings)
+        self.context = partial(
+            Context,
+            work=self.work,
+            store=store,
+            device=device,
             planned_dtype=partial(computing_dtype, device=device, settings=settings),
-            ready=lambda: self._ready,
+            is_ready=lambda: self._ready,
         )
-        self._ready = False
         self._tasks: list[asyncio.Task[None]] = []
 
     @bentoml.on_startup
@@ -139,13 +140,13 @@ class RerankEmbedding:
 
     @bentoml.api(route="/v1/embeddings", output_spec=JSONAnswer)
     async def embeddings(self, request: EmbeddingRequest, /) -> Response:
-        """Texts to unit vectors."""
-        return await self.endpoints.embeddings(request)
+        """A vector of length 1 for each text."""
+        return await openai.embed(self.work, request)
 
     @bentoml.api(route="/v1/rerank", output_spec=JSONAnswer)
     async def rerank(self, request: RerankRequest, /) -> Response:
-        """Documents by their relevance to a query, best first."""
-        return await self.endpoints.rerank(request, {})
+        """Documents by relevance, best first."""
+        return await openai.rerank(self.work, request, client=None)
 
     async def _preload(self) -> None:
         for name in settings.preload_models:

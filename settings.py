@@ -102,8 +102,10 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
         description="Engine on a CPU. auto selects OpenVINO if the model can be converted, otherwise PyTorch. "
         "GPUs always use PyTorch.",
     )
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="auto selects half precision if the hardware supports it and accuracy allows it."
+    dtype: Literal["auto", "float32", "bfloat16", "float16", "int8"] = Field(
+        "auto",
+        description="auto selects half precision if the hardware supports it and accuracy allows it. "
+        "int8 is for CPUs without bfloat16 and reduces accuracy (docs/int8.md).",
     )
     cpu_threads: int = Field(
         0, ge=0, description="Threads of one forward pass on a CPU. 0 uses the worker's share of the cores."

@@ -1,1 +1,1 @@
-"""What travels over HTTP; nothing here knows torch."""
+"""The HTTP API. Nothing here imports torch."""

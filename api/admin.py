@@ -1,76 +1,74 @@
-"""POST /models/{name}/load, /unload and /import: what a model is to do, where ADMIN allows it."""
+"""POST /models/{name}/load, /unload and /import: managing models by request, if ADMIN allows it."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Annotated
 
-from starlette.responses import Response
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from api.access_log import record_model
+from api.context import Context
 from api.cross_site import same_site
-from api.responses import json_response
-from api.routing import Handler, Request, Route
+from api.endpoint import Endpoint
+from api.responses import Answer, answer
+from api.routing import Request
+from api.status import MemoryBytes, ModelStateName
 from errors import CrossSiteError, ForbiddenError, InvalidRequestError
 from models.catalog import ModelSpec
 from runners.pool.model_pool import ModelPool
 from settings import Settings
 
-Act = Callable[[ModelPool, ModelSpec], Awaitable[None]]
+Action = Callable[[ModelPool, ModelSpec], Awaitable[None]]
+
+
+class ModelState(TypedDict):
+    """The state of a model after the request."""
+
+    id: Annotated[str, Field(description="Short name.")]
+    state: ModelStateName
+    memory_bytes: MemoryBytes
 
 
 async def load(pool: ModelPool, spec: ModelSpec) -> None:
-    """Into memory, imported first if need be."""
+    """Load a model, imported first if necessary."""
     await pool.load(spec)
 
 
 async def unload(pool: ModelPool, spec: ModelSpec) -> None:
-    """Out of memory, once its requests are done."""
+    """Unload a model after its requests."""
     await pool.unload(spec)
 
 
-async def bring_in(pool: ModelPool, spec: ModelSpec) -> None:
-    """Into the model store, and no further."""
+async def import_model(pool: ModelPool, spec: ModelSpec) -> None:
+    """Import a model into the store without loading it."""
     if spec.forwarded:
-        raise InvalidRequestError(f"{spec.name} is forwarded to its provider: there is nothing to import.")
+        raise InvalidRequestError(f"{spec.name} is forwarded to its provider and cannot be imported.")
     await pool.import_model(spec)
 
 
-ACTS: dict[str, tuple[Act, str]] = {
-    "load": (load, "Load a model, imported first if need be."),
-    "unload": (unload, "Unload a model once its requests are done."),
-    "import": (bring_in, "Import a model into the store without loading it."),
-}
-"""Last part of the path -> what is done, and how the OpenAPI document calls it."""
+def endpoint(name: str, summary: str, action: Action) -> Endpoint:
+    """The route of an action."""
 
-
-def admin_routes(pool: ModelPool, settings: Settings) -> list[Route]:
-    """The three routes. They are there without ADMIN, too, to say what is missing."""
-    return [Route("POST", f"/models/{{name}}/{name}", _handler(act, pool, settings)) for name, (act, _) in ACTS.items()]
-
-
-def _handler(act: Act, pool: ModelPool, settings: Settings) -> Handler:
-    async def handle(request: Request) -> Response:
-        _check(request.headers, settings)
-        spec = pool.catalog.get(request.params["name"])
+    async def handle(context: Context, request: Request) -> Answer[ModelState]:
+        _check(request.headers, context.settings)
+        spec = context.catalog.get(request.params["name"])
         record_model(spec.name)
-        await act(pool, spec)
-        return json_response(await asyncio.to_thread(_state, pool, spec))
+        await action(context.pool, spec)
+        return answer(await asyncio.to_thread(_state, context.pool, spec))
 
-    return handle
+    errors = (400, 401, 403, 404, 408, 409, 413, 500, 503, 504)
+    return Endpoint("POST", f"/models/{{name}}/{name}", summary, handle, errors=errors, setting="admin")
 
 
-def _state(pool: ModelPool, spec: ModelSpec) -> dict[str, Any]:
+def _state(pool: ModelPool, spec: ModelSpec) -> ModelState:
     return {"id": spec.name, "state": pool.status(spec).state, "memory_bytes": pool.memory_bytes(spec)}
 
 
 def _check(headers: Mapping[str, str], settings: Settings) -> None:
     if not settings.admin:
-        raise ForbiddenError(
-            "Loading, unloading and importing models by request is switched off. Start the service with ADMIN=true."
-        )
+        raise ForbiddenError("Managing models by request is disabled. Start the service with ADMIN=true to enable it.")
     if not same_site(headers):
-        raise CrossSiteError(
-            "Only this service's own page, or a program, may ask for this; not a page of another site."
-        )
+        raise CrossSiteError("Pages of other sites may not manage models. Use this service's own page, or a program.")

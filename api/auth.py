@@ -1,4 +1,4 @@
-"""API keys: without keys in the settings, the service is open to anyone who can reach it."""
+"""API keys. Without keys in the settings, the service is open to anyone who can reach it."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from collections.abc import Iterable, Iterator, Mapping
 from errors import AuthenticationError
 
 CHALLENGE = {"WWW-Authenticate": "Bearer"}
-"""Header of a refusal, as RFC 9110 requires."""
+"""Header of a 401 response, which RFC 9110 requires."""
 
 
 class ApiKeys:
-    """The keys of which every request must present one."""
+    """The API keys; each request must present one of them."""
 
     def __init__(self, keys: Iterable[str]) -> None:
-        # Digests have one length, so that comparing them tells nothing about a key's
+        # Digests have equal lengths, so comparing them reveals nothing about the length of a key
         self._digests = [_digest(key) for key in keys]
 
     def check(self, headers: Mapping[str, str]) -> None:
-        """AuthenticationError unless a header holds one of the keys. A wrong key beside a right one does not matter."""
+        """AuthenticationError unless a header has one of the keys. Other keys beside it are ignored."""
         presented = list(_presented(headers))
-        if sum(map(self._known, presented)) > 0:  # looks at all of them, whichever fits
+        if sum(map(self._known, presented)) > 0:  # checks all of them, in constant time
             return
         problem = "Incorrect API key provided." if presented else "An API key is required."
-        raise AuthenticationError(f"{problem} Send one as Authorization: Bearer KEY, or as x-api-key: KEY.")
+        raise AuthenticationError(f"{problem} Send it as Authorization: Bearer KEY, or as x-api-key: KEY.")
 
     def _known(self, key: str) -> bool:
         digest = _digest(key)

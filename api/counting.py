@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from api.cross_site import may_import
-from api.fields import at_most
+from api.field_types import check_count
 from api.params import CountParams
 from errors import InvalidRequestError, WrongModelKindError
 from models.prompts import choose_prompt
@@ -16,6 +17,8 @@ from runners.pool.model_pool import ModelPool
 from runners.text.plain_tokenizers import Token
 from runners.text.tokenization import TextTokenizer
 from settings import Settings
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Counting:
         counts = [count for part in parts for count in part]
         return Counts(self._name(params), counts, tokenizer.special_tokens, tokenizer.max_tokens)
 
-    async def tokens(self, params: CountParams, write: Callable[[list[Token]], bytes]) -> list[bytes]:
+    async def tokens(self, params: CountParams, write: Callable[[list[Token]], T]) -> list[T]:
         """The tokens of each text, serialised by `write` off the event loop so that they are not kept in memory.
 
         InvalidRequestError if the texts have more tokens than MAX_TOKENIZE_TOKENS.
@@ -63,7 +66,8 @@ class Counting:
         async with self._pool.use(spec, may_import=may_import()) as loaded:
             if loaded.engine is None:
                 raise WrongModelKindError(
-                    f"{spec.name} is forwarded; its tokenizer is not here. Name another model.", param="model"
+                    f"{spec.name} is forwarded to its provider and has no local tokenizer. Choose another model.",
+                    param="model",
                 )
             yield loaded.engine, prompt
 
@@ -75,16 +79,16 @@ class Counting:
         texts = [each for each in params.inputs if isinstance(each, str)]
         if len(texts) < len(params.inputs):
             raise InvalidRequestError(
-                f"{params.input_name} must be a text or a list of texts here.", param=params.input_name
+                f"{params.input_name} must be a text or a list of texts on this route.", param=params.input_name
             )
-        at_most(len(texts), self._settings.max_inputs, params.input_name, "MAX_INPUTS")
-        most = self._settings.max_text_bytes
+        check_count(len(texts), self._settings.max_inputs, params.input_name, "MAX_INPUTS")
+        max_bytes = self._settings.max_text_bytes
         for index, text in enumerate(texts):
-            if 4 * len(text) > most and len(text.encode()) > most:
+            if 4 * len(text) > max_bytes and len(text.encode()) > max_bytes:
                 name = _input_name(params.input_name, index, texts)
                 raise InvalidRequestError(
-                    f"{name} has {len(text.encode())} bytes; tokens are counted in texts of at most {most} "
-                    "(MAX_TEXT_BYTES). Send it in several parts.",
+                    f"{name} has {len(text.encode())} bytes; the limit for counting tokens is {max_bytes} "
+                    "(MAX_TEXT_BYTES). Split the text.",
                     param=name,
                 )
         return texts
@@ -113,8 +117,8 @@ class _TokenList:
     def _too_many(self) -> InvalidRequestError:
         name = self._params.input_name
         return InvalidRequestError(
-            f"{name} has more than {self._limit} tokens, which is the most that one request gets back "
-            "(MAX_TOKENIZE_TOKENS). Send several requests, or ask POST /v1/tokenize with input how many there are.",
+            f"{name} has more than {self._limit} tokens, the limit for one request (MAX_TOKENIZE_TOKENS). Send several "
+            "requests, or count the tokens with POST /v1/tokenize and input.",
             param=name,
         )
 

@@ -1,7 +1,7 @@
-"""Pages of other sites: what a browser sends on their behalf without asking this service first.
+"""Requests that a browser sends for pages of other sites, without a CORS preflight.
 
-A POST whose body calls itself text/plain is such a request. Its page cannot read the answer, but what the request
-starts has started. Programs send neither of the headers that mark a page's request.
+A POST with the content type text/plain is such a request. The page cannot read the response, but the request has been
+executed. Programs other than browsers send neither Sec-Fetch-Site nor Origin.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ _may_import: contextvars.ContextVar[bool] = contextvars.ContextVar("may_import",
 
 
 def same_site(headers: Mapping[str, str]) -> bool:
-    """Whether no page of another origin sent this.
+    """Whether the request does not come from a page of another origin.
 
-    Browsers send Sec-Fetch-Site to https and to localhost; elsewhere Origin has to name the host that was asked.
+    Browsers send Sec-Fetch-Site to https and to localhost; elsewhere Origin must match the header Host.
     """
     site = headers.get("sec-fetch-site")
     if site is not None:
@@ -26,7 +26,7 @@ def same_site(headers: Mapping[str, str]) -> bool:
 
 
 def note_origin(headers: Mapping[str, str], cors_origins: Collection[str]) -> None:
-    """Note for the rest of this request whether it may start an import: not for a page that CORS_ORIGINS leaves out."""
+    """Record whether this request may start an import: pages of other sites may only if CORS_ORIGINS lists them."""
     origin = headers.get("origin")
     named = origin is not None and ("*" in cors_origins or origin in cors_origins)
     _may_import.set(named or same_site(headers))

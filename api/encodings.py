@@ -1,4 +1,4 @@
-"""Vectors to the numbers and bytes that a client asked for."""
+"""Data types of vectors, and vectors as JSON."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Numbers = NDArray[Any]
 def quantize(vectors: Vectors, output_type: OutputType) -> Numbers:
     """(N, D) float32 -> (N, D) int8 or uint8, (N, ceil(D / 8)) for the binary types, or the vectors themselves.
 
-    The formulas of sentence-transformers' `quantize_embeddings`. Where that takes the range of each dimension from a
-    calibration set, each vector here has its own range, -a to a with a its largest absolute value: it needs no other
-    texts, and cosines between vectors stay as they are. Binary: bit 1 where a number is positive, packed with the
+    The formulas of sentence-transformers' `quantize_embeddings`. It takes the range of each dimension from a
+    calibration set; here each vector has its own range, -a to a with a its largest absolute value. So no other texts
+    are needed, and cosines between vectors stay the same. Binary: bit 1 where a number is positive, packed with the
     first dimension in the highest bit; `binary` is `ubinary` minus 128.
     """
     if output_type == "float":
@@ -44,6 +44,6 @@ def encode(numbers: Numbers, encoding: Encoding) -> bytes:
     return orjson.dumps(np.ascontiguousarray(numbers), option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def encode_rows(numbers: Numbers, encoding: Encoding = "float") -> bytes:
-    """All vectors (N, D) as one JSON list. Row by row, so that a long list shares the GIL."""
-    return b"[%b]" % b",".join(encode(row, encoding) for row in numbers)
+def encode_rows(numbers: Numbers, encoding: Encoding = "float") -> list[orjson.Fragment]:
+    """Each vector of (N, D) as JSON. They are written one by one, so that a long list shares the GIL."""
+    return [orjson.Fragment(encode(row, encoding)) for row in numbers]

@@ -1,4 +1,4 @@
-"""The one place where failures become answers: one body for every status, read by every client.
+"""Exceptions as responses, with one body for all clients.
 
 OpenAI's clients read `error`, Cohere's `message`, Jina's and Voyage's `detail`.
 """
@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from typing import Annotated
 
 import orjson
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from typing_extensions import TypedDict
 
 from api.access_log import record_error
-from api.fields import UNION_TAGS
+from api.field_types import UNION_TAGS
 from errors import (
     BodyTooLargeError,
     InternalError,
@@ -35,11 +37,30 @@ _PLAIN: Mapping[int, tuple[type[ServiceError], str]] = {
     429: (OverloadedError, "Too many requests at once. Try again later."),
     503: (ModelUnavailableError, "The service is not ready."),
 }
-"""Status that starlette or BentoML answers by itself -> our error."""
+"""Status of an exception of Starlette or BentoML -> our error."""
+
+_Message = Annotated[str, Field(description="What was wrong, the limit, and what to do.")]
+
+
+class ErrorDetails(TypedDict):
+    """The error, as OpenAI's clients read it."""
+
+    message: _Message
+    type: Annotated[str, Field(description="invalid_request_error, rate_limit_error or server_error.")]
+    param: Annotated[str | None, Field(description="The field that was wrong.")]
+    code: Annotated[str, Field(description="The kind of error, for programs.")]
+
+
+class Error(TypedDict):
+    """The body of all errors, for clients of OpenAI, Cohere, Jina and Voyage."""
+
+    error: ErrorDetails
+    message: _Message
+    detail: _Message
 
 
 def translate(error: Exception) -> ServiceError:
-    """Any exception to a member of the error family; what is not ours goes to the log and becomes a plain 500."""
+    """Any exception as a ServiceError. Unexpected exceptions are logged and become a 500."""
     if isinstance(error, ServiceError):
         return error
     if isinstance(error, ValidationError):
@@ -49,18 +70,18 @@ def translate(error: Exception) -> ServiceError:
             kind, message = _PLAIN[error.status_code]
             return kind(message)
         if error.status_code < 500:
-            return InvalidRequestError("The request is wrong.")
+            return InvalidRequestError("The request is invalid.")
     logger.error("unexpected %s", type(error).__name__, exc_info=_without_text(error))
-    return InternalError("Something failed on our side; the log of the service says what.")
+    return InternalError("Internal error; see the service log.")
 
 
 def _without_text(error: Exception) -> BaseException:
-    """The same traceback under the type's name alone: an exception's own words may quote what a user sent."""
+    """The same traceback without the message, which may quote user text."""
     return RuntimeError(type(error).__name__).with_traceback(error.__traceback__)
 
 
 def invalid_request(error: ValidationError) -> InvalidRequestError:
-    """The first problem of a request body: which field, and what it takes. Never the user's own text."""
+    """The first problem of a request body: the field and the values that it accepts, without user text."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     path = ".".join(str(part) for part in first["loc"] if part not in UNION_TAGS) or None
     message = first["msg"].removeprefix("Value error, ").rstrip(".")
@@ -68,18 +89,17 @@ def invalid_request(error: ValidationError) -> InvalidRequestError:
 
 
 def error_body(error: ServiceError) -> bytes:
-    """The JSON that every client can read."""
-    return orjson.dumps(
-        {
-            "error": {"message": error.message, "type": error.type, "param": error.param, "code": error.code},
-            "message": error.message,
-            "detail": error.message,
-        }
-    )
+    """The body of an error."""
+    content: Error = {
+        "error": {"message": error.message, "type": error.type, "param": error.param, "code": error.code},
+        "message": error.message,
+        "detail": error.message,
+    }
+    return orjson.dumps(content)
 
 
 def error_response(error: Exception, headers: Mapping[str, str] | None = None) -> Response:
-    """An exception to the answer that the client gets."""
+    """The response to a request that failed with an exception."""
     known = translate(error)
     record_error(known.code)
     extra = dict(headers or {})

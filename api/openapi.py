@@ -1,67 +1,52 @@
-"""The OpenAPI document of every route, built from the request schemas."""
+"""The OpenAPI document, built from the table of routes and the types of request bodies and answers."""
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from collections.abc import Iterable
+from typing import Any, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel
+from pydantic import TypeAdapter
+from pydantic.json_schema import JsonSchemaMode
 
-from api.admin import ACTS
-from api.answer_schemas import ANSWERS
-from api.playground import PAGE
-from api.posts import BENTOML_POSTS, POSTS, Post
+from api.endpoint import Endpoint
+from api.error_body import Error
+from api.playground import PATH as PLAYGROUND
+from api.responses import Answer
 from settings import Settings
 
+OpenAPI = dict[str, Any]
+Schema = dict[str, Any]
+
 _REF = "#/components/schemas/{model}"
-
+_MODE: JsonSchemaMode = "validation"
 _DESCRIPTION = "OpenAI-compatible embeddings and Cohere/Jina-style reranking over Hugging Face models."
-_PLAYGROUND = f" [Try it out in the playground](.{PAGE})."
-
+_PLAYGROUND = f" [Try it out in the playground](.{PLAYGROUND})."
 _ERRORS = {
-    "400": "The request is wrong; `param` names the field.",
-    "401": "The service wants an API key, and the request has none that it knows.",
-    "403": "The settings do not allow it.",
-    "404": "No such route or model.",
-    "405": "The route exists for another method.",
-    "408": "The body did not arrive in time.",
-    "409": "The model is in use, or on its way into memory.",
-    "413": "The body is too large.",
-    "429": "Too much work is queued; `Retry-After` says when to try again.",
-    "500": "Our fault; the log says what.",
-    "502": "A provider to which the request was forwarded failed.",
-    "503": "The model cannot be served now; the message says why.",
-    "504": "No answer within the deadline.",
+    400: "The request is invalid; `param` names the field.",
+    401: "The API key is missing or incorrect.",
+    403: "The settings do not allow it.",
+    404: "No such route or model.",
+    405: "The route exists for another method.",
+    408: "The body did not arrive in time.",
+    409: "The model is in use or is being loaded.",
+    413: "The body is too large.",
+    429: "The queue is full; `Retry-After` says when to retry.",
+    500: "Internal error; see the service log.",
+    502: "A provider to which the request was forwarded failed.",
+    503: "The model cannot be served now; the message says why.",
+    504: "No response before the deadline.",
 }
-_ACT_ERRORS = ("400", "401", "403", "404", "408", "409", "413", "500", "503", "504")
-_NAME = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
-_POST_ERRORS = ("400", "401", "404", "408", "413", "429", "500", "502", "503", "504")
 
 
-def build_document(settings: Settings) -> dict[str, Any]:
-    """The whole document, with the limits that are in force."""
-    posts = [post for post in (*BENTOML_POSTS, *POSTS) if post.task is None or post.task in settings.serve_tasks]
-    schemas = dict(ANSWERS)
-    for body in {form.schema for post in posts for form in post.forms}:
-        schemas |= _components(body)
-    for name, field, limit in (
-        ("EmbeddingRequest", "input", settings.max_inputs),
-        ("RerankRequest", "documents", settings.max_documents),
-    ):
-        if name in schemas:
-            _limit(schemas[name]["properties"][field], limit)
-    paths: dict[str, Any] = {
-        "/models": {"get": _get("Every model with its facts and state.", answer="Models")},
-        "/v1/models": {"get": _get("The models, as OpenAI lists them.")},
-        "/v1/models/{name}": {"get": _one_model()},
-        "/info": {"get": _get("The default embedding model (text-embeddings-inference).")},
-        "/health": {"get": _get("The process is alive; which models it holds.")},
-        "/livez": {"get": _probe("Liveness probe.")},
-        "/readyz": {"get": _probe("200 once the models asked for at start are loaded, 503 before.")},
-        "/metrics": {"get": _probe("Prometheus metrics.")},
-    }
-    if settings.admin:
-        paths |= {f"/models/{{name}}/{act}": {"post": _act(summary)} for act, (_, summary) in ACTS.items()}
-    document: dict[str, Any] = {
+def build_document(endpoints: Iterable[Endpoint], settings: Settings) -> OpenAPI:
+    """The document of a service with these settings, with the limits in force."""
+    documented = [endpoint for endpoint in endpoints if endpoint.is_documented(settings)]
+    schemas = _Schemas(documented, settings)
+    paths: dict[str, dict[str, Any]] = {}
+    for endpoint in documented:
+        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, schemas)
+    document: OpenAPI = {
         "openapi": "3.0.3",
         "info": {
             "title": "Rerank & Embedding API",
@@ -69,8 +54,8 @@ def build_document(settings: Settings) -> dict[str, Any]:
             "description": _DESCRIPTION + (_PLAYGROUND if settings.playground else ""),
         },
         "servers": [{"url": "."}],
-        "paths": {post.path: {"post": _post(post)} for post in posts} | paths,
-        "components": {"schemas": schemas},
+        "paths": paths,
+        "components": {"schemas": schemas.components},
     }
     if settings.keys:
         document["components"]["securitySchemes"] = {
@@ -81,84 +66,85 @@ def build_document(settings: Settings) -> dict[str, Any]:
     return document
 
 
-def _post(post: Post) -> dict[str, Any]:
-    bodies = [{"$ref": _REF.format(model=form.schema.__name__)} for form in post.forms]
-    answers = [{"$ref": _REF.format(model=form.answer)} for form in post.forms]
-    return {
-        "summary": post.summary,
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {
-                    "schema": _any(bodies),
-                    "examples": {form.schema.__name__: {"value": form.example} for form in post.forms},
-                }
-            },
-        },
+class _Schemas:
+    """The schemas of all request bodies and answers."""
+
+    def __init__(self, endpoints: Iterable[Endpoint], settings: Settings) -> None:
+        types = dict.fromkeys([Error, *(each for endpoint in endpoints for each in _types(endpoint))])
+        adapters = [(each, _MODE, TypeAdapter(each)) for each in types]
+        self._schemas, definitions = TypeAdapter.json_schemas(adapters, ref_template=_REF)
+        self.components: dict[str, Schema] = _openapi_3_0(definitions["$defs"])
+        for name, list_field, limit in (
+            ("EmbeddingRequest", "input", settings.max_inputs),
+            ("RerankRequest", "documents", settings.max_documents),
+        ):
+            if name in self.components:
+                _limit(self.components[name]["properties"][list_field], limit)
+
+    def any_of(self, types: Iterable[Any]) -> Schema:
+        """The schema of a value of one of the types."""
+        found = [self._schemas[each, _MODE] for each in types]
+        return found[0] if len(found) == 1 else {"anyOf": found}
+
+
+def _types(endpoint: Endpoint) -> list[Any]:
+    return [*(form.body for form in endpoint.forms), *_answers(endpoint)]
+
+
+def _answers(endpoint: Endpoint) -> list[Any]:
+    """The types T of the handlers that return Answer[T]."""
+    handlers: list[Any] = [form.handle for form in endpoint.forms] or [endpoint.handle]
+    returned = [get_type_hints(handler, include_extras=True)["return"] for handler in handlers]
+    return list(dict.fromkeys(get_args(each)[0] for each in returned if get_origin(each) is Answer))
+
+
+def _operation(endpoint: Endpoint, schemas: _Schemas) -> dict[str, Any]:
+    answers = _answers(endpoint)
+    content = _json(schemas.any_of(answers)) if answers else {"text/plain": {"schema": {"type": "string"}}}
+    errors = _json(schemas.any_of([Error]))
+    operation: dict[str, Any] = {
+        "summary": endpoint.summary,
         "responses": {
-            "200": {"description": "The answer.", "content": {"application/json": {"schema": _any(answers)}}},
-            **{code: _error(code) for code in _POST_ERRORS},
+            "200": {"description": "The response.", "content": content},
+            **{str(code): {"description": _ERRORS[code], "content": errors} for code in endpoint.errors},
         },
     }
-
-
-def _any(schemas: list[dict[str, Any]]) -> dict[str, Any]:
-    return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
-
-
-def _get(summary: str, answer: str | None = None) -> dict[str, Any]:
-    schema = {"$ref": _REF.format(model=answer)} if answer else {"type": "object"}
-    ok = {"description": "The answer.", "content": {"application/json": {"schema": schema}}}
-    return {"summary": summary, "responses": {"200": ok, **{code: _error(code) for code in ("401", "500")}}}
-
-
-def _one_model() -> dict[str, Any]:
-    operation = _get("One model; its name may hold a slash.")
-    operation["parameters"] = [_NAME]
-    operation["responses"]["404"] = _error("404")
+    if endpoint.forms:
+        examples = {form.body.__name__: {"value": form.example} for form in endpoint.forms}
+        body = _json(schemas.any_of(form.body for form in endpoint.forms))
+        body["application/json"]["examples"] = examples
+        operation["requestBody"] = {"required": True, "content": body}
+    if names := re.findall(r"{(\w+)}", endpoint.path):
+        operation["parameters"] = [
+            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
+        ]
     return operation
 
 
-def _act(summary: str) -> dict[str, Any]:
-    operation = _get(summary, answer="ModelState")
-    operation["parameters"] = [_NAME]
-    operation["responses"] |= {code: _error(code) for code in _ACT_ERRORS}
-    return operation
+def _json(schema: Schema) -> dict[str, Any]:
+    return {"application/json": {"schema": schema}}
 
 
-def _probe(summary: str) -> dict[str, Any]:
-    text = {"description": "The answer.", "content": {"text/plain": {"schema": {"type": "string"}}}}
-    return {"summary": summary, "responses": {"200": text, "503": _error("503")}}
+def _openapi_3_0(schema: Any) -> Any:
+    """OpenAPI 3.0 has `nullable` instead of the type null, and no `const`."""
+    if isinstance(schema, list):
+        return [_openapi_3_0(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    schema = {name: _openapi_3_0(each) for name, each in schema.items()}
+    if isinstance(schema.get("const"), str):
+        schema["enum"] = [schema.pop("const")]
+    options = schema.get("anyOf", [])
+    if {"type": "null"} not in options:
+        return schema
+    rest = {name: each for name, each in schema.items() if name not in ("anyOf", "default")}
+    values = [option for option in options if option != {"type": "null"}]
+    value = values[0] if len(values) == 1 else {"anyOf": values}
+    return {**rest, **({"allOf": [value]} if "$ref" in value else value), "nullable": True}
 
 
-def _error(code: str) -> dict[str, Any]:
-    content = {"application/json": {"schema": {"$ref": _REF.format(model="Error")}}}
-    return {"description": _ERRORS[code], "content": content}
-
-
-def _components(body: type[BaseModel]) -> dict[str, Any]:
-    """A body's schema and those that it refers to, by name."""
-    schema = body.model_json_schema(ref_template=_REF)
-    parts = schema.pop("$defs", {})
-    return {name: _openapi_3_0(part) for name, part in ({body.__name__: schema} | parts).items()}
-
-
-def _openapi_3_0(schema: dict[str, Any]) -> dict[str, Any]:
-    """Pydantic writes `anyOf [X, null]`; OpenAPI 3.0 says `nullable`."""
-    for name, field in schema.get("properties", {}).items():
-        options = field.get("anyOf", [])
-        if {"type": "null"} in options:
-            values = [option for option in options if option != {"type": "null"}]
-            rest = {key: part for key, part in field.items() if key not in ("anyOf", "default")}
-            value = values[0] if len(values) == 1 else {"anyOf": values}
-            if "$ref" in value:
-                value = {"allOf": [value]}
-            schema["properties"][name] = {**rest, **value, "nullable": True}
-    return schema
-
-
-def _limit(field: dict[str, Any], limit: int) -> None:
-    """Say how many items a list may have, in whichever of the field's forms is a list of inputs."""
-    for form in (field, *field.get("anyOf", [])):
+def _limit(schema: Schema, limit: int) -> None:
+    """Set the maximum number of items of each form of a field that is a list of inputs."""
+    for form in (schema, *schema.get("anyOf", [])):
         if form.get("type") == "array" and form["items"].get("type") != "integer":
             form["maxItems"] = limit

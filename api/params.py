@@ -1,19 +1,16 @@
-"""Parameters of a request, in one form for all API dialects."""
+"""The parameters of a request, in one form for all API dialects."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from runners.contracts import EmbeddingOptions, Input, RerankOptions
-
-TokenEncoding = Literal["cl100k_base", "model"]
 
 
 @dataclass(slots=True)
 class EmbeddingParams:
-    """An embedding request. `model` None: the default model. `warnings` concern the request and go into the answer."""
+    """An embedding request. `model` None: the default model. `warnings` are returned to the client."""
 
     model: str | None
     inputs: Sequence[Input]
@@ -34,7 +31,7 @@ class RerankParams:
 
 @dataclass(frozen=True, kw_only=True)
 class CountParams:
-    """A request for the tokens of texts, without the model's limit; `model` and `warnings` as in EmbeddingParams."""
+    """A request for the tokens of texts, beyond the model's limit too. `model` and `warnings` as in EmbeddingParams."""
 
     model: str | None
     inputs: Sequence[str | Sequence[int]]

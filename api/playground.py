@@ -1,19 +1,22 @@
-"""GET /playground: a page for trying the service out, made of files of its own and nothing else."""
+"""GET /playground: a page for trying the service in a browser. It loads nothing from other hosts."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
-from api.routing import Request, Route
+from api.context import Context
+from api.endpoint import Endpoint
+from api.routing import Request
 
 FOLDER = Path(__file__).parent.parent / "playground"
-PAGE = "/playground"
+PATH = "/playground"
 _SUFFIXES = {".js", ".css", ".svg"}
-"""What else may lie in the folder is not for the world."""
+"""Other files in the folder are not served."""
 
 _POLICY = {
     "default-src": "'none'",
@@ -26,42 +29,46 @@ _POLICY = {
     "form-action": "'none'",
     "frame-ancestors": "'none'",
     "require-trusted-types-for": "'script'",
-    "trusted-types": "default",  # playground/app.js makes it: workers from the page's own files alone
+    "trusted-types": "default",  # created by playground/app.js: only the page's own files may be workers
 }
 _HEADERS = {
     "Content-Security-Policy": "; ".join(f"{name} {value}" for name, value in _POLICY.items()),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-cache",  # kept, but asked for again: a 304 where the ETag is the same
+    "Cache-Control": "no-cache",  # cached, but revalidated: 304 if the ETag is unchanged
 }
 
 
-def playground_routes() -> list[Route]:
-    """The page and its files. StaticFiles keeps to the folder, and answers HEAD, ETag and If-None-Match."""
-    files = StaticFiles(directory=FOLDER)
+_files = StaticFiles(directory=FOLDER)
+"""Serves only files of the folder, and answers HEAD, ETag and If-None-Match."""
 
-    async def page(request: Request) -> Response:
-        return await found("index.html", request)
 
-    async def file(request: Request) -> Response:
-        name = request.params["file"]
-        if Path(name).suffix not in _SUFFIXES:
-            raise HTTPException(404)
-        return await found(name, request)
+def endpoint(path: str, summary: str, handle: Callable[[Context, Request], Awaitable[Response]]) -> Endpoint:
+    """A route of the playground. It is open because the page itself asks for a key."""
+    return Endpoint("GET", path, summary, handle, setting="playground", open=True, quiet=True, in_openapi=False)
 
-    async def found(name: str, request: Request) -> Response:
-        response = await files.get_response(name, request.scope)
-        response.headers.update(_HEADERS)
-        return response
 
-    return [
-        Route("GET", PAGE, page, open=True, quiet=True),  # the page asks for a key by itself
-        Route("GET", f"{PAGE}/{{file}}", file, open=True, quiet=True),
-    ]
+async def page(_: Context, request: Request) -> Response:
+    """GET /playground."""
+    return await _serve("index.html", request)
+
+
+async def file(_: Context, request: Request) -> Response:
+    """GET /playground/{file}."""
+    name = request.params["file"]
+    if Path(name).suffix not in _SUFFIXES:
+        raise HTTPException(404)
+    return await _serve(name, request)
+
+
+async def _serve(name: str, request: Request) -> Response:
+    response = await _files.get_response(name, request.scope)
+    response.headers.update(_HEADERS)
+    return response
 
 
 def playground_url(host: str, port: int) -> str:
-    """Where a browser on this machine finds the page."""
+    """URL of the page for a browser on this machine."""
     if host in ("0.0.0.0", "::"):  # noqa: S104  # compared, not bound
         host = "localhost"
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}{PAGE}"
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}{PATH}"

@@ -1,146 +1,108 @@
-"""Results to bytes: orjson straight from NumPy, no Python object for each number."""
+"""JSON answers, and the parts that several API dialects have in common."""
 
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
-import numpy as np
 import orjson
+from pydantic import Field, GetPydanticSchema, WithJsonSchema
 from starlette.responses import Response
+from typing_extensions import TypedDict
 
-from api.encodings import Encoding, OutputType, encode, quantize
-from api.json_body import beside
+from api.json_body import run
 from errors import InvalidRequestError
-from runners.contracts import EmbeddingResult, RerankResult, TruncatedInput
+from runners.contracts import EmbeddingResult
+
+T = TypeVar("T")
 
 LARGE_ANSWER = 65_536
-"""Numbers or characters in an answer from which its bytes are made off the event loop."""
+"""Numbers or characters in an answer from which it is written on another thread."""
 _MAX_HEADER = 1_000
 
-JSON = "application/json"
+
+class Answer(Response, Generic[T]):
+    """A JSON response with content of type T, which the OpenAPI document describes."""
+
+    media_type = "application/json"
 
 
-def json_response(content: object, status: int = 200) -> Response:
-    """Any plain content as JSON."""
-    return Response(orjson.dumps(content), status_code=status, media_type=JSON)
+def written_as(json_type: Any) -> GetPydanticSchema:
+    """Document a JSON fragment as the type that it was written from."""
+    return GetPydanticSchema(lambda _, handler: handler.generate_schema(json_type))
 
 
-async def response_of(make: Callable[[], bytes], *, large: bool, warnings: Sequence[str] = ()) -> Response:
-    """An answer whose bytes `make` writes, a large one beside the event loop.
+FloatVector = Annotated[orjson.Fragment, written_as(list[float])]
+"""A vector, written straight from NumPy without a Python object for each number."""
+_Base64 = Annotated[str, WithJsonSchema({"type": "string", "format": "byte"})]
+Vector = Annotated[
+    orjson.Fragment,
+    written_as(list[float] | _Base64),
+    Field(description="A list of numbers, or with base64 their little-endian bytes."),
+]
+Document = Annotated[orjson.Fragment | str, written_as(str | dict[str, Any])]
 
-    `warnings` go into a header, for answers that have no other place for them.
-    """
-    return Response(await beside(make, large=large), media_type=JSON, headers=warning_header(warnings))
+Index = Annotated[int, Field(description="Position in the request, starting at 0.")]
+Score = Annotated[float, Field(description="From 0 to 1, unless raw_scores is true.")]
+ResponseId = Annotated[str, Field(description="Identifier of this response.")]
+Warnings = Annotated[list[str], Field(description="Present only if there are warnings.")]
 
 
-async def vectors_response(
-    result: EmbeddingResult, make: Callable[[], bytes], *, warnings: Sequence[str] = ()
-) -> Response:
-    """An answer with vectors."""
-    return await response_of(make, large=result.vectors.size >= LARGE_ANSWER, warnings=warnings)
+class ApiVersion(TypedDict):
+    """Version of Cohere's API."""
+
+    version: Annotated[Literal["1", "2"], Field(description="1 or 2.")]
+
+
+def answer(content: T, warnings: Sequence[str] = ()) -> Answer[T]:
+    """Content as JSON; `warnings` go into a header, for answers that have no other place for them."""
+    return Answer(orjson.dumps(content), headers=warning_header(warnings))
+
+
+async def write_answer(make: Callable[[], T], *, large: bool, warnings: Sequence[str] = ()) -> Answer[T]:
+    """The content that `make` returns as JSON; both are made on another thread if it is large."""
+
+    def write() -> bytes:
+        return orjson.dumps(make())
+
+    return Answer(await run(write, in_thread=large), headers=warning_header(warnings))
+
+
+async def write_vectors(result: EmbeddingResult, make: Callable[[], T], warnings: Sequence[str] = ()) -> Answer[T]:
+    """An answer with the vectors of a result."""
+    return await write_answer(make, large=result.vectors.size >= LARGE_ANSWER, warnings=warnings)
 
 
 def warning_header(warnings: Sequence[str]) -> dict[str, str]:
-    """X-Warnings, with as many sentences as fit; none where there is nothing to say."""
+    """The header X-Warnings with as many sentences as fit; empty without warnings."""
     text = " ".join(warnings)
     if len(text) > _MAX_HEADER:
         text = f"{text[:_MAX_HEADER].rpartition('. ')[0]}. And more."
     return {"X-Warnings": text.encode("ascii", "replace").decode()} if text else {}
 
 
-def usage(tokens: int) -> dict[str, int]:
-    """OpenAI's count; nothing is generated, so that all tokens are the prompt's."""
-    return {"prompt_tokens": tokens, "total_tokens": tokens}
-
-
-def embedding_bytes(
-    result: EmbeddingResult,
-    *,
-    model: str,
-    encoding: Encoding = "float",
-    output_type: OutputType = "float",
-    warnings: Sequence[str] = (),
-) -> bytes:
-    """The body of an answer to /v1/embeddings. Rows are written one by one, so that a long list shares the GIL."""
-    rows = b",".join(
-        b'{"object":"embedding","index":%d,"embedding":%b}' % (index, encode(vector, encoding))
-        for index, vector in enumerate(quantize(result.vectors, output_type))
-    )
-    tail: dict[str, Any] = {"model": model, "usage": usage(result.prompt_tokens)}
-    if warnings:
-        tail["warnings"] = list(warnings)
-    return b'{"object":"list","data":[%b],%b' % (rows, orjson.dumps(tail)[1:])
-
-
-def ranked(result: RerankResult, *, top_n: int | None, raw_scores: bool = False) -> list[tuple[int, float]]:
-    """Index and score, best first; equal scores in input order; `top_n` None or 0: all."""
-    scores = result.raw if raw_scores else result.scores
-    order = np.argsort(-scores, kind="stable")[: top_n or None]
-    return [(int(index), float(scores[index])) for index in order]
-
-
-def rerank_bytes(
-    result: RerankResult,
-    order: Sequence[tuple[int, float]],
-    *,
-    model: str,
-    documents: Sequence[orjson.Fragment | str] | None,
-    processing_time_ms: float,
-    warnings: Sequence[str] = (),
-    as_data: bool = False,
-    api_version: object = "v1",
-) -> bytes:
-    """The body of an answer to /v1/rerank: `document` only where `documents` are given.
-
-    `as_data`: the results under Voyage's name, too. `api_version`: "v1", or Cohere's object for its SDK.
-    """
-    results: list[dict[str, Any]] = [{"index": index, "relevance_score": score} for index, score in order]
-    if documents is not None:
-        for entry in results:
-            entry["document"] = documents[entry["index"]]
-    meta: dict[str, Any] = {
-        "api_version": api_version,
-        "processing_time_ms": round(processing_time_ms, 3),
-        "total_documents": len(result.scores),
-        "returned_documents": len(results),
-    }
-    if warnings:
-        meta["warnings"] = list(warnings)
-    body = {
-        "id": str(uuid.uuid4()),
-        "model": model,
-        "results": results,
-        "usage": usage(result.prompt_tokens),
-        "meta": meta,
-    }
-    return orjson.dumps(body | {"object": "list", "data": results} if as_data else body)
-
-
 Documents = Sequence[str | dict[str, Any]]
 
 
-async def returned(documents: Documents, as_objects: bool) -> list[orjson.Fragment | str]:
-    """Documents as they go into an answer, objects written beside the event loop: they may hold anything."""
-    objects = any(isinstance(each, dict) for each in documents)
-    return await beside(returned_documents, documents, as_objects, large=objects)
+async def write_documents(documents: Documents, *, as_objects: bool) -> list[orjson.Fragment | str]:
+    """Documents as an answer returns them; `as_objects`: strings become objects with the key text.
 
-
-def returned_documents(documents: Documents, as_objects: bool) -> list[orjson.Fragment | str]:
-    """Documents as they go into an answer; `as_objects`: strings as objects with the key text.
-
-    Written before anything is computed: InvalidRequestError names a document that JSON cannot carry back.
+    Objects may hold anything and are written on another thread. InvalidRequestError names a document that JSON cannot
+    represent; call this before anything is computed.
     """
-    return [
-        _fragment({"text": each} if as_objects and isinstance(each, str) else each, index)
-        for index, each in enumerate(documents)
-    ]
+
+    def write() -> list[orjson.Fragment | str]:
+        return [
+            _write_document({"text": each} if as_objects and isinstance(each, str) else each, index)
+            for index, each in enumerate(documents)
+        ]
+
+    return await run(write, in_thread=any(isinstance(each, dict) for each in documents))
 
 
-def _fragment(document: str | dict[str, Any], index: int) -> orjson.Fragment | str:
-    """What a user sent, number by number: orjson refuses integers beyond 64 bits, and writes 1e400 as null."""
+def _write_document(document: str | dict[str, Any], index: int) -> orjson.Fragment | str:
+    """A document with its numbers unchanged: orjson rejects integers beyond 64 bits and writes 1e400 as null."""
     if isinstance(document, str):
         return document
     try:
@@ -154,23 +116,7 @@ def _fragment(document: str | dict[str, Any], index: int) -> orjson.Fragment | s
     except ValueError:
         name = f"documents.{index}"
         raise InvalidRequestError(
-            f"{name} has a number that is too large to be returned. Send it as a string, or send "
-            "return_documents: false.",
+            f"{name} has a number that is too large to return. Send it as a string, or set return_documents to false.",
             param=name,
         ) from None
     return orjson.Fragment(text.encode())
-
-
-def truncation_warnings(truncated: Sequence[TruncatedInput], field: str) -> list[str]:
-    """One sentence for each input that was cut: its index and both counts."""
-    return [_truncation_warning(cut, f"{field}.{cut.index}" if cut.index >= 0 else "query") for cut in truncated]
-
-
-def _truncation_warning(cut: TruncatedInput, name: str) -> str:
-    count = f"{'' if cut.exact else 'more than '}{cut.tokens} tokens"
-    if cut.by == "bytes":
-        return f"{name} was read in part, up to the limit of MAX_TEXT_BYTES: {cut.tokens} tokens were found in it."
-    if cut.by == "query":
-        return f"{name} was cut from {count} to {cut.kept}, half of what the model has room for."
-    limit = "the model's limit" if cut.by == "model" else "the request's max_tokens_per_doc"
-    return f"{name} was cut from {count} to {limit} of {cut.kept}."

@@ -1,200 +1,172 @@
-"""Every route but BentoML's own: what GET routes say of the service and its models, and who answers POST routes."""
+"""The table of all routes. Routing, the OpenAPI document, labels in metrics and logs, and docs/api.md come from it."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterator
 from typing import Any
 
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import HTMLResponse, Response
+from starlette.types import ASGIApp
 
-from api.admin import admin_routes
-from api.endpoints import Endpoints
-from api.playground import playground_routes
-from api.posts import BENTOML_POSTS, POSTS, Post
-from api.responses import json_response
-from api.routing import Handler, Request, Route
-from errors import ModelUnavailableError
-from models.catalog import ModelSpec
-from models.store import ModelStore, StoredModel
-from runners.devices import Device
-from runners.pool.model_pool import ModelPool
-from settings import Settings
-
-VERSION = "1"
+from api import admin, playground, status
+from api.context import Context
+from api.dialects import cohere, openai, tei
+from api.endpoint import Endpoint, Form, post
+from api.openapi import OpenAPI, build_document
+from api.responses import Answer, answer
+from api.routing import Request, Route
 
 
-class Directory:
-    """What the service can say about itself and its models."""
-
-    def __init__(
-        self,
-        pool: ModelPool,
-        store: ModelStore,
-        device: Device,
-        settings: Settings,
-        *,
-        planned_dtype: Callable[[StoredModel], str],
-        ready: Callable[[], bool],
-    ) -> None:
-        """`planned_dtype` says in which data type a stored model would be computed."""
-        self.pool = pool
-        self._planned_dtype = planned_dtype
-        self._ready = ready
-        self._store = store
-        self._device = device
-        self._settings = settings
-
-    async def health(self, _: Request) -> Response:
-        """GET /health: alive, on which device, and which models are in memory."""
-        return json_response(
-            {
-                "status": "healthy",
-                "platform": self._device.platform,
-                "device": self._device.torch_name,
-                "models_loaded": sorted(model.name for model in self.pool.loaded()),
-            }
-        )
-
-    async def alive(self, _: Request) -> Response:
-        """GET /livez and /healthz: 503 once only a new process helps."""
-        return _probe(self.pool.watchdog.alive, "The service is stuck and has to be restarted.")
-
-    async def ready(self, _: Request) -> Response:
-        """GET /readyz: 200 once the models of PRELOAD_MODELS are loaded."""
-        return _probe(self._ready(), "The service is not ready: it is starting, or shutting down.")
-
-    async def models(self, _: Request) -> Response:
-        """GET /models: every model with its facts and its state."""
-        return json_response(await asyncio.to_thread(self._listing))
-
-    async def info(self, _: Request) -> Response:
-        """GET /info: the default model in text-embeddings-inference's words: the reranker where only that is served."""
-        return json_response(await asyncio.to_thread(self._info))
-
-    async def openai_models(self, _: Request) -> Response:
-        """GET /v1/models, as OpenAI answers it."""
-        data = [openai_model(spec) for spec in self.pool.catalog]
-        return json_response({"object": "list", "data": data})
-
-    async def openai_model(self, request: Request) -> Response:
-        """GET /v1/models/{id}; the id may hold a slash."""
-        return json_response(openai_model(self.pool.catalog.get(request.params["name"])))
-
-    def _info(self) -> dict[str, Any]:
-        settings = self._settings
-        reranks = settings.serve_tasks == ("rerank",)
-        spec = self.pool.catalog.get(settings.reranker_model_name if reranks else settings.embedding_model_name)
-        stored = self._store.find(spec)
-        facts = stored.facts if stored else None
-        kind: dict[str, Any] = {"embedding": {"pooling": facts.pooling if facts else spec.pooling}}
-        if spec.kind == "reranker":
-            kind = {"reranker": {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}}
-        return {
-            "model_id": spec.repo,
-            "model_sha": facts.revision if facts else spec.revision,
-            "model_dtype": self._dtype(spec, stored),
-            "model_type": kind,
-            "max_input_length": facts.max_tokens if facts else spec.max_tokens,
-            "max_batch_tokens": settings.max_batch_tokens,
-            "max_client_batch_size": settings.max_inputs,
-            "auto_truncate": True,
-            "version": VERSION,
-        }
-
-    def _dtype(self, spec: ModelSpec, stored: StoredModel | None) -> str | None:
-        """What a model is computed in, or will be once it is loaded; None before it is imported."""
-        for model in self.pool.loaded():
-            if model.name == spec.name:
-                return model.dtype
-        return None if stored is None else self._planned_dtype(stored)
-
-    def _listing(self) -> dict[str, Any]:
-        return {
-            "default_embedding_model": self._settings.embedding_model_name,
-            "default_reranker_model": self._settings.reranker_model_name,
-            "tasks": self._settings.serve_tasks,
-            "limits": {
-                "max_inputs": self._settings.max_inputs,
-                "max_documents": self._settings.max_documents,
-                "max_body_bytes": self._settings.max_body_bytes,
-            },
-            "playground": self._settings.playground,
-            "admin": self._settings.admin,
-            "models": list(self._facts()),
-        }
-
-    def _facts(self) -> Iterator[dict[str, Any]]:
-        loaded = {model.name: model for model in self.pool.loaded()}
-        for spec in self.pool.catalog:
-            status = self.pool.status(spec)
-            stored = self._store.find(spec)
-            facts = stored.facts if stored else None
-            model = loaded.get(spec.name)
-            yield {
-                "id": spec.name,
-                "full_name": spec.repo,
-                "aliases": spec.aliases,
-                "kind": spec.kind,
-                "group": spec.group,
-                "languages": spec.languages,
-                "tasks": ["embedding", "rerank (cosine)"] if spec.kind == "embedding" else ["rerank"],
-                "state": status.state,
-                "detail": status.detail or None,
-                "import_progress": status.progress,
-                "backend": model.backend if model else None,
-                "dtype": model.dtype if model else None,
-                "weights_dtype": model.weights_dtype if model else None,
-                "memory_bytes": model.memory_bytes if model else None,
-                "max_tokens": facts.max_tokens if facts else spec.max_tokens,
-                "dimensions": facts.dimensions if facts else spec.dimensions,
-                "matryoshka_dimensions": spec.matryoshka,
-                "pooling": facts.pooling if facts else spec.pooling,
-                "normalized_by_authors": spec.normalized,
-                "prompts": spec.prompts,
-                "instruction": spec.instruction,
-                "license": spec.license,
-                "commercial_use": spec.commercial,
-                "parameters": facts.parameters if facts else spec.parameters,
-                "download_bytes": spec.download_bytes,
-                "stored_bytes": facts.weight_bytes if facts else None,
-                "revision": facts.revision if facts else spec.revision,
-                "requires": spec.requires,
-                "verified": spec.verified,
-                "note": spec.note,
-            }
+async def openapi_document(context: Context, _: Request) -> Answer[OpenAPI]:
+    """GET /docs.json."""
+    return answer(build_document(ENDPOINTS, context.settings))
 
 
-def openai_model(spec: ModelSpec) -> dict[str, Any]:
-    """A model in OpenAI's words; `created` is unknown and therefore 0."""
-    return {"id": spec.name, "object": "model", "created": 0, "owned_by": spec.repo.split("/")[0]}
+async def documentation_page(context: Context, _: Request) -> Response:
+    """GET /."""
+    return HTMLResponse(context.documentation_page)
 
 
-def _probe(good: bool, problem: str) -> Response:
-    if not good:
-        raise ModelUnavailableError(problem)
-    return PlainTextResponse("\n")
+async def bentoml(context: Context, _: Request) -> ASGIApp:
+    """Routes that BentoML answers."""
+    return context.bentoml_app
 
 
-def build_routes(endpoints: Endpoints, directory: Directory, settings: Settings) -> list[Route]:
-    """Our routes, answered by `endpoints` and `directory`."""
+def _has_texts(content: dict[str, Any]) -> bool:
+    return "texts" in content and "documents" not in content
 
-    def post(route: Post) -> Handler:
-        async def handle(request: Request) -> Response:
-            return await route.answer(endpoints, request.body, request.headers)
 
-        return handle
+def _has_text(content: dict[str, Any]) -> bool:
+    return "text" in content and "input" not in content
 
+
+def _has_source_sentence(content: dict[str, Any]) -> bool:
+    inputs = content.get("inputs")
+    return isinstance(inputs, dict) and "source_sentence" in inputs
+
+
+_TEXTS = ["Mars is red.", "今日は良い天気です。"]
+_QUESTION = "Which planet is red?"
+_RERANK = {"query": _QUESTION, "documents": _TEXTS, "top_n": 1}
+_COHERE_EMBED = {"texts": _TEXTS, "input_type": "search_document", "embedding_types": ["float"]}
+_SIMILARITY = {"inputs": {"source_sentence": _QUESTION, "sentences": _TEXTS}}
+
+_EMBEDDINGS = Form(openai.EmbeddingRequest, openai.embeddings, {"input": _TEXTS})
+_TEI_EMBED = Form(tei.TeiEmbedRequest, tei.embed, {"inputs": _TEXTS})
+
+ENDPOINTS = (
+    # OpenAI, Jina and Voyage; service.py also declares the first two as BentoML APIs
+    post(
+        "/v1/embeddings", "A vector of length 1 for each text (OpenAI, Jina, Voyage).", _EMBEDDINGS, task="embeddings"
+    ),
+    post(
+        "/v1/rerank",
+        "Documents by relevance, best first (Cohere v1, Jina, Voyage).",
+        Form(openai.RerankRequest, openai.rerank_v1, _RERANK),
+        task="rerank",
+    ),
+    post(
+        "/v1/tokenize",
+        "The number of tokens of each text. With `text`: the tokens, as Cohere returns them.",
+        Form(cohere.CohereTokenizeRequest, cohere.tokenize, {"text": _TEXTS[0]}, fits=_has_text),
+        Form(openai.TokenizeRequest, openai.tokenize, {"input": _TEXTS}),
+    ),
+    post("/embeddings", "The same as `/v1/embeddings`.", _EMBEDDINGS, task="embeddings"),
+    post(
+        "/rerank",
+        "The same as `/v1/rerank`. With `texts`: a list of scores (text-embeddings-inference).",
+        Form(tei.TeiRerankRequest, tei.rerank, {"query": _QUESTION, "texts": _TEXTS}, fits=_has_texts),
+        Form(openai.RerankRequest, openai.rerank_alias, _RERANK),
+        task="rerank",
+    ),
+    # Cohere
+    post(
+        "/v2/rerank",
+        "Documents by relevance, best first (Cohere v2).",
+        Form(cohere.CohereRerankRequest, cohere.rerank_v2, {"query": _QUESTION, "documents": _TEXTS}),
+        task="rerank",
+    ),
+    post(
+        "/v1/embed",
+        "A vector of length 1 for each text (Cohere v1).",
+        Form(cohere.CohereEmbedRequest, cohere.embed_v1, _COHERE_EMBED),
+        task="embeddings",
+    ),
+    post(
+        "/v2/embed",
+        "A vector of length 1 for each text (Cohere v2).",
+        Form(cohere.CohereEmbedRequest, cohere.embed_v2, _COHERE_EMBED),
+        task="embeddings",
+    ),
+    # text-embeddings-inference
+    post("/embed", "A vector of length 1 for each text (text-embeddings-inference).", _TEI_EMBED, task="embeddings"),
+    post(
+        "/similarity",
+        "Cosine similarities of sentences to one sentence (text-embeddings-inference).",
+        Form(tei.TeiSimilarityRequest, tei.similarity, _SIMILARITY),
+        task="embeddings",
+    ),
+    post(
+        "/tokenize",
+        "The tokens of each text (text-embeddings-inference).",
+        Form(tei.TeiTokenizeRequest, tei.tokenize, {"inputs": _TEXTS}),
+    ),
+    post(
+        "/",
+        "The same as `/similarity` or `/embed`, for huggingface_hub's InferenceClient.",
+        Form(tei.TeiSimilarityRequest, tei.similarity, _SIMILARITY, fits=_has_source_sentence),
+        _TEI_EMBED,
+        task="embeddings",
+    ),
+    Endpoint("GET", "/info", "Facts about the default embedding model (text-embeddings-inference).", tei.info),
+    # Models
+    Endpoint("GET", "/models", "All models with their facts, prompts, licences and states.", status.models, quiet=True),
+    Endpoint("GET", "/v1/models", "All models, as OpenAI lists them.", openai.list_models),
+    Endpoint(
+        "GET",
+        "/v1/models/{name}",
+        "One model, as OpenAI describes it. Its name may contain a slash.",
+        openai.get_model,
+        errors=(401, 404, 500),
+    ),
+    admin.endpoint("load", "Load a model. It is imported first if necessary. Requires `ADMIN`.", admin.load),
+    admin.endpoint("unload", "Unload a model after its requests. Requires `ADMIN`.", admin.unload),
+    admin.endpoint("import", "Import a model without loading it. Requires `ADMIN`.", admin.import_model),
+    # The service
+    Endpoint("GET", "/health", "Status, device and the models in memory.", status.health, open=True, quiet=True),
+    Endpoint("GET", "/livez", "200 while the process is healthy.", status.alive, open=True, quiet=True, errors=(503,)),
+    Endpoint("GET", "/healthz", "The same as `/livez`.", status.alive, open=True, quiet=True, in_openapi=False),
+    Endpoint(
+        "GET",
+        "/readyz",
+        "200 once the models of `PRELOAD_MODELS` are loaded, 503 before.",
+        status.ready,
+        open=True,
+        quiet=True,
+        errors=(503,),
+    ),
+    Endpoint(
+        "GET",
+        "/metrics",
+        "Metrics for Prometheus.",
+        status.metrics,
+        open=lambda settings: settings.metrics_open,
+        quiet=True,
+        errors=(503,),
+    ),
+    # Pages
+    Endpoint("GET", "/", "The documentation page.", documentation_page, in_openapi=False),
+    Endpoint("GET", "/docs.json", "The OpenAPI document.", openapi_document, in_openapi=False),
+    Endpoint("GET", "/schema.json", "The schema that BentoML's clients read.", bentoml, in_openapi=False),
+    Endpoint("GET", "/static_content/{file}", "Files of the documentation page.", bentoml, in_openapi=False),
+    playground.endpoint(playground.PATH, "A page for trying the service in a browser.", playground.page),
+    playground.endpoint(f"{playground.PATH}/{{file}}", "Files of the playground.", playground.file),
+)
+
+
+def bind(context: Context) -> list[Route]:
+    """The routes that a service with these settings has. Without ADMIN, its routes say how to enable them."""
     return [
-        Route("GET", "/health", directory.health, open=True, quiet=True),
-        Route("GET", "/livez", directory.alive, open=True, quiet=True),
-        Route("GET", "/healthz", directory.alive, open=True, quiet=True),
-        Route("GET", "/readyz", directory.ready, open=True, quiet=True),
-        Route("GET", "/models", directory.models, quiet=True),
-        Route("GET", "/info", directory.info),
-        Route("GET", "/v1/models", directory.openai_models),
-        Route("GET", "/v1/models/{name}", directory.openai_model),
-        *admin_routes(directory.pool, settings),
-        *(playground_routes() if settings.playground else []),
-        *(Route("POST", each.path, post(each)) for each in (*BENTOML_POSTS, *POSTS)),
+        endpoint.bind(context)
+        for endpoint in ENDPOINTS
+        if endpoint.setting != "playground" or context.settings.playground
     ]

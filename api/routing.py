@@ -1,4 +1,4 @@
-"""Which route a request belongs to."""
+"""Find the route of a request."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Literal
 from starlette.types import ASGIApp, Scope
 
 UNKNOWN_PATH = "/unknown"
-"""Stands for every path that is no route: a scanner must not grow a metric's labels, nor write into the log."""
+"""The label of all paths without a route, so that a scanner cannot add labels to metrics or text to the log."""
 
 _SLASHES = re.compile("/{2,}")
 
 
 @dataclass
 class Request:
-    """What a handler may read of a request."""
+    """A request, as its handler sees it."""
 
     scope: Scope
     headers: Mapping[str, str]
-    """By their names in lower case; of repeated ones the first."""
+    """By name in lower case; the first of repeated headers."""
     params: Mapping[str, str]
-    """Placeholder in the route's path -> what the request has there; it may hold slashes."""
+    """Placeholder in the path of the route -> its value, which may contain slashes."""
     body: bytes = b""
 
 
@@ -33,16 +33,16 @@ Handler = Callable[[Request], Awaitable[ASGIApp]]
 
 @dataclass(frozen=True)
 class Route:
-    """A path and method that the service answers."""
+    """A path and method that the service answers; api/routes.py has all of them."""
 
     method: Literal["GET", "POST"]
     path: str
-    """May have one placeholder, as in /v1/models/{name}. It is also the route's name in metrics and logs."""
+    """May have one placeholder, as in /v1/models/{name}. It is also the label in metrics and logs."""
     handle: Handler
     open: bool = False
     """Whether it needs no API key."""
     quiet: bool = False
-    """Whether only its failures are logged, as machines or the playground request it every few seconds."""
+    """Whether only failures are logged, because machines or the playground send it every few seconds."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Match:
     params: Mapping[str, str] = field(default_factory=dict)
 
     def allowed(self) -> str:
-        """The methods, as the header Allow lists them."""
+        """The methods, as in the header Allow."""
         return ", ".join(self.methods)
 
 
@@ -62,7 +62,7 @@ _UNKNOWN = Match(UNKNOWN_PATH, {})
 
 
 class Routes:
-    """A table of routes; GET routes answer HEAD, too."""
+    """Routes by path. GET routes answer HEAD too."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
         by_path: dict[str, dict[str, Route]] = {}
@@ -75,7 +75,7 @@ class Routes:
         self._patterns = [(_pattern(path), path, methods) for path, methods in by_path.items() if "{" in path]
 
     def find(self, path: str) -> Match:
-        """The routes of a path; slashes that are doubled or at the end make no difference."""
+        """The routes of a path. Repeated and trailing slashes are ignored."""
         found = self._fixed.get(path)
         if found is not None:
             return found

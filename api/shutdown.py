@@ -1,4 +1,4 @@
-"""From a signal to the end of the process."""
+"""Shutdown: following signals, and ending a process whose threads do not end."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from types import FrameType
 logger = logging.getLogger("service")
 
 _EXIT_S = 4.0
-"""From the end of the grace period to that of a process in which a thread still runs."""
+"""From the end of the grace period to the end of a process in which a thread still runs."""
 
 
 def follow_signal(number: signal.Signals, loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
-    """Have the loop make a call when a signal arrives, before whoever listened first does what it does."""
+    """Call `call` on the loop when a signal arrives, and then the previous handler of the signal."""
     first = signal.getsignal(number)
 
     def both(received: int, frame: FrameType | None) -> None:
@@ -29,9 +29,9 @@ def follow_signal(number: signal.Signals, loop: asyncio.AbstractEventLoop, call:
 
 
 def end_process(grace_s: float) -> None:
-    """End this process shortly after the grace period, also where a thread that cannot be interrupted still runs."""
+    """End this process shortly after the grace period, even if a thread is still running."""
     timer = threading.Timer(grace_s + _EXIT_S, _exit)
-    timer.daemon = True  # a process that ends before does not wait for it
+    timer.daemon = True  # the process does not wait for it
     timer.start()
 
 

@@ -1,7 +1,7 @@
-"""Token arrays to text: OpenAI's `input` may be ids of tiktoken's cl100k_base, and LangChain's default is just that.
+"""Decode token ids of tiktoken's cl100k_base, which OpenAI's `input` may have and LangChain sends by default.
 
-The encoding lies beside this file, as OpenAI publishes it (a line for each token: its bytes in base64, and its id),
-so nothing is fetched. Only decoding is needed, which is a look-up.
+The vocabulary is in a file beside this one, as OpenAI publishes it: a line for each token with its bytes in base64 and
+its id.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _SPECIAL = {
 """From tiktoken's definition of cl100k_base."""
 
 
-def decode(inputs: Sequence[Sequence[int]], most_bytes: int) -> list[str]:
-    """Arrays of cl100k_base ids to texts; bytes that are no UTF-8 become U+FFFD, as in tiktoken.
+def decode(inputs: Sequence[Sequence[int]], max_bytes: int) -> list[str]:
+    """Texts of arrays of cl100k_base ids. Bytes that are not valid UTF-8 become U+FFFD, as in tiktoken.
 
-    InvalidRequestError names the array with an id that does not exist, and refuses texts of more than `most_bytes`
-    in all before it makes them: an id may stand for 128 bytes.
+    InvalidRequestError names an array with an unknown id. It is also raised before decoding if all texts together
+    would exceed `max_bytes`: one id may stand for 128 bytes.
     """
     tokens = _tokens()
     size = 0
@@ -38,9 +38,9 @@ def decode(inputs: Sequence[Sequence[int]], most_bytes: int) -> list[str]:
             size += sum(len(tokens[token_id]) for token_id in ids)
         except KeyError:
             raise _unknown(index) from None
-        if size > most_bytes:
+        if size > max_bytes:
             raise InvalidRequestError(
-                f"The token ids of input stand for more than {most_bytes} bytes of text (MAX_BODY_BYTES). Send several "
+                f"The token ids of input decode to more than {max_bytes} bytes of text (MAX_BODY_BYTES). Send several "
                 "requests.",
                 param="input",
             )
@@ -49,9 +49,8 @@ def decode(inputs: Sequence[Sequence[int]], most_bytes: int) -> list[str]:
 
 def _unknown(index: int) -> InvalidRequestError:
     return InvalidRequestError(
-        f"input.{index} has a token id that cl100k_base does not know (0 to {max(_SPECIAL)}). Arrays are read as "
-        "cl100k_base, as OpenAI's clients send them; send token_encoding: \"model\" for ids of the model's own "
-        "vocabulary.",
+        f"input.{index} has a token id that is not in cl100k_base (0 to {max(_SPECIAL)}). Send token_encoding: "
+        '"model" for ids of the model\'s own vocabulary.',
         param=f"input.{index}",
     )
 

@@ -1,8 +1,7 @@
-"""OpenTelemetry: a span for each request, and one for each of its stages, sent by OTLP over HTTP.
+"""OpenTelemetry: a span for each request and for each of its stages, sent with OTLP over HTTP.
 
-Where to, how many and under which name is said by OpenTelemetry's own variables (OTEL_EXPORTER_OTLP_ENDPOINT,
-OTEL_TRACES_SAMPLER, OTEL_SERVICE_NAME, ...), which its SDK reads. BentoML's own middleware for it costs more than half
-of a request's overhead and knows no stages, so it stays off.
+OpenTelemetry's SDK reads its own variables (OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_TRACES_SAMPLER, OTEL_SERVICE_NAME, ...).
+BentoML's tracing middleware stays off: it takes more than half of a request's overhead and records no stages.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _NAME = "rerank-embedding"
 
 
 class Tracing:
-    """Turns what is known of a request at its end into spans."""
+    """Records requests as spans."""
 
     def __init__(self) -> None:
         named = OTELResourceDetector().detect()
@@ -40,9 +39,9 @@ class Tracing:
         attributes: Mapping[str, str | int],
         failed: bool,
     ) -> None:
-        """A request that has just ended after `seconds`; a caller's `traceparent` among `headers` is its parent.
+        """Record a request that has just ended after `seconds`. Its parent is the `traceparent` in `headers`.
 
-        Stages follow each other. Those of a large request alternate in truth; their spans have the right lengths.
+        Stages are recorded one after another with their total lengths; those of a large request really alternate.
         """
         end = time.time_ns()
         start = end - int(seconds * 1e9)

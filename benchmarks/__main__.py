@@ -14,14 +14,14 @@ from benchmarks import machine
 from benchmarks.checkpoints import ROOT
 from benchmarks.environments import Device
 from benchmarks.picture import picture
-from benchmarks.report import OURS, table
+from benchmarks.report import table
 from benchmarks.rows import KEYS
 from benchmarks.run import STOPPED, Options, execute
-from benchmarks.servers import GROUPS
+from benchmarks.servers import DEFAULT_GROUPS, GROUPS, OURS
 
 FOLDER = ROOT / "benchmarks"
 EXAMPLES = f"""examples:
-  scripts/bench                                   every server, every row: about an hour
+  scripts/bench                                   every row of all servers but int8: about an hour
   scripts/bench --quick                           the same with one short measurement each
   scripts/bench --quick --servers ours infinity --rows single_1 rerank_20_1
   scripts/bench --report benchmarks/results/FILE.json
@@ -89,7 +89,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--servers", nargs="+", choices=GROUPS, default=GROUPS, metavar="NAME", help=" ".join(GROUPS))
+    parser.add_argument(
+        "--servers", nargs="+", choices=GROUPS, default=DEFAULT_GROUPS, metavar="NAME", help=" ".join(GROUPS)
+    )
     parser.add_argument("--rows", nargs="+", choices=KEYS, default=KEYS, metavar="ROW", help="see below")
     parser.add_argument("--quick", action="store_true", help="one measurement of 2 s a row: to see that all runs")
     parser.add_argument("--all-variants", action="store_true", help="infinity in bfloat16 also where it is emulated")

@@ -32,6 +32,11 @@ def has_native_bfloat16() -> bool:
     return not {"avx512_bf16", "amx_bf16"}.isdisjoint(cpu_flags())
 
 
+def precision() -> str:
+    """In which the fastest engines compute here: bf16 or f32."""
+    return "bf16" if has_native_bfloat16() else "f32"
+
+
 def gpu() -> str:
     """The names of NVIDIA GPUs; '' where there is none."""
     command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from typing import Any
 
-from benchmarks.report import OURS, Line, figure, lines
-from benchmarks.servers import LIMIT
+from benchmarks.report import Line, figure, lines
+from benchmarks.servers import IN_PROCESS, INT8, OURS, VLLM
 
 WIDTH, LABEL, VALUE = 860, 330, 150
 BAR, GAP, ROW_GAP, TOP = 14, 3, 16, 64
@@ -15,19 +15,21 @@ text { font: 13px system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-s
 .title { font-size: 16px; font-weight: 600 }
 .small { font-size: 11px; fill: #59636e }
 .strong { font-weight: 600 }
-.ours { fill: #0969da } .infinity { fill: #bf8700 } .vllm { fill: #8250df } .limit { fill: #afb8c1 }
+.ours { fill: #0969da } .infinity { fill: #bf8700 } .vllm { fill: #8250df }
+.int8 { fill: #1a7f37 } .process { fill: #afb8c1 }
 @media (prefers-color-scheme: dark) {
   text { fill: #e6edf3 } .small { fill: #9198a1 }
-  .ours { fill: #4493f8 } .infinity { fill: #d29922 } .vllm { fill: #ab7df8 } .limit { fill: #4b535d }
+  .ours { fill: #4493f8 } .infinity { fill: #d29922 } .vllm { fill: #ab7df8 }
+  .int8 { fill: #3fb950 } .process { fill: #4b535d }
 }
 """
-SHOWN = ("ours", "infinity", "vllm", LIMIT)
-NAMES = {"ours": "ours", "infinity": "infinity at its best", "vllm": "vLLM", LIMIT: "in-process limit"}
+SHOWN = (OURS, INT8, "infinity", VLLM, IN_PROCESS)
+NAMES = {name: name for name in SHOWN} | {"infinity": "infinity at its best", VLLM: "vLLM"}
 
 
 def bars(line: Line) -> list[tuple[str, float, float]]:
     """(server, value, length from 0 to 1) of one row; the fastest is 1."""
-    names = {OURS: OURS, "infinity": line.best_peer() or "", "vllm": "vllm", LIMIT: LIMIT}
+    names = {name: name for name in SHOWN} | {"infinity": line.best("infinity") or ""}
     values = {shown: line.values[names[shown]] for shown in SHOWN if names[shown] in line.values}
     positive = [value for value in values.values() if value > 0]
     if not positive:
@@ -78,7 +80,7 @@ def _row(svg: ET.Element, y: int, line: Line, found: list[tuple[str, float, floa
     _text(svg, 0, y + BAR - 2, line.metric.title)
     gain = line.against_peer()
     if gain is not None:
-        _text(svg, 0, y + BAR + GAP + BAR - 3, f"{gain:.1f} times infinity", "small")
+        _text(svg, 0, y + BAR + GAP + BAR - 3, f"{gain:.1f} times the best peer", "small")
     for shown, value, length in found:
         width = max(1.0, length * (WIDTH - LABEL - VALUE))
         _bar(svg, LABEL, y, width, shown)
@@ -89,7 +91,14 @@ def _row(svg: ET.Element, y: int, line: Line, found: list[tuple[str, float, floa
 
 
 def _bar(svg: ET.Element, x: float, y: float, width: float, name: str) -> None:
-    place = {"x": f"{x:g}", "y": f"{y:g}", "width": f"{width:.1f}", "height": str(BAR), "rx": "2", "class": name}
+    place = {
+        "x": f"{x:g}",
+        "y": f"{y:g}",
+        "width": f"{width:.1f}",
+        "height": str(BAR),
+        "rx": "2",
+        "class": name.split()[-1],
+    }
     ET.SubElement(svg, "rect", place)
 
 

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.rows import METRICS, Metric
-from benchmarks.servers import LIMIT
+from benchmarks.servers import HARDWARE, IN_PROCESS, INT8, OURS, VLLM
 from benchmarks.statistics import median
 
-OURS, PEER = "ours", "infinity"
-TARGET_PEER, TARGET_LIMIT = 2.0, 0.85
-"""What the project wants: twice infinity at its best; 85 % of the limit on rows with more than one text."""
+NO_PEERS = (OURS, INT8, IN_PROCESS, HARDWARE)
 
 
 @dataclass(frozen=True)
@@ -22,11 +20,11 @@ class Line:
     metric: Metric
     values: dict[str, float]
 
-    def best_peer(self) -> str | None:
-        """The variant of infinity that does this row best."""
-        variants = [name for name in self.values if name.startswith(PEER)]
+    def best(self, prefix: str = "") -> str | None:
+        """The peer that does this row best, of those whose name begins so."""
+        peers = [name for name in self.values if name not in NO_PEERS and name.startswith(prefix)]
         pick = max if self.metric.higher_is_better else min
-        return pick(variants, key=self.values.__getitem__) if variants else None
+        return pick(peers, key=self.values.__getitem__) if peers else None
 
     def speed(self, name: str, against: str) -> float | None:
         """How many times better `name` is than `against`; None where one of them has no figure."""
@@ -38,13 +36,14 @@ class Line:
         return ours / theirs if theirs else None
 
     def against_peer(self) -> float | None:
-        """Ours against infinity at its best."""
-        best = self.best_peer()
+        """Ours against the best peer."""
+        best = self.best()
         return self.speed(OURS, best) if best else None
 
-    def against_limit(self) -> float | None:
-        """Ours as a share of the in-process limit."""
-        return self.speed(OURS, LIMIT) if self.metric.has_limit else None
+    def below_target(self) -> bool:
+        """Whether ours is measured beside a peer and misses the row's target."""
+        found = self.against_peer()
+        return found is not None and self.metric.target is not None and found < self.metric.target
 
 
 def lines(result: dict[str, Any]) -> list[Line]:
@@ -62,9 +61,10 @@ def lines(result: dict[str, Any]) -> list[Line]:
 
 
 def columns(result: dict[str, Any]) -> list[str]:
-    """The servers with figures, ours last."""
-    names = [name for name, rows in result["samples"].items() if rows]
-    return [name for name in names if name != OURS] + [name for name in names if name == OURS]
+    """The peers with figures, vLLM in any case, then those without a server, and ours."""
+    measured = [name for name, rows in result["samples"].items() if rows]
+    peers = [name for name in measured if name not in (VLLM, *NO_PEERS)]
+    return [*peers, VLLM, *(name for name in (IN_PROCESS, HARDWARE, INT8, OURS) if name in measured)]
 
 
 def figure(value: float | None, unit: str) -> str:
@@ -92,13 +92,14 @@ def table(result: dict[str, Any]) -> str:
 
 def _table(result: dict[str, Any]) -> Iterator[str]:
     names = columns(result)
-    titles = ["work", *names, "ours / best infinity", "ours / limit"]
+    titles = ["work", *names, "best peer", "ours / best peer", "ours / OpenVINO in process", "share of hardware limit"]
     yield _cells(titles)
     yield "|" + " --- |" + " ---: |" * (len(titles) - 1)
     for line in lines(result):
         cells = [figure(line.values.get(name), line.metric.unit) for name in names]
-        against = "" if line.metric.relative else ratio(line.against_peer())
-        yield _cells([line.metric.title, *cells, against, percent(line.against_limit())])
+        against = ["", ""] if line.metric.relative else [line.best() or "", ratio(line.against_peer())]
+        limits = [ratio(line.speed(OURS, IN_PROCESS)), percent(line.speed(OURS, HARDWARE))]
+        yield _cells([line.metric.title, *cells, *against, *limits])
 
 
 def _cells(texts: list[str]) -> str:
@@ -155,15 +156,12 @@ def _noise(result: dict[str, Any]) -> Iterator[str]:
 
 
 def _verdict(result: dict[str, Any]) -> Iterator[str]:
-    measured = [line for line in lines(result) if not line.metric.relative]
-    slow = [line.metric.title for line in measured if (line.against_peer() or TARGET_PEER) < TARGET_PEER]
-    far = [
-        line.metric.title
+    measured = [line for line in lines(result) if line.metric.target and line.against_peer()]
+    missed = [
+        f"{line.metric.title} ({ratio(line.against_peer())} of {ratio(line.metric.target)})"
         for line in measured
-        if line.metric.many_texts and (line.against_limit() or TARGET_LIMIT) < TARGET_LIMIT
+        if line.below_target()
     ]
-    if any(line.against_peer() for line in measured):
-        yield f"- Below twice infinity at its best: {'; '.join(slow) or 'no row'}."
-    if any(line.against_limit() for line in measured):
-        yield f"- More than one text and below 85 % of the limit: {'; '.join(far) or 'no row'}."
+    if measured:
+        yield f"- Below the target against the best peer: {'; '.join(missed) or 'no row'}."
     yield "- GPU figures are not measured here." if result["options"]["device"] == "cpu" else "- A GPU run."

@@ -13,16 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from benchmarks import checkpoints, checks, machine, measure, rows, workload
+from benchmarks import checkpoints, checks, hardware, machine, measure, rows, workload
 from benchmarks.checkpoints import ROOT
 from benchmarks.checks import Answers
 from benchmarks.client import Group
 from benchmarks.environments import Device, InstallError
-from benchmarks.limit import Limit
+from benchmarks.in_process import InProcess
 from benchmarks.measure import Figures, MeasurementError
 from benchmarks.processes import First, Running, StartError, start
 from benchmarks.rows import COLD_START, MANY, MANY_MODELS, MEMORY, MIXED, PAIR, ROWS, Row
-from benchmarks.servers import LIMIT, SERVERS, Place, Server
+from benchmarks.servers import HARDWARE, IN_PROCESS, INT8, SERVERS, VLLM, Place, Server
 
 STOPPED = "the run was stopped before its end"
 _PREFIX = re.compile(r"(/[\w.+-]+)+/lib/python[\d.]+/")
@@ -115,8 +115,8 @@ def _prepared(options: Options, place: Place, results: Results) -> Iterator[Serv
     for server in SERVERS:
         if server.group not in options.groups:
             continue
-        if server.group == "vllm" and options.device != "cpu":
-            results.absent[server.name] = "the GPU run compares with infinity only"
+        if server.name in (VLLM, INT8) and options.device != "cpu":
+            results.absent[server.name] = "not run on a GPU"
             continue
         emulated = server.wants_bfloat16 and options.device == "cpu" and not machine.has_native_bfloat16()
         if emulated and not options.all_variants:
@@ -186,12 +186,14 @@ def _with_pair(options: Options, place: Place, servers: list[Server], results: R
         if MEMORY in options.keys:
             time.sleep(2)  # what was only needed to start has been given back
         rest = {name: one.resident_mb() for name, one in running.items()}
-        limit = _limit(place, results) if LIMIT in options.groups else None
-        if limit is not None:
-            stack.callback(limit.stop)
-        _check(running, limit, results)
+        model = _in_process(place, results) if "in-process" in options.groups else None
+        if model is not None:
+            stack.callback(model.stop)
+        _check(running, model, results)
+        if place.device == "cpu":
+            _hardware(options, place, results)
         for row in (row for row in ROWS if row.key in options.keys):
-            _row(options, row, running, limit, results)
+            _row(options, row, running, model, results)
         if MIXED in options.keys:
             _turns(options, MIXED, running, results, measure.measure_mixed, options.mixed_window_s, _both)
         if MEMORY in options.keys:
@@ -203,31 +205,42 @@ def _both(ports: rows.Ports) -> list[Group]:
     return [rows.singles(ports), rows.bulk(ports)]
 
 
-def _limit(place: Place, results: Results) -> Limit | None:
+def _in_process(place: Place, results: Results) -> InProcess | None:
     if place.device != "cpu":
-        results.absent[LIMIT] = "OpenVINO runs on the CPU"
+        results.absent[IN_PROCESS] = "OpenVINO runs on the CPU"
         return None
     folders = place.checkpoints.folders
     try:
-        limit = Limit.start(folders[workload.EMBEDDER], folders[workload.RERANKER], place.log(LIMIT))
+        model = InProcess.start(folders[workload.EMBEDDER], folders[workload.RERANKER], place.log("in-process"))
     except RuntimeError as error:
-        results.absent[LIMIT] = f"does not start here: {error}"
-        say(f"  {LIMIT} {results.absent[LIMIT]}")
+        results.absent[IN_PROCESS] = f"does not start here: {error}"
+        say(f"  {IN_PROCESS} {results.absent[IN_PROCESS]}")
         return None
-    settings = f"OpenVINO {limit.facts['precision']} in one process, no server"
-    results.servers[LIMIT] = {"version": limit.facts["version"], "settings": settings}
-    return limit
+    settings = f"OpenVINO {model.facts['precision']} in one process, no server"
+    results.servers[IN_PROCESS] = {"version": model.facts["version"], "settings": settings}
+    return model
 
 
-def _check(running: dict[str, Running], limit: Limit | None, results: Results) -> None:
+def _hardware(options: Options, place: Place, results: Results) -> None:
+    """What the rows could reach at most, by the fastest matrix product in the precision of ours."""
+    precision = machine.precision()
+    gflops = hardware.peak(precision)
+    settings = f"{gflops:.0f} GFLOP/s, the fastest matrix product of PyTorch in {precision}"
+    results.servers[HARDWARE] = {"version": precision, "settings": settings}
+    for row in (row for row in ROWS if row.key in options.keys):
+        folder = place.checkpoints.folders[workload.EMBEDDER if row.kind == "embed" else workload.RERANKER]
+        results.add(HARDWARE, row.key, hardware.figures(row, folder, gflops))
+
+
+def _check(running: dict[str, Running], model: InProcess | None, results: Results) -> None:
     answers: dict[str, Answers] = {}
     for name, one in running.items():
         try:
             answers[name] = checks.ask(one)
         except (MeasurementError, KeyError, OSError) as error:
             results.errors.append(f"{name}, probe: {error}")
-    if limit is not None:
-        answers[LIMIT] = checks.ask_limit(limit)
+    if model is not None:
+        answers[IN_PROCESS] = checks.ask_in_process(model)
     if not answers:
         return
     first, *others = answers
@@ -236,17 +249,17 @@ def _check(running: dict[str, Running], limit: Limit | None, results: Results) -
         say(f"  {results.checks[-1]}")
 
 
-def _row(options: Options, row: Row, running: dict[str, Running], limit: Limit | None, results: Results) -> None:
+def _row(options: Options, row: Row, running: dict[str, Running], model: InProcess | None, results: Results) -> None:
     def one(server: Running, window_s: float) -> Figures:
         return measure.measure_row(server, row, window_s)
 
     def between() -> None:
-        if limit is not None:
-            found = limit.ask(row.kind, row.in_process(), merge=row.connections, window_s=options.window_s)
-            results.add(LIMIT, row.key, found)
+        if model is not None:
+            found = model.ask(row.kind, row.in_process(), merge=row.connections, window_s=options.window_s)
+            results.add(IN_PROCESS, row.key, found)
 
-    if limit is not None:
-        limit.ask(row.kind, row.in_process(), merge=row.connections, window_s=options.warm_up_s)
+    if model is not None:
+        model.ask(row.kind, row.in_process(), merge=row.connections, window_s=options.warm_up_s)
 
     def groups(ports: rows.Ports) -> list[Group]:
         return row.load(ports, 0).groups

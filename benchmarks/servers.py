@@ -92,12 +92,12 @@ def _our_catalog(place: Place) -> Path:
     return place.scratch / "catalog.yaml"
 
 
-def _prepare_ours(place: Place) -> str:
+def _import_ours(place: Place, options: dict[str, str]) -> str:
     """Import every model into a store of this run's own, so that today's code makes them ready."""
     _our_home(place).mkdir(parents=True, exist_ok=True)
     _our_catalog(place).write_text(place.checkpoints.catalog(), encoding="utf-8")
     environment = clean_environment(
-        BENTOML_HOME=str(_our_home(place)), EXTRA_CATALOG=str(_our_catalog(place)), PYTHONPATH=str(ROOT)
+        BENTOML_HOME=str(_our_home(place)), EXTRA_CATALOG=str(_our_catalog(place)), PYTHONPATH=str(ROOT), **options
     )
     for name, folder in place.checkpoints.folders.items():
         command = [sys.executable, "-m", "scripts.import_models", "--model", name, "--from-dir", str(folder)]
@@ -110,18 +110,28 @@ def _prepare_ours(place: Place) -> str:
     return revision.stdout.strip() or "unknown revision"
 
 
-def _our_commands(place: Place, models: tuple[str, ...]) -> list[Command]:
-    port = free_port()
-    environment = clean_environment(
-        BENTOML_HOME=str(_our_home(place)),
-        EXTRA_CATALOG=str(_our_catalog(place)),
-        PRELOAD_MODELS=",".join(models),
-        HOST="127.0.0.1",
-        PORT=str(port),
-        **({"DEVICE": "cuda"} if place.device == "cuda" else {}),
-    )
-    bentoml = str(Path(sys.executable).with_name("bentoml"))
-    return [Command([bentoml, "serve"], environment, ROOT, port, models)]
+def _ours(name: str, group: str, **options: str) -> Server:
+    """`options`: our settings other than the defaults."""
+
+    def prepare(place: Place) -> str:
+        return _import_ours(place, options)
+
+    def commands(place: Place, models: tuple[str, ...]) -> list[Command]:
+        port = free_port()
+        environment = clean_environment(
+            BENTOML_HOME=str(_our_home(place)),
+            EXTRA_CATALOG=str(_our_catalog(place)),
+            PRELOAD_MODELS=",".join(models),
+            HOST="127.0.0.1",
+            PORT=str(port),
+            **({"DEVICE": "cuda"} if place.device == "cuda" else {}),
+            **options,
+        )
+        bentoml = str(Path(sys.executable).with_name("bentoml"))
+        return [Command([bentoml, "serve"], environment, ROOT, port, models)]
+
+    chosen = " ".join(f"{key}={value}" for key, value in options.items()) or "default settings"
+    return Server(name, group, f"{chosen}, models preloaded", prepare, commands)
 
 
 def _infinity(dtype: str) -> Server:
@@ -167,11 +177,16 @@ def _vllm_commands(place: Place, models: tuple[str, ...]) -> list[Command]:
     return commands
 
 
+VLLM = "vllm"
+OURS, INT8 = "ours", "ours int8"
 SERVERS = (
-    Server("ours", "ours", "default settings, models preloaded", _prepare_ours, _our_commands),
+    _ours(OURS, OURS),
+    _ours(INT8, "int8", DTYPE="int8"),
     _infinity("float32"),
     _infinity("bfloat16"),
-    Server("vllm", "vllm", f"{_vllm_dtype()}, one process a model", _prepare_vllm, _vllm_commands, many_models=False),
+    Server(VLLM, VLLM, f"{_vllm_dtype()}, one process a model", _prepare_vllm, _vllm_commands, many_models=False),
 )
-LIMIT = "limit"
-GROUPS = ("ours", "infinity", "vllm", LIMIT)
+IN_PROCESS, HARDWARE = "OpenVINO in process", "hardware limit"
+"""Columns that are no servers."""
+DEFAULT_GROUPS = (OURS, "infinity", VLLM, "in-process")
+GROUPS = (*DEFAULT_GROUPS, "int8")

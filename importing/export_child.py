@@ -67,13 +67,18 @@ def export_in_child(
             return
         reason = f"the conversion ended {_describe(done.returncode)}"
     logger.warning(
-        "%s is served by torch: %s. To try again, run scripts/import_models --remove --model %s and import it again.",
+        "%s %s: %s. To try again, run scripts/import_models --remove --model %s and import it again.",
         spec.name,
+        _consequence(weights),
         reason,
         spec.name,
     )
     with contextlib.suppress(OSError):  # without a report the next import tries again
         give_up_export(stored.folder, reason, weights)
+
+
+def _consequence(weights: Weights) -> str:
+    return "cannot be served with DTYPE=int8" if weights == "int8" else "is served by torch"
 
 
 def _describe(status: int) -> str:
@@ -101,7 +106,8 @@ def convert(job: ExportJob) -> int:
     except OSError as error:
         what = f"the conversion of {job.spec.repo} for OpenVINO"
         reason = disk.write_error(error, job.folder, job.facts.weight_bytes, what).message
-        logger.warning("%s was not converted for OpenVINO and is served by torch: %s", job.spec.name, reason)
+        consequence = _consequence(job.weights)
+        logger.warning("%s was not converted for OpenVINO and %s: %s", job.spec.name, consequence, reason)
         return os.EX_IOERR
     return 0
 

@@ -23,9 +23,11 @@ from torch import nn
 from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
+from importing.int8 import compress, cost, sample
 from models.catalog import ModelSpec
 from models.facts import ModelFacts
 from models.integrity import write_manifest
+from models.store import StoredModel
 from runners.backends.accuracy import EXACT, difference, probes
 from runners.backends.batches import PaddedBatch, UnpaddedBatch
 from runners.backends.openvino import (
@@ -83,12 +85,51 @@ def _write(target: Path, conversion: Conversion) -> Report:
         shutil.rmtree(leftover, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as work:
         report = _export(Path(work), conversion)
+        if conversion.weights == "int8" and report["f32"] is None:
+            report = _quantize(Path(work), conversion)
         write_report(Path(work), report)
         write_manifest(Path(work))
         shutil.rmtree(target, ignore_errors=True)  # a leftover, as it has no report
         os.rename(work, target)  # atomic: a killed conversion leaves no report
         Path(work).mkdir()  # TemporaryDirectory removes it
     return report
+
+
+def _quantize(target: Path, conversion: Conversion) -> Report:
+    """Store the weights of an exact export in int8, unless that changes its results too much."""
+    sequences = sample(conversion.spec, StoredModel("exported", conversion.folder, conversion.facts))
+    batches = [PaddedBatch.of([sequence], conversion.facts.pad_id) for sequence in sequences]
+    expected = _rows(target, "f32", batches)
+    body = ov.Core().read_model(target / BODY)
+    if not compress(body):
+        return {"f32": "it has no weights that int8 applies to"}
+    _save(body, target / f"int8-{BODY}", fp16=True)
+    del body  # it reads the file that is replaced
+    for suffix in (".xml", ".bin"):
+        os.replace((target / f"int8-{BODY}").with_suffix(suffix), (target / BODY).with_suffix(suffix))
+    report: Report = {}
+    for precision in precisions():
+        try:
+            found = cost(expected, _rows(target, precision, batches))
+        except RuntimeError as error:
+            report[precision] = _uncomputable(precision, error)
+            continue
+        report[precision] = found.refusal
+        if found.refusal is None:
+            report["cost"] = str(found)
+    logger.warning("%s with DTYPE=int8, against float32: %s", conversion.spec.name, report.get("cost", report["f32"]))
+    return report
+
+
+def _rows(target: Path, precision: str, batches: list[PaddedBatch]) -> Rows:
+    graphs = Graphs(target, precision=precision, threads=0)
+    return np.concatenate([graphs.infer(batch) for batch in batches])
+
+
+def _uncomputable(precision: str, error: RuntimeError) -> str:
+    """No kernel: ONEDNN_MAX_CPU_ISA may disable instructions of the processor."""
+    logger.warning("OpenVINO cannot compute the converted model in %s: %s", precision, error)
+    return f"OpenVINO cannot compute it ({type(error).__name__})"
 
 
 def _export(target: Path, conversion: Conversion, *, unpadded: bool = True) -> Report:
@@ -201,11 +242,9 @@ def _find_problem(
 ) -> str | None:
     """The problem with the converted network, for the report; None if it is as accurate as torch's."""
     try:
-        graphs = Graphs(target, precision=precision, threads=0)
-        computed = [graphs.infer(batch) for batch in batches]
-    except RuntimeError as error:  # no kernel: ONEDNN_MAX_CPU_ISA may disable instructions of the processor
-        logger.warning("OpenVINO cannot compute the converted model in %s: %s", precision, error)
-        return f"OpenVINO cannot compute it ({type(error).__name__})"
+        computed = _rows(target, precision, batches)
+    except RuntimeError as error:
+        return _uncomputable(precision, error)
     tolerance = precision if conversion.weights == "float16" else EXACT
     vectors = conversion.facts.dimensions is not None
-    return difference(np.concatenate(expected), np.concatenate(computed), tolerance, vectors=vectors)
+    return difference(np.concatenate(expected), computed, tolerance, vectors=vectors)

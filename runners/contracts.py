@@ -110,7 +110,7 @@ class Backend(Protocol):
 
     @property
     def dtype(self) -> str:
-        """Data type of the computation: float32, bfloat16 or float16."""
+        """Data type of the computation: float32, bfloat16, float16 or int8."""
         ...
 
     @property

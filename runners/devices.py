@@ -14,6 +14,7 @@ from runners.control_groups import cpu_limit, memory_limit
 from settings import Settings
 
 DType = Literal["float32", "bfloat16", "float16"]
+AskedDType = DType | Literal["int8"]
 Platform = Literal["cuda", "rocm", "cpu"]
 
 
@@ -21,6 +22,8 @@ class DeviceError(RuntimeError):
     """The settings ask for hardware that is not there."""
 
 
+_INT8_IN_TORCH = "DTYPE=int8 needs OpenVINO. Set BACKEND=auto, or choose another DTYPE."
+_INT8_ON_GPU = "DTYPE=int8 needs a CPU. Set DEVICE=cpu, or choose another DTYPE."
 _NO_GPU = "DEVICE=cuda, but torch sees no GPU. Check the driver and the installed torch, or set DEVICE=cpu."
 
 
@@ -32,38 +35,50 @@ class Device:
     torch_name: str
     dtype: DType
     threads: int
-    asked_dtype: DType | None = None
+    asked_dtype: AskedDType | None = None
     """What DTYPE says; None for auto."""
 
 
 def require(settings: Settings) -> None:
-    """DeviceError where DEVICE asks for a GPU and there is none; for the start, before any worker exists.
+    """DeviceError where `detect` would raise one; for the start, before any worker exists.
 
-    Asked of another process, as this one must not import torch.
+    Another process looks for GPUs, as this one must not import torch.
     """
-    if settings.device != "cuda":
-        return
-    question = "import sys, torch; sys.exit(0 if torch.cuda.is_available() else 3)"
-    answer = subprocess.run([sys.executable, "-c", question], check=False, capture_output=True)  # noqa: S603
-    if answer.returncode == 3:
+    if settings.device == "cuda" or (settings.device == "auto" and settings.dtype == "int8"):
+        question = "import sys, torch; sys.exit(0 if torch.cuda.is_available() else 3)"
+        answer = subprocess.run([sys.executable, "-c", question], check=False, capture_output=True)  # noqa: S603
+        _refuse(settings, gpu=answer.returncode != 3)
+    else:
+        _refuse(settings, gpu=False)
+
+
+def _refuse(settings: Settings, *, gpu: bool) -> None:
+    if settings.device == "cuda" and not gpu:
         raise DeviceError(_NO_GPU)
+    if settings.dtype == "int8" and settings.device != "cpu" and gpu:
+        raise DeviceError(_INT8_ON_GPU)
+    if settings.dtype == "int8" and settings.backend == "torch":
+        raise DeviceError(_INT8_IN_TORCH)
 
 
 def detect(settings: Settings, *, worker_index: int = 1) -> Device:
-    """The device of one worker: workers of a host share its GPUs in turn. DeviceError where DEVICE cannot be had."""
+    """The device of one worker: workers of a host share its GPUs in turn.
+
+    DeviceError where DEVICE cannot be had, or cannot compute in DTYPE.
+    """
     import torch
 
     available = torch.cuda.is_available()
-    if settings.device == "cuda" and not available:
-        raise DeviceError(_NO_GPU)
+    _refuse(settings, gpu=available)
     asked = None if settings.dtype == "auto" else settings.dtype
+    dtype = None if asked == "int8" else asked
     if settings.device == "cpu" or not available:
         threads = settings.cpu_threads or cores_per_worker(settings.workers)
-        return Device("cpu", "cpu", asked or "float32", threads, asked)
+        return Device("cpu", "cpu", dtype or "float32", threads, asked)
     index = (worker_index - 1) % torch.cuda.device_count()
     platform: Platform = "rocm" if torch.version.hip else "cuda"
     half: DType = "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
-    return Device(platform, f"cuda:{index}", asked or half, 1, asked)
+    return Device(platform, f"cuda:{index}", dtype or half, 1, asked)
 
 
 _TRAINED_IN_BFLOAT16 = ("Qwen", "Mistral", "Gemma", "NVEmbed")

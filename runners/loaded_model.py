@@ -30,7 +30,7 @@ class LoadedModel:
     disconnect: Callable[[], Awaitable[None]] | None = None
     """Closes the connections of a forwarded model."""
     dtype: str | None = None
-    """Data type of the computation: float32, bfloat16 or float16. None for a forwarded model."""
+    """Data type of the computation: float32, bfloat16, float16 or int8. None for a forwarded model."""
     weights_dtype: str | None = None
     """Data type of the stored weights."""
 

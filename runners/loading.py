@@ -123,21 +123,22 @@ def load_backend(spec: ModelSpec, stored: StoredModel, device: Device, settings:
                 widths=LayerWidths.read(stored.folder),
                 load_torch=lambda: load_torch(spec, stored, replace(device, dtype="float32")),
             )
-        if settings.backend == "openvino":
+        if settings.backend == "openvino" or weights == "int8":
             found = find_export(stored.folder, weights)
             reason = found[1]["f32"] if found else "it was not exported; run scripts/import_models again"
-            raise ModelUnavailableError(f"BACKEND=openvino cannot serve {spec.name}: {reason}.")
+            setting = "DTYPE=int8" if weights == "int8" else "BACKEND=openvino"
+            raise ModelUnavailableError(f"{setting} cannot serve {spec.name}: {reason}.")
     return load_torch(spec, stored, for_model(device, stored.facts.architecture))
 
 
 def computing_dtype(stored: StoredModel, device: Device, settings: Settings) -> str:
-    """The data type (float32, bfloat16, float16) in which a stored model would be computed if it were loaded now."""
+    """Data type (float32, bfloat16, float16, int8) in which a stored model would be computed if it were loaded now."""
     if wants_openvino(device, settings):
-        from runners.backends.openvino import DTYPES, choose_export
+        from runners.backends.openvino import choose_export, computed_in, weights_for
 
         choice = choose_export(stored.folder, device.asked_dtype)
         if choice is not None:
-            return DTYPES[choice[1]]
+            return computed_in(choice[1], weights_for(device.asked_dtype))
     return for_model(device, stored.facts.architecture).dtype
 
 

@@ -18,6 +18,7 @@ from importing.importer import import_model
 from models.catalog import Catalog, CatalogError, ModelSpec, load_catalog
 from models.integrity import find_flaw
 from models.store import ModelStore, StoredModel
+from runners.devices import DeviceError
 from settings import Settings, SettingsError, bentoml_home, load_settings
 from startup import StartError, check_home
 
@@ -94,9 +95,9 @@ def _import(spec: ModelSpec, store: ModelStore, settings: Settings, options: arg
     report, finish = (write_progress, lambda: None) if options.json else _bar(spec)
     try:
         stored = import_model(spec, store=store, settings=settings, progress=report, from_dir=options.from_dir)
-    except ModelUnavailableError as error:
+    except (ModelUnavailableError, DeviceError) as error:
         finish()
-        _fail(error.message, json_lines=options.json, status=1)
+        _fail(str(error), json_lines=options.json, status=1)
         return False
     finish()
     _say(_describe(stored), {"stored": stored.tag}, json_lines=options.json)

@@ -58,6 +58,8 @@ def _verify(spec: ModelSpec, stored: StoredModel, device: Device, settings: Sett
         verdict = f"FAIL  {wrong}. Run: {repair_command(spec, stored)}"
         sys.stdout.write(_ROW.format(spec.name, "files", "-", "-", verdict))
         return False
+    if device.asked_dtype == "int8":
+        sys.stdout.write(_ROW.format(spec.name, "int8", "-", "-", _int8_cost(stored)))
     goldens = goldens_of(spec.name)
     if not goldens:
         sys.stdout.write(_ROW.format(spec.name, "-", "-", "-", "there are no published numbers"))
@@ -90,6 +92,15 @@ def _damaged_export(stored: StoredModel, device: Device, settings: Settings) -> 
         if not is_whole(folder, thorough=True):
             return f"the files in {folder} are damaged or missing"
     return None
+
+
+def _int8_cost(stored: StoredModel) -> str:
+    """What the conversion measured."""
+    from runners.backends.openvino import find_export
+
+    found = find_export(stored.folder, "int8")
+    report = found[1] if found else {"f32": "not converted"}
+    return report.get("cost") or f"refused: {report['f32']}"
 
 
 if __name__ == "__main__":

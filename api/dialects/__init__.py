@@ -1,1 +1,1 @@
-"""The words of other services: their bodies in, their answers out, our work between."""
+"""The APIs of other services, one file each: request bodies, answers, and handlers that translate between them."""

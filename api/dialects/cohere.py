@@ -1,20 +1,19 @@
-"""Cohere's words: /v1/embed, /v1/tokenize, /v2/embed and /v2/rerank, as its SDKs and langchain-cohere speak them."""
+"""Cohere's API: /v1/embed, /v1/tokenize, /v2/embed and /v2/rerank, as its SDKs and langchain-cohere use it."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal, NotRequired
 
 import orjson
 from pydantic import Field
-from starlette.responses import Response
+from typing_extensions import TypedDict
 
 from api.encodings import EmbeddingType, encode_rows, quantize
-from api.endpoints import Embedded, Endpoints
-from api.fields import (
+from api.field_types import (
+    PRIORITY,
     AnyText,
-    Body,
     Count,
     Documents,
     FieldNames,
@@ -23,68 +22,84 @@ from api.fields import (
     ModelName,
     Positive,
     Priority,
+    RequestBody,
     Text,
     TextOrObject,
     Texts,
-    Truncation,
+    TruncateField,
     document_texts,
 )
-from api.ignored import EMBEDDING_FIELDS, RERANK_FIELDS
 from api.params import CountParams, EmbeddingParams, RerankParams
-from api.responses import JSON, LARGE_ANSWER, response_of, returned, vectors_response
+from api.responses import (
+    LARGE_ANSWER,
+    Answer,
+    ApiVersion,
+    Document,
+    FloatVector,
+    Index,
+    ResponseId,
+    Score,
+    Vector,
+    Warnings,
+    answer,
+    write_answer,
+    write_documents,
+    write_vectors,
+    written_as,
+)
+from api.unsupported_fields import EMBEDDING_FIELDS, RERANK_FIELDS
+from api.work import Embedded, Work
 from errors import InvalidRequestError
 from runners.contracts import EmbeddingOptions, RerankOptions
 from runners.text.plain_tokenizers import Token
 
-PRIORITY = "0 (the default) is served first, 999 last."
-
 MAX_TOKENS_PER_DOC = 4096
 """Cohere's default."""
 _DOCUMENTS_PER_SEARCH_UNIT = 100
-"""Cohere's definition of its unit."""
+"""As Cohere defines the unit."""
+
+# Request bodies
 
 
-class CohereContent(Body):
-    """A part of an input of /v2/embed; only text is read."""
+class CohereContent(RequestBody):
+    """A part of an input of /v2/embed."""
 
-    type: str = Field("text", description="text; images are refused.")
+    type: str = Field("text", description="text; images are rejected.")
     text: Text | None = Field(None, description="The text.")
 
 
-class CohereInput(Body):
-    """An input of /v2/embed in its longer form."""
+class CohereInput(RequestBody):
+    """An input of /v2/embed with several parts."""
 
-    content: Annotated[list[CohereContent], Items()] = Field(description="Its parts, joined by a line break.")
+    content: Annotated[list[CohereContent], Items()] = Field(description="Parts of the input, joined by line breaks.")
 
 
 CohereInputs = Annotated[list[CohereInput], Items("max_inputs", least=0)]
 
 
-class CohereEmbedRequest(Body):
+class CohereEmbedRequest(RequestBody):
     """POST /v1/embed and /v2/embed."""
 
-    refused: ClassVar = EMBEDDING_FIELDS
+    unsupported: ClassVar = EMBEDDING_FIELDS
 
     model: ModelName | None = Field(None, description="Short name or full name of an embedding model.")
-    texts: Texts | None = Field(None, description="The texts.")
-    inputs: CohereInputs | None = Field(None, description="The texts in Cohere's longer form, instead of texts.")
+    texts: Texts | None = Field(None, description="Texts to embed.")
+    inputs: CohereInputs | None = Field(None, description="Texts to embed as objects, instead of texts.")
     input_type: str | None = Field(None, description="search_query, search_document, classification or clustering.")
     embedding_types: Annotated[list[EmbeddingType], Items(least=0)] | None = Field(
-        None, description="What the numbers are. Default: float."
+        None, description="Data types of the numbers. Default: float."
     )
-    output_dimension: Positive | None = Field(None, description="Cut the vectors to this many dimensions.")
-    truncate: Truncation | None = Field(None, description="NONE, START or END (the default).")
+    output_dimension: Positive | None = Field(None, description="Truncate the vectors to this many dimensions.")
+    truncate: TruncateField | None = Field(None, description="NONE, START or END (the default).")
     priority: Priority | None = Field(None, description=PRIORITY)
 
     def params(self) -> EmbeddingParams:
         """The common form."""
         if (self.texts is None) == (self.inputs is None):
-            raise InvalidRequestError(
-                "Send the texts to embed as texts, or as inputs with text content.", param="texts"
-            )
+            raise InvalidRequestError("Send either texts, or inputs with text content.", param="texts")
         inputs = self.texts if self.inputs is None else [_text(each, i) for i, each in enumerate(self.inputs)]
         if not inputs:
-            raise InvalidRequestError("texts must hold one text or more.", param="texts")
+            raise InvalidRequestError("texts must have at least one text.", param="texts")
         options = EmbeddingOptions(
             input_type=self.input_type,
             dimensions=self.output_dimension,
@@ -96,23 +111,24 @@ class CohereEmbedRequest(Body):
         return EmbeddingParams(self.model, inputs, options, self.warnings())
 
 
-class CohereRerankRequest(Body):
+class CohereRerankRequest(RequestBody):
     """POST /v2/rerank."""
 
-    refused: ClassVar = RERANK_FIELDS
+    unsupported: ClassVar = RERANK_FIELDS
 
     model: ModelName | None = Field(None, description="Short name or full name of a reranker or embedding model.")
-    query: TextOrObject = Field(description="What the documents are ranked by.")
-    documents: Documents = Field(description="The texts to rank, or objects with the key text.")
+    query: TextOrObject = Field(description="Query to rank the documents by.")
+    documents: Documents = Field(description="Texts to rank, or objects with the key text.")
     rank_fields: FieldNames | None = Field(
-        None, description="Keys of the documents' objects that are read, as on /v1/rerank. Default: text."
+        None, description="Keys to read from documents that are objects, as on /v1/rerank. Default: text."
     )
-    top_n: Count | None = Field(None, description="How many results to return; null or 0: all.")
+    top_n: Count | None = Field(None, description="Number of results to return. null or 0: all.")
     max_tokens_per_doc: Positive | None = Field(
-        None, description=f"Read only so many tokens of each document. Default: {MAX_TOKENS_PER_DOC}, as at Cohere."
+        None,
+        description=f"Maximum number of tokens to read from each document. Default: {MAX_TOKENS_PER_DOC} (Cohere's).",
     )
     return_documents: Flag | None = Field(
-        None, description="Whether each result holds its document, as in early versions of this API. Default: false."
+        None, description="Whether results include their documents (early versions of the API). Default: false."
     )
     priority: Priority | None = Field(None, description=PRIORITY)
 
@@ -127,94 +143,179 @@ class CohereRerankRequest(Body):
         return RerankParams(self.model, self.query, documents, options, self.warnings())
 
 
-class CohereTokenizeRequest(Body):
+class CohereTokenizeRequest(RequestBody):
     """POST /v1/tokenize with `text`."""
 
-    model: ModelName | None = Field(None, description="Any model that is not forwarded; default: the embedding model.")
+    model: ModelName | None = Field(
+        None, description="Any model that runs on this service. Default: the embedding model."
+    )
     text: AnyText = Field(description="The text.")
 
 
-async def tokenize(endpoints: Endpoints, request: CohereTokenizeRequest, _: Mapping[str, str]) -> Response:
-    """POST /v1/tokenize with `text`: its tokens without special ones."""
+def _text(given: CohereInput, index: int) -> str:
+    """The text of an input; InvalidRequestError if it has other content."""
+    if any(part.text is None for part in given.content):
+        raise InvalidRequestError(
+            f"inputs.{index} has content other than text; only text is supported.", param=f"inputs.{index}"
+        )
+    return "\n".join(part.text for part in given.content if part.text is not None)
+
+
+# Answers
+
+
+class CohereTokensMeta(TypedDict):
+    """Facts about this response."""
+
+    api_version: ApiVersion
+    warnings: NotRequired[Warnings]
+
+
+class ReadTokens(TypedDict):
+    """Tokens that the model read."""
+
+    input_tokens: Annotated[int, Field(description="Number of tokens in all inputs.")]
+
+
+class CohereMeta(CohereTokensMeta):
+    """Facts about this response."""
+
+    billed_units: Annotated[
+        dict[str, int],
+        Field(description="What Cohere would bill: input_tokens, or search_units, one for each 100 documents."),
+    ]
+    tokens: ReadTokens
+
+
+class CohereRankedDocument(TypedDict):
+    """The score of one document."""
+
+    index: Index
+    relevance_score: Score
+    document: NotRequired[
+        Annotated[
+            Document,
+            written_as(dict[str, Any]),
+            Field(description="Only if return_documents is true: an object with the key text."),
+        ]
+    ]
+
+
+class CohereRanking(TypedDict):
+    """Documents by relevance, best first."""
+
+    id: ResponseId
+    results: Annotated[
+        list[CohereRankedDocument],
+        Field(description="Best first. Documents with equal scores keep the order of the request."),
+    ]
+    meta: CohereMeta
+
+
+class CohereEmbeddings(TypedDict):
+    """Vectors in the order of the texts."""
+
+    embeddings: Annotated[
+        list[FloatVector] | dict[str, list[Vector]],
+        Field(description="Vectors by type; a plain list on /v1/embed without embedding_types."),
+    ]
+    id: ResponseId
+    response_type: Annotated[
+        Literal["embeddings_floats", "embeddings_by_type"], Field(description="Which of the two embeddings has.")
+    ]
+    texts: Annotated[list[str], Field(description="The texts of the request.")]
+    meta: CohereMeta
+
+
+class CohereTokens(TypedDict):
+    """The tokens of a text, without special tokens."""
+
+    tokens: Annotated[orjson.Fragment, written_as(list[int]), Field(description="Their ids in the model's vocabulary.")]
+    token_strings: Annotated[
+        orjson.Fragment, written_as(list[str]), Field(description="The parts of the text that they represent.")
+    ]
+    meta: CohereTokensMeta
+
+
+# Handlers
+
+
+async def tokenize(work: Work, request: CohereTokenizeRequest, _: Mapping[str, str]) -> Answer[CohereTokens]:
+    """POST /v1/tokenize with `text`."""
     params = CountParams(model=request.model, inputs=[request.text], input_name="text", special_tokens=False)
-    meta = {"api_version": {"version": "1"}} | ({"warnings": warnings} if (warnings := request.warnings()) else {})
-
-    def write(tokens: list[Token]) -> bytes:
-        ids, texts = [token.id for token in tokens], [token.text for token in tokens]
-        return orjson.dumps({"tokens": ids, "token_strings": texts, "meta": meta})
-
-    (body,) = await endpoints.counting.tokens(params, write)
-    return Response(body, media_type=JSON)
+    meta: CohereTokensMeta = {"api_version": {"version": "1"}}
+    if warnings := request.warnings():
+        meta["warnings"] = warnings
+    ((ids, texts),) = await work.counting.tokens(params, _write_tokens)
+    return answer({"tokens": ids, "token_strings": texts, "meta": meta})
 
 
-async def embed_v1(endpoints: Endpoints, request: CohereEmbedRequest, _: Mapping[str, str]) -> Response:
-    """POST /v1/embed: a plain list of vectors where no types are named."""
-    response_type = "embeddings_floats" if request.embedding_types is None else "embeddings_by_type"
-    return await _embed_response(await endpoints.embed(request.params()), request, "1", response_type)
+def _write_tokens(tokens: list[Token]) -> tuple[orjson.Fragment, orjson.Fragment]:
+    ids, texts = [token.id for token in tokens], [token.text for token in tokens]
+    return orjson.Fragment(orjson.dumps(ids)), orjson.Fragment(orjson.dumps(texts))
 
 
-async def embed_v2(endpoints: Endpoints, request: CohereEmbedRequest, _: Mapping[str, str]) -> Response:
-    """POST /v2/embed: vectors by their type."""
-    return await _embed_response(await endpoints.embed(request.params()), request, "2", "embeddings_by_type")
+async def embed_v1(work: Work, request: CohereEmbedRequest, _: Mapping[str, str]) -> Answer[CohereEmbeddings]:
+    """POST /v1/embed: without embedding_types a list of vectors."""
+    return await _embed(work, request, version="1", by_type=request.embedding_types is not None)
 
 
-async def rerank_v2(endpoints: Endpoints, request: CohereRerankRequest, _: Mapping[str, str]) -> Response:
+async def embed_v2(work: Work, request: CohereEmbedRequest, _: Mapping[str, str]) -> Answer[CohereEmbeddings]:
+    """POST /v2/embed: vectors by type."""
+    return await _embed(work, request, version="2", by_type=True)
+
+
+async def _embed(
+    work: Work, request: CohereEmbedRequest, *, version: Literal["1", "2"], by_type: bool
+) -> Answer[CohereEmbeddings]:
+    embedded = await work.embed(request.params())
+    vectors, tokens = embedded.result.vectors, embedded.result.prompt_tokens
+
+    def content() -> CohereEmbeddings:
+        return {
+            "embeddings": _by_type(embedded, request.embedding_types or ["float"]) if by_type else encode_rows(vectors),
+            "id": str(uuid.uuid4()),
+            "response_type": "embeddings_by_type" if by_type else "embeddings_floats",
+            "texts": request.texts or [],
+            "meta": _meta(version, {"input_tokens": tokens}, tokens, embedded.warnings),
+        }
+
+    return await write_vectors(embedded.result, content)
+
+
+def _by_type(embedded: Embedded, types: list[EmbeddingType]) -> dict[str, list[orjson.Fragment]]:
+    vectors = embedded.result.vectors
+    return {
+        each: encode_rows(vectors, "base64") if each == "base64" else encode_rows(quantize(vectors, each))
+        for each in types
+    }
+
+
+async def rerank_v2(work: Work, request: CohereRerankRequest, _: Mapping[str, str]) -> Answer[CohereRanking]:
     """POST /v2/rerank."""
     params = request.params()
-    documents = await returned(request.documents, as_objects=True) if request.return_documents else None
-    answer = await endpoints.rank(params)
-    units = -(-len(request.documents) // _DOCUMENTS_PER_SEARCH_UNIT)
-    results: list[dict[str, Any]] = [{"index": index, "relevance_score": score} for index, score in answer.order]
+    documents = await write_documents(request.documents, as_objects=True) if request.return_documents else None
+    ranked = await work.rank(params)
+    results: list[CohereRankedDocument] = [{"index": index, "relevance_score": score} for index, score in ranked.order]
     if documents is not None:
         for result in results:
             result["document"] = documents[result["index"]]
-    content = {
+    units = -(-len(request.documents) // _DOCUMENTS_PER_SEARCH_UNIT)
+    content: CohereRanking = {
         "id": str(uuid.uuid4()),
         "results": results,
-        "meta": _meta("2", {"search_units": units}, answer.result.prompt_tokens, answer.warnings),
+        "meta": _meta("2", {"search_units": units}, ranked.result.prompt_tokens, ranked.warnings),
     }
     large = documents is not None and sum(map(len, params.documents)) >= LARGE_ANSWER
-    return await response_of(lambda: orjson.dumps(content), large=large)
+    return await write_answer(lambda: content, large=large)
 
 
-async def _embed_response(
-    embedded: Embedded, request: CohereEmbedRequest, version: str, response_type: str
-) -> Response:
-    tokens = embedded.result.prompt_tokens
-    tail = {
-        "id": str(uuid.uuid4()),
-        "response_type": response_type,
-        "texts": request.texts or [],
-        "meta": _meta(version, {"input_tokens": tokens}, tokens, embedded.warnings),
+def _meta(version: Literal["1", "2"], units: dict[str, int], tokens: int, warnings: list[str]) -> CohereMeta:
+    meta: CohereMeta = {
+        "api_version": {"version": version},
+        "billed_units": units,
+        "tokens": {"input_tokens": tokens},
     }
-
-    def write() -> bytes:
-        if response_type == "embeddings_floats":
-            vectors = encode_rows(embedded.result.vectors)
-        else:
-            types = list[EmbeddingType](dict.fromkeys(request.embedding_types or ("float",)))
-            vectors = b"{%b}" % b",".join(b'"%b":%b' % (each.encode(), _rows(embedded, each)) for each in types)
-        return b'{"embeddings":%b,%b' % (vectors, orjson.dumps(tail)[1:])
-
-    return await vectors_response(embedded.result, write)
-
-
-def _rows(embedded: Embedded, embedding_type: EmbeddingType) -> bytes:
-    vectors = embedded.result.vectors
-    if embedding_type == "base64":
-        return encode_rows(vectors, "base64")
-    return encode_rows(quantize(vectors, embedding_type))
-
-
-def _meta(version: str, units: dict[str, int], tokens: int, warnings: list[str]) -> dict[str, Any]:
-    meta = {"api_version": {"version": version}, "billed_units": units, "tokens": {"input_tokens": tokens}}
-    return meta | ({"warnings": warnings} if warnings else {})
-
-
-def _text(given: CohereInput, index: int) -> str:
-    """The text of an input; InvalidRequestError for images."""
-    if any(part.text is None for part in given.content):
-        raise InvalidRequestError(
-            f"inputs.{index} has content that is no text; the models here read text only.", param=f"inputs.{index}"
-        )
-    return "\n".join(part.text for part in given.content if part.text is not None)
+    if warnings:
+        meta["warnings"] = warnings
+    return meta

@@ -20,7 +20,7 @@ from models.integrity import is_whole
 from runners.backends.batches import PaddedBatch, UnpaddedBatch
 from runners.backends.footprint import LONG_TEXT_TOKENS, GraphFootprint, LayerWidths
 from runners.contracts import Backend, BatchShape, Forward, Rows, TokenSequences
-from runners.devices import DType, return_memory
+from runners.devices import AskedDType, return_memory
 from runners.pool.capacity import BYTES_PER_PARAMETER, KEPT_BYTES, has_fast_lane
 
 EXPORT_VERSION = "3"
@@ -37,18 +37,24 @@ SMALL_PASS_TOKENS = 1024
 TORCH_BYTES = 2**30
 """A pass that takes more goes to torch where that takes half of it at most, with its weights, which it loads first."""
 _CACHED_SHAPES = 128
+_QUANTIZATION_GROUP = 64
+"""Activations that share a scale where they meet weights in int8. Groups of 32 are slower, groups of 128 less accurate
+(docs/int8.md)."""
 
 Report = dict[str, str | None]
-"""Inference precision -> None where it is as good as torch's float32, else what is wrong with it."""
+"""Inference precision -> None where it is as good as torch's float32, else what is wrong with it.
+
+`cost` holds the measured accuracy of int8.
+"""
 DTYPES = {"f32": "float32", "bf16": "bfloat16"}
 """Inference precision -> data type."""
-Weights = Literal["float16", "float32"]
+Weights = Literal["float16", "float32", "int8"]
 """How an export stores the weights. float16 halves the files and the memory, and rounds what DTYPE=float32 keeps."""
 
 
-def weights_for(dtype: DType | None) -> Weights:
+def weights_for(dtype: AskedDType | None) -> Weights:
     """Of the export for a DTYPE; None is auto."""
-    return "float32" if dtype == "float32" else "float16"
+    return dtype if dtype in ("float32", "int8") else "float16"
 
 
 def export_folder(model_folder: Path, weights: Weights = "float16", version: str = EXPORT_VERSION) -> Path:
@@ -106,18 +112,23 @@ def precisions() -> list[str]:
     return ["f32", "bf16"] if "BF16" in capabilities else ["f32"]
 
 
-def choose_precision(report: Report, dtype: DType | None) -> str | None:
+def choose_precision(report: Report, dtype: AskedDType | None) -> str | None:
     """What to run in; None where the gate let nothing pass. bf16 where it passed, unless DTYPE=float32."""
-    if dtype in (None, "bfloat16") and "bf16" in precisions() and report.get("bf16", "missing") is None:
+    if dtype in (None, "bfloat16", "int8") and "bf16" in precisions() and report.get("bf16", "missing") is None:
         return "bf16"
     return "f32" if report["f32"] is None else None
 
 
-def choose_export(model_folder: Path, dtype: DType | None) -> tuple[Path, str] | None:
+def choose_export(model_folder: Path, dtype: AskedDType | None) -> tuple[Path, str] | None:
     """The export to run and in which precision; None where there is none, or the gate let nothing pass."""
     found = find_export(model_folder, weights_for(dtype))
     precision = choose_precision(found[1], dtype) if found else None
     return None if found is None or precision is None else (found[0], precision)
+
+
+def computed_in(precision: str, weights: Weights) -> str:
+    """The data type of the matrix products of an export."""
+    return "int8" if weights == "int8" else DTYPES[precision]
 
 
 class Graphs:
@@ -128,6 +139,7 @@ class Graphs:
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": precision,
             "CPU_RUNTIME_CACHE_CAPACITY": _CACHED_SHAPES,
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE": _QUANTIZATION_GROUP,
         }
         if threads:
             self._options["INFERENCE_NUM_THREADS"] = threads
@@ -225,12 +237,12 @@ class OpenVINOBackend:
         self._facts = facts
         self._folder = folder
         self._threads = threads
-        self.dtype = DTYPES[precision]
+        self.dtype = computed_in(precision, weights)
         self.weights_dtype = weights
-        self._footprint = read_footprint(folder, BYTES_PER_PARAMETER[self.dtype])
+        self._footprint = read_footprint(folder, BYTES_PER_PARAMETER[DTYPES[precision]])
         self._widths = widths
         self._load_torch = load_torch
-        self.name = f"openvino {precision} on cpu"
+        self.name = f"openvino {'int8+' if weights == 'int8' else ''}{precision} on cpu"
 
     def forward(self, sequences: TokenSequences) -> Rows:
         """B sequences -> (B, D) vectors or (B, 1) logits."""

@@ -1,7 +1,7 @@
 """Write the generated parts of the documentation (English and Japanese), the compose file and the Kubernetes ConfigMap.
 
-They come from the settings, the catalogue and the request schemas. Each stands between two marks with its name, such as
-`<!-- settings -->` and `<!-- /settings -->`.
+They come from the settings, the catalogue, the routes and the request bodies. Each stands between two marks with its
+name, such as `<!-- settings -->` and `<!-- /settings -->`.
 Exit status: 0 if all files are up to date or were written; 1 if `--check` finds a file that is out of date, or if
 docs/ja.yaml does not match the English texts in the code.
 """
@@ -24,7 +24,7 @@ from scripts.generate.variables import compose_variables, kubernetes_variables
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = {
     "README.md": ["main settings"],
-    "docs/api.md": ["embedding fields", "rerank fields"],
+    "docs/api.md": ["routes", "embedding fields", "rerank fields"],
     "docs/models.md": ["rerankers", "embedding models"],
     "docs/settings.md": ["settings"],
 }

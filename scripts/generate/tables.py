@@ -1,4 +1,4 @@
-"""The tables of README.md and docs/, from the catalogue, the settings and the request schemas."""
+"""The tables of README.md and docs/, from the catalogue, the settings, the routes and the request bodies."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Literal, get_args, get_origin
 
 from pydantic import BaseModel
 
-from api.schemas import EmbeddingRequest, RerankRequest
+from api.dialects.openai import EmbeddingRequest, RerankRequest
+from api.routes import ENDPOINTS
 from models.catalog import Catalog, ModelSpec
 from models.goldens import goldens_of
 from settings import GROUPS, Settings
@@ -51,6 +52,7 @@ def tables(catalog: Catalog, say: Translate) -> dict[str, str]:
         "embedding models": _models([spec for spec in catalog if spec.kind == "embedding"], say),
         "settings": _settings(Settings.model_fields, say, GROUPS),
         "main settings": _settings(_MAIN_SETTINGS, say, {}),
+        "routes": _routes(say),
         "embedding fields": _fields(EmbeddingRequest, say),
         "rerank fields": _fields(RerankRequest, say),
     }
@@ -108,6 +110,11 @@ def as_variable(value: object) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     return "" if value is None else str(value)
+
+
+def _routes(say: Translate) -> str:
+    rows = [[f"`{endpoint.method} {endpoint.path}`", say(endpoint.summary)] for endpoint in ENDPOINTS]
+    return _table(["Route", "Returns"], rows, say)
 
 
 def _fields(schema: type[BaseModel], say: Translate) -> str:

@@ -225,7 +225,7 @@ def test_no_text_and_too_many(visit: Visit, tmp_path: Path) -> None:
     )
     expect(page.get_by_text("2,049 texts: more than the 2,048")).to_be_visible()
     page.get_by_role("button", name="Embed").click()
-    expect(page.get_by_role("alert")).to_contain_text("input has 2049 items; one request takes at most 2048")
+    expect(page.get_by_role("alert")).to_contain_text("input has 2049 items; a request may have at most 2048")
     file = tmp_path / "many.txt"
     file.write_text("\n".join(f"text {number}" for number in range(2100)), encoding="utf-8")
     page.locator("input[type=file]").set_input_files(file)

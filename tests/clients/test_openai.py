@@ -82,7 +82,7 @@ def test_an_empty_text_alone_has_a_vector(client: openai.OpenAI, reference: Refe
 def test_fields_that_the_service_does_not_know(client: openai.OpenAI, reference: Reference) -> None:
     answer = client.embeddings.create(model=MODEL, input=["a"], extra_body={"mystery": 1, "late_chunking": False})
     assert_same_vectors([answer.data[0].embedding], reference.vectors(["a"]))
-    assert answer.model_extra == {"warnings": ["Fields without effect here: mystery."]}
+    assert answer.model_extra == {"warnings": ["Ignored fields: mystery."]}
     with pytest.raises(openai.BadRequestError, match="late_chunking") as caught:
         client.embeddings.create(model=MODEL, input=["a"], extra_body={"late_chunking": True})
     assert caught.value.param == "late_chunking"

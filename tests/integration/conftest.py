@@ -17,7 +17,7 @@ import prometheus_client
 import pytest
 from bentoml._internal.configuration.containers import BentoMLContainer
 
-from api.routes import Directory
+from api.work import Work
 from importing.registration import register_checkpoint
 from importing.verify import verify
 from models.catalog import ModelSpec, load_catalog
@@ -53,11 +53,11 @@ class App:
     client: httpx.Client
     server: InProcess
     module: ModuleType
-    directory: Directory
+    work: Work
 
     def loaded(self, name: str) -> LoadedModel:
         """A model in memory; StopIteration where it is not."""
-        return next(model for model in self.directory.pool.loaded() if model.name == name)
+        return next(model for model in self.work.pool.loaded() if model.name == name)
 
 
 @pytest.fixture(scope="session")
@@ -111,13 +111,13 @@ def running(folder: Path, **settings: str) -> Iterator[App]:
         patch.setattr(BentoMLContainer.metrics_client.get(), "_registry", prometheus_client.CollectorRegistry())
         patch.setattr(BentoMLContainer.metrics_client.get(), "_pid", os.getpid())
         module = _fresh_service(patch)
-        made: list[Directory] = []
+        made: list[Work] = []
 
-        def directory(*parts: Any, **more: Any) -> Directory:
-            made.append(Directory(*parts, **more))
+        def work(*parts: Any) -> Work:
+            made.append(Work(*parts))
             return made[-1]
 
-        patch.setattr(module, "Directory", directory)
+        patch.setattr(module, "Work", work)
         try:
             server = InProcess(module.RerankEmbedding.to_asgi())
             with server, httpx.Client(base_url=server.url, timeout=300) as client:

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from api.posts import BENTOML_POSTS, POSTS
+from api.routes import ENDPOINTS
 from tests.errors import refused
 from tests.integration.conftest import Checkpoint, ok, running
 
@@ -20,7 +20,7 @@ PREFLIGHT = {
     "Access-Control-Request-Headers": "authorization,content-type",
     "Access-Control-Request-Private-Network": "true",  # from a public page to a private address
 }
-MODEL_PATHS = [post.path for post in (*BENTOML_POSTS, *POSTS)]
+MODEL_PATHS = [endpoint.path for endpoint in ENDPOINTS if endpoint.forms]
 
 
 @pytest.fixture(scope="module")

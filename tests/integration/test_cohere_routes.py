@@ -96,7 +96,7 @@ def test_output_dimension(api: httpx.Client, default: ReferenceEmbedder) -> None
     cut = default.encode(TEXTS)[:, :10]
     assert_allclose(floats(body), cut / np.linalg.norm(cut, axis=1, keepdims=True), atol=ATOL)
     (warning,) = body["meta"]["warnings"]
-    assert warning.startswith("bge-m3 was not trained to be cut short (Matryoshka)")
+    assert warning.startswith("bge-m3 was not trained for truncated vectors (Matryoshka)")
 
 
 @pytest.mark.parametrize(("truncate", "side"), [("END", "right"), ("START", "left"), (None, "right")])
@@ -179,9 +179,7 @@ def test_fields_without_effect_are_named(api: httpx.Client) -> None:
         ("/v2/embed", {"texts": ["a"]}),
         ("/v1/tokenize", {"text": "a"}),
     ):
-        assert ok(api.post(path, json=body | {"mystery": 1}))["meta"]["warnings"] == [
-            "Fields without effect here: mystery."
-        ]
+        assert ok(api.post(path, json=body | {"mystery": 1}))["meta"]["warnings"] == ["Ignored fields: mystery."]
         assert "warnings" not in ok(api.post(path, json=body))["meta"]
 
 

@@ -134,7 +134,7 @@ def test_shape_of_the_answer(api: httpx.Client) -> None:
     body = embed(api, ["a", "b"], user="somebody")
     assert set(body) == {"object", "data", "model", "usage"}
     assert embed(api, ["a", "b"], unknown_field={"is": "ignored"}) == body | {
-        "warnings": ["Fields without effect here: unknown_field."]
+        "warnings": ["Ignored fields: unknown_field."]
     }
     assert body["object"] == "list"
     assert body["model"] == "BAAI/bge-m3"

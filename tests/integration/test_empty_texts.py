@@ -67,7 +67,7 @@ def test_on_every_route(api: httpx.Client, reranker: ReferenceReranker, path: st
 def test_two_empty_texts_are_refused(api: httpx.Client, path: str, body: dict[str, Any]) -> None:
     field = "texts" if "texts" in body else "documents"
     message = refused(api.post(path, json={"query": ""} | body), 400, "invalid_value", f"{field}.1")
-    assert message == f"{field}.1 and query are both empty; one of them must have a text."
+    assert message == f"{field}.1 and query are both empty; one of them must have text."
 
 
 @pytest.mark.parametrize("model", [MINILM, DEFAULT_EMBEDDER])

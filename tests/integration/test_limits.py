@@ -65,8 +65,7 @@ def test_a_text_that_is_not_read_whole_is_not_counted(
 ) -> None:
     message = refused(api.post(path, json=body), 400, "invalid_value", param)
     assert message == (
-        f"{param} has 2001 bytes; tokens are counted in texts of at most 2000 (MAX_TEXT_BYTES). "
-        "Send it in several parts."
+        f"{param} has 2001 bytes; the limit for counting tokens is 2000 (MAX_TEXT_BYTES). Split the text."
     )
 
 
@@ -75,7 +74,7 @@ def test_of_a_sparse_text_a_part_is_read(api: httpx.Client, default: ReferenceEm
     vectors = [entry["embedding"] for entry in answer["data"]]
     assert_allclose(vectors, default.encode(["a", "a planet"]), atol=ATOL)
     (warning,) = answer["warnings"]
-    assert warning.startswith("input.1 was read in part, up to the limit of MAX_TEXT_BYTES")
+    assert warning.startswith("input.1 was read up to the limit of MAX_TEXT_BYTES")
     from_the_end = embed(api, [SPARSE], truncate="START")["data"][0]["embedding"]
     assert_allclose([from_the_end], default.encode(["behind the limit"]), atol=ATOL)
     body = {"input": ["a", SPARSE], "truncate": False}
@@ -91,11 +90,11 @@ def test_also_of_a_document(api: httpx.Client) -> None:
         [result["relevance_score"] for result in plain["results"]],
         atol=ATOL,
     )
-    assert answer["meta"]["warnings"][0].startswith("documents.1 was read in part")
+    assert answer["meta"]["warnings"][0].startswith("documents.1 was read up to the limit")
     body = {"query": "planet", "documents": [SPARSE], "truncate": "NONE"}
     refused(api.post("/v1/rerank", json=body), 400, "input_too_long", "documents.0")
     cosine = rerank(api, "planet", ["a", SPARSE], model=E5)
-    assert cosine["meta"]["warnings"][0].startswith("documents.1 was read in part")
+    assert cosine["meta"]["warnings"][0].startswith("documents.1 was read up to the limit")
 
 
 @pytest.mark.parametrize(
@@ -115,13 +114,13 @@ def test_a_cut_text_is_told_in_a_header_where_the_answer_has_no_place(api: httpx
     response = api.post("/embed", json={"model": E5, "inputs": ["a", LONG], "mystery": 1})
     assert len(ok(response)) == 2
     ignored, _, cut = response.headers["X-Warnings"].partition(". ")
-    assert ignored == "Fields without effect here: mystery"
+    assert ignored == "Ignored fields: mystery"
     assert cut.startswith("inputs.1 was cut from ")
     assert cut.endswith(" tokens to the model's limit of 512.")
     ranked = api.post("/rerank", json={"query": "q", "texts": ["a"], "return_scores": True})
-    assert ranked.headers["X-Warnings"] == "Fields without effect here: return_scores."
+    assert ranked.headers["X-Warnings"] == "Ignored fields: return_scores."
     told = api.post("/tokenize", json={"inputs": "a", "mystery": 1})
-    assert told.headers["X-Warnings"] == "Fields without effect here: mystery."
+    assert told.headers["X-Warnings"] == "Ignored fields: mystery."
     inputs = {"source_sentence": "a", "sentences": ["b"]}
     compared = api.post("/similarity", json={"inputs": inputs, "parameters": {"mystery": 1}})
-    assert compared.headers["X-Warnings"] == "Fields without effect here: mystery."
+    assert compared.headers["X-Warnings"] == "Ignored fields: mystery."

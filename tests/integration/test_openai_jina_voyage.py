@@ -134,7 +134,7 @@ def test_numbers_in_returned_documents_come_back_or_are_refused(api: httpx.Clien
         message = refused(
             api.post(path, content=body % (b"1e400", b"true"), headers=headers), 400, "invalid_value", "documents.1"
         )
-        assert "too large to be returned" in message
+        assert "too large to return" in message
         ok(api.post(path, content=body % (b"1e400", b"false"), headers=headers))
     longer = api.post("/v1/rerank", content=body % (b"9" * 4301, b"true"), headers=headers)
     assert "4300 digits" in refused(longer, 400, "invalid_value")
@@ -202,7 +202,8 @@ def test_cut_vectors_of_a_model_that_was_not_trained_for_it(
     assert_allclose(vectors(body), cut / np.linalg.norm(cut, axis=1, keepdims=True), atol=ATOL)
     width = default.encode(TEXTS).shape[1]
     assert body["warnings"] == [
-        f"bge-m3 was not trained to be cut short (Matryoshka): expect worse results with 10 of its {width} dimensions."
+        "bge-m3 was not trained for truncated vectors (Matryoshka): expect worse results with 10 of its "
+        f"{width} dimensions."
     ]
     assert "warnings" not in embed(api, TEXTS, **{field: width})
 
@@ -210,7 +211,7 @@ def test_cut_vectors_of_a_model_that_was_not_trained_for_it(
 def test_cut_vectors_of_a_model_that_was_trained_for_others(api: httpx.Client, checkpoint: Checkpoint) -> None:
     checkpoint(MATRYOSHKA)
     (warning,) = embed(api, ["a"], model=MATRYOSHKA, dimensions=8)["warnings"]
-    assert warning.startswith("dimensions 8 is not one that mxbai-embed-large was trained for: 512, ")
+    assert warning.startswith("mxbai-embed-large was not trained for 8 dimensions, but for 512 and ")
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 
-from api.endpoints import Endpoints
-from api.schemas import EmbeddingRequest, RerankRequest
+from api.dialects.openai import EmbeddingRequest, RerankRequest, embed, rerank
+from api.work import Work
 from errors import InvalidRequestError, ServiceError
 from models.catalog import load_catalog
 from models.store import ModelStore
@@ -41,7 +41,7 @@ Judge = Callable[[list[str], str], NDArray[np.float64]]
 
 
 @pytest.fixture
-async def endpoints(checkpoint: Checkpoint) -> AsyncIterator[Endpoints]:
+async def work(checkpoint: Checkpoint) -> AsyncIterator[Work]:
     """Pool and routes over the store, as if the machine were large enough for the 7B models."""
     settings = load_settings({"DTYPE": "float32"})
     pool = ModelPool(
@@ -52,19 +52,19 @@ async def endpoints(checkpoint: Checkpoint) -> AsyncIterator[Endpoints]:
         unavailable_reason=lambda _spec: None,
         needs_export=lambda _stored: False,
     )
-    yield Endpoints(pool, settings)
+    yield Work(pool, settings)
     await pool.close()
 
 
-async def vectors(endpoints: Endpoints, texts: list[str], **fields: Any) -> NDArray[np.float64]:
-    response = await endpoints.embeddings(EmbeddingRequest.model_validate({"input": texts} | fields))
+async def vectors(work: Work, texts: list[str], **fields: Any) -> NDArray[np.float64]:
+    response = await embed(work, EmbeddingRequest.model_validate({"input": texts} | fields))
     return np.array([entry["embedding"] for entry in orjson.loads(response.body)["data"]])
 
 
-async def scores(endpoints: Endpoints, query: str, documents: list[str], **fields: Any) -> NDArray[np.float64]:
+async def scores(work: Work, query: str, documents: list[str], **fields: Any) -> NDArray[np.float64]:
     """In the order of the documents."""
     body = {"query": query, "documents": documents} | fields
-    response = await endpoints.rerank(RerankRequest.model_validate(body), {})
+    response = await rerank(work, RerankRequest.model_validate(body), client=None)
     results = sorted(orjson.loads(response.body)["results"], key=lambda result: result["index"])
     return np.array([result["relevance_score"] for result in results])
 
@@ -93,74 +93,70 @@ def encode(reference: SentenceTransformer, texts: list[str], prompt: str | None 
     ],
 )
 async def test_vectors_are_the_references_with_that_prompt(
-    endpoints: Endpoints, reference: SentenceTransformer, fields: dict[str, Any], prompt: str | None
+    work: Work, reference: SentenceTransformer, fields: dict[str, Any], prompt: str | None
 ) -> None:
     expected = encode(reference, TEXTS, prompt)
-    assert_allclose(await vectors(endpoints, TEXTS, **fields), expected, atol=ATOL)
+    assert_allclose(await vectors(work, TEXTS, **fields), expected, atol=ATOL)
     by_hand = [f"{prompt or ''}{text}" for text in TEXTS]
-    assert_allclose(await vectors(endpoints, by_hand, model=E5), expected, atol=ATOL)
+    assert_allclose(await vectors(work, by_hand, model=E5), expected, atol=ATOL)
 
 
-async def test_sides_differ(endpoints: Endpoints, checkpoint: Checkpoint) -> None:
+async def test_sides_differ(work: Work, checkpoint: Checkpoint) -> None:
     """Else the tests of this file would show nothing."""
     checkpoint(E5)
     plain, query, document = [
-        await vectors(endpoints, TEXTS, model=E5, input_type=side) for side in (None, "query", "document")
+        await vectors(work, TEXTS, model=E5, input_type=side) for side in (None, "query", "document")
     ]
     for one, other in ((plain, query), (plain, document), (query, document)):
         assert np.abs(one - other).max(axis=1).min() > 100 * ATOL
 
 
 async def test_the_answer_repeats_the_name_that_was_asked_for_and_counts_the_prompt(
-    endpoints: Endpoints, checkpoint: Checkpoint
+    work: Work, checkpoint: Checkpoint
 ) -> None:
     checkpoint(E5)
     usage = {}
     for name in (E5, f"{E5}:query"):
-        response = await endpoints.embeddings(EmbeddingRequest.model_validate({"model": name, "input": ["red"]}))
+        response = await embed(work, EmbeddingRequest.model_validate({"model": name, "input": ["red"]}))
         answer = orjson.loads(response.body)
         assert answer["model"] == name
         usage[name] = answer["usage"]["prompt_tokens"]
     assert usage[f"{E5}:query"] > usage[E5]
 
 
-async def test_ranking_by_cosine_puts_each_sides_prompt_before_it(
-    endpoints: Endpoints, reference: SentenceTransformer
-) -> None:
+async def test_ranking_by_cosine_puts_each_sides_prompt_before_it(work: Work, reference: SentenceTransformer) -> None:
     asked, found = encode(reference, [QUERY], "query: "), encode(reference, TEXTS, "passage: ")
     expected = (1 + found.astype(np.float64) @ asked[0].astype(np.float64)) / 2
-    assert_allclose(await scores(endpoints, QUERY, TEXTS, model=E5), expected, atol=ATOL)
+    assert_allclose(await scores(work, QUERY, TEXTS, model=E5), expected, atol=ATOL)
 
 
-async def test_ruris_prompts_are_japanese(endpoints: Endpoints, checkpoint: Checkpoint) -> None:
+async def test_ruris_prompts_are_japanese(work: Work, checkpoint: Checkpoint) -> None:
     checkpoint(RURI)
-    by_suffix = await vectors(endpoints, TEXTS, model="ruri-base:query")
-    assert_allclose(by_suffix, await vectors(endpoints, [f"クエリ: {text}" for text in TEXTS], model=RURI), atol=ATOL)
+    by_suffix = await vectors(work, TEXTS, model="ruri-base:query")
+    assert_allclose(by_suffix, await vectors(work, [f"クエリ: {text}" for text in TEXTS], model=RURI), atol=ATOL)
 
 
 @pytest.mark.parametrize("instruction", [None, OTHER_TASK])
 @pytest.mark.parametrize(("name", "module"), [(E5_MISTRAL, last_token), (NV_EMBED, nv_embed)])
 async def test_an_instruction_template_is_the_references(
-    endpoints: Endpoints, checkpoint: Checkpoint, name: str, module: Any, instruction: str | None
+    work: Work, checkpoint: Checkpoint, name: str, module: Any, instruction: str | None
 ) -> None:
     folder = checkpoint(name)
     task = instruction or "Given a web search query, retrieve relevant passages that answer the query"
     expected = module.embeddings(folder, TEXTS, instruction=f"Instruct: {task}\nQuery: ", max_tokens=512)
-    found = await vectors(endpoints, TEXTS, model=name, input_type="query", instruction=instruction)
+    found = await vectors(work, TEXTS, model=name, input_type="query", instruction=instruction)
     assert_allclose(found, expected, atol=ATOL)
-    plain = await vectors(endpoints, TEXTS, model=name, input_type="document")
+    plain = await vectors(work, TEXTS, model=name, input_type="document")
     assert_allclose(plain, module.embeddings(folder, TEXTS, max_tokens=512), atol=ATOL)
 
 
-async def test_ranking_by_cosine_takes_an_instruction(endpoints: Endpoints, checkpoint: Checkpoint) -> None:
+async def test_ranking_by_cosine_takes_an_instruction(work: Work, checkpoint: Checkpoint) -> None:
     folder = checkpoint(E5_MISTRAL)
     template = f"Instruct: {OTHER_TASK}\nQuery: "
     (asked,) = last_token.embeddings(folder, [QUERY], instruction=template, max_tokens=512)
     found = last_token.embeddings(folder, TEXTS, max_tokens=512)
     expected = (1 + found @ asked) / 2
-    assert_allclose(
-        await scores(endpoints, QUERY, TEXTS, model=E5_MISTRAL, instruction=OTHER_TASK), expected, atol=ATOL
-    )
+    assert_allclose(await scores(work, QUERY, TEXTS, model=E5_MISTRAL, instruction=OTHER_TASK), expected, atol=ATOL)
 
 
 @pytest.fixture(scope="module")
@@ -185,13 +181,13 @@ def judge(checkpoint: Checkpoint) -> Judge:
     return lambda documents, instruction: np.array([chance(document, instruction) for document in documents])
 
 
-async def test_an_instruction_changes_what_qwen3s_reranker_reads(endpoints: Endpoints, judge: Judge) -> None:
+async def test_an_instruction_changes_what_qwen3s_reranker_reads(work: Work, judge: Judge) -> None:
     default = load_catalog().get(QWEN3).instruction or ""
-    usual = await scores(endpoints, QUERY, TEXTS, model=QWEN3)
+    usual = await scores(work, QUERY, TEXTS, model=QWEN3)
     assert_allclose(usual, judge(TEXTS, default), atol=ATOL)
-    assert_allclose(await scores(endpoints, QUERY, TEXTS, model=QWEN3, instruction=default), usual, atol=ATOL)
-    assert_allclose(await scores(endpoints, QUERY, TEXTS, model=QWEN3, instruction=""), usual, atol=ATOL)
-    other = await scores(endpoints, QUERY, TEXTS, model=QWEN3, instruction="Find {query} and {document}")
+    assert_allclose(await scores(work, QUERY, TEXTS, model=QWEN3, instruction=default), usual, atol=ATOL)
+    assert_allclose(await scores(work, QUERY, TEXTS, model=QWEN3, instruction=""), usual, atol=ATOL)
+    other = await scores(work, QUERY, TEXTS, model=QWEN3, instruction="Find {query} and {document}")
     assert_allclose(other, judge(TEXTS, "Find {query} and {document}"), atol=ATOL)
     assert np.abs(other - usual).max() > 100 * ATOL
 
@@ -207,20 +203,20 @@ async def test_an_instruction_changes_what_qwen3s_reranker_reads(endpoints: Endp
     ],
 )
 async def test_what_is_wrong_is_refused_before_the_model_is_loaded(
-    endpoints: Endpoints, fields: dict[str, Any], param: str
+    work: Work, fields: dict[str, Any], param: str
 ) -> None:
     with pytest.raises(ServiceError) as raised:
-        await vectors(endpoints, TEXTS, **fields)
+        await vectors(work, TEXTS, **fields)
     assert raised.value.param == param
-    assert endpoints._pool.loaded() == []
+    assert work.pool.loaded() == []
 
 
 @pytest.mark.parametrize("model", ["BAAI/bge-reranker-v2-m3", E5])
 async def test_an_instruction_for_a_model_that_takes_none_is_refused(
-    endpoints: Endpoints, checkpoint: Checkpoint, model: str
+    work: Work, checkpoint: Checkpoint, model: str
 ) -> None:
     checkpoint(model)
     with pytest.raises(InvalidRequestError) as raised:
-        await scores(endpoints, QUERY, TEXTS, model=model, instruction=OTHER_TASK)
+        await scores(work, QUERY, TEXTS, model=model, instruction=OTHER_TASK)
     assert raised.value.param == "instruction"
-    assert endpoints._pool.loaded() == []
+    assert work.pool.loaded() == []

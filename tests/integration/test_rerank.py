@@ -122,7 +122,7 @@ def test_shape_of_the_answer(api: httpx.Client) -> None:
     body = rerank(api, "q", ["a", "b"])
     unknown = rerank(api, "q", ["a", "b"], unknown_field=[1])
     assert unknown["results"] == body["results"]
-    assert unknown["meta"]["warnings"] == ["Fields without effect here: unknown_field."]
+    assert unknown["meta"]["warnings"] == ["Ignored fields: unknown_field."]
     assert set(body) == {"id", "model", "results", "usage", "meta"}
     assert body["model"] == "BAAI/bge-reranker-v2-m3"
     meta = body["meta"]

@@ -25,12 +25,12 @@ from urllib.parse import urlsplit
 import httpx
 import psutil
 
-from api.posts import BENTOML_POSTS, POSTS
+from api.routes import ENDPOINTS
 
 HANG_S = 30.0
 THREADS = 4
 TOLERANCE = 0.05
-PATHS = [post.path for post in (*BENTOML_POSTS, *POSTS)]
+PATHS = [endpoint.path for endpoint in ENDPOINTS if endpoint.forms]
 EMBEDDINGS, RERANK, EMBED = ("/v1/embeddings", "/embeddings"), ("/v1/rerank", "/rerank"), ("/embed", "/")
 BODIES: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (EMBEDDINGS, {"input": ["a", {"text": "b"}], "encoding_format": "base64", "dimensions": 8, "truncate": "START"}),

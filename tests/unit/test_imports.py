@@ -18,6 +18,7 @@ MAY_IMPORT_HEAVY = (
     "runners/backends",
     "runners/networks",
     "importing/conversion",
+    "importing/int8.py",
     "importing/openvino_export.py",
     "importing/export_child.py",  # through the backend, which it shares names with
 )

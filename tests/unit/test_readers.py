@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from api.posts import BENTOML_POSTS, POSTS
+from api.routes import ENDPOINTS
 from models.catalog import ModelSpec, Tokenizer, YesNoScoring
 from models.facts import ModelFacts
 from settings import Settings
 from tests.unit.sources import parse_file, source_files
 
-BODIES = {form.schema for post in (*BENTOML_POSTS, *POSTS) for form in post.forms}
+BODIES = {form.body for endpoint in ENDPOINTS for form in endpoint.forms}
 DECLARATIONS: list[tuple[type[BaseModel], str]] = [
     (Settings, "settings.py"),
     (ModelSpec, "models/catalog.py"),

@@ -71,7 +71,7 @@ WRONG = {
     "max_imports": ["0", "two"],
     "device": ["gpu", "CUDA:0"],
     "backend": ["onnx"],
-    "dtype": ["int8"],
+    "dtype": ["int4"],
     "cpu_threads": ["-1"],
     "memory_fraction": ["0", "1.1"],
     "idle_unload_s": ["-1"],

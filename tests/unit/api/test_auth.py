@@ -79,12 +79,12 @@ def turned_away(client: TestClient, headers: dict[str, str]) -> str:
 
 @pytest.mark.parametrize("headers", WRONG.values(), ids=WRONG)
 def test_an_unknown_key_is_turned_away(client: TestClient, headers: dict[str, str]) -> None:
-    assert turned_away(client, headers).startswith("Incorrect API key provided. Send one as Authorization: Bearer KEY")
+    assert turned_away(client, headers).startswith("Incorrect API key provided. Send it as Authorization: Bearer KEY")
 
 
 @pytest.mark.parametrize("headers", MISSING.values(), ids=MISSING)
 def test_no_key_is_turned_away(client: TestClient, headers: dict[str, str]) -> None:
-    assert turned_away(client, headers).startswith("An API key is required. Send one as Authorization: Bearer")
+    assert turned_away(client, headers).startswith("An API key is required. Send it as Authorization: Bearer")
 
 
 def test_an_empty_bearer_leaves_the_other_header_its_say(client: TestClient) -> None:

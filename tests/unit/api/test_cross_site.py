@@ -12,9 +12,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.testclient import TestClient
 
 from api.cross_site import may_import, note_origin
-from api.endpoints import Endpoints
+from api.dialects import openai
 from api.routing import Request, Route
-from api.schemas import EmbeddingRequest, RerankRequest, TokenizeRequest
+from api.work import Work
 from errors import CrossSiteError
 from models.catalog import Catalog
 from settings import load_settings
@@ -78,18 +78,18 @@ class Pool:
 
 def client_of(**settings: str) -> TestClient:
     pool: Any = Pool()
-    endpoints = Endpoints(pool, load_settings(settings))
+    work = Work(pool, load_settings(settings))
 
     async def handle(request: Request) -> Response:
         route = request.params["name"]
         with contextlib.suppress(NotImplementedError):
             if route == "embed":
-                await endpoints.embeddings(EmbeddingRequest.model_validate({"model": "tiny", "input": "a"}))
+                await openai.embed(work, openai.EmbeddingRequest.model_validate({"model": "tiny", "input": "a"}))
             elif route == "rank":
-                ask = RerankRequest.model_validate({"model": "ranks", "query": "a", "documents": ["b"]})
-                await endpoints.rerank(ask, {})
+                body = openai.RerankRequest.model_validate({"model": "ranks", "query": "a", "documents": ["b"]})
+                await openai.rerank(work, body, client=None)
             else:
-                await endpoints.tokenize(TokenizeRequest.model_validate({"model": "tiny", "input": "a"}))
+                await openai.tokenize(work, openai.TokenizeRequest.model_validate({"model": "tiny", "input": "a"}), {})
         return JSONResponse("an import would start now")
 
     return TestClient(app_of([Route("POST", "/{name}", handle)], **settings), base_url=OWN)

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from api.endpoint import Endpoint
 from api.openapi import build_document
-from api.posts import BENTOML_POSTS, POSTS
+from api.routes import ENDPOINTS
 from settings import load_settings
 
-DOCUMENT = build_document(load_settings({"API_KEYS": "k"}))
-ALL_POSTS = (*BENTOML_POSTS, *POSTS)
+DOCUMENT = build_document(ENDPOINTS, load_settings({"API_KEYS": "k"}))
 
 
 def fields(schema: Any, place: str) -> Iterator[tuple[str, Any]]:
@@ -32,17 +32,19 @@ def fields(schema: Any, place: str) -> Iterator[tuple[str, Any]]:
 def test_every_field_is_described() -> None:
     found = [each for name, schema in DOCUMENT["components"]["schemas"].items() for each in fields(schema, name)]
     assert len(found) > 100
-    assert [place for place, schema in found if not schema.get("description")] == []
+    described = {"$ref"} | {"description"}  # a component has its own description
+    assert [place for place, schema in found if described.isdisjoint(schema)] == []
+    assert [name for name, schema in DOCUMENT["components"]["schemas"].items() if not schema.get("description")] == []
 
 
-@pytest.mark.parametrize("post", ALL_POSTS, ids=lambda post: post.path)
-def test_every_route_has_an_example_that_is_accepted(post: Any) -> None:
-    content = DOCUMENT["paths"][post.path]["post"]["requestBody"]["content"]["application/json"]
-    assert content["examples"].keys() == {form.schema.__name__ for form in post.forms}
-    for form in post.forms:
-        example = content["examples"][form.schema.__name__]["value"]
-        assert next(other for other in post.forms if other.fits(example)) is form
-        form.schema.model_validate(example)
+@pytest.mark.parametrize("endpoint", [each for each in ENDPOINTS if each.forms], ids=lambda endpoint: endpoint.path)
+def test_every_route_has_an_example_that_is_accepted(endpoint: Endpoint) -> None:
+    content = DOCUMENT["paths"][endpoint.path]["post"]["requestBody"]["content"]["application/json"]
+    assert content["examples"].keys() == {form.body.__name__ for form in endpoint.forms}
+    for form in endpoint.forms:
+        example = content["examples"][form.body.__name__]["value"]
+        assert next(other for other in endpoint.forms if other.fits(example)) is form
+        form.body.model_validate(example)
 
 
 def test_every_operation_has_a_summary_and_answers() -> None:
@@ -69,4 +71,4 @@ def test_references_lead_somewhere() -> None:
 
 def test_keys_are_part_of_it_only_where_there_are_some() -> None:
     assert set(DOCUMENT["components"]["securitySchemes"]) == {"bearer", "header"}
-    assert "security" not in build_document(load_settings({}))
+    assert "security" not in build_document(ENDPOINTS, load_settings({}))

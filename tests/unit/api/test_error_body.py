@@ -12,8 +12,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 import errors
+from api.dialects.openai import EmbeddingRequest
 from api.error_body import error_response, invalid_request
-from api.schemas import EmbeddingRequest
 from errors import ServiceError
 
 EVERY_CLASS = [

@@ -6,24 +6,21 @@ import base64
 import json
 import struct
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
+from api.dialects.openai import embeddings_of, ranking_of
 from api.encodings import Encoding
-from api.responses import (
-    embedding_bytes,
-    json_response,
-    ranked,
-    rerank_bytes,
-    returned_documents,
-    truncation_warnings,
-    warning_header,
-)
+from api.responses import answer as json_answer
+from api.responses import warning_header, write_documents
+from api.work import Embedded, Ranked, ranked, truncation_warnings
 from errors import InvalidRequestError
 from runners.contracts import EmbeddingResult, RerankResult, TruncatedInput
 
@@ -34,18 +31,21 @@ VECTORS = arrays(
 )
 
 
-def embedding(vectors: Any, encoding: Encoding = "float", **options: Any) -> dict[str, Any]:
+def embedding(vectors: Any, encoding: Encoding = "float", warnings: Sequence[str] = ()) -> dict[str, Any]:
     result = EmbeddingResult(np.asarray(vectors, dtype=np.float32), 7, [])
-    answer: dict[str, Any] = json.loads(embedding_bytes(result, model="as-said", encoding=encoding, **options))
-    return answer
+    content: dict[str, Any] = json.loads(
+        orjson.dumps(embeddings_of(Embedded(result, "as-said", [*warnings]), encoding))
+    )
+    return content
 
 
 def rerank(scores: list[float], *, top_n: int | None = None, **options: Any) -> dict[str, Any]:
     result = RerankResult(np.array(scores), np.array(scores) * 100, 11, [])
     order = ranked(result, top_n=top_n, raw_scores=options.pop("raw_scores", False))
+    answered = Ranked(result, order, "as-said", options.pop("warnings", []))
     given = {"documents": None, "processing_time_ms": 1.23456} | options
-    answer: dict[str, Any] = json.loads(rerank_bytes(result, order, model="as-said", **given))
-    return answer
+    content: dict[str, Any] = json.loads(orjson.dumps(ranking_of(answered, **given)))
+    return content
 
 
 def order(answer: dict[str, Any]) -> list[int]:
@@ -104,8 +104,8 @@ def test_each_cut_is_a_sentence() -> None:
         "input.9 was cut from more than 800 tokens to the model's limit of 512.",
         "query was cut from 700 tokens to the model's limit of 512.",
         "input.4 was cut from 900 tokens to the request's max_tokens_per_doc of 100.",
-        "query was cut from more than 5000 tokens to 200, half of what the model has room for.",
-        "input.5 was read in part, up to the limit of MAX_TEXT_BYTES: 30 tokens were found in it.",
+        "query was cut from more than 5000 tokens to 200, half of the tokens that fit beside the prompt.",
+        "input.5 was read up to the limit of MAX_TEXT_BYTES, which is 30 tokens.",
     ]
 
 
@@ -137,32 +137,32 @@ def test_top_n_is_how_many_come_back(top_n: int | None, count: int) -> None:
     assert (answer["meta"]["total_documents"], answer["meta"]["returned_documents"]) == (3, count)
 
 
-def test_documents_come_back_only_if_asked_for() -> None:
+async def test_documents_come_back_only_if_asked_for() -> None:
     assert all("document" not in entry for entry in rerank([0.1, 0.2])["results"])
-    documents = returned_documents(["zero", {"text": "one"}], as_objects=False)
+    documents = await write_documents(["zero", {"text": "one"}], as_objects=False)
     with_documents = rerank([0.1, 0.2], documents=documents, top_n=1)["results"]
     assert with_documents == [{"index": 1, "relevance_score": 0.2, "document": {"text": "one"}}]
 
 
 @pytest.mark.parametrize("number", [2**64, -(2**63) - 1, 10**30, 1.5, True, None])
-def test_a_documents_other_fields_come_back_as_they_were(number: object) -> None:
+async def test_a_documents_other_fields_come_back_as_they_were(number: object) -> None:
     document = {"text": "日本", "number": number, "deep": [[{"n": number}]]}
-    documents = returned_documents([document], as_objects=False)
+    documents = await write_documents([document], as_objects=False)
     assert rerank([0.1], documents=documents)["results"][0]["document"] == document
 
 
 @pytest.mark.parametrize("null", [False, True])
 @pytest.mark.parametrize("number", [float("inf"), float("-inf"), pytest.param(10**4300, id="4301 digits")])
-def test_a_number_that_json_cannot_carry_is_refused_with_its_document(number: float, null: bool) -> None:
+async def test_a_number_that_json_cannot_carry_is_refused_with_its_document(number: float, null: bool) -> None:
     """1e400 is read as infinity; a number of 4,301 digits exceeds what Python writes."""
     documents: list[str | dict[str, Any]] = ["a", {"text": "b", "deep": [{"n": number, "null": None if null else 0}]}]
     with pytest.raises(InvalidRequestError, match=r"^documents\.1 has a number that is too large") as raised:
-        returned_documents(documents, as_objects=False)
+        await write_documents(documents, as_objects=False)
     assert raised.value.param == "documents.1"
 
 
-def test_documents_come_back_as_objects_where_a_client_reads_those() -> None:
-    documents = returned_documents(["a", {"text": "b", "id": 2**70}], as_objects=True)
+async def test_documents_come_back_as_objects_where_a_client_reads_those() -> None:
+    documents = await write_documents(["a", {"text": "b", "id": 2**70}], as_objects=True)
     found = rerank([0.2, 0.1], documents=documents)["results"]
     assert [result["document"] for result in found] == [{"text": "a"}, {"text": "b", "id": 2**70}]
 
@@ -193,6 +193,6 @@ def test_scores_keep_all_their_digits() -> None:
 
 
 def test_plain_content_is_json() -> None:
-    response = json_response({"日本": None}, status=418)
-    assert (response.status_code, response.media_type) == (418, "application/json")
+    response = json_answer({"日本": None})
+    assert (response.status_code, response.media_type) == (200, "application/json")
     assert json.loads(bytes(response.body)) == {"日本": None}

@@ -9,10 +9,10 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from api.dialects.cohere import CohereEmbedRequest, CohereRerankRequest
+from api.dialects.openai import EmbeddingRequest, RerankRequest
 from api.dialects.tei import TeiEmbedRequest, TeiRerankRequest, TeiSimilarityRequest
 from api.error_body import invalid_request
-from api.fields import Body
-from api.schemas import EmbeddingRequest, RerankRequest
+from api.field_types import RequestBody
 from errors import InvalidRequestError
 
 EMBEDDING: dict[str, Any] = {"input": "a"}
@@ -146,7 +146,7 @@ def test_unknown_fields_are_ignored_and_named() -> None:
     request = RerankRequest.model_validate(RERANK | given)
     plain = RerankRequest.model_validate(RERANK).params()
     assert request.params() == replace(plain, warnings=request.warnings())
-    assert request.warnings() == ["Fields without effect here: max_chunks_per_doc, overlap_tokens."]
+    assert request.warnings() == ["Ignored fields: max_chunks_per_doc, overlap_tokens."]
     assert RerankRequest.model_validate(RERANK).warnings() == []
 
 
@@ -154,16 +154,16 @@ def test_names_in_a_warning_are_few_short_and_no_text() -> None:
     secret = "my password is 1234"
     names = [secret, "x" * 41, "é", "a\r\nb", "", *(f"field_{number}" for number in range(30))]
     (warning,) = EmbeddingRequest.model_validate(EMBEDDING | dict.fromkeys(names, 1)).warnings()
-    assert warning.startswith("Fields without effect here: field_0, ")
+    assert warning.startswith("Ignored fields: field_0, ")
     assert warning.endswith("field_9, 25 more.")
     assert len(warning) < 200
     (only,) = EmbeddingRequest.model_validate(EMBEDDING | {secret: 1}).warnings()
-    assert only == "Fields without effect here: 1."
+    assert only == "Ignored fields: 1."
 
 
 def test_fields_of_an_inner_object_are_named() -> None:
     body = {"inputs": {"source_sentence": "a", "sentences": ["b"]}, "parameters": {"mystery": 1}, "other": 2}
-    assert TeiSimilarityRequest.model_validate(body).warnings() == ["Fields without effect here: other, mystery."]
+    assert TeiSimilarityRequest.model_validate(body).warnings() == ["Ignored fields: other, mystery."]
 
 
 REFUSED: list[tuple[type[BaseModel], dict[str, Any], str, Any]] = [
@@ -190,10 +190,10 @@ REFUSED: list[tuple[type[BaseModel], dict[str, Any], str, Any]] = [
 
 @pytest.mark.parametrize(("schema", "body", "field", "value"), REFUSED)
 def test_a_field_that_would_change_the_answer_is_refused(
-    schema: type[Body], body: dict[str, Any], field: str, value: object
+    schema: type[RequestBody], body: dict[str, Any], field: str, value: object
 ) -> None:
     unused = {f"unused_{number}": 1 for number in range(2_000)}
-    with pytest.raises(InvalidRequestError, match=f"^{field}: this service cannot do that. [A-Z].*") as raised:
+    with pytest.raises(InvalidRequestError, match=f"^{field}: this value is not supported. [A-Z].*") as raised:
         schema.model_validate(body | unused | {field: value}).warnings()
     assert raised.value.param == field
 
@@ -211,7 +211,7 @@ def test_a_field_that_would_change_the_answer_is_refused(
     ],
 )
 def test_unless_it_asks_for_what_is_done_anyway(
-    schema: type[Body], body: dict[str, Any], field: str, value: object
+    schema: type[RequestBody], body: dict[str, Any], field: str, value: object
 ) -> None:
     assert schema.model_validate(body | {field: value}).warnings() == []
 
@@ -220,7 +220,7 @@ def test_unless_it_asks_for_what_is_done_anyway(
 def test_rank_fields_are_counted_once_each(count: int) -> None:
     names = [f"field {number}" for number in range(count)]
     if count > 100:
-        with pytest.raises(ValidationError, match=f"has {count} names; a request takes at most 100"):
+        with pytest.raises(ValidationError, match=f"has {count} names; the limit is 100"):
             RerankRequest.model_validate(RERANK | {"rank_fields": names})
     else:
         assert RerankRequest.model_validate(RERANK | {"rank_fields": [*names, *names]}).rank_fields == names
@@ -270,11 +270,11 @@ def test_every_body_with_such_fields_looks_at_them() -> None:
         CohereEmbedRequest.model_validate({"texts": ["a"], "max_tokens": 3}),
         CohereRerankRequest.model_validate(RERANK | {"relevant_spans": {}}),
     ):
-        with pytest.raises(InvalidRequestError, match="this service cannot do that"):
+        with pytest.raises(InvalidRequestError, match="this value is not supported"):
             request.params(2**20) if isinstance(request, EmbeddingRequest) else request.params()
 
 
 def test_a_field_may_have_a_name_that_we_use_ourselves() -> None:
-    request = EmbeddingRequest.model_validate(EMBEDDING | {"params": 1, "warnings": 2, "encoding": 3, "refused": 4})
-    assert request.params(2**20).warnings == ["Fields without effect here: params, warnings, encoding, refused."]
+    request = EmbeddingRequest.model_validate(EMBEDDING | {"params": 1, "warnings": 2, "encoding": 3, "unsupported": 4})
+    assert request.params(2**20).warnings == ["Ignored fields: params, warnings, encoding, unsupported."]
     assert request.encoding == "float"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from runners import control_groups
+from runners import control_groups, devices
 from runners.devices import (
     Device,
     DeviceError,
@@ -19,6 +20,7 @@ from runners.devices import (
     detect,
     for_model,
     memory_bytes,
+    require,
     resource_hint,
 )
 from settings import Settings, load_settings
@@ -199,3 +201,39 @@ ASKED = Device("cuda", "cuda:0", "bfloat16", 1, asked_dtype="bfloat16")
 )
 def test_encoders_run_in_float16_on_a_gpu(device: Device, architecture: str, dtype: str) -> None:
     assert for_model(device, architecture).dtype == dtype
+
+
+def test_int8_is_for_the_cpu(gpus: Machine) -> None:
+    gpus(1)
+    with pytest.raises(DeviceError, match=r"DTYPE=int8 needs a CPU.*DEVICE=cpu"):
+        detect(Settings(dtype="int8"))
+    device = detect(Settings(dtype="int8", device="cpu"))
+    assert (device.dtype, device.asked_dtype) == ("float32", "int8")
+
+
+def test_int8_is_openvinos(gpus: Machine) -> None:
+    gpus(0)
+    with pytest.raises(DeviceError, match=r"DTYPE=int8 needs OpenVINO.*BACKEND=auto"):
+        detect(Settings(dtype="int8", backend="torch"))
+    assert detect(Settings(dtype="int8", backend="openvino")).asked_dtype == "int8"
+
+
+@pytest.mark.parametrize(
+    ("settings", "gpu", "problem"),
+    [
+        ({"dtype": "int8"}, True, "needs a CPU"),
+        ({"dtype": "int8", "device": "cuda"}, True, "needs a CPU"),
+        ({"dtype": "int8", "device": "cuda"}, False, "sees no GPU"),
+        ({"dtype": "int8", "backend": "torch", "device": "cpu"}, True, "needs OpenVINO"),
+        ({"dtype": "int8"}, False, None),
+        ({"dtype": "int8", "device": "cpu"}, True, None),
+        ({"dtype": "bfloat16", "backend": "torch"}, True, None),
+    ],
+)
+def test_the_start_fails_where_workers_would(
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], gpu: bool, problem: str | None
+) -> None:
+    answer = SimpleNamespace(returncode=0 if gpu else 3)
+    monkeypatch.setattr(devices.subprocess, "run", lambda *_args, **_options: answer)
+    with pytest.raises(DeviceError, match=problem) if problem else contextlib.nullcontext():
+        require(Settings.model_validate(settings))

@@ -13,6 +13,7 @@ import pytest
 from errors import ModelUnavailableError
 from models.catalog import ModelSpec, load_catalog
 from models.store import ModelStore, StoredModel
+from runners.devices import DeviceError
 from scripts import import_models
 from tests.unit.fakes import facts
 
@@ -84,6 +85,17 @@ def test_one_failure_does_not_stop_the_others(
     assert import_models.main(["--model", "bge-m3", "e5-base"]) == 1
     assert "The Hub is down." in capsys.readouterr().err
     assert [stored.facts.repo for stored in store.list()] == ["intfloat/e5-base"]
+
+
+def test_a_device_without_the_data_type_is_reported(
+    importing: FakeImport, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object, **_options: object) -> None:
+        raise DeviceError("DTYPE=int8 needs a CPU.")
+
+    monkeypatch.setattr(import_models, "import_model", refuse)
+    assert import_models.main(["--model", "bge-m3"]) == 1
+    assert "DTYPE=int8 needs a CPU." in capsys.readouterr().err
 
 
 def test_from_dir_is_passed_on(importing: FakeImport) -> None:

@@ -153,6 +153,33 @@ def test_a_damaged_conversion_fails(
     assert verify_models.main(["--model", GOOD]) == 0
 
 
+@pytest.mark.parametrize(
+    ("report", "shown"),
+    [
+        ({"f32": None, "bf16": None, "cost": "lowest cosine 0.9963"}, "lowest cosine 0.9963"),
+        ({"f32": "it has no weights that int8 applies to"}, "refused: it has no weights that int8 applies to"),
+    ],
+)
+def test_the_accuracy_of_int8_is_shown(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    report: dict[str, str | None],
+    shown: str,
+) -> None:
+    from runners.backends.openvino import export_folder, write_report
+
+    folder = export_folder(tmp_path, "int8")
+    folder.mkdir(parents=True)
+    write_report(folder, report)
+    write_manifest(folder)
+    monkeypatch.setattr(FakeStore, "find", lambda *_: StoredModel("good:1", tmp_path, facts()))
+    monkeypatch.setenv("DEVICE", "cpu")
+    monkeypatch.setenv("DTYPE", "int8")
+    verify_models.main(["--model", GOOD])
+    assert rows(capsys)[0] == [GOOD, "int8", "-", "-", shown]
+
+
 @pytest.mark.parametrize("names", [["goood"], [GOOD, "no/such"]])
 def test_an_unknown_name_exits_with_2(names: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert verify_models.main(["--model", *names]) == 2
@@ -161,7 +188,7 @@ def test_an_unknown_name_exits_with_2(names: list[str], capsys: pytest.CaptureFi
     assert captured.out == ""
 
 
-@pytest.mark.parametrize(("name", "value"), [("MEMORY_FRACTION", "2"), ("DTYPE", "int8"), ("DEVICE", "tpu")])
+@pytest.mark.parametrize(("name", "value"), [("MEMORY_FRACTION", "2"), ("DTYPE", "int4"), ("DEVICE", "tpu")])
 def test_invalid_settings_exit_with_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str
 ) -> None:

@@ -1,6 +1,6 @@
-"""The limit: OpenVINO on the same work in one process, without a server, a queue or JSON.
+"""OpenVINO on the same work in one process, without a server, a queue or JSON.
 
-A child process (`python -m benchmarks.limit EMBEDDER_FOLDER RERANKER_FOLDER`) that answers one JSON line for each
+A child process (`python -m benchmarks.in_process EMBEDDER_FOLDER RERANKER_FOLDER`) that answers one JSON line for each
 JSON line it reads. Work of several connections is merged, sorted by length and cut into batches by cost: what a
 perfect server would do if all its clients' requests arrived at once.
 """
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.checkpoints import ROOT
-from benchmarks.machine import has_native_bfloat16
+from benchmarks.machine import precision
 from benchmarks.statistics import Call, summary
 
 MAX_BATCH_TOKENS = 1024  # throughput is flat from 512 on; more only buys waiting (measured: OPENVINO.md, section 5)
@@ -131,18 +131,18 @@ def measure(model: Model, requests: list[list[Any]], merge: int, window_s: float
 
 
 @dataclass
-class Limit:
+class InProcess:
     """The parent's side of the child process."""
 
     process: subprocess.Popen[str]
     facts: dict[str, str]
 
     @classmethod
-    def start(cls, embedder: Path, reranker: Path, log_path: Path) -> Limit:
+    def start(cls, embedder: Path, reranker: Path, log_path: Path) -> InProcess:
         """Convert and compile both models; RuntimeError where that fails."""
         with log_path.open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.limit", str(embedder), str(reranker)],
+                [sys.executable, "-m", "benchmarks.in_process", str(embedder), str(reranker)],
                 cwd=ROOT,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -178,11 +178,10 @@ def main() -> None:
     """Answer questions until the input ends."""
     import openvino
 
-    precision = "bf16" if has_native_bfloat16() else "f32"
     folders = {"embed": Path(sys.argv[1]), "rerank": Path(sys.argv[2])}
     answers, sys.stdout = sys.stdout, sys.stderr  # what libraries print is no answer
-    models = {kind: Model(folder, kind, precision) for kind, folder in folders.items()}
-    print(json.dumps({"version": openvino.__version__, "precision": precision}), file=answers, flush=True)
+    models = {kind: Model(folder, kind, precision()) for kind, folder in folders.items()}
+    print(json.dumps({"version": openvino.__version__, "precision": precision()}), file=answers, flush=True)
     for line in sys.stdin:
         question = json.loads(line)
         model, requests = models[question["kind"]], question["requests"]

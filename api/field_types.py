@@ -1,10 +1,10 @@
-"""Types of fields that several request bodies share, and what may be read from them."""
+"""The base class of request bodies, and the types of their fields."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -24,9 +24,9 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from api.ignored import HARMLESS, Refused, as_bool, ignored_warning
+from api.unsupported_fields import HARMLESS, Unsupported, as_bool, ignored_warning
 from errors import InvalidRequestError
-from runners.contracts import Truncate
+from runners.contracts import Input, Truncate
 
 T = TypeVar("T")
 
@@ -34,23 +34,13 @@ _MAX_NAME = 200
 MAX_RANK_FIELDS = 100
 
 
-class Limits(Protocol):
-    """The settings that bound a request body."""
-
-    @property
-    def max_inputs(self) -> int: ...
-
-    @property
-    def max_documents(self) -> int: ...
-
-
 def _as_integer(value: object) -> object:
-    """128.0 is an integer in JSON Schema: JSON has one kind of numbers."""
+    """128.0 is an integer in JSON Schema."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _as_integers(value: object, validate: ValidatorFunctionWrapHandler) -> object:
-    """The same for each item, only where the list is not right as it is: lists of token ids are long."""
+    """The same for each item of a list, only if the list is invalid: lists of token ids are long."""
     try:
         return validate(value)
     except ValidationError:
@@ -61,37 +51,43 @@ def _as_integers(value: object, validate: ValidatorFunctionWrapHandler) -> objec
 
 Text = Annotated[str, StringConstraints(strict=True, min_length=1)]
 AnyText = Annotated[str, StringConstraints(strict=True)]
-"""Also an empty one: a query or a document."""
+"""May be empty: a query or a document."""
 Instruction = Annotated[str, StringConstraints(strict=True, max_length=4000)]
 ModelName = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=_MAX_NAME)]
 Count = Annotated[int, Field(strict=True), BeforeValidator(_as_integer)]
 Positive = Annotated[int, Field(strict=True, ge=1), BeforeValidator(_as_integer)]
 Priority = Annotated[int, Field(strict=True, ge=0, le=999), BeforeValidator(_as_integer)]
+PRIORITY = (
+    "Order in the queue: 0 (the default) runs first, 999 last. Priority rises by ten steps for each second of waiting."
+)
 
 
-class Body(BaseModel):
-    """Base of every request body. Fields of other services that would change the answer are refused, others ignored."""
+class RequestBody(BaseModel):
+    """Base of all request bodies.
+
+    Known fields of the wrong type are rejected. Unknown fields are ignored, unless they would change the answer.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=())
 
-    refused: ClassVar[Mapping[str, Refused]] = {}
-    """Fields of the same route elsewhere that this service cannot honour."""
+    unsupported: ClassVar[Mapping[str, Unsupported]] = {}
+    """Fields that other services accept on the same route, and that would change the answer."""
 
     def warnings(self) -> list[str]:
-        """What the client should know of its fields; InvalidRequestError for one that would change the answer."""
+        """Warnings about ignored fields; InvalidRequestError for an unsupported field that would change the answer."""
         ignored = self._ignored()
         return ignored_warning(ignored) if ignored else []
 
     def _ignored(self) -> list[str]:
-        """Names of the fields without effect, those of the objects in this one included."""
+        """Names of the ignored fields, including those of nested objects."""
         names: list[str] = []
         if extra := self.model_extra:
             given = {name: value for name, value in extra.items() if value is not None}
-            for name in given.keys() & self.refused.keys():
-                self.refused[name].check(name, given[name])
-            names += [name for name in given if name not in self.refused and name not in HARMLESS]
+            for name in given.keys() & self.unsupported.keys():
+                self.unsupported[name].check(name, given[name])
+            names += [name for name in given if name not in self.unsupported and name not in HARMLESS]
         for value in self.__dict__.values():
-            if isinstance(value, Body):
+            if isinstance(value, RequestBody):
                 names += value._ignored()
         return names
 
@@ -99,17 +95,17 @@ class Body(BaseModel):
 Flag = Annotated[bool, BeforeValidator(as_bool), Field(strict=True), WithJsonSchema({"type": "boolean"})]
 
 _TRUNCATE = {"none": "refuse", "end": "end", "start": "start", "true": "end", "false": "refuse", "refuse": "refuse"}
-"""The last one: BentoML's copy of a schema applies each validator of an optional field twice."""
+"""`refuse` itself is accepted because BentoML's copy of a schema applies each validator of an optional field twice."""
 
 
 def _as_truncate(value: object) -> object:
-    """True, false, or Cohere's NONE, START and END -> what happens to an input that is too long."""
+    """True, false, or Cohere's NONE, START and END, as Truncate."""
     if isinstance(value, bool | str) and (known := _TRUNCATE.get(str(value).lower())):
         return known
     raise PydanticCustomError("truncate", "must be true, false, NONE, START or END")
 
 
-Truncation = Annotated[
+TruncateField = Annotated[
     Truncate,
     BeforeValidator(_as_truncate),
     WithJsonSchema({"anyOf": [{"type": "boolean"}, {"type": "string", "enum": ["NONE", "START", "END"]}]}),
@@ -117,7 +113,7 @@ Truncation = Annotated[
 
 
 def text_of(value: object) -> object:
-    """`{"text": "..."}` says the same as the text."""
+    """The text of `{"text": "..."}`; other values unchanged."""
     return value["text"] if isinstance(value, dict) and isinstance(value.get("text"), str) else value
 
 
@@ -133,21 +129,28 @@ TextOrObject = Annotated[
 ]
 
 
-def at_most(count: int, limit: int, field: str, variable: str) -> None:
-    """InvalidRequestError where a list is longer than a setting allows."""
+def check_count(count: int, limit: int, name: str, variable: str) -> None:
+    """InvalidRequestError if a list is longer than a setting allows."""
     if count > limit:
         raise InvalidRequestError(
-            f"{field} has {count} items; one request takes at most {limit} ({variable}). Send several requests.",
-            param=field,
+            f"{name} has {count} items; a request may have at most {limit} ({variable}). Send several requests.",
+            param=name,
         )
+
+
+def check_pair(first: str, others: Sequence[str], first_name: str, others_name: str) -> None:
+    """InvalidRequestError if both texts of a pair are empty."""
+    if not first and "" in others:
+        name = f"{others_name}.{list(others).index('')}"
+        raise InvalidRequestError(f"{name} and {first_name} are both empty; one of them must have text.", param=name)
 
 
 @dataclass(frozen=True)
 class Items:
-    """A list of at least `least` items, at most as many as the setting `most` allows, up to the first wrong one.
+    """A list of at least `least` items, and at most as many as the setting `most` allows.
 
-    Both are checked before the items: pydantic keeps an error of a kilobyte for each. An annotation of our own, as
-    BentoML puts pydantic's in another order where it copies a schema.
+    The length is checked before the items, and the first invalid item ends the validation: pydantic's errors take a
+    kilobyte each. This is our own annotation because BentoML reorders pydantic's when it copies a schema.
     """
 
     most: Literal["max_inputs", "max_documents"] | None = None
@@ -161,7 +164,7 @@ class Items:
 
     def _count(self, value: object, info: ValidationInfo) -> object:
         if self.most is not None and info.context is not None and isinstance(value, list):
-            at_most(len(value), getattr(info.context, self.most), info.field_name or "input", self.most.upper())
+            check_count(len(value), getattr(info.context, self.most), info.field_name or "input", self.most.upper())
         return value
 
 
@@ -171,7 +174,7 @@ TokenIds = Annotated[list[Annotated[int, Field(strict=True)]], Items(), WrapVali
 
 
 def _as_inputs(value: object) -> object:
-    """One input is a list of one; an object counts by its text."""
+    """A single input becomes a list."""
     if isinstance(value, str | dict):
         value = [value]
     if not isinstance(value, list):
@@ -188,7 +191,7 @@ def _as_texts(value: object) -> object:
 
 
 def _input_text(value: object) -> object:
-    """An input's text; of one that is more than text, nothing, so that it is refused by its index."""
+    """The text of an object; objects with other media stay, so that they are rejected with their index."""
     return value if isinstance(value, dict) and not _OTHER_MEDIA.isdisjoint(value) else text_of(value)
 
 
@@ -197,7 +200,7 @@ _OTHER_MEDIA = frozenset({"image", "image_url", "audio", "video", "pdf"})
 
 
 def _alone(value: object, validate: ValidatorFunctionWrapHandler) -> object:
-    """An empty text is an input where it is the only one, as LangChain sends it; in a list it is a mistake."""
+    """A single empty text is valid, because LangChain sends it; an empty text in a list is not."""
     return [""] if _input_text(value) == "" else validate(value)
 
 
@@ -206,7 +209,7 @@ def _kind(value: object) -> Literal["as texts", "as token ids"]:
 
 
 UNION_TAGS = frozenset({"as texts", "as token ids"})
-"""Parts of pydantic's error locations that are no fields; a field may be called texts."""
+"""Parts of pydantic's error locations that are not fields; a field may be called texts."""
 
 Inputs = Annotated[
     Annotated[list[Text], Items("max_inputs"), BeforeValidator(_as_texts), Tag("as texts")]
@@ -228,6 +231,11 @@ Inputs = Annotated[
 """OpenAI's four forms of `input`, and Jina's objects."""
 
 
+def as_inputs(inputs: list[str] | list[list[int]]) -> list[Input]:
+    """Texts, or token ids of the model's own vocabulary."""
+    return [each if isinstance(each, str) else tuple(each) for each in inputs]
+
+
 def _document(value: object) -> object:
     if isinstance(value, dict | str):
         return value
@@ -243,12 +251,12 @@ Documents = Annotated[list[Document], Items("max_documents")]
 
 
 def _distinct(value: object) -> object:
-    """Names count once, and are counted before anything is read by them."""
+    """The names without duplicates, at most MAX_RANK_FIELDS."""
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         raise PydanticCustomError("names", "must be a list of strings")
     names = list(dict.fromkeys(value))
     if len(names) > MAX_RANK_FIELDS:
-        raise PydanticCustomError("names", f"has {len(names)} names; a request takes at most {MAX_RANK_FIELDS}")
+        raise PydanticCustomError("names", f"has {len(names)} names; the limit is {MAX_RANK_FIELDS}")
     return names
 
 
@@ -260,28 +268,32 @@ FieldNames = Annotated[
 
 
 def document_texts(documents: Sequence[str | dict[str, Any]], rank_fields: Sequence[str] | None) -> list[str]:
-    """What is read of each document: a string itself; of an object `text`, or the values of `rank_fields` in turn.
+    """The text of each document: a string itself; of an object the key `text`, or the keys in `rank_fields` in order.
 
-    InvalidRequestError names the object that has none of them.
+    InvalidRequestError names the first object without any of these keys.
     """
     names = tuple(rank_fields or ("text",))
-    return [each if isinstance(each, str) else _fields(each, names, index) for index, each in enumerate(documents)]
+    return [
+        each if isinstance(each, str) else _text_of_object(each, names, index) for index, each in enumerate(documents)
+    ]
 
 
-def _fields(document: dict[str, Any], names: tuple[str, ...], index: int) -> str:
+def _text_of_object(document: dict[str, Any], names: tuple[str, ...], index: int) -> str:
     values = [document[name] for name in names if name in document]
     if not values or not all(isinstance(value, str) for value in values):
-        wanted = "the key text" if names == ("text",) else "one of the keys of rank_fields"
+        wanted = "the key text" if names == ("text",) else "a key of rank_fields"
         raise InvalidRequestError(
-            f"documents.{index} must have {wanted}, with a string as its value.", param=f"documents.{index}"
+            f"documents.{index} must have {wanted} with a string value.", param=f"documents.{index}"
         )
     return "\n".join(values)
 
 
 def either(first: T | None, second: T | None, names: str) -> T | None:
-    """A field that goes by two names; InvalidRequestError where they disagree."""
+    """The value of a field with two names; InvalidRequestError if both are present and differ."""
     if first is None:
         return second
     if second is not None and first != second:
-        raise InvalidRequestError(f"{names} mean the same and differ here; send one of them.", param=names.split()[0])
+        raise InvalidRequestError(
+            f"{names} are names of the same option and have different values. Send one of them.", param=names.split()[0]
+        )
     return first

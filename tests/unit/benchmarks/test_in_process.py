@@ -1,4 +1,4 @@
-"""How the limit cuts its batches, how answers are compared, and what a kept result must not hold."""
+"""How OpenVINO in process cuts its batches, how answers are compared, and what a kept result must not hold."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.checks import Answers, compare, in_order, unit
-from benchmarks.limit import CALL_COST_TOKENS, MAX_BATCH_TOKENS, cuts
+from benchmarks.in_process import CALL_COST_TOKENS, MAX_BATCH_TOKENS, cuts
 from benchmarks.measure import MeasurementError
 from benchmarks.run import without_paths
+from benchmarks.servers import INT8, OURS
 
 
 def cost(lengths: list[int], batches: list[tuple[int, int]]) -> int:
@@ -38,6 +39,8 @@ def test_wrong_vectors_and_scores_are_found() -> None:
     right = Answers(unit(np.eye(3) + 0.1), np.array([0.1, 0.5, 0.9]))
     assert compare("a", right, "b", right)["right"]
     assert not compare("a", Answers(right.vectors[::-1], right.scores), "b", right)["right"]
+    near = Answers(unit(right.vectors + np.array([0.1, 0, 0])), right.scores)  # cosine 0.994
+    assert [compare(name, near, OURS, right)["right"] for name in ("infinity float32", INT8)] == [False, True]
     assert not compare("a", Answers(right.vectors, right.scores[::-1]), "b", right)["right"]
 
 

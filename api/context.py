@@ -1,0 +1,47 @@
+"""The objects of this worker process that the handlers of api/routes.py use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from starlette.types import ASGIApp
+
+from api.work import Work
+from models.catalog import Catalog
+from models.store import ModelStore, StoredModel
+from runners.devices import Device
+from runners.pool.model_pool import ModelPool
+from settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What handlers use."""
+
+    work: Work
+    store: ModelStore
+    device: Device
+    planned_dtype: Callable[[StoredModel], str]
+    """The data type in which a stored model would compute."""
+    is_ready: Callable[[], bool]
+    """Whether the models of PRELOAD_MODELS are loaded."""
+    bentoml_app: ASGIApp
+    """BentoML's own app, which serves the files of the documentation page."""
+    documentation_page: str
+    """HTML"""
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of the service."""
+        return self.work.settings
+
+    @property
+    def pool(self) -> ModelPool:
+        """The models in memory."""
+        return self.work.pool
+
+    @property
+    def catalog(self) -> Catalog:
+        """All models that the service knows."""
+        return self.pool.catalog
