@@ -113,7 +113,7 @@ def test_neighbours_and_what_fewer_dimensions_change(visit: Visit) -> None:
         expect(row.locator("td").nth(1)).to_contain_text(text)
     kept = [len(set(order(whole, text)[:3]) & set(order(shorter, text)[:3])) / 3 for text in range(len(TEXTS))]
     expect(page.get_by_text(f"{100 * np.mean(kept):.1f} % are kept")).to_be_visible()
-    expect(page.get_by_text("was not trained to be cut short")).to_be_visible()
+    expect(page.get_by_text("was not trained for shorter vectors")).to_be_visible()
 
 
 def test_widths_that_the_model_was_trained_for(visit: Visit) -> None:
