@@ -68,6 +68,7 @@ def serve(checkout: Checkout, home: Path) -> Running:
         EMBEDDING_MODEL_NAME=MODEL,
         PRELOAD_MODELS=MODEL,
         DEVICE="cpu",
+        BACKEND="torch",  # nothing to convert: the stub stands for every engine
         HOST="127.0.0.1",
         PORT=str(port),
         PYTHONPATH=str(ROOT / "benchmarks"),

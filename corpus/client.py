@@ -7,7 +7,7 @@ import base64
 import random
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Self
@@ -38,9 +38,6 @@ _TRUNCATION = re.compile(r"input\.\d+ was cut ")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
-_sleep = asyncio.sleep
-
-
 @dataclass(frozen=True)
 class Answer:
     """Vectors (N, D) of a batch, and what the service reports about it."""
@@ -65,6 +62,8 @@ class Client:
     key: str | None = None
     patience_s: float = 600.0
     connections: int = 3
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     _http: httpx.AsyncClient = field(init=False)
     _last_answer: float = field(init=False)
     _notified: dict[str, float] = field(default_factory=dict)
@@ -78,7 +77,7 @@ class Client:
             limits=httpx.Limits(max_connections=self.connections + 1),
             trust_env=urlsplit(self.url).hostname not in _LOOPBACK,  # no proxy for this machine itself
         )
-        self._last_answer = time.monotonic()
+        self._last_answer = self.clock()
 
     async def __aenter__(self) -> Self:
         return self
@@ -91,7 +90,7 @@ class Client:
 
         Raises GaveUpError if no request succeeds for `patience_s`, and CorpusError if the service rejects the rows.
         """
-        return await self._embed_halved(rows, time.monotonic())
+        return await self._embed_halved(rows, self.clock())
 
     async def _embed_halved(self, rows: Sequence[Row], started: float) -> Answer:
         """The same, splitting batches that are too large; the patience is that of the whole batch."""
@@ -156,25 +155,25 @@ class Client:
         for warning in warnings:
             if not _TRUNCATION.match(warning):
                 self._notify(warning)
-        self._last_answer = time.monotonic()
+        self._last_answer = self.clock()
         return Answer(answer, model, tokens, truncated)
 
     async def _wait(self, problem: str, delay: float, started: float) -> None:
         """Wait before a retry; GaveUpError if the patience has run out."""
         remaining = self._remaining(problem, started)
         self._notify(f"{problem} Retrying for up to {self.patience_s:g} s.")
-        await _sleep(min(delay, remaining))
+        await self.sleep(min(delay, remaining))
 
     def _remaining(self, problem: str, started: float) -> float:
         """Remaining seconds of patience; GaveUpError if there are none."""
-        remaining = max(started, self._last_answer) + self.patience_s - time.monotonic()
+        remaining = max(started, self._last_answer) + self.patience_s - self.clock()
         if remaining <= 0:
             raise GaveUpError(f"{problem} No request succeeded for {self.patience_s:g} s (--patience).")
         return remaining
 
     def _notify(self, message: str) -> None:
         """Show a message, unless the same one was shown recently."""
-        now = time.monotonic()
+        now = self.clock()
         if now - self._notified.get(message, -_NOTICE_S) >= _NOTICE_S:
             self._notified[message] = now
             self.notice(message)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tqdm import tqdm
@@ -18,9 +19,12 @@ _SAMPLE_S = 5.0
 class Progress:
     """Shows finished and total rows on standard error."""
 
-    def __init__(self, what: str, *, done: int = 0, total: int | None = None) -> None:
+    def __init__(
+        self, what: str, *, done: int = 0, total: int | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._clock = clock
         self._what, self._done, self._total, self._new, self._tokens = what, done, total, 0, 0
-        self._started = self._line = time.monotonic()
+        self._started = self._line = clock()
         on_terminal = sys.stderr.isatty()
         self._bar = tqdm(desc=what, unit=" rows", initial=done, total=total, disable=not on_terminal, unit_scale=True)
         self._lines = not on_terminal
@@ -33,8 +37,8 @@ class Progress:
             if self._tokens:
                 self._bar.set_postfix_str(f"{self._tokens / self._elapsed():,.0f} tokens/s", refresh=False)
             self._bar.update(rows)
-        elif time.monotonic() - self._line >= _LINE_S:
-            self._line = time.monotonic()
+        elif self._clock() - self._line >= _LINE_S:
+            self._line = self._clock()
             self.say(self.line())
 
     def line(self) -> str:
@@ -58,7 +62,7 @@ class Progress:
             self.say(self.line())
 
     def _elapsed(self) -> float:
-        return max(time.monotonic() - self._started, 1e-6)
+        return max(self._clock() - self._started, 1e-6)
 
 
 def duration(seconds: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -67,7 +68,7 @@ class Summary:
     """Share of the time in which the engine computed; None if unknown."""
 
 
-def embed_corpus(options: Options) -> Summary:
+def embed_corpus(options: Options, *, connect: Callable[..., Client] = Client) -> Summary:
     """Resume an interrupted run, or start one; CorpusError says what to change."""
     folder = parts_folder(options.out)
     if not options.input.is_file():
@@ -84,7 +85,7 @@ def embed_corpus(options: Options) -> Summary:
             raise CorpusError(f"{corpus.path} has no rows to embed.")
         busy = Busy()
         if journal.rows < journal.plan.good_rows:
-            busy = asyncio.run(_embed(corpus, journal, options, folder))
+            busy = asyncio.run(_embed(corpus, journal, options, folder, connect))
         if fingerprint(corpus.path) != input_fingerprint:
             raise CorpusError(f"{corpus.path} changed during the run. Start over with --restart.")
         join(journal, folder, options.out)
@@ -127,14 +128,16 @@ def _plan(corpus: Corpus, compare: dict[str, dict[str, Any]], options: Options, 
     return Plan(compare["input"], compare["options"], rows, good, "numbers" if numbers else "texts")
 
 
-async def _embed(corpus: Corpus, journal: Journal, options: Options, folder: Path) -> Busy:
+async def _embed(
+    corpus: Corpus, journal: Journal, options: Options, folder: Path, connect: Callable[..., Client]
+) -> Busy:
     """Embed the remaining rows into parts."""
     progress = Progress("embedding", done=journal.rows, total=journal.plan.good_rows)
     if journal.rows:
         progress.say(f"{journal.rows:,} of {journal.plan.good_rows:,} rows are done; resuming.")
     names = ("model", "input_type", "dimensions", "truncate", "priority")
     fields = {name: value for name in names if (value := getattr(options, name)) is not None}
-    client = Client(
+    client = connect(
         options.url,
         fields,
         progress.say,

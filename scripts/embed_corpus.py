@@ -10,9 +10,11 @@ import argparse
 import json
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, fields
 from pathlib import Path
 
+from corpus.client import Client
 from corpus.output import SUFFIXES, ids_path
 from corpus.parts import parts_folder
 from corpus.problems import CorpusError, GaveUpError, StoppedError
@@ -30,11 +32,12 @@ service within --patience; 130 interrupted. After 2, 130 or a kill, run the same
 """
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, *, connect: Callable[..., Client] = Client) -> int:
     """Exit status: see EXAMPLES."""
     options = _parser().parse_args(arguments)
     try:
-        summary = embed_corpus(Options(**{each.name: getattr(options, each.name) for each in fields(Options)}))
+        chosen = Options(**{each.name: getattr(options, each.name) for each in fields(Options)})
+        summary = embed_corpus(chosen, connect=connect)
     except (GaveUpError, StoppedError) as error:
         return _fail(f"{error} Run the same command again to resume.", options, error.status)
     except CorpusError as error:

@@ -21,19 +21,42 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
+from xdist.scheduler import LoadFileScheduling
 
 from settings import Settings
 from tests.serving import ROOT, child_environment
-from tests.variant import THREADS
+from tests.variant import DTYPE, THREADS
 
 RUN_FOLDER = Path(tempfile.mkdtemp(prefix="rerank-embedding-tests-"))
 MODEL = "all-minilm-l6-v2"
 """The model with real weights, from its Python package."""
 DEAD_ENDPOINT = "http://127.0.0.1:9"
 """The discard port: nothing listens, connections are refused at once."""
+
+SHARED: dict[str, tuple[str, ...]] = {
+    "the playground's": ("tests/browser/",),
+    "served": tuple(
+        f"tests/e2e/test_{name}.py"
+        for name in (
+            *(
+                "bad_input",
+                "bentoml_client",
+                "captured_requests",
+                "curl",
+                "fuzz",
+                "hostile",
+                "import_on_demand",
+                "openapi",
+            ),
+            *("real_weights", "soak"),
+        )
+    ),
+}
+"""A server that several files use -> their paths, or what these begin with."""
 
 for name in Settings.model_fields:
     os.environ.pop(name.upper(), None)
@@ -56,12 +79,29 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
+class SharedServers(LoadFileScheduling):
+    """The tests of one file in one process, and with them those of the files that use the same server.
+
+    Starting one takes more time than most of its tests.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = str(super()._split_scope(nodeid))
+        return next((shared for shared, files in SHARED.items() if file.startswith(files)), file)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SharedServers:
+    """How pytest-xdist spreads the tests."""
+    return SharedServers(config, log)
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Leave nothing behind."""
     shutil.rmtree(RUN_FOLDER, ignore_errors=True)
 
 
-def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
     """A folder that `make` fills once a run, however many processes the run has. Nobody writes to it afterwards."""
     base = factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
@@ -83,5 +123,8 @@ def import_models(home: Path, *names: str, **settings: str) -> None:
 
 @pytest.fixture(scope="session")
 def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A BENTOML_HOME with the real model in its store; servers get copies of it."""
-    return made_once(tmp_path_factory, "imported", lambda home: import_models(home, MODEL))
+    """A BENTOML_HOME with the real model in its store; servers get copies of it.
+
+    Converted for the DTYPE that they run with: else each of them would convert it when it starts.
+    """
+    return made_once(tmp_path_factory, "imported", lambda home: import_models(home, MODEL, DEVICE="cpu", DTYPE=DTYPE))

@@ -3,9 +3,10 @@
 from typing import Any
 
 import httpx
+import httpx2  # what Starlette's TestClient answers with
 
 
-def refused(response: httpx.Response, status: int, code: str, param: str | None = None) -> str:
+def refused(response: httpx.Response | httpx2.Response, status: int, code: str, param: str | None = None) -> str:
     """Check status and body and return the message, which OpenAI's, Cohere's and Jina's clients all find."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/json"

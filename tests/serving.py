@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -28,6 +29,9 @@ DEAD_ENDPOINT = "http://127.0.0.1:9"
 _POLL_S = 0.05
 
 T = TypeVar("T")
+
+http_get, http_post = partial(httpx.get, verify=False), partial(httpx.post, verify=False)
+"""One request over a connection of its own. Where httpx has to verify a server, it reads all certificates each time."""
 
 
 def until(found: Callable[[], T], *, timeout_s: float = 300, what: str = "an event") -> T:
@@ -100,7 +104,7 @@ class Served:
 
 
 @contextlib.contextmanager
-def serve(home: Path, *, ready: str = "/readyz", timeout_s: float = 300, **settings: str) -> Iterator[Served]:
+def serve(home: Path, *, ready: str = "/readyz", **settings: str) -> Iterator[Served]:
     """`bentoml serve` in a process group of its own until the block ends; yields once `ready` answers 200.
 
     `home` is its BENTOML_HOME. Settings are environment variables in capitals: `WORKERS="2"`.
@@ -121,22 +125,22 @@ def serve(home: Path, *, ready: str = "/readyz", timeout_s: float = 300, **setti
         )
     served = Served(f"http://127.0.0.1:{port}", port, log_path, supervisor)
     try:
-        _wait_until_ready(served, ready, timeout_s)
+        _wait_until_ready(served, ready)
         yield served
     finally:
         _stop(served)
 
 
-def _wait_until_ready(served: Served, path: str, timeout_s: float) -> None:
+def _wait_until_ready(served: Served, path: str) -> None:
     def answers() -> bool:
         if served.supervisor.poll() is not None:
             raise RuntimeError(f"the server ended with status {served.supervisor.returncode}:\n{served.log}")
         with contextlib.suppress(httpx.TransportError):
-            return httpx.get(served.url + path, timeout=5).status_code == 200
+            return http_get(served.url + path, timeout=5).status_code == 200
         return False
 
     try:
-        until(answers, timeout_s=timeout_s, what=f"200 from {path}")
+        until(answers, what=f"200 from {path}")
     except TimeoutError as error:
         raise TimeoutError(f"{error}:\n{served.log}") from None
 

@@ -8,7 +8,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 from numpy.typing import NDArray
 from playwright.sync_api import Page, Route, expect
@@ -18,6 +17,7 @@ from tests.browser.embedding import cut_to, embed, run, settled
 from tests.browser.looks import looks
 from tests.browser.modules import requests_to
 from tests.conftest import MODEL
+from tests.serving import http_post
 from tests.tolerance import openvino_precision, shared_pass_atol
 
 TEXTS = [
@@ -47,7 +47,7 @@ def download(page: Page, kind: str, folder: Path) -> Path:
 
 def vectors_of(url: str, texts: list[str], **more: Any) -> NDArray[np.float32]:
     """What the service itself answers, as numbers."""
-    answer = httpx.post(f"{url}/v1/embeddings", json={"model": MODEL, "input": texts, **more}, timeout=300)
+    answer = http_post(f"{url}/v1/embeddings", json={"model": MODEL, "input": texts, **more}, timeout=300)
     return np.array([entry["embedding"] for entry in answer.raise_for_status().json()["data"]], np.float32)
 
 
@@ -113,7 +113,7 @@ def test_neighbours_and_what_fewer_dimensions_change(visit: Visit) -> None:
         expect(row.locator("td").nth(1)).to_contain_text(text)
     kept = [len(set(order(whole, text)[:3]) & set(order(shorter, text)[:3])) / 3 for text in range(len(TEXTS))]
     expect(page.get_by_text(f"{100 * np.mean(kept):.1f} % are kept")).to_be_visible()
-    expect(page.get_by_text("was not trained to be cut short")).to_be_visible()
+    expect(page.get_by_text("was not trained for shorter vectors")).to_be_visible()
 
 
 def test_widths_that_the_model_was_trained_for(visit: Visit) -> None:

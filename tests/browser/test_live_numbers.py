@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import httpx
 import pytest
 from playwright.sync_api import Page
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.browser.conftest import Visit
 from tests.browser.modules import call
+from tests.serving import http_get, http_post
 
 PARSE = """({ parseMetrics }, text) => [...parseMetrics(text)].flatMap(([name, samples]) =>
   samples.map(({ labels, value }) => [name, labels, Number.isFinite(value) ? value : String(value)]))"""
@@ -53,8 +53,8 @@ def count(value: float, name: str = "things_total") -> str:
 
 
 def test_the_text_is_read_as_prometheus_reads_it(page: Page, visit: Visit) -> None:
-    httpx.post(f"{visit.url}/v1/embeddings", json={"input": "a text"}).raise_for_status()
-    text = httpx.get(f"{visit.url}/metrics").text
+    http_post(f"{visit.url}/v1/embeddings", json={"input": "a text"}).raise_for_status()
+    text = http_get(f"{visit.url}/metrics").text
     text += 'odd{a="x\\"y\\\\z\\n",b="},{"} +Inf 1700000000000\nlone NaN\n'
     read = call(page, "metrics_text.js", PARSE, text)
     ours = {(name, tuple(sorted(labels.items()))): number(value) for name, labels, value in read}

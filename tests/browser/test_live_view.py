@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-import httpx
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from tests.browser.conftest import Visit, axe, overflows, shot
 from tests.browser.looks import looks
 from tests.browser.modules import longest_task_cpu_ms, requests_to
 from tests.conftest import MODEL
+from tests.serving import http_post
 
 PATIENCE_MS = 300_000
 PAUSE_MS = 2500
@@ -27,7 +27,7 @@ def values(page: Page, title: str) -> Locator:
 def work(visit: Visit) -> None:
     """Something for the charts."""
     for body in ({"input": ["a text", "a longer text about nothing"]}, {"input": ["one"]}, {"inputs": "wrong"}):
-        httpx.post(f"{visit.url}/v1/embeddings", json=body, timeout=300)
+        http_post(f"{visit.url}/v1/embeddings", json=body, timeout=300)
 
 
 class Scripted:
@@ -113,7 +113,7 @@ def test_a_lost_connection_is_a_gap(visit: Visit) -> None:
     line = 'service_queue_tokens{model="m"} 5\n'
     Scripted(page, (text for text in [line, line, None, None, *[line] * 900]))
     page.get_by_role("link", name="Live").click()
-    expect(page.get_by_text("The service cannot be reached: a gap.")).to_be_visible()
+    expect(page.get_by_text("The service cannot be reached; retrying.")).to_be_visible()
     expect(page.get_by_text("Updated every second")).to_be_visible(timeout=PATIENCE_MS)
     path = page.locator(".chart-card", has_text="Tokens waiting").locator(".chart-line").first.get_attribute("d")
     assert path
@@ -124,7 +124,7 @@ def test_a_slow_answer_is_given_up(visit: Visit) -> None:
     page = visit("models")
     page.route("**/metrics", never)
     page.get_by_role("link", name="Live").click()
-    expect(page.get_by_text("No answer within 5 s: a gap.")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_text("No response within 5 s; retrying.")).to_be_visible(timeout=PATIENCE_MS)
 
 
 def test_asks_only_while_somebody_looks(visit: Visit) -> None:

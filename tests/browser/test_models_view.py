@@ -7,13 +7,11 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-import httpx
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import (
     FOR_ADMIN,
     MISSING,
-    MODEL,
     RERANKER,
     Site,
     Visit,
@@ -22,8 +20,9 @@ from tests.browser.conftest import (
     shot,
 )
 from tests.browser.looks import looks
+from tests.conftest import MODEL
 from tests.hub_server import HubServer
-from tests.serving import until
+from tests.serving import http_get, http_post, until
 
 PATIENCE_MS = 300_000
 
@@ -41,7 +40,7 @@ def figure(page: Page, name: str, which: str) -> Locator:
 def test_every_model_with_its_state(visit: Visit, site: Site) -> None:
     page = visit("models")
     expect(row(page, MODEL)).to_contain_text("Ready")
-    listed = httpx.get(f"{site.url}/models").json()["models"]
+    listed = http_get(f"{site.url}/models").json()["models"]
     expect(page.locator("[data-model]")).to_have_count(len(listed))
     names = page.get_by_role("heading", level=4).all_inner_texts()
     assert sorted(names) == sorted(model["id"] for model in listed)
@@ -55,7 +54,7 @@ def test_what_a_model_takes_and_does(visit: Visit, site: Site) -> None:
     expect(figure(page, MODEL, "memory")).to_have_text(re.compile(r"\d+ MB"))
     expect(figure(page, MODEL, "tokens_per_second")).to_have_text(re.compile(r"\d"))
     for _ in range(3):
-        httpx.post(f"{site.url}/v1/embeddings", json={"input": ["a text to count"] * 64}).raise_for_status()
+        http_post(f"{site.url}/v1/embeddings", json={"input": ["a text to count"] * 64}).raise_for_status()
     expect(figure(page, MODEL, "tokens_per_second")).to_have_text(re.compile(r"[1-9]"))
     expect(figure(page, MODEL, "requests")).to_have_text(re.compile(r"[1-9]"))
 
@@ -80,7 +79,7 @@ def test_import_load_and_unload(visit: Visit, site: Site, hub: HubServer) -> Non
     page.get_by_role("button", name=f"Unload {FOR_ADMIN}").click()
     expect(status).to_have_text(f"{FOR_ADMIN} is unloaded.")
     expect(row(page, FOR_ADMIN)).to_contain_text("Imported")
-    assert FOR_ADMIN not in httpx.get(f"{site.url}/health").json()["models_loaded"]
+    assert FOR_ADMIN not in http_get(f"{site.url}/health").json()["models_loaded"]
 
     load = page.get_by_role("button", name=f"Load {FOR_ADMIN}")
     load.focus()
@@ -138,12 +137,12 @@ def test_facts_stay_open_while_the_list_changes(visit: Visit, site: Site) -> Non
     summary.focus()
     page.keyboard.press("Enter")
     expect(row(page, MODEL)).to_contain_text("sentence-transformers/all-MiniLM-L6-v2")
-    state = httpx.post(f"{site.url}/models/{RERANKER}/unload").json()
+    state = http_post(f"{site.url}/models/{RERANKER}/unload").json()
     assert state == {"id": RERANKER, "state": "stored", "memory_bytes": None}
     expect(row(page, RERANKER)).to_contain_text("Imported")
     expect(row(page, MODEL)).to_contain_text("sentence-transformers/all-MiniLM-L6-v2")
     expect(summary).to_be_focused()
-    httpx.post(f"{site.url}/models/{RERANKER}/load", timeout=300).raise_for_status()
+    http_post(f"{site.url}/models/{RERANKER}/load", timeout=300).raise_for_status()
     expect(row(page, RERANKER)).to_contain_text("Ready")
 
 
@@ -164,7 +163,7 @@ def test_without_admin_nothing_can_be_done(
     """The page as it is where ADMIN is off: the answer of /models is changed on its way."""
     visit = visit_of(site.url)
     page = visit("models", settled=False)
-    page.route("**/models", lambda route: route.fulfill(json=httpx.get(f"{site.url}/models").json() | {"admin": False}))
+    page.route("**/models", lambda route: route.fulfill(json=http_get(f"{site.url}/models").json() | {"admin": False}))
     page.reload()
     expect(row(page, MODEL)).to_be_visible()
     expect(page.get_by_text("ADMIN=true")).to_be_visible()

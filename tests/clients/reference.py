@@ -25,7 +25,7 @@ class Reference:
     def vectors(self, texts: Sequence[str], dimensions: int | None = None) -> Numbers:
         """(N, D), unit rows."""
         rows = np.asarray([vector for vector, _ in self._ask(texts)])[:, :dimensions]
-        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))
 
     def tokens(self, texts: Sequence[str]) -> int:
         """How many the texts have together."""
@@ -54,7 +54,7 @@ class Reference:
 
 def assert_same_vectors(ours: ArrayLike, theirs: ArrayLike) -> None:
     """Equal in shape and, but for rounding, in value."""
-    np.testing.assert_allclose(np.asarray(ours, np.float64), theirs, rtol=0, atol=ATOL)
+    np.testing.assert_allclose(np.asarray(ours, np.float64), np.asarray(theirs, np.float64), rtol=0, atol=ATOL)
 
 
 def assert_same_ranking(ours: Sequence[tuple[int, float]], theirs: Sequence[tuple[int, float]]) -> None:
@@ -66,7 +66,7 @@ def assert_same_ranking(ours: Sequence[tuple[int, float]], theirs: Sequence[tupl
 def as_int8(vectors: Numbers) -> Numbers:
     """sentence-transformers' `quantize_embeddings` with each vector's own range, -a to a."""
     largest = np.abs(vectors).max(axis=1, keepdims=True)
-    return (np.floor((vectors + largest) / (2 * largest / 255)) - 128).astype(np.int8)
+    return np.asarray(np.floor((vectors + largest) / (2 * largest / 255)) - 128, dtype=np.int8)
 
 
 def assert_same_int8(ours: ArrayLike, vectors: Numbers) -> None:

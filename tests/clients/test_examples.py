@@ -27,7 +27,7 @@ ROUNDED = ATOL + 5e-5
 
 def python(name: str, *arguments: str, **settings: str) -> str:
     """What an example prints."""
-    return run(sys.executable, str(EXAMPLES / name), *arguments, MODEL=MODEL, **settings)
+    return run(sys.executable, str(EXAMPLES / name), *arguments, folder=EXAMPLES, MODEL=MODEL, **settings)
 
 
 def test_openai_embeddings(url: str, reference: Reference) -> None:

@@ -17,8 +17,9 @@ import pytest
 import yaml
 from numpy.testing import assert_allclose
 
-from tests.e2e.conftest import MODEL, SETTINGS
-from tests.serving import ROOT, child_environment, copy_home, free_port, until
+from tests.conftest import MODEL
+from tests.e2e.conftest import SETTINGS
+from tests.serving import ROOT, child_environment, copy_home, free_port, http_get, http_post, until
 from tests.tolerance import openvino_precision, sum_atol, unit_atol
 
 ENGINE = """#!/usr/bin/env bash
@@ -154,27 +155,27 @@ def served(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[t
 def ready(url: str) -> bool:
     """Whether the service has loaded its model."""
     try:
-        return httpx.get(f"{url}/readyz", timeout=5).status_code == 200
+        return http_get(f"{url}/readyz", timeout=5).status_code == 200
     except httpx.TransportError:
         return False
 
 
 def test_the_bundle_serves_both_endpoints(served: tuple[str, dict[str, str], Path]) -> None:
     url, _, _ = served
-    vectors = httpx.post(f"{url}/v1/embeddings", json={"input": ["a cat", "a kitten"]}, timeout=300).json()["data"]
+    vectors = http_post(f"{url}/v1/embeddings", json={"input": ["a cat", "a kitten"]}, timeout=300).json()["data"]
     first, second = (item["embedding"] for item in vectors)
     assert_allclose(sum(x * x for x in first), 1, atol=sum_atol(len(first)))
     cosine = sum(x * y for x, y in zip(first, second, strict=True))
-    ranking = httpx.post(f"{url}/v1/rerank", json={"query": "a cat", "documents": ["a kitten"]}, timeout=300).json()
+    ranking = http_post(f"{url}/v1/rerank", json={"query": "a cat", "documents": ["a kitten"]}, timeout=300).json()
     assert_allclose(ranking["results"][0]["relevance_score"], (1 + cosine) / 2, atol=unit_atol(openvino_precision()))
     page = (ROOT / "playground/app.js").read_text(encoding="utf-8")
-    assert httpx.get(f"{url}/playground/app.js", timeout=300).text == page
+    assert http_get(f"{url}/playground/app.js", timeout=300).text == page
 
 
 def test_it_writes_nowhere_but_to_its_volume_and_tmp(built: Built, served: tuple[str, dict[str, str], Path]) -> None:
     """So the root file system may be read-only."""
     url, _, folder = served
-    assert httpx.get(f"{url}/readyz").status_code == 200
+    assert http_get(f"{url}/readyz").status_code == 200
     assert list((folder / "nobody").iterdir()) == []
     newest = max(path.stat().st_mtime for path in built.bento.rglob("*"))
     assert newest < (folder / "log").stat().st_ctime

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from tests.e2e import corpus_endurance
+from tests.programs import corpus_endurance
 from tests.serving import copy_home
 
 ROWS = 600
 
 
 def test_nothing_is_lost_or_twice(imported: Path, tmp_path: Path, weights: Path) -> None:
-    kills = ("SIGKILL of the script", "SIGKILL of the service")
+    kills: list[corpus_endurance.Kill] = ["SIGKILL of the script", "SIGKILL of the service"]
     home = copy_home(imported, tmp_path / "home")
     out, measured = corpus_endurance.endure(home, tmp_path, ROWS, kills, save_every_s=0)
     checked = corpus_endurance.check(out, ROWS, weights, sample=50)

@@ -1,4 +1,4 @@
-"""What a served process does at its worst: SIGTERM under load, a full disk at import, a model that nobody uses."""
+"""What a served process does at its worst: SIGTERM under load, a full disk at import."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from threading import Event
 from typing import Any
 
 import httpx
-import numpy as np
 import psutil
 import pytest
 from numpy.testing import assert_allclose
 
 from tests import tiny
-from tests.e2e.conftest import MODEL, SETTINGS
+from tests.conftest import MODEL
+from tests.e2e.conftest import SETTINGS
 from tests.errors import message_of, refused
-from tests.serving import Served, copy_home, serve, until
-from tests.tolerance import FLOAT32, openvino_precision, shared_pass_atol
+from tests.serving import Served, copy_home, http_get, http_post, serve, until
+from tests.tolerance import FLOAT32
 
 GRACE_S = 60
-CLIENTS = 24
+CLIENTS = 12
 REPO, NAME = "example/tiny-embedder", "tiny-embedder"
 SECOND_REPO, SECOND_NAME = "example/tiny-other", "tiny-other"
 CATALOG = f"""
@@ -41,7 +41,7 @@ if "importing.child" in sys.orig_argv and os.path.exists({flag!r}):
 
 def embed(url: str, texts: str | list[str], model: str = MODEL) -> httpx.Response:
     """One request over a connection of its own."""
-    return httpx.post(f"{url}/v1/embeddings", json={"model": model, "input": texts}, timeout=120)
+    return http_post(f"{url}/v1/embeddings", json={"model": model, "input": texts}, timeout=120)
 
 
 def vector(response: httpx.Response) -> list[float]:
@@ -53,7 +53,7 @@ def vector(response: httpx.Response) -> list[float]:
 
 def state(url: str, name: str) -> dict[str, Any]:
     """What /models says of one model."""
-    models = httpx.get(f"{url}/models", timeout=300).json()["models"]
+    models = http_get(f"{url}/models", timeout=300).json()["models"]
     facts: dict[str, Any] = next(model for model in models if model["id"] == name)
     return facts
 
@@ -69,7 +69,7 @@ class Load:
 
     def client(self, number: int) -> tuple[Counter[str], Counter[int | str]]:
         """Every fourth client sends bulk requests, the others one text each."""
-        texts = [f"text {place} of client {number} " * 20 for place in range(60)] if number % 4 == 0 else SMALL
+        texts = [f"text {place} of client {number} " * 5 for place in range(20)] if number % 4 == 0 else SMALL
         sent: Counter[str] = Counter()
         ended: Counter[int | str] = Counter()
         while not self.gone.is_set():
@@ -84,7 +84,7 @@ class Load:
             else:
                 ended[response.status_code] += 1
                 if response.status_code == 200:
-                    assert len(response.json()["data"]) == (1 if texts == SMALL else 60)
+                    assert len(response.json()["data"]) == (1 if texts == SMALL else 20)
                 else:
                     message_of(response.json())
         return sent, ended
@@ -95,7 +95,7 @@ def test_sigterm_under_load(imported: Path, tmp_path: Path) -> None:
         load = Load(server.url)
         workers = server.workers()
         clients = [pool.submit(load.client, number) for number in range(CLIENTS)]
-        until(lambda: answered(server) >= 200, what="two hundred answers")
+        until(lambda: answered(server) >= 100, what="a hundred answers")
         server.terminate()
         _, alive = psutil.wait_procs([server.supervisor, *workers], timeout=GRACE_S)
         load.gone.set()
@@ -104,7 +104,7 @@ def test_sigterm_under_load(imported: Path, tmp_path: Path) -> None:
         ended = sum((counts for _, counts in results), Counter[int | str]())
         assert not alive
         assert server.supervisor.returncode == 0
-        assert ended.total() == sent >= 200
+        assert ended.total() == sent >= 100
         assert set(ended) <= {200, 503, "refused", "closed"}, ended
         # Closed unanswered: a connection that the worker had accepted and not read, and then one that still waited in
         # the supervisor's listening socket, for each client at most; after that every connection is refused.
@@ -114,7 +114,7 @@ def test_sigterm_under_load(imported: Path, tmp_path: Path) -> None:
 
 def answered(server: Served) -> float:
     """Embedding requests that were answered, from the metrics."""
-    lines = httpx.get(f"{server.url}/metrics", timeout=300).text.splitlines()
+    lines = http_get(f"{server.url}/metrics", timeout=300).text.splitlines()
     done = [line for line in lines if "service_requests_total{" in line and 'route="/v1/embeddings"' in line]
     return sum(float(line.rsplit(" ", 1)[1]) for line in done)
 
@@ -159,15 +159,3 @@ def test_a_full_disk_at_import(shopping: Served, shop: Path) -> None:
     first = vector(embed(shopping.url, SMALL, SECOND_NAME))
     until(lambda: embed(shopping.url, SMALL, NAME).status_code == 200, what="another try")  # after half a minute
     assert_allclose(vector(embed(shopping.url, SMALL, NAME)), first, atol=FLOAT32)  # same seed, same weights
-
-
-def test_a_model_that_nobody_uses_is_unloaded_and_comes_back(imported: Path, tmp_path: Path) -> None:
-    settings = SETTINGS | {"PRELOAD_MODELS": "", "IDLE_UNLOAD_S": "1"}
-    with serve(copy_home(imported, tmp_path), **settings) as server:
-        first = vector(embed(server.url, SMALL))
-        until(lambda: state(server.url, MODEL)["state"] == "stored", what="the unloading")
-        with ThreadPoolExecutor(CLIENTS) as pool:
-            answers = list(pool.map(lambda _: vector(embed(server.url, SMALL)), range(200)))
-        atol = shared_pass_atol(openvino_precision())
-        assert_allclose(np.asarray(answers), np.broadcast_to(first, (200, len(first))), atol=atol)
-        assert "Traceback" not in server.log, server.log

@@ -1,9 +1,9 @@
 """A short run of fuzz.py: whatever bytes arrive, no 5xx and no hang. The full ten minutes are for people."""
 
-from tests.e2e import fuzz
+from tests.programs import fuzz
 from tests.serving import Served
 
-SECONDS = 10
+SECONDS = 5
 
 
 def test_no_bytes_make_a_server_error(served: Served) -> None:

@@ -17,6 +17,7 @@ from models.goldens import goldens_of
 from models.store import ModelStore
 from scripts import import_models, verify_models
 from settings import load_settings
+from tests.serving import copy_home
 from tests.tolerance import FLOAT32
 
 MODEL = "all-minilm-l6-v2"
@@ -31,11 +32,17 @@ Damage = Callable[[dict[str, torch.Tensor]], None]
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[ModelStore]:
-    """An empty model store that the scripts use, too."""
+def home(tmp_path: Path) -> Iterator[Path]:
+    """A BENTOML_HOME that the scripts use, too."""
     BentoMLContainer.bentoml_home.set(str(tmp_path / "home"))
-    yield ModelStore()
+    yield tmp_path / "home"
     BentoMLContainer.bentoml_home.reset()
+
+
+@pytest.fixture
+def store(home: Path) -> ModelStore:
+    """Its model store, which is empty."""
+    return ModelStore()
 
 
 def test_real_weights_have_the_published_numbers(store: ModelStore) -> None:
@@ -60,8 +67,9 @@ def test_real_weights_have_the_published_numbers(store: ModelStore) -> None:
         ({}, 0.006),  # the check's own tolerance: `auto` takes bfloat16 where the processor has it
     ],
 )
-def test_an_import_is_verified_and_says_so(
-    store: ModelStore,
+def test_an_imported_model_is_verified(
+    imported: Path,
+    home: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     settings: dict[str, str],
@@ -69,7 +77,8 @@ def test_an_import_is_verified_and_says_so(
 ) -> None:
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    assert import_models.main(["--model", MODEL]) == 0
+    copy_home(imported, home)
+    assert import_models.main(["--model", MODEL]) == 0  # it converts it for these settings
     capsys.readouterr()
     assert verify_models.main([]) == 0
     header, row = capsys.readouterr().out.splitlines()

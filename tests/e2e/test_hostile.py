@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.e2e import hostile
+from tests.programs import hostile
 from tests.serving import Served
 
 

@@ -12,10 +12,11 @@ import pytest
 from numpy.testing import assert_allclose
 
 from tests import tiny
-from tests.e2e.conftest import MODEL, SETTINGS
+from tests.conftest import MODEL
+from tests.e2e.conftest import SETTINGS
 from tests.errors import message_of, refused
 from tests.hub_server import HubServer
-from tests.serving import Served, copy_home, serve, until
+from tests.serving import Served, copy_home, http_get, http_post, serve, until
 from tests.tolerance import openvino_precision, shared_pass_atol
 
 REPO, NAME = "example/tiny-embedder", "tiny-embedder"
@@ -49,7 +50,7 @@ def online(hub: HubServer, imported: Path, tmp_path_factory: pytest.TempPathFact
     home = copy_home(imported, tmp_path_factory.mktemp("online"))
     weights = hub.hang("model.safetensors", after_bytes=1000)
     (home / "catalog.yaml").write_text(CATALOG, encoding="utf-8")
-    asked = {"PRELOAD_MODELS": f"{MODEL},{NAME}", "EXTRA_CATALOG": str(home / "catalog.yaml")}
+    asked = {"PRELOAD_MODELS": f"{MODEL},{NAME}", "EXTRA_CATALOG": str(home / "catalog.yaml"), "BACKEND": "torch"}
     settings = SETTINGS | asked | hub.environment(home / "huggingface")
     with serve(home, ready="/livez", **settings) as server:
         try:
@@ -61,21 +62,21 @@ def online(hub: HubServer, imported: Path, tmp_path_factory: pytest.TempPathFact
 
 def state(url: str, name: str) -> dict[str, Any]:
     """What /models says of one model."""
-    models = httpx.get(f"{url}/models", timeout=300).json()["models"]
+    models = http_get(f"{url}/models", timeout=300).json()["models"]
     facts: dict[str, Any] = next(model for model in models if model["id"] == name)
     return facts
 
 
 def embed(url: str, name: str) -> httpx.Response:
     """One request that waits for its model."""
-    return httpx.post(f"{url}/v1/embeddings", json={"model": name, "input": f"for {name}"}, timeout=120)
+    return http_post(f"{url}/v1/embeddings", json={"model": name, "input": f"for {name}"}, timeout=120)
 
 
 def test_one_download_for_all_who_wait(hub: HubServer, online: Served) -> None:
     facts = until(lambda: (found := state(online.url, NAME))["import_progress"] and found, what="progress")
     assert facts["state"] == "importing"
     assert 0 < facts["import_progress"] < 1
-    not_ready = httpx.get(f"{online.url}/readyz")
+    not_ready = http_get(f"{online.url}/readyz")
     assert not_ready.status_code == 503
     message_of(not_ready.json())
     assert embed(online.url, MODEL).status_code == 200  # other models are served meanwhile
@@ -95,13 +96,13 @@ def test_one_download_for_all_who_wait(hub: HubServer, online: Served) -> None:
     assert set(files.values()) == {1}
     assert not [name for name in files if name.endswith((".onnx", ".xml", ".md", ".bin"))]
     assert state(online.url, NAME)["state"] == "ready"
-    until(lambda: httpx.get(f"{online.url}/readyz").status_code == 200, what="readiness")
+    until(lambda: http_get(f"{online.url}/readyz").status_code == 200, what="readiness")
 
 
 def test_another_model_on_first_use(hub: HubServer, online: Served) -> None:
     assert state(online.url, SECOND_NAME)["state"] == "importable"
     body = {"model": SECOND_NAME, "query": "q", "documents": ["a", "b"]}
-    answer = httpx.post(f"{online.url}/v1/rerank", json=body, timeout=120)
+    answer = http_post(f"{online.url}/v1/rerank", json=body, timeout=120)
     assert answer.status_code == 200, answer.text
     assert len(answer.json()["results"]) == 2
 
@@ -112,7 +113,7 @@ def test_a_page_of_another_site_starts_no_import(hub: HubServer, online: Served,
     asked = len(hub.requests)
     page = {"Content-Type": "text/plain", "Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"}
     body = '{"model": "multilingual-e5-small", "input": "a"}'
-    answer = httpx.post(online.url + path, content=body, headers=page, timeout=300)
+    answer = http_post(online.url + path, content=body, headers=page, timeout=300)
     assert "CORS_ORIGINS" in refused(answer, 403, "cross_site_request")
     assert state(online.url, "multilingual-e5-small")["state"] == "importable"
     assert len(hub.requests) == asked
@@ -138,6 +139,6 @@ def test_a_hub_out_of_reach(served: Served) -> None:
 
 def in_progress(url: str) -> float:
     """Requests to /v1/embeddings that wait."""
-    lines = httpx.get(f"{url}/metrics").text.splitlines()
+    lines = http_get(f"{url}/metrics").text.splitlines()
     running = [line for line in lines if line.startswith('service_requests_in_progress{route="/v1/embeddings"')]
     return sum(float(line.rsplit(" ", 1)[1]) for line in running)

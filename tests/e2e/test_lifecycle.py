@@ -8,14 +8,14 @@ import psutil
 
 from tests.e2e.conftest import SETTINGS
 from tests.errors import message_of
-from tests.serving import Served, copy_home, serve, until
+from tests.serving import Served, copy_home, http_get, http_post, serve, until
 
 
-def long_request(url: str, seconds: float = 60) -> int | None:
+def long_request(url: str, seconds: float = 300) -> int | None:
     """The status of a request that takes a while; None where the connection ended without an answer."""
-    texts = [f"number {number} " * 100 for number in range(60)]
+    texts = [f"number {number} " * 100 for number in range(20)]
     try:
-        response = httpx.post(f"{url}/v1/embeddings", json={"input": texts}, timeout=seconds)
+        response = http_post(f"{url}/v1/embeddings", json={"input": texts}, timeout=seconds)
     except (httpx.NetworkError, httpx.ProtocolError):  # and no timeout: nobody may be left hanging
         return None
     if response.status_code != 200:
@@ -25,7 +25,7 @@ def long_request(url: str, seconds: float = 60) -> int | None:
 
 def computing(server: Served) -> float:
     """Embedding requests that are being worked on, in all workers."""
-    lines = httpx.get(f"{server.url}/metrics").text.splitlines()
+    lines = http_get(f"{server.url}/metrics").text.splitlines()
     running = [line for line in lines if line.startswith('service_requests_in_progress{route="/v1/embeddings"')]
     return sum(float(line.rsplit(" ", 1)[1]) for line in running)
 
@@ -54,4 +54,4 @@ def test_two_workers_and_sigterm(imported: Path, tmp_path: Path) -> None:
 
 def short(server: Served, number: int) -> int:
     """One text, over a connection of its own, so that the system spreads them over the workers."""
-    return httpx.post(f"{server.url}/v1/embeddings", json={"input": f"text {number}"}, timeout=300).status_code
+    return http_post(f"{server.url}/v1/embeddings", json={"input": f"text {number}"}, timeout=300).status_code

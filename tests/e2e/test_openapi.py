@@ -1,25 +1,24 @@
 """schemathesis over the service's own document: no server error, no undocumented status, answers as described.
 
-Without its pytest plugin, which does not know pytest 9.2: one test an operation, the same strategies.
+Without its pytest plugin, which does not know pytest 9.2: one test an operation, the same strategies. It is imported
+where it is used: only one of the processes that collect these tests runs them, and the import takes seconds.
 """
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
 
 import hypothesis
 import pytest
-import schemathesis
-from schemathesis import Case, GenerationMode
-from schemathesis.checks import not_a_server_error
-from schemathesis.specs.openapi.checks import (
-    content_type_conformance,
-    response_schema_conformance,
-    status_code_conformance,
-)
 
-from tests.e2e.conftest import MODEL
+from tests.conftest import MODEL
 from tests.serving import Served
 
-CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+if TYPE_CHECKING:
+    from schemathesis import Case
+
+Mode = Literal["positive", "negative"]
+
 SETTINGS = hypothesis.settings(
     derandomize=True,
     deadline=None,
@@ -40,19 +39,31 @@ GET_EXAMPLES = 10
 @pytest.fixture(scope="module")
 def document(served: Served) -> Any:
     """The document as the service serves it."""
+    import schemathesis
+
     return schemathesis.openapi.from_url(f"{served.url}/docs.json")
 
 
-def exercise(document: Any, path: str, mode: GenerationMode, *, model: str | None = None) -> None:
+def exercise(document: Any, path: str, mode: Mode, *, model: str | None = None) -> None:
     """Send what the document allows, or does not allow, and check each answer."""
+    from schemathesis import GenerationMode
+    from schemathesis.checks import not_a_server_error
+    from schemathesis.specs.openapi import checks
+
+    wanted = [
+        not_a_server_error,
+        checks.status_code_conformance,
+        checks.content_type_conformance,
+        checks.response_schema_conformance,
+    ]
     operation = document[path]["POST" if path in POSTS else "GET"]
 
     @hypothesis.settings(SETTINGS, max_examples=POSTS.get(path, GET_EXAMPLES))
-    @hypothesis.given(case=operation.as_strategy(generation_mode=mode))
-    def check(case: Case) -> None:
+    @hypothesis.given(case=operation.as_strategy(generation_mode=GenerationMode(mode)))
+    def check(case: Case[Any]) -> None:
         if model is not None and isinstance(case.body, dict):
             case.body["model"] = model
-        case.call_and_validate(checks=CHECKS)
+        case.call_and_validate(checks=wanted)
 
     check()
 
@@ -61,18 +72,18 @@ def test_every_operation_is_exercised(document: Any) -> None:
     assert {result.ok().path for result in document.get_all_operations()} == {*POSTS, *GETS}
 
 
-@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+@pytest.mark.parametrize("mode", ["positive", "negative"])
 @pytest.mark.parametrize("path", POSTS)
-def test_requests_with_a_model_that_exists(document: Any, path: str, mode: GenerationMode) -> None:
+def test_requests_with_a_model_that_exists(document: Any, path: str, mode: Mode) -> None:
     exercise(document, path, mode, model=MODEL)
 
 
-@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+@pytest.mark.parametrize("mode", ["positive", "negative"])
 @pytest.mark.parametrize("path", OWN)
-def test_requests_with_any_model(document: Any, path: str, mode: GenerationMode) -> None:
+def test_requests_with_any_model(document: Any, path: str, mode: Mode) -> None:
     exercise(document, path, mode)
 
 
 @pytest.mark.parametrize("path", GETS)
 def test_questions(document: Any, path: str) -> None:
-    exercise(document, path, GenerationMode.POSITIVE)
+    exercise(document, path, "positive")

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -27,9 +26,9 @@ from numpy.testing import assert_allclose
 import errors
 from models.catalog import load_catalog
 from tests import tiny
-from tests.e2e.conftest import MODEL
+from tests.conftest import MODEL
 from tests.hub_server import HubServer
-from tests.serving import ROOT, Served, child_environment, copy_home, serve
+from tests.serving import ROOT, Served, child_environment, copy_home, http_get, http_post, serve
 from tests.tolerance import FLOAT32, openvino_precision, unit_atol
 from tests.unit.sources import parse_file, source_files
 from tests.variant import DTYPE
@@ -150,14 +149,15 @@ def environment(
             hub.add(repo, folder, commit=load_catalog().get(repo).revision)
         hub.add("my-org/my-model", Path(folders["/data/my-model"]))
         catalogue = folders["EXTRA_CATALOG=my-models.yaml"].partition("=")[2]
-        settings = {"DEVICE": "cpu", "DTYPE": DTYPE, "EXTRA_CATALOG": catalogue}
+        # torch: a conversion to OpenVINO at each import would take longer than all else
+        settings = {"DEVICE": "cpu", "DTYPE": DTYPE, "BACKEND": "torch", "EXTRA_CATALOG": catalogue}
         yield child_environment(home, settings | hub.environment(home / "huggingface"))
 
 
 @pytest.fixture(scope="module")
 def readme_server(environment: dict[str, str]) -> Iterator[Served]:
     """What `./start.sh` leaves running; its settings are those of `environment`."""
-    names = ("DEVICE", "DTYPE", "EXTRA_CATALOG", "HF_ENDPOINT", "HF_HOME", "HF_TOKEN", "NO_PROXY")
+    names = ("DEVICE", "DTYPE", "BACKEND", "EXTRA_CATALOG", "HF_ENDPOINT", "HF_HOME", "HF_TOKEN", "NO_PROXY")
     settings: dict[str, Any] = {name: environment[name] for name in names}
     with serve(Path(environment["BENTOML_HOME"]), **settings) as server:
         yield server
@@ -174,7 +174,7 @@ def run(script: str, server: Served, environment: dict[str, str], folders: dict[
         env=environment | {"PATH": path},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
@@ -221,7 +221,7 @@ def test_three_ways_to_ask_for_a_prompt(
     assert len(vectors) == 3
     assert_allclose(vectors, vectors[[0, 0, 0]], rtol=0, atol=FLOAT32)
     body = {"model": "ruri-v3-30m", "input": "瑠璃色とは"}
-    plain = httpx.post(f"{readme_server.url}/v1/embeddings", json=body, timeout=300).json()["data"][0]["embedding"]
+    plain = http_post(f"{readme_server.url}/v1/embeddings", json=body, timeout=300).json()["data"][0]["embedding"]
     assert np.abs(vectors[0] - plain).max() > 0.01
 
 
@@ -270,7 +270,7 @@ def test_errors_are_all_listed() -> None:
 
 
 def test_routes_are_all_listed(readme_server: Served) -> None:
-    documented = httpx.get(f"{readme_server.url}/docs.json", timeout=300).json()["paths"]
+    documented = http_get(f"{readme_server.url}/docs.json", timeout=300).json()["paths"]
     listed = set(re.findall(r"`(GET|POST) ([^`]+)`", section("docs/api.md", "Routes")))
     expected = {(method.upper(), path) for path, methods in documented.items() for method in methods}
     assert listed == expected | {("GET", "/"), ("GET", "/docs.json"), ("GET", "/playground")}

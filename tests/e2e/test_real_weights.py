@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 
-from tests.e2e.conftest import MAX_TOKENS, MODEL
+from tests.conftest import MODEL
+from tests.e2e.conftest import MAX_TOKENS
 from tests.e2e.texts import mixed_texts, random_batches
 from tests.serving import Served
 from tests.tolerance import min_cosine, openvino_precision
@@ -93,7 +94,7 @@ def test_alone(client: httpx.Client, expected: Floats) -> None:
 
 def test_in_random_batches_at_the_same_time(client: httpx.Client, expected: Floats) -> None:
     """Requests that run together share forward passes; nobody gets a neighbour's vector."""
-    batches = random_batches(len(TEXTS), seed=3) + random_batches(len(TEXTS), seed=4)
+    batches = random_batches(len(TEXTS), seed=3)
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda batch: embed(client, [TEXTS[index] for index in batch]), batches))
     for batch, vectors in zip(batches, answers, strict=True):

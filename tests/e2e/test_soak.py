@@ -4,14 +4,14 @@ import json
 import subprocess
 import sys
 
-from tests.e2e import soak
+from tests.programs import soak
 from tests.serving import ROOT, Served
 
 
 def test_nothing_is_refused_under_load(served: Served) -> None:
     (worker,) = served.workers()
-    options = ["--url", served.url, "--seconds", "10", "--pid", str(worker.pid)]
-    command = [sys.executable, "-m", "tests.e2e.soak", *options]
+    options = ["--url", served.url, "--seconds", "5", "--pid", str(worker.pid)]
+    command = [sys.executable, "-m", "tests.programs.soak", *options]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
     report = json.loads(done.stdout)
     assert soak.failures(report) == 0, report

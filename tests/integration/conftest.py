@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
@@ -21,12 +20,13 @@ from bentoml._internal.configuration.containers import BentoMLContainer
 from api.work import Work
 from importing.registration import register_checkpoint
 from importing.verify import verify
-from models.catalog import load_catalog
-from models.store import ModelStore
+from models.catalog import ModelSpec, load_catalog
+from models.store import ModelStore, StoredModel
 from runners.loaded_model import LoadedModel
 from settings import load_settings
 from tests import tiny
 from tests.integration import reference
+from tests.integration.architectures.workshop import Workshop
 from tests.integration.reference import ReferenceEmbedder, ReferenceReranker
 from tests.serving import ROOT, InProcess
 from tests.variant import DTYPE, THREADS
@@ -61,6 +61,12 @@ class App:
 
 
 @pytest.fixture(scope="session")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    """Checkpoints and stores that nobody writes to."""
+    return Workshop(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """RERANKER_MODELS_DIR: `<org>_<name>/` folders."""
     return tmp_path_factory.mktemp("checkpoints")
@@ -72,12 +78,13 @@ def checkpoint(checkpoints: Path) -> Checkpoint:
     catalog, store, done = load_catalog(), ModelStore(), dict[str, Path]()
     settings = load_settings({"RERANKER_MODELS_DIR": str(checkpoints), "DEVICE": "cpu", "DTYPE": "float32"})
 
+    def check(spec: ModelSpec, stored: StoredModel) -> None:
+        verify(spec, stored, settings)  # without goldens: they are numbers of the real weights
+
     def build_and_import(full_name: str) -> Path:
         if full_name not in done:
             folder = tiny.build(full_name, checkpoints / full_name.replace("/", "_"))
             spec = catalog.get(full_name)
-            # without goldens: they are numbers of the real weights
-            check = partial(verify, settings=settings)
             register_checkpoint(spec, store=store, settings=settings, check=check, progress=lambda _done, _total: None)
             done[full_name] = folder
         return done[full_name]

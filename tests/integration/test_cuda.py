@@ -28,9 +28,9 @@ Build = Callable[[str], Model]
 
 
 @pytest.fixture(scope="session")
-def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
+def build(workshop: Workshop) -> Build:
     """A tiny model after its real import."""
-    return Workshop(tmp_path_factory.mktemp("cuda")).model
+    return workshop.model
 
 
 def on(device: Device, model: Model) -> TorchBackend:

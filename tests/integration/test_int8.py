@@ -31,11 +31,6 @@ LOWEST_COSINE = 0.99
 """To sentence-transformers in float32; 0.9963 was measured for the shortest text."""
 
 
-@pytest.fixture(scope="module")
-def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    return Workshop(tmp_path_factory.mktemp("int8"))
-
-
 def stored_copy(model: Model, folder: Path) -> StoredModel:
     """The model without its exports."""
     shutil.copytree(model.stored.folder, folder, ignore=shutil.ignore_patterns("openvino"))

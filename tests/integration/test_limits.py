@@ -36,7 +36,7 @@ def test_so_many_tokens_are_told(api: httpx.Client, path: str, field: str) -> No
     def sent(text: str) -> Any:
         return [text] if field == "inputs" else text
 
-    one = ok(api.post(path, json={field: sent("a")}))
+    one: Any = ok(api.post(path, json={field: sent("a")}))
     special = len(one[0]) - 1 if field == "inputs" else 0
     fits = "a " * (300 - special)
     assert ok(api.post(path, json={field: sent(fits)}))

@@ -43,11 +43,6 @@ Get = Callable[[str], Model]
 
 
 @pytest.fixture(scope="session")
-def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    return Workshop(tmp_path_factory.mktemp("long"))
-
-
-@pytest.fixture(scope="session")
 def exported(workshop: Workshop) -> Get:
     """A tiny model with its export for DTYPE=float32."""
 

@@ -44,6 +44,7 @@ from runners.backends.torch import TorchBackend
 from runners.contracts import Backend, Rows, TokenSequence, TokenSequences
 from runners.devices import Device
 from runners.loading import load_backend, needs_export
+from runners.networks.network import UnpaddedBody
 from settings import Settings
 from tests.integration.architectures.workshop import Model, Workshop
 from tests.tolerance import scaled
@@ -94,13 +95,11 @@ def frozen_libraries() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    """A tiny model after its real import and its conversion, once a session, and the report of the accuracy."""
-    workshop = Workshop(tmp_path_factory.mktemp("openvino"))
+def exported(workshop: Workshop) -> Exported:
+    """A tiny model after its real import and its conversion for DTYPE=float32, and the report of the accuracy."""
 
     def get(name: str) -> tuple[Model, Report]:
         model = workshop.model(name)
-        export(model.stored.folder, model.spec, model.stored.facts)
         return model, export(model.stored.folder, model.spec, model.stored.facts, "float32")
 
     return get
@@ -185,6 +184,7 @@ def test_nothing_of_the_size_of_attention_but_one_mask(exported: Exported, name:
 
 def test_without_a_wish_the_weights_are_kept_in_half_precision(exported: Exported) -> None:
     model, _ = exported(PLAIN)
+    export(model.stored.folder, model.spec, model.stored.facts)
     found = load(model, device=ANY)
     assert found.weights_dtype == "float16"
     assert found.dtype == ("bfloat16" if "bf16" in precisions() else "float32")
@@ -219,13 +219,14 @@ def test_what_differs_without_padding_is_converted_with_it(
     fresh: Model, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An architecture whose attention is called in its own way may pass through and compute something else."""
-    forward = openvino_export.UnpaddedBody.forward
+    forward = UnpaddedBody.forward
 
-    def wrong(self: openvino_export.UnpaddedBody, *inputs: torch.Tensor) -> torch.Tensor:
-        return forward(self, *inputs).flip(1)
+    def wrong(self: UnpaddedBody, *inputs: torch.Tensor) -> torch.Tensor:
+        rows: torch.Tensor = forward(self, *inputs)
+        return rows.flip(1)
 
     with monkeypatch.context() as patch:
-        patch.setattr(openvino_export.UnpaddedBody, "forward", wrong)
+        patch.setattr(UnpaddedBody, "forward", wrong)
         report = convert(fresh)
     assert report["f32"] is None
     assert "with padding, because without it: numbers differ by" in caplog.text
@@ -307,7 +308,7 @@ def test_what_cannot_be_converted_says_so_and_is_served_by_torch(fresh: Model, m
     def fail(*_args: object, **_options: object) -> None:
         raise RuntimeError("no such operator")
 
-    monkeypatch.setattr(openvino_export.ov, "convert_model", fail)
+    monkeypatch.setattr(ov, "convert_model", fail)
     assert convert(fresh) == {"f32": "OpenVINO cannot convert it (RuntimeError)"}
     assert isinstance(load(fresh), TorchBackend)
     assert not needs_export(fresh.stored, DEVICE, AUTO)
@@ -340,7 +341,7 @@ def test_a_conversion_that_is_killed_leaves_nothing(fresh: Model, monkeypatch: p
 
     target = export_folder(fresh.stored.folder, "float32")
     with monkeypatch.context() as patch:
-        patch.setattr(openvino_export.os, "rename", die)
+        patch.setattr(os, "rename", die)
         with pytest.raises(Killed):
             convert(fresh)
     assert read_report(target) is None
@@ -364,7 +365,7 @@ def test_a_full_disk_says_nothing_about_the_model(
         raise RuntimeError("basic_ios::clear: iostream error")
 
     with monkeypatch.context() as patch:
-        patch.setattr(openvino_export.ov, "save_model", fail)
+        patch.setattr(ov, "save_model", fail)
         with pytest.raises(OSError, match="is the disk full"):
             convert(fresh)
         job = ExportJob(
@@ -413,19 +414,21 @@ def flip_one_bit(path: Path) -> None:
 
 
 @pytest.mark.usefixtures("in_this_process")
-@pytest.mark.parametrize("damage", [Path.unlink, truncate, zero])
-@pytest.mark.parametrize("name", ["body.bin", "body.xml"])
-def test_a_damaged_conversion_is_not_served_but_made_anew(
-    fresh: Model, damage: Callable[[Path], None], name: str
-) -> None:
+def test_a_damaged_conversion_is_not_served_but_made_anew(fresh: Model, tmp_path: Path) -> None:
     export(fresh.stored.folder, fresh.spec, fresh.stored.facts)
+    folder = export_folder(fresh.stored.folder)
     assert isinstance(load(fresh, device=ANY), OpenVINOBackend)
-    damage(export_folder(fresh.stored.folder) / name)
-    assert isinstance(load(fresh, device=ANY), TorchBackend)  # where nothing is imported on demand
-    assert needs_export(fresh.stored, ANY, AUTO)  # else
+    whole = shutil.copytree(folder, tmp_path / "whole")
+    for damage in (Path.unlink, truncate, zero):
+        for name in ("body.bin", "body.xml"):
+            shutil.copytree(whole, folder, dirs_exist_ok=True)
+            assert not needs_export(fresh.stored, ANY, AUTO)
+            damage(folder / name)
+            assert isinstance(load(fresh, device=ANY), TorchBackend), (damage, name)  # nothing imported on demand
+            assert needs_export(fresh.stored, ANY, AUTO)  # else
     importer.export_for_openvino(fresh.spec, fresh.stored, Settings(device="cpu"))
     assert isinstance(load(fresh, device=ANY), OpenVINOBackend)
-    assert is_whole(export_folder(fresh.stored.folder), thorough=True)
+    assert is_whole(folder, thorough=True)
 
 
 @pytest.mark.usefixtures("in_this_process")

@@ -7,13 +7,16 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
+import numpy as np
 import pytest
+from numpy.testing import assert_allclose
 
 from runners.backends.torch import TorchBackend
 from runners.contracts import Rows, TokenSequences
 from tests.errors import message_of, refused
 from tests.integration.conftest import App, Checkpoint, RunApp, embed, ok
 from tests.serving import read_all, until
+from tests.tolerance import openvino_precision, shared_pass_atol
 from tests.unit.fakes import PATIENCE_S
 
 MARKER = "zebra-and-quagga"
@@ -62,6 +65,13 @@ def close(gate: Gate, app: App) -> None:
     gate.open.clear()
 
 
+def queued_tokens(app: App) -> int:
+    """Of requests that wait for the default model."""
+    engine = app.loaded("bge-m3").engine
+    assert engine is not None
+    return engine.queued_tokens
+
+
 def test_a_body_that_is_announced_too_large(run_app: RunApp) -> None:
     with run_app(MAX_BODY_BYTES="1000") as app:
         message = refused(app.client.post("/v1/embeddings", json={"input": "x" * 1000}), 413, "body_too_large")
@@ -96,7 +106,7 @@ def test_a_full_queue(run_app: RunApp, gate: Gate, pool: ThreadPoolExecutor) -> 
         computed = pool.submit(embed, app.client, ["computed"])
         assert gate.arrived.wait(PATIENCE_S)
         queued = pool.submit(embed, app.client, ["queued"])
-        until(lambda: app.loaded("bge-m3").engine.queued_tokens, what="a queued request")
+        until(lambda: queued_tokens(app), what="a queued request")
         response = app.client.post("/v1/embeddings", json={"input": "one too many " * 5})
         message = refused(response, 429, "rate_limit_exceeded")
         assert "MAX_QUEUED_TOKENS" in message
@@ -158,7 +168,7 @@ def test_a_failing_text_fails_alone(run_app: RunApp, gate: Gate, pool: ThreadPoo
             patch.setattr(TorchBackend, "forward", picky)
             good = [pool.submit(embed, app.client, ["1 " * count]) for count in (4, 5, 6)]
             bad = pool.submit(app.client.post, "/v1/embeddings", json={"input": "1 " * 7})
-            until(lambda: app.loaded("bge-m3").engine.queued_tokens == 6 + 7 + 8 + 9, what="four queued requests")
+            until(lambda: queued_tokens(app) == 6 + 7 + 8 + 9, what="four queued requests")
             gate.open.set()
             refused(bad.result(), 500, "internal_error")
             assert [entry.result()["usage"]["prompt_tokens"] for entry in good] == [6, 7, 8]
@@ -170,7 +180,7 @@ def test_work_of_a_caller_that_left_is_dropped(run_app: RunApp, gate: Gate) -> N
         close(gate, app)
         with pytest.raises(httpx.ReadTimeout):
             app.client.post("/v1/embeddings", json={"input": [f"text {n}" for n in range(200)]}, timeout=1)
-        until(lambda: not app.loaded("bge-m3").engine.queued_tokens, what="an empty queue")
+        until(lambda: not queued_tokens(app), what="an empty queue")
         gate.open.set()
         embed(app.client, ["next"])
         assert gate.rows < 100
@@ -196,3 +206,16 @@ def test_readiness_waits_for_the_models_asked_for(run_app: RunApp, checkpoint: C
         assert response.status_code == 503
         message_of(response.json())
         assert app.client.get("/livez").status_code == 200
+
+
+def test_a_model_that_is_idle_is_unloaded_and_comes_back(run_app: RunApp, pool: ThreadPoolExecutor) -> None:
+    def state() -> str:
+        models = app.client.get("/models").json()["models"]
+        return str(next(model["state"] for model in models if model["id"] == "bge-m3"))
+
+    with run_app(IDLE_UNLOAD_S="1") as app:
+        first = embed(app.client, ["one short text"])["data"][0]["embedding"]
+        until(lambda: state() == "stored", what="the unloading")
+        answers = list(pool.map(lambda _: embed(app.client, ["one short text"]), range(100)))
+    vectors = np.asarray([answer["data"][0]["embedding"] for answer in answers])
+    assert_allclose(vectors, np.broadcast_to(first, vectors.shape), atol=shared_pass_atol(openvino_precision()))

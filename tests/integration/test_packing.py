@@ -40,9 +40,8 @@ Load = Callable[[str], tuple[Model, Network]]
 
 
 @pytest.fixture(scope="session")
-def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
+def load(workshop: Workshop) -> Load:
     """A tiny model after its real import, with the attention that takes both kinds of batch."""
-    workshop = Workshop(tmp_path_factory.mktemp("packing"))
     register()
 
     def get(name: str) -> tuple[Model, Network]:

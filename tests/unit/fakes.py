@@ -16,7 +16,7 @@ from models.catalog import ModelSpec
 from models.facts import ModelFacts
 from runners.backends.batches import PaddedBatch
 from runners.batching.options import BatchingOptions
-from runners.contracts import Backend, BatchShape, TokenSequence, TokenSequences
+from runners.contracts import Backend, BatchShape, TokenSequences
 from runners.engine import Engine
 from runners.text.plain_tokenizers import Token
 from runners.text.templates import read_template
@@ -49,7 +49,7 @@ class GatedRun:
         self._gated = gated
         self._poison = set(poison)
 
-    def __call__(self, sequences: list[TokenSequence]) -> NDArray[np.float32]:
+    def __call__(self, sequences: TokenSequences) -> NDArray[np.float32]:
         self.started.release()
         if self._gated and not self._permits.acquire(timeout=PATIENCE_S):
             raise TimeoutError("the test never let this batch through")
@@ -101,8 +101,11 @@ class FakeBackend:
         self.batches.append(batch)
         sums = (batch.input_ids * batch.pooling_mask).sum(1)
         if self._reranker:
-            return (sums[:, None] / 100).astype(np.float32)
+            return np.asarray(sums[:, None] / 100, dtype=np.float32)
         return np.stack([sums, batch.attention_mask.sum(1), np.ones_like(sums)], axis=1).astype(np.float32)
+
+    def forward_exact(self, sequences: TokenSequences) -> NDArray[np.float32]:
+        return self.forward(sequences)
 
     def pass_bytes(self, size: BatchShape) -> int:
         return 0
@@ -156,7 +159,8 @@ def letters(max_tokens: int = 8, *, token_type_ids: bool = False, **rules: Any) 
 
 def batching(**options: Any) -> BatchingOptions:
     """Options of a small batcher."""
-    return BatchingOptions(**{"name": "tiny", "max_batch_tokens": 64, "max_queued_tokens": 10**6} | options)
+    small: dict[str, Any] = {"name": "tiny", "max_batch_tokens": 64, "max_queued_tokens": 10**6}
+    return BatchingOptions(**small | options)
 
 
 def make_engine(

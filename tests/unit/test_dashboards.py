@@ -25,7 +25,7 @@ def ours() -> dict[str, set[str]]:
     known = {}
     for metric in vars(metrics).values():
         if isinstance(metric, MetricWrapperBase):
-            for suffix in SUFFIXES[metric._type]:
+            for suffix in SUFFIXES[str(metric._type)]:
                 known[metric._name + suffix] = set(metric._labelnames)
     return known
 

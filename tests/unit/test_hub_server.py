@@ -1,21 +1,15 @@
 """The stand-in Hub, asked by the real huggingface_hub: what passes is the protocol, not our reading of it."""
 
 import hashlib
-import os
 import subprocess
-import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx2
 import pytest
-from huggingface_hub import HfApi, close_session, constants, hf_hub_download, snapshot_download
+from huggingface_hub import HfApi, close_session, constants, hf_hub_download
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
-    HfHubHTTPError,
-    LocalEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
@@ -105,19 +99,6 @@ def test_the_tree_comes_in_pages(hub: HubServer, folder: Path) -> None:
         list(api.list_repo_tree(REPO, "onnx"))
 
 
-def test_a_snapshot_downloads_what_the_patterns_allow_and_nothing_twice(
-    hub: HubServer, folder: Path, cache: Path
-) -> None:
-    commit = hub.add(REPO, folder)
-    allowed = ["*.safetensors", "*/config.json", "vocab*"]
-    for _ in range(2):
-        snapshot = snapshot_download(REPO, cache_dir=cache, endpoint=hub.endpoint, allow_patterns=allowed)
-    assert Path(snapshot).name == commit
-    assert (Path(snapshot) / "model.safetensors").read_bytes() == WEIGHTS
-    assert (Path(snapshot) / "1_Pooling" / "config.json").read_bytes() == b"{}"
-    assert sorted(hub.downloads) == ["1_Pooling/config.json", "model.safetensors", "vocab #1.txt"]
-
-
 def test_large_files_come_from_the_cdn_without_the_token(hub: HubServer, folder: Path, cache: Path) -> None:
     hub.add(REPO, folder, token="hf_mine")
     blob = fetch(hub, cache, "model.safetensors", token="hf_mine").resolve()
@@ -131,23 +112,6 @@ def test_large_files_come_from_the_cdn_without_the_token(hub: HubServer, folder:
         ("hub", "GET", "Bearer hf_mine"),
     ]
     assert all("hf_hub/" in request.headers["user-agent"] for request in hub.requests)
-
-
-def test_revisions_are_branches_refs_and_commits(hub: HubServer, folder: Path, cache: Path) -> None:
-    first = hub.add(REPO, folder)
-    proposal = folder.with_name("proposal")
-    proposal.mkdir()
-    (proposal / "config.json").write_bytes(b"[]")
-    second = hub.add(REPO, proposal, revision="refs/pr/1")
-    assert hub.add(REPO, proposal, revision="v2", commit="c" * 40) == "c" * 40
-    api = HfApi(endpoint=hub.endpoint)
-    shas = [api.model_info(REPO, revision=ref).sha for ref in (None, "main", first, "refs/pr/1")]
-    assert shas == [first, first, first, second]
-    assert fetch(hub, cache, "config.json").read_bytes() == CONFIG
-    assert fetch(hub, cache, "config.json", revision="refs/pr/1").read_bytes() == b"[]"
-    assert fetch(hub, cache, "config.json", revision="c" * 40).parent.name == "c" * 40
-    with pytest.raises(ValueError, match="40 lower-case hex digits"):
-        hub.add(REPO, proposal, commit="main")
 
 
 def test_what_is_not_there_is_named(hub: HubServer, folder: Path, cache: Path) -> None:
@@ -185,92 +149,3 @@ def test_a_gated_repository_is_listed_but_not_downloaded(hub: HubServer, folder:
             fetch(hub, cache, "config.json", token=token)
         assert refused.value.response.status_code == status
     assert fetch(hub, cache, "config.json", token="hf_mine").read_bytes() == CONFIG
-
-
-def test_a_cut_download_goes_on_where_it_stopped(hub: HubServer, folder: Path, cache: Path) -> None:
-    hub.add(REPO, folder)
-    hub.cut_next("model.safetensors", 100_000)
-    assert fetch(hub, cache, "model.safetensors").read_bytes() == WEIGHTS
-    ranges = [request.headers.get("range") for request in hub.requests if request.host == "cdn"]
-    assert ranges == [None, "bytes=98304-"]  # 24 whole chunks of 4096 had been kept
-
-
-def test_a_refused_download_leaves_nothing_behind(hub: HubServer, folder: Path, cache: Path) -> None:
-    hub.add(REPO, folder)
-    hub.fail_next("model.safetensors", 403, method="GET")
-    with pytest.raises(HfHubHTTPError) as refused:
-        fetch(hub, cache, "model.safetensors")
-    assert refused.value.response.status_code == 403
-    assert list(cache.rglob("*.incomplete")) == []
-    assert fetch(hub, cache, "model.safetensors").read_bytes() == WEIGHTS
-
-
-def test_a_status_fails_as_often_as_asked(hub: HubServer, folder: Path) -> None:
-    hub.add(REPO, folder)
-    hub.fail_next(f"{REPO}/revision/main", 500, times=2)
-    for _ in range(2):
-        with pytest.raises(HfHubHTTPError, match="500"):
-            HfApi(endpoint=hub.endpoint).model_info(REPO, revision="main")
-    assert HfApi(endpoint=hub.endpoint).model_info(REPO, revision="main").id == REPO
-
-
-def test_a_hanging_request_waits_for_its_release(hub: HubServer, folder: Path) -> None:
-    hub.add(REPO, folder)
-    hang = hub.hang(REPO)
-    with pytest.raises(httpx2.ReadTimeout):
-        HfApi(endpoint=hub.endpoint).model_info(REPO, timeout=0.2)
-    assert hang.arrived.is_set()
-    hang.released.set()
-    assert HfApi(endpoint=hub.endpoint).model_info(REPO).id == REPO
-
-
-def test_a_download_can_stall_midway(
-    hub: HubServer, folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.3)
-    hub.add(REPO, folder)
-    hang = hub.hang("model.safetensors", after_bytes=8192)
-    done: list[Path] = []
-    download = threading.Thread(target=lambda: done.append(fetch(hub, cache, "model.safetensors")))
-    download.start()
-    assert hang.arrived.wait(10)
-    assert done == []
-    hang.released.set()
-    download.join(10)
-    assert done[0].read_bytes() == WEIGHTS
-
-
-def test_a_slow_file_arrives_whole(hub: HubServer, folder: Path, cache: Path) -> None:
-    hub.add(REPO, folder)
-    hub.slow("model.safetensors", bytes_per_second=len(WEIGHTS) * 4)
-    assert fetch(hub, cache, "model.safetensors").read_bytes() == WEIGHTS
-
-
-def test_the_end_of_the_server_ends_what_hangs(folder: Path, cache: Path) -> None:
-    with HubServer() as hub:
-        hub.add(REPO, folder)
-        hang = hub.hang("config.json")
-        errors: list[Exception] = []
-
-        def ask() -> None:
-            try:
-                httpx2.get(f"{hub.endpoint}/{REPO}/resolve/main/config.json", timeout=10)
-            except httpx2.HTTPError as error:
-                errors.append(error)
-
-        asking = threading.Thread(target=ask)
-        asking.start()
-        assert hang.arrived.wait(10)
-    asking.join(10)
-    assert not asking.is_alive()
-    with pytest.raises((LocalEntryNotFoundError, httpx2.ConnectError)):
-        HfApi(endpoint=hub.endpoint).model_info(REPO)
-
-
-def test_a_child_process_follows_the_environment(hub: HubServer, folder: Path, tmp_path: Path) -> None:
-    commit = hub.add(REPO, folder)
-    code = f"import huggingface_hub as h; h.snapshot_download({REPO!r})"
-    environment = os.environ | hub.environment(tmp_path / "hf_home")
-    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
-    snapshot = tmp_path / "hf_home" / "hub" / "models--acme--tiny-model" / "snapshots" / commit
-    assert (snapshot / "model.safetensors").read_bytes() == WEIGHTS

@@ -37,7 +37,7 @@ def unwritable(tmp_path: Path) -> Path:
 
 def serve(home: Path, **settings: str) -> subprocess.CompletedProcess[str]:
     """`bentoml serve`, which is expected to end by itself."""
-    command = [Path(sys.executable).with_name("bentoml"), "serve"]
+    command = [str(Path(sys.executable).with_name("bentoml")), "serve"]
     environment = child_environment(home, settings)
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120)
 

@@ -1,4 +1,4 @@
-"""One workshop for all files: a checkpoint is built and imported once."""
+"""Loading and closing many models."""
 
 from __future__ import annotations
 
@@ -6,14 +6,6 @@ import gc
 from collections.abc import Iterator
 
 import pytest
-
-from tests.integration.architectures.workshop import Workshop
-
-
-@pytest.fixture(scope="session")
-def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    """Checkpoints and stores of this session."""
-    return Workshop(tmp_path_factory.mktemp("architectures"))
 
 
 @pytest.fixture(scope="package", autouse=True)

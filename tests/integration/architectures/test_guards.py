@@ -135,7 +135,7 @@ def test_two_labels(spoil: Spoil) -> None:
     spoilt.weights(
         lambda state: {name: torch.cat([part] * 2) if "classifier" in name else part for name, part in state.items()}
     )
-    spoilt.refused("one logit, this one has 2")
+    spoilt.refused("must have 1 logit, not 2")
 
 
 @pytest.mark.parametrize("name", ["bge-reranker-base", "multilingual-e5-base", *OWN])

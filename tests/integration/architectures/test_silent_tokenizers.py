@@ -34,7 +34,6 @@ from tests.tolerance import FLOAT32, scaled
 
 FULL_WIDTH = "ＡＢＣ ｆｕｌｌ－ｗｉｄｔｈ １２３"
 UNKNOWN_XLMR = 3
-TABLES_OF_514 = ["multilingual-e5-base", "bge-reranker-base", "luke-japanese-base", "all-mpnet-base-v2"]
 THREADS = 8
 
 
@@ -139,10 +138,16 @@ async def test_minilm_is_not_cut_where_its_tokenizer_file_says(workshop: Worksho
 
 
 @pytest.mark.parametrize(
-    "name", ["multilingual-e5-base", "bge-reranker-base", "luke-japanese-base", "all-mpnet-base-v2"]
+    ("name", "limits"),
+    [
+        ("multilingual-e5-base", (None, 514, 8192)),
+        ("bge-reranker-base", (514,)),
+        ("luke-japanese-base", (8192,)),
+        ("all-mpnet-base-v2", (None,)),
+    ],
 )
 async def test_a_position_table_has_two_rows_that_no_text_reaches(
-    name: str, workshop: Workshop, tmp_path: Path
+    name: str, limits: tuple[int | None, ...], workshop: Workshop, tmp_path: Path
 ) -> None:
     """A table of 514 takes 512 tokens, also where neither catalogue nor repository says so: section 2.1."""
     folder = workshop.copy(name, tmp_path / "copy")
@@ -151,7 +156,7 @@ async def test_a_position_table_has_two_rows_that_no_text_reaches(
     (folder / "sentence_bert_config.json").unlink(missing_ok=True)
     tokenizer_config = (folder / "tokenizer_config.json").read_text()
     (folder / "tokenizer_config.json").write_text(tokenizer_config.replace(" 512", " 1000000000000000019884624838656"))
-    for limit in (None, 514, 8192):
+    for limit in limits:
         spec = CATALOG.get(name).model_copy(update={"max_tokens": limit})
         model = Model(spec, folder, import_folder(spec, folder, ModelStore(tmp_path / f"store-{limit}")))
         assert model.stored.facts.max_tokens == 512

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from importing.registration import register_checkpoint
@@ -23,6 +25,7 @@ from runners.loaded_model import LoadedModel
 from runners.loading import load_model
 from settings import Settings
 from tests import tiny
+from tests.conftest import made_once
 from tests.variant import THREADS
 
 Floats = NDArray[np.floating[Any]]
@@ -67,17 +70,15 @@ class Model:
 
 
 class Workshop:
-    """Builds a checkpoint once a session, imports it once for each way of importing it."""
+    """Builds a checkpoint once a run, imports it once for each way of importing it, for all processes of the run."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._models: dict[str, Model] = {}
+    def __init__(self, factory: pytest.TempPathFactory) -> None:
+        self._factory = factory
 
     def original(self, name: str) -> Path:
         """The folder of a checkpoint; not to be written to."""
         repo = CATALOG.get(name).repo
-        folder = self._root / "original" / repo.replace("/", "_")
-        return folder if folder.is_dir() else tiny.build(repo, folder)
+        return made_once(self._factory, f"original-{name}", lambda folder: tiny.build(repo, folder))
 
     def copy(self, name: str, target: Path) -> Path:
         """A copy to be spoilt."""
@@ -85,13 +86,14 @@ class Workshop:
 
     def model(self, name: str, **changes: Any) -> Model:
         """The imported model; `changes` are of its block in the catalogue."""
-        key = f"{name} {changes}"
-        if key not in self._models:
-            spec = CATALOG.get(name).model_copy(update=changes)
-            store = ModelStore(self._root / "stores" / str(len(self._models)))
-            stored = import_folder(spec, self.original(name), store)
-            self._models[key] = Model(spec, self.original(name), stored)
-        return self._models[key]
+        spec, original = CATALOG.get(name).model_copy(update=changes), self.original(name)
+        key = hashlib.sha256(spec.model_dump_json().encode()).hexdigest()[:8]
+        home = made_once(
+            self._factory, f"imported-{name}-{key}", lambda home: import_folder(spec, original, ModelStore(home))
+        )
+        stored = ModelStore(home).find(spec)
+        assert stored is not None
+        return Model(spec, original, stored)
 
 
 async def answer(

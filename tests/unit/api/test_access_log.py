@@ -107,7 +107,7 @@ def test_a_clients_request_id_comes_back(given: str) -> None:
 
 @pytest.mark.parametrize("given", ["", "x" * 129, "two words", 'quote"', "a\tb", "日本"])
 def test_an_id_that_could_break_a_line_is_replaced(given: str) -> None:
-    made = client().post("/work", headers={"X-Request-Id": given.encode()}).headers["x-request-id"]
+    made = client().post("/work", headers={b"X-Request-Id": given.encode()}).headers["x-request-id"]
     assert re.fullmatch(r"[0-9a-f]{32}", made)
 
 

@@ -41,7 +41,7 @@ def theirs(vectors: Floats, precision: Precision) -> NDArray[Any]:
     for vector in vectors:
         largest = np.abs(vector).max()
         ranges = np.stack([np.full(len(vector), -largest), np.full(len(vector), largest)])
-        rows.append(quantize_embeddings(vector[None], precision=precision, ranges=ranges)[0])  # type: ignore[index]
+        rows.append(quantize_embeddings(vector[None], precision=precision, ranges=ranges)[0])
     return np.stack(rows)
 
 

@@ -77,14 +77,19 @@ def test_a_field_is_read_as_it_is_meant(schema: type[BaseModel], field: str, giv
     assert type(value) is type(meant)
 
 
-WRONG = [
-    *[(EmbeddingRequest, "input", value, "input") for value in ([], 3, None, True, 1.5)],
+def each(*values: Any) -> tuple[Any, ...]:
+    """Values of any types."""
+    return values
+
+
+WRONG: list[tuple[type[BaseModel], str, Any, str]] = [
+    *[(EmbeddingRequest, "input", value, "input") for value in each([], 3, None, True, 1.5)],
     *[
         (EmbeddingRequest, "input", value, "input.0")
-        for value in ([""], [{"text": ""}], {"image": "a"}, {"text": "a", "image": "b"}, [[]], [True])
+        for value in each([""], [{"text": ""}], {"image": "a"}, {"text": "a", "image": "b"}, [[]], [True])
     ],
     *[(EmbeddingRequest, "input", ["a", value], "input.1") for value in ("", 3, None, ["a"], {"text": 1}, True)],
-    *[(EmbeddingRequest, "input", [[1], value], "input.1") for value in ("a", 1, [], None)],
+    *[(EmbeddingRequest, "input", [[1], value], "input.1") for value in each("a", 1, [], None)],
     *[(EmbeddingRequest, "input", [1, value], "input.0.1") for value in ("a", 1.5, True, [2])],
     *[(EmbeddingRequest, "model", value, "model") for value in ("", 3, ["bge-m3"], "x" * 201)],
     *[(EmbeddingRequest, "encoding_format", value, "encoding_format") for value in ("int8", 1, "", ["float"])],
@@ -93,15 +98,15 @@ WRONG = [
         for value in (0, 0.0, -1, -1.0, 2.5, "256", True, [256], float("inf"))
     ],
     *[(EmbeddingRequest, "truncate", value, "truncate") for value in (1, 0, "no", [True])],
-    *[(EmbeddingRequest, "user", value, "user") for value in (3, ["me"], {})],
+    *[(EmbeddingRequest, "user", value, "user") for value in each(3, ["me"], {})],
     *[(RerankRequest, "query", value, "query") for value in (None, 3, ["q"], {"text": 1}, {})],
-    *[(RerankRequest, "documents", value, "documents") for value in ("a", [], None, {"a": 1}, 3)],
+    *[(RerankRequest, "documents", value, "documents") for value in each("a", [], None, {"a": 1}, 3)],
     *[(EmbeddingRequest, "embedding_type", value, "embedding_type") for value in ([], ["float", "int8"], "float16")],
     *[(EmbeddingRequest, "encoding_type", value, "encoding_type") for value in (["x"], 1)],
     *[(RerankRequest, "rank_fields", value, "rank_fields") for value in ("a", [1], {"a": 1}, [["a"]])],
     *[(RerankRequest, "documents", ["a", value], "documents.1") for value in (3, None, ["a"])],
     *[(RerankRequest, "top_n", value, "top_n") for value in (2.5, "3", True, [3])],
-    *[(RerankRequest, "return_documents", value, "return_documents") for value in (1, "yes", 0.0, [])],
+    *[(RerankRequest, "return_documents", value, "return_documents") for value in each(1, "yes", 0.0, [])],
     *[(RerankRequest, "truncate", value, "truncate") for value in (1, "MIDDLE")],
 ]
 
@@ -161,7 +166,7 @@ def test_fields_of_an_inner_object_are_named() -> None:
     assert TeiSimilarityRequest.model_validate(body).warnings() == ["Ignored fields: other, mystery."]
 
 
-REFUSED = [
+REFUSED: list[tuple[type[BaseModel], dict[str, Any], str, Any]] = [
     *[(EmbeddingRequest, EMBEDDING, "late_chunking", value) for value in (True, "true", 1)],
     (EmbeddingRequest, EMBEDDING, "return_multivector", True),
     (EmbeddingRequest, EMBEDDING, "modality", "image"),

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from corpus import client
+from corpus.client import Client
 from scripts import embed_corpus
 from tests.serving import InProcess
 from tests.unit.corpus.corpus_service import FakeService, Port, vector_of
@@ -26,19 +28,21 @@ class Run:
     folder: Path
     fake: FakeService
     out: str = "out.npy"
+    connect: Callable[..., Client] = Client
 
     def __call__(self, *more: str, rows: str = "corpus.jsonl") -> int:
         fixed = ["--out", str(self.folder / self.out), "--url", self.fake.url, "--batch", "5", "--save-every", "0"]
-        return embed_corpus.main([str(self.folder / rows), *fixed, *more])
+        return embed_corpus.main([str(self.folder / rows), *fixed, *more], connect=self.connect)
 
     @property
     def parts(self) -> Path:
         return self.folder / f"{self.out}.parts"
 
     @property
-    def vectors(self) -> np.ndarray:
+    def vectors(self) -> NDArray[np.float32]:
         """The finished output."""
-        return np.load(self.folder / self.out)
+        vectors: NDArray[np.float32] = np.load(self.folder / self.out)
+        return vectors
 
     @property
     def ids(self) -> list[int | str]:
@@ -86,7 +90,7 @@ def run(tmp_path: Path, fake: FakeService, texts: list[str]) -> Run:
 
 
 @pytest.fixture
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+def waits(run: Run) -> list[float]:
     """Waiting before another try takes no time; how long each would have taken."""
     asked: list[float] = []
 
@@ -94,5 +98,5 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         asked.append(seconds)
         await asyncio.sleep(0)
 
-    monkeypatch.setattr(client, "_sleep", sleep)
+    run.connect = partial(Client, sleep=sleep)
     return asked

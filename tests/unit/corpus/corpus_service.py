@@ -71,7 +71,11 @@ class FakeService:
     def answer(self, body: dict[str, Any]) -> Response:
         width = body.get("dimensions", DIMENSIONS)
         data = [
-            {"object": "embedding", "index": index, "embedding": base64.b64encode(vector_of(text)[:width]).decode()}
+            {
+                "object": "embedding",
+                "index": index,
+                "embedding": base64.b64encode(vector_of(text)[:width].tobytes()).decode(),
+            }
             for index, text in enumerate(body["input"])
         ]
         usage = {"prompt_tokens": sum(len(text.split()) for text in body["input"])}

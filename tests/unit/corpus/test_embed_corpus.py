@@ -11,13 +11,14 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from corpus import embedding, output, progress
+from corpus import embedding, output
 from corpus import run as corpus_run
 from corpus.embedding import BATCH_TEXT_BYTES, batches
 from corpus.progress import Busy, Progress, duration
 from corpus.rows import Row
 from tests.unit.corpus.conftest import ROWS, Run
 from tests.unit.corpus.corpus_service import DIMENSIONS, MODEL, FakeService, vector_of
+from tests.unit.fakes import Clock
 
 
 def test_numpy(run: Run, texts: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -145,11 +146,11 @@ def test_memory_is_bounded(run: Run, fake: FakeService, monkeypatch: pytest.Monk
     assert most_ahead <= 2 * embedding._AHEAD * 5
 
 
-def test_lines_instead_of_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    now = 0.0
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
-    shown = Progress("embedding", done=1000, total=5000)
-    for now in (10.0, 20.0, 30.0, 40.0):  # noqa: B007  # the clock's
+def test_lines_instead_of_a_bar(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    shown = Progress("embedding", done=1000, total=5000, clock=clock)
+    for _ in range(4):
+        clock.now += 10
         shown.add(500, 4000)
     assert capsys.readouterr().err == ("embedding: 2,500 of 5,000 rows (50.0%), 50 rows/s, 400 tokens/s, 50 s left\n")
 

@@ -6,15 +6,18 @@ import errno
 import json
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
+from starlette.responses import Response
 
-from corpus import client
 from corpus import run as corpus_run
+from corpus.client import Client
 from tests.unit.corpus.conftest import ROWS, Run, write_rows
 from tests.unit.corpus.corpus_service import FakeService, error
 from tests.unit.corpus.test_resume import KilledError, interrupted
+from tests.unit.fakes import Clock
 
 PRECIOUS = '{"text": "precious"}\n'
 
@@ -81,7 +84,10 @@ def test_what_appears_while_the_run_is_interrupted_stays(
 def test_what_appears_while_the_run_goes_on_stays(
     run: Run, fake: FakeService, texts: list[str], capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
-    fake.answers = {3: lambda: (run.folder / name).write_text(PRECIOUS) and None}
+    def appear() -> None:
+        (run.folder / name).write_text(PRECIOUS)
+
+    fake.answers = {3: appear}
     assert run() == 1
     assert f"{name} was created by another program meanwhile" in capsys.readouterr().err
     assert (run.folder / name).read_text() == PRECIOUS
@@ -189,25 +195,15 @@ def test_a_file_system_without_hard_links(run: Run, texts: list[str], monkeypatc
     assert run.ids == list(range(ROWS))
 
 
-class Clock:
-    """Time passes only while the script waits."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+def clock(run: Run) -> Clock:
+    """Time passes only while the script waits."""
     made = Clock()
 
     async def sleep(seconds: float) -> None:
         made.now += seconds
 
-    monkeypatch.setattr(client, "time", made)
-    monkeypatch.setattr(client, "_sleep", sleep)
+    run.connect = partial(Client, clock=made, sleep=sleep)
     return made
 
 
@@ -218,10 +214,11 @@ def test_patience_is_one_for_a_batch_and_its_halves(
 ) -> None:
     """Each answer takes 300 s, as one of a service that is stuck does."""
 
-    def late() -> None:
+    def late(_: list[str]) -> Response:
         clock.now += 300
+        return error(status, "No answer within 300 s.")
 
-    fake.refuse = lambda _: late() or error(status, "No answer within 300 s.")
+    fake.refuse = late
     started = clock.now
     assert run("--batch", batch, "--parallel", "1", "--patience", "600") == 2
     assert f"with status {status}: No answer within 300 s. No request succeeded for 600 s" in capsys.readouterr().err
@@ -231,11 +228,11 @@ def test_patience_is_one_for_a_batch_and_its_halves(
 def test_a_deadline_that_halves_cure_is_no_end_of_the_patience(
     run: Run, fake: FakeService, texts: list[str], clock: Clock
 ) -> None:
-    def slow(batch: list[str]) -> object:
+    def slow(batch: list[str]) -> Response | None:
         clock.now += 100
         return error(504, "No answer.") if len(batch) > 2 else None
 
-    fake.refuse = slow  # type: ignore[assignment]
+    fake.refuse = slow
     assert run("--parallel", "1", "--patience", "250") == 0
     run.check(texts)
 

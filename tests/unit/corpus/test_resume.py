@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from starlette.responses import Response
 
 from corpus import journal, parts
 from corpus import run as corpus_run
@@ -30,7 +32,7 @@ class KilledError(BaseException):
 def journalled(run: Run) -> int:
     """Rows that are done, by the journal."""
     lines = (run.parts / "journal.jsonl").read_text().splitlines()[1:]
-    return sum(journal.Part(**__import__("json").loads(line)).rows for line in lines)
+    return sum(journal.Part(**json.loads(line)).rows for line in lines)
 
 
 def test_sigkill_of_the_script(run: Run, fake: FakeService, texts: list[str]) -> None:
@@ -42,8 +44,8 @@ def test_sigkill_of_the_script(run: Run, fake: FakeService, texts: list[str]) ->
         killed[-1].kill()
 
     fake.answers = {3: kill, 6: kill}
-    options = ["--out", run.folder / run.out, "--url", fake.url, "--batch", "5", "--save-every", "0", *SERIAL]
-    command = [sys.executable, "-m", "scripts.embed_corpus", run.folder / "corpus.jsonl", *options]
+    options = ["--out", str(run.folder / run.out), "--url", fake.url, "--batch", "5", "--save-every", "0", *SERIAL]
+    command = [sys.executable, "-m", "scripts.embed_corpus", str(run.folder / "corpus.jsonl"), *options]
     for _ in range(2):
         killed.append(subprocess.Popen(command, cwd=ROOT))
         assert killed[-1].wait(60) == -signal.SIGKILL
@@ -257,7 +259,12 @@ def test_the_service_goes_away_and_comes_back(run: Run, texts: list[str]) -> Non
 
     def lifetimes() -> None:
         gone = threading.Event()
-        fake.answers = {4: lambda: gone.set() or error(503, "The process is going down.")}
+
+        def go() -> Response:
+            gone.set()
+            return error(503, "The process is going down.")
+
+        fake.answers = {4: go}
         with InProcess(fake.app(), port=port):
             gone.wait(30)
         broken.append(len(fake.bodies))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import bentoml
 import pytest
 from _bentoml_impl.docker import generate_dockerfile
 from bentoml._internal.bento.build_config import BentoBuildConfig, BentoEnvSchema, BentoPathSpec
@@ -131,7 +132,7 @@ def test_an_invalid_argument_is_rejected(wrong: dict[str, str]) -> None:
     with pytest.raises(ValidationError):
         image.Arguments.model_validate(wrong)
     with pytest.raises(InvalidArgument):
-        image.bentoml.use_arguments(image.Arguments, arguments=wrong)
+        bentoml.use_arguments(image.Arguments, arguments=wrong)
 
 
 def files() -> list[str]:

@@ -314,7 +314,8 @@ def test_a_disk_that_fills_up_meanwhile(
 
     def get(url: str, file: IO[bytes], **options: Any) -> None:
         if not url.endswith("model.safetensors"):
-            return http_get(url, file, **options)
+            http_get(url, file, **options)
+            return
         file.write(WEIGHTS[:100_000])
         raise OSError(errno.ENOSPC, "No space left on device")
 

@@ -24,7 +24,8 @@ class Attention(nn.Module):
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         hidden = self.words(ids)
-        return self.query(hidden) @ self.key(hidden).transpose(1, 2)
+        products: torch.Tensor = self.query(hidden) @ self.key(hidden).transpose(1, 2)
+        return products
 
 
 def integers(model: ov.Model) -> list[tuple[int, ...]]:

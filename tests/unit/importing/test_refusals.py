@@ -16,7 +16,7 @@ from errors import ModelUnavailableError
 from importing.registration import register_checkpoint
 from importing.verify import verify
 from models.catalog import ModelSpec
-from models.store import ModelStore
+from models.store import ModelStore, StoredModel
 from settings import load_settings
 from tests.tiny import build
 from tests.unit.fakes import spec
@@ -24,7 +24,7 @@ from tests.unit.fakes import spec
 EMBEDDER = spec(repo="sentence-transformers/all-MiniLM-L6-v2")
 RERANKER = spec(repo="cross-encoder/ms-marco-MiniLM-L6-v2", kind="reranker")
 EACH = {"embedder": EMBEDDER, "reranker": RERANKER}
-Damage = Callable[[Path], None]
+Damage = Callable[[Path], object]
 
 
 @pytest.fixture
@@ -34,14 +34,11 @@ def store(tmp_path: Path) -> ModelStore:
 
 def attempt(wanted: ModelSpec, folder: Path, store: ModelStore) -> None:
     settings = load_settings({"CPU_THREADS": "1"})
-    register_checkpoint(
-        wanted,
-        store=store,
-        settings=settings,
-        check=lambda spec, stored: verify(spec, stored, settings) and None,
-        progress=lambda *_: None,
-        from_dir=folder,
-    )
+
+    def check(spec: ModelSpec, stored: StoredModel) -> None:
+        verify(spec, stored, settings)
+
+    register_checkpoint(wanted, store=store, settings=settings, check=check, progress=lambda *_: None, from_dir=folder)
 
 
 def refuse(wanted: ModelSpec, folder: Path, store: ModelStore, reason: str) -> None:
@@ -83,6 +80,14 @@ def fill(end: str, value: float) -> Damage:
     return lambda folder: change(folder, lambda state: state[name_of(state, end)].fill_(value))
 
 
+def remove(*names: str) -> Damage:
+    def damage(folder: Path) -> None:
+        for name in names:
+            (folder / name).unlink()
+
+    return damage
+
+
 WEIGHT = "encoder.layer.1.attention.self.query.weight"
 DAMAGES: dict[str, tuple[Damage, str]] = {
     "missing tensor": (drop(WEIGHT), r"refused: 1 missing keys \(.*query\.weight\)"),
@@ -92,18 +97,13 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "wrong architecture": (lambda folder: config(folder, architectures=["BertForTokenClassification"]), "architecture"),
     "no architecture": (lambda folder: config(folder, architectures=None), "architecture in config.json is 'none'"),
     "unknown model type": (lambda folder: config(folder, model_type="nothing"), "cannot be loaded"),
-    "config cut off": (lambda folder: (folder / "config.json").write_text("{") and None, r"cannot be read"),
-    "no weights": (
-        lambda folder: [(folder / name).unlink() for name in ("model.safetensors", "pytorch_model.bin")] and None,
-        "holds no weights",
-    ),
+    "config cut off": (lambda folder: (folder / "config.json").write_text("{"), r"cannot be read"),
+    "no weights": (remove("model.safetensors", "pytorch_model.bin"), "holds no weights"),
     "weights cut off": (
-        lambda folder: (
-            (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:-99]) and None
-        ),
+        lambda folder: (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:-99]),
         "cannot be (read|loaded)",
     ),
-    "tokenizer cut off": (lambda folder: (folder / "tokenizer.json").write_text("{") and None, "cannot be read"),
+    "tokenizer cut off": (lambda folder: (folder / "tokenizer.json").write_text("{"), "cannot be read"),
 }
 
 

@@ -57,8 +57,8 @@ def settings(folder: Path) -> Settings:
 
 
 def run(store: ModelStore, check: Check, *, models_dir: Path = Path("/nowhere"), **options: Any) -> StoredModel:
-    options = {"spec": WANTED, "progress": lambda *_: None} | options
-    return register_checkpoint(store=store, settings=settings(models_dir), check=check, **options)
+    given: dict[str, Any] = {"spec": WANTED, "progress": lambda *_: None} | options
+    return register_checkpoint(store=store, settings=settings(models_dir), check=check, **given)
 
 
 def test_a_folder_becomes_a_stored_model(store: ModelStore, checkpoint: Path) -> None:

@@ -21,7 +21,7 @@ class Host:
         self.mount = mount
         self.membership = mount / "proc-self-cgroup"
 
-    def __call__(self, membership: str, **files: str | int) -> None:
+    def __call__(self, membership: str, **files: object) -> None:
         """`host("0::/a", **{"a/memory.max": 5})`"""
         self.membership.write_text(membership)
         for name, content in files.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from runners import control_groups, devices
+from runners import control_groups
 from runners.devices import (
     Device,
     DeviceError,
@@ -234,6 +235,6 @@ def test_the_start_fails_where_workers_would(
     monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], gpu: bool, problem: str | None
 ) -> None:
     answer = SimpleNamespace(returncode=0 if gpu else 3)
-    monkeypatch.setattr(devices.subprocess, "run", lambda *_args, **_options: answer)
+    monkeypatch.setattr(subprocess, "run", lambda *_args, **_options: answer)
     with pytest.raises(DeviceError, match=problem) if problem else contextlib.nullcontext():
         require(Settings.model_validate(settings))

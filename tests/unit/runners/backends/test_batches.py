@@ -21,6 +21,7 @@ def test_a_batch_is_padded_on_the_right(segments: bool) -> None:
     assert batch.pooling_mask.tolist() == batch.attention_mask.tolist()
     assert {batch.input_ids.dtype, batch.attention_mask.dtype} == {np.dtype(np.int64)}
     if segments:
+        assert batch.token_type_ids is not None
         assert batch.token_type_ids.tolist() == [[0, 0, 1], [1, 0, 0]]
     else:
         assert batch.token_type_ids is None

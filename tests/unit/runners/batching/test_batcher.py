@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import pytest
 
 from errors import OverloadedError, ShuttingDownError
 from runners.batching.batcher import AdaptiveBatcher
-from runners.contracts import TokenSequence
+from runners.contracts import TokenSequence, TokenSequences
 from tests.unit.fakes import GatedRun, batching, until
 
 Made = list[AdaptiveBatcher]
@@ -41,6 +42,10 @@ def text(first_id: int, length: int = 4) -> TokenSequence:
 def rows(*sequences: TokenSequence) -> list[list[float]]:
     """What GatedRun makes of them."""
     return [[sequence.input_ids[0], len(sequence)] for sequence in sequences]
+
+
+def _holds(batcher: AdaptiveBatcher, tokens: int) -> bool:
+    return batcher.queued_tokens == tokens
 
 
 async def test_rows_come_back_in_order(made: Made) -> None:
@@ -105,7 +110,7 @@ async def test_a_huge_job_delays_a_small_one_by_no_more_than_two_batches(made: M
     for number in range(2, 6):
         begun, waiting = len(run.batches) + 1, batcher.queued_tokens
         small = asyncio.create_task(batcher.submit([text(number)]))
-        await until(lambda waiting=waiting: batcher.queued_tokens == waiting + 4)
+        await until(partial(_holds, batcher, waiting + 4))
         for _ in range(3):
             run.let()
             await run.begun()
@@ -149,7 +154,7 @@ async def test_only_the_failing_input_gets_the_error(made: Made) -> None:
 
 
 async def test_a_run_that_returns_too_few_rows_is_an_error_and_not_a_hang(made: Made) -> None:
-    def run(sequences: list[TokenSequence]) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+    def run(sequences: TokenSequences) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
         return np.zeros((len(sequences) - 1, 2), dtype=np.float32)
 
     made.append(AdaptiveBatcher(run, batching()))

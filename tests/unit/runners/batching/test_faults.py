@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 
 import numpy as np
 import pytest
@@ -40,9 +41,9 @@ async def engine(backend: FaultyBackend) -> AsyncIterator[Engine]:
 
 async def ask(engine: Engine, number: int, count: int = 1) -> list[list[float]]:
     """One request of `count` texts; the answer is checked against what the fake computes."""
-    rows = await engine.run([text(number)] * count)
-    assert rows.tolist() == [answer_of(number)] * count
-    return rows.tolist()
+    rows: list[list[float]] = (await engine.run([text(number)] * count)).tolist()
+    assert rows == [answer_of(number)] * count
+    return rows
 
 
 async def outcomes(tasks: Sequence[asyncio.Task[list[list[float]]]]) -> Counter[type]:
@@ -133,6 +134,7 @@ async def test_the_worker_thread_outlives_what_kills_threads(
     bad = set(range(7, REQUESTS, 50))
     backend.poison = {number: death() for number in bad}
     thread = engine._batcher._lanes[0].thread
+    assert thread is not None
     requests = send(engine)
     counted = await outcomes(requests)
     assert counted.keys() == {list, InternalError}
@@ -154,6 +156,7 @@ async def test_a_pass_that_hangs_is_given_up_and_every_waiter_told(engine: Engin
     with pytest.raises(ShuttingDownError):
         await ask(engine, 1)
     thread = engine._batcher._lanes[0].thread
+    assert thread is not None
     assert thread.is_alive()
     backend.release()  # it comes back after all: nobody waits for its rows, and the thread ends
     await asyncio.to_thread(thread.join, PATIENCE_S)
@@ -168,8 +171,10 @@ async def test_a_hang_that_ends_in_an_exception_after_being_given_up(engine: Eng
     engine.abort(InternalError("given up"))
     backend.release()
     assert await outcomes(requests) == {InternalError: REQUESTS}
-    await asyncio.to_thread(engine._batcher._lanes[0].thread.join, PATIENCE_S)
-    assert not engine._batcher._lanes[0].thread.is_alive()
+    thread = engine._batcher._lanes[0].thread
+    assert thread is not None
+    await asyncio.to_thread(thread.join, PATIENCE_S)
+    assert not thread.is_alive()
 
 
 async def test_how_long_a_pass_has_been_running() -> None:
@@ -233,6 +238,10 @@ async def test_deadlines_while_others_go_on(engine: Engine, backend: FaultyBacke
     assert engine.queued_tokens == 0
 
 
+def _holds(engine: Engine, tokens: int) -> bool:
+    return engine.queued_tokens >= tokens
+
+
 async def test_retry_after_grows_with_the_queue() -> None:
     clock, waits = Clock(), []
     for limit in (40, 160, 100_000):
@@ -243,7 +252,7 @@ async def test_retry_after_grows_with_the_queue() -> None:
         (first,) = send(engine, 1)
         await backend.hanging()
         admitted = send(engine, limit // 4) if limit < 1000 else [asyncio.create_task(ask(engine, 1, limit // 4))]
-        await until(lambda engine=engine, limit=limit: engine.queued_tokens >= limit // 4 * 4)
+        await until(partial(_holds, engine, limit // 4 * 4))
         refused = [asyncio.create_task(ask(engine, number)) for number in range(REQUESTS)]
         assert await outcomes(refused) == {OverloadedError: REQUESTS}
         (wait,) = {error.retry_after_s for task in refused if isinstance(error := task.exception(), ServiceError)}

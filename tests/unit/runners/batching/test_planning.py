@@ -18,7 +18,7 @@ from runners.batching.planning import (
     learn_budget,
     learn_call_cost,
 )
-from runners.contracts import OutOfMemoryError, TokenSequence
+from runners.contracts import OutOfMemoryError, TokenSequence, TokenSequences
 
 TEXT = TokenSequence(list(range(TRIAL_TOKENS)))
 MOST = 16_384
@@ -33,7 +33,7 @@ class Device:
         self._seconds = seconds
         self._room = room
 
-    def __call__(self, sequences: list[TokenSequence]) -> None:
+    def __call__(self, sequences: TokenSequences) -> None:
         tokens = sum(map(len, sequences))
         self.passes.append(tokens)
         if tokens > self._room:

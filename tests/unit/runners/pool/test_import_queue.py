@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -56,12 +56,13 @@ class Queue:
     """A pool whose models all have to be imported."""
 
     def __init__(self, *, places: int = 2) -> None:
-        self.store: Any = FakeStore()
-        self.imports = Imports(self.store)
+        store = FakeStore()
+        self.store: Any = store
+        self.imports = Imports(store)
         self.incomplete: set[str] = set()
         self.pool = ModelPool(
             Catalog(SPECS),
-            self.store,
+            cast(Any, store),
             load=Loader(),
             import_model=self.imports,
             unavailable_reason=lambda _: None,

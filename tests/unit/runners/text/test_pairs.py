@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from errors import InvalidRequestError
-from models.catalog import load_catalog
+from models.catalog import YesNoScoring, load_catalog
 from runners.contracts import QUERY, TruncatedInput
 from runners.text.pairs import Joint
 from runners.text.plain_tokenizers import FastTokenizer
@@ -22,8 +23,14 @@ from runners.text.tokenization import Rules, TextTokenizer
 from tests.tiny import build, corpus, qwen3
 from tests.unit.fakes import LetterTokenizer
 
-SCORING = load_catalog().get(qwen3.RERANKER).scoring
-assert SCORING is not None
+
+def _scoring() -> YesNoScoring:
+    scoring = load_catalog().get(qwen3.RERANKER).scoring
+    assert scoring is not None
+    return scoring
+
+
+SCORING = _scoring()
 BODY = PairPrompt.parse(SCORING.body)
 INSTRUCTION = "Find the passage"
 TEXT = st.text(max_size=30) | st.text("a?! \n\r\t<>:'1é日🙂\u0301", max_size=12)
@@ -36,18 +43,23 @@ class Judge:
     def __init__(self, folder: Path) -> None:
         self.plain = Counting(folder / "tokenizer.json")
         self.reference = AutoTokenizer.from_pretrained(folder)
-        self.prefix, self.suffix = self.plain.encode([SCORING.prefix, SCORING.suffix])  # type: ignore[union-attr]
+        self.prefix, self.suffix = self.plain.encode([SCORING.prefix, SCORING.suffix])
 
     def ours(self, max_tokens: int = 40_960, body: PairPrompt = BODY) -> TextTokenizer:
         template = Template((self.prefix, self.suffix), ([], [], []), 0)
         return TextTokenizer(self.plain, template, Rules(max_tokens=max_tokens, vocabulary=200_000, body=body))
+
+    @cached_property
+    def unlimited(self) -> TextTokenizer:
+        """Made once: finding where the prompt divides takes longer than a test."""
+        return self.ours()
 
     def theirs(self, query: str, document: str, instruction: str = INSTRUCTION) -> list[int]:
         """Ids of the whole prompt: the model card's process_inputs."""
         text = f"<Instruct>: {instruction}\n<Query>: {query}\n<Document>: {document}"
         ids: list[int] = self.reference(
             f"{SCORING.prefix}{text}{SCORING.suffix}",
-            add_special_tokens=False,  # type: ignore[union-attr]
+            add_special_tokens=False,
         )["input_ids"]
         return ids
 
@@ -85,7 +97,7 @@ def test_a_pair_that_fits_has_the_ids_of_the_whole_prompt(
     judge: Judge, query: str, document: str, instruction: str
 ) -> None:
     documents = [document, "a", document + " b", f"{document}\n\n"]
-    sequences, cuts = judge.ours().encode_pairs(query, documents, instruction)
+    sequences, cuts = judge.unlimited.encode_pairs(query, documents, instruction)
     assert cuts == []
     for text, sequence in zip(documents, sequences, strict=True):
         assert sequence.input_ids == judge.theirs(query, text, instruction)
@@ -137,7 +149,7 @@ def test_both_texts_stay_and_so_do_the_words_around_them(judge: Judge, joined: b
         for document, sequence in zip(("comet", "dust", "ice", "ring"), sequences, strict=True):
             text = judge.text(sequence.input_ids)
             assert text.startswith(opening)
-            assert text.endswith(SCORING.suffix)  # type: ignore[union-attr]
+            assert text.endswith(SCORING.suffix)
             assert all(text.count(word) == 1 for word in words)
             assert query in text
             assert document in text
@@ -247,7 +259,7 @@ def test_a_letter_that_the_limit_divides_is_left_out() -> None:
 
     reader = Reader(Letters(), max_bytes=10)
     for truncate in ("end", "start"):
-        (read,) = reader.read(["日本語日本語"], 500, truncate)  # type: ignore[list-item]
+        (read,) = reader.read(["日本語日本語"], 500, truncate)
         assert (len(read.ids), read.whole) == (3, False)
     (short,) = reader.read(["日本語"], 500, "end")
     assert (len(short.ids), short.whole) == (3, True)

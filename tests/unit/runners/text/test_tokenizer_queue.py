@@ -12,7 +12,8 @@ import pytest
 from errors import OverloadedError, ShuttingDownError
 from runners.engine import Engine
 from runners.rerank import RerankRunner
-from runners.text.tokenization import Rules, TextTokenizer, read_template
+from runners.text.templates import read_template
+from runners.text.tokenization import Rules, TextTokenizer
 from runners.text.tokenizer_queue import OLDEST_EVERY, SLICE_ITEMS, TokenizerQueue, divide
 from tests.unit.fakes import PATIENCE_S, FakeBackend, LetterTokenizer, make_engine, until
 

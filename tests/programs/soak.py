@@ -1,7 +1,7 @@
 """Many connections for a while against a running service: refusals, memory and pauses.
 
     bentoml serve &                                       # anywhere
-    python -m tests.e2e.soak --url http://127.0.0.1:7987 --pid <pid of the worker> --seconds 60
+    python -m tests.programs.soak --url http://127.0.0.1:7987 --pid <pid of the worker> --seconds 60
 
 CONNECTIONS keep-alive connections send one short embedding request after the other; meanwhile a process of its own
 polls /livez without pause and notes the longest wait. Printed as JSON, and judged by the exit status: 0 when nothing
@@ -100,7 +100,7 @@ async def probe(url: str, seconds: float) -> dict[str, float]:
 async def soak(url: str, seconds: float, pid: int | None) -> dict[str, Any]:
     """Run the load, with the probe in a process of its own, and say what happened."""
     worker = psutil.Process(pid) if pid else None
-    command = [sys.executable, "-m", "tests.e2e.soak", "--url", url, "--seconds", str(seconds), "--probe"]
+    command = [sys.executable, "-m", "tests.programs.soak", "--url", url, "--seconds", str(seconds), "--probe"]
     prober = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=subprocess.PIPE)
     load, numbers = Load(), count()
     started = time.perf_counter()
@@ -111,6 +111,7 @@ async def soak(url: str, seconds: float, pid: int | None) -> dict[str, Any]:
     elapsed = time.perf_counter() - started
     after = worker.memory_info().rss if worker else 0
     output, _ = await prober.communicate()
+    pauses: dict[str, Any] = json.loads(output)
     latencies = sorted(load.latencies_ms) or [0.0]
     return {
         "seconds": round(elapsed, 1),
@@ -123,7 +124,7 @@ async def soak(url: str, seconds: float, pid: int | None) -> dict[str, Any]:
         "rss_warm_mb": round(before / 1e6, 1),
         "rss_end_mb": round(after / 1e6, 1),
         "rss_growth": round(after / before - 1, 4) if before else 0.0,
-    } | json.loads(output)
+    } | pauses
 
 
 def failures(report: dict[str, Any]) -> int:

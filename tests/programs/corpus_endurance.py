@@ -1,6 +1,6 @@
 """A corpus through scripts/embed_corpus while the script and the service are killed again and again.
 
-    python -m tests.e2e.corpus_endurance --rows 200000
+    python -m tests.programs.corpus_endurance --rows 200000
 
 Serves the real all-MiniLM-L6-v2, writes a JSONL file of short texts, embeds it into a Parquet file and kills, in turn,
 the script (SIGKILL), the service (SIGTERM) and the service (SIGKILL), each started again at once: the service on the
@@ -29,7 +29,8 @@ import numpy as np
 import psutil
 import pyarrow.parquet
 
-from tests.e2e.conftest import MODEL, SETTINGS
+from tests.conftest import MODEL
+from tests.e2e.conftest import SETTINGS
 from tests.serving import ROOT, Served, child_environment, free_port, serve, until
 from tests.tolerance import FLOAT32, openvino_precision, unit_atol
 
@@ -141,8 +142,8 @@ class Endurance:
         )
 
     def start_script(self) -> None:
-        options = ["--out", self.out, "--url", self.url, "--model", MODEL, "--save-every", str(self.save_every_s)]
-        command = [sys.executable, "-m", "scripts.embed_corpus", self.corpus, *options, "--json"]
+        options = ["--out", str(self.out), "--url", self.url, "--model", MODEL, "--save-every", str(self.save_every_s)]
+        command = [sys.executable, "-m", "scripts.embed_corpus", str(self.corpus), *options, "--json"]
         self._script = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
     def kill(self, what: Kill) -> None:

@@ -22,7 +22,7 @@ TIMEOUT_S = 300
 @contextmanager
 def short_texts(url: str, taken: list[tuple[float, int]]) -> Iterator[None]:
     """Short texts from a process of its own while the block runs; then `taken` has seconds and status of each."""
-    command = [sys.executable, "-m", "tests.e2e.short_texts", "--url", url]
+    command = [sys.executable, "-m", "tests.programs.short_texts", "--url", url]
     process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.readline()  # the first text is answered

@@ -1,6 +1,6 @@
 """Mixed load over several models with eviction, for as long as you like; leaks show as growth.
 
-    python -m tests.e2e.endurance --minutes 30
+    python -m tests.programs.endurance --minutes 30
 
 Serves the real all-MiniLM-L6-v2 and tiny models under a memory budget that cannot hold all of them, and sends single
 texts, bulk requests, reranks and wrong requests from several threads. Printed as JSON and judged by the exit status:

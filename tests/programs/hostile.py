@@ -1,7 +1,7 @@
 """What one client can send to hurt the others, one attack after the other, beside a short text every second.
 
-    python -m tests.e2e.hostile                       # all attacks, against a service of its own
-    python -m tests.e2e.hostile --attack imports      # one
+    python -m tests.programs.hostile                       # all attacks, against a service of its own
+    python -m tests.programs.hostile --attack imports      # one
 
 Serves as ./start.sh does, with ADMIN to unload what was imported: the real all-MiniLM-L6-v2, and tiny models with
 random weights but the full limits of a yes/no reranker and of two embedders for long texts. Printed as JSON, and judged
@@ -32,8 +32,8 @@ import yaml
 
 import tests.tiny
 from models.catalog import CATALOG_PATH
-from tests.e2e.short_texts import TIMEOUT_S, short_texts
 from tests.hub_server import HubServer
+from tests.programs.short_texts import TIMEOUT_S, short_texts
 from tests.serving import ROOT, Served, child_environment, serve
 
 SHORT_TEXT_S = 1.0

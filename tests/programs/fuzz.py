@@ -1,7 +1,7 @@
 """Arbitrary bytes at every POST route of a running service: no 5xx, no hang, no growth.
 
     bentoml serve &                                       # anywhere
-    python -m tests.e2e.fuzz --url http://127.0.0.1:7987 --pid <pid of the worker> --minutes 10
+    python -m tests.programs.fuzz --url http://127.0.0.1:7987 --pid <pid of the worker> --minutes 10
 
 Bodies are valid requests that were mutated: bytes changed, cut and repeated, JSON values put in each other's place;
 and some are nothing but random bytes. Some arrive as raw HTTP with wrong lengths, encodings and methods. Printed as
