@@ -131,6 +131,7 @@ def settings_of(home: Path, hub: HubServer) -> dict[str, str]:
         "EXTRA_CATALOG": str(home / "catalog.yaml"),
         "DEVICE": "cpu",
         "DTYPE": DTYPE,
+        "BACKEND": "torch",  # the page does not depend on the engine, and nothing is converted
         "ADMIN": "true",
         "MAX_DOCUMENTS": str(MAX_DOCUMENTS),
         **hub.environment(home / "huggingface"),

@@ -76,7 +76,7 @@ RERANKERS = [
 OWN_ATTENTION = {"all-mpnet-base-v2", "luke-japanese-base", "nv-embed-v2", "mxbai-rerank-large", "jina-reranker-turbo"}
 """Their attention reads more than who sees whom: they are computed with all of their padding."""
 PLAIN = EMBEDDERS[0]
-LONG = 1500
+LONG = 1100
 """Beyond the longest probe of the gate: errors of positions grow with the position."""
 
 MAX_EXACT_SHARE = 3e-5

@@ -112,7 +112,7 @@ def many_texts() -> Attack:
 
 def low_priority() -> Attack:
     bodies = [
-        {"input": [f"passage {job} {number} of a few words " * 4 for number in range(512)], "priority": priority}
+        {"input": [f"passage {job} {number} of a few words " * 4 for number in range(256)], "priority": priority}
         for job, priority in enumerate((999, 0, 0, 0, 0, 0, 0))
     ]
     return Attack([post("/v1/embeddings", body) for body in bodies])
