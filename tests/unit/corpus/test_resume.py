@@ -29,6 +29,12 @@ class KilledError(BaseException):
     """In place of the end of the process."""
 
 
+def to_the_script(number: signal.Signals) -> None:
+    """A signal to the thread that the script runs in. The system may give one for the whole process to any thread, and
+    a thread of a library may not have the stack that it takes."""
+    signal.pthread_kill(threading.main_thread().ident or 0, number)
+
+
 def journalled(run: Run) -> int:
     """Rows that are done, by the journal."""
     lines = (run.parts / "journal.jsonl").read_text().splitlines()[1:]
@@ -62,7 +68,7 @@ def test_signals_stop_cleanly(
     run: Run, fake: FakeService, texts: list[str], number: signal.Signals, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What was answered before the signal is written though no part was due; the request in flight is given up."""
-    fake.answers = {4: lambda: os.kill(os.getpid(), number)}
+    fake.answers = {4: lambda: to_the_script(number)}
     assert run(*SERIAL, "--save-every", "60") == 128 + number
     assert f"Stopped by {number.name}. Run the same command again to resume." in capsys.readouterr().err
     assert 4 * 5 <= journalled(run) <= 5 * 5
@@ -106,7 +112,7 @@ def test_killed_at_any_moment_of_writing(run: Run, texts: list[str], monkeypatch
 def test_a_line_that_was_not_written_to_its_end_counts_for_nothing(
     run: Run, fake: FakeService, texts: list[str]
 ) -> None:
-    fake.answers = {5: lambda: os.kill(os.getpid(), signal.SIGINT)}
+    fake.answers = {5: lambda: to_the_script(signal.SIGINT)}
     assert run(*SERIAL) == 130
     before = journalled(run)
     path = run.parts / "journal.jsonl"
@@ -134,7 +140,7 @@ def test_killed_between_the_output_and_the_end(
 
 
 def interrupted(run: Run, fake: FakeService) -> None:
-    fake.answers = {5: lambda: os.kill(os.getpid(), signal.SIGINT)}
+    fake.answers = {5: lambda: to_the_script(signal.SIGINT)}
     assert run(*SERIAL) == 130
     fake.answers = {}
 
@@ -286,7 +292,7 @@ def test_the_service_goes_away_and_comes_back(run: Run, texts: list[str]) -> Non
 def test_trailing_wrong_rows_after_a_resume(run: Run, fake: FakeService) -> None:
     path = run.folder / "bad.jsonl"
     path.write_text("".join(f'{{"text":"{text(n) if n % 3 else ""}"}}\n' for n in range(31)))
-    fake.answers = {2: lambda: os.kill(os.getpid(), signal.SIGINT)}
+    fake.answers = {2: lambda: to_the_script(signal.SIGINT)}
     assert run("--skip-bad", *SERIAL, rows="bad.jsonl") == 130
     assert run("--skip-bad", rows="bad.jsonl") == 0
     good = [n for n in range(31) if n % 3]
