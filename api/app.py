@@ -12,7 +12,7 @@ import random
 import re
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
@@ -91,9 +91,8 @@ class App:
         try:
             answer = await self._answer(Request(scope, headers, match.params), match, reader, receive, exchange)
             try:
-                plain = answer if type(answer) is Response and "origin" not in headers else None
-                if plain is not None and exchange.respond(plain, answer_headers()):
-                    record.status = plain.status_code
+                if is_plain(answer) and "origin" not in headers and exchange.respond(answer, answer_headers()):
+                    record.status = answer.status_code
                 else:
                     await answer(scope, receive, send_with_headers)
             except Exception as error:
@@ -171,6 +170,11 @@ def _request_id(headers: Mapping[str, str]) -> str:
     if given and _REQUEST_ID.fullmatch(given):
         return given
     return f"{_random.getrandbits(128):032x}"
+
+
+def is_plain(answer: ASGIApp) -> TypeGuard[Response]:
+    """Whether an answer is a head and a body that are ready to be sent, and not a stream, a file or another app."""
+    return isinstance(answer, Response) and type(answer).__call__ is Response.__call__ and answer.background is None
 
 
 def _is_preflight(request: Request) -> bool:
