@@ -12,7 +12,7 @@ import random
 import re
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
@@ -69,18 +69,15 @@ class App:
         exchange: Exchange = scope.get(EXCHANGE) or Exchange()
         reader = BodyReader(self.bodies)
 
-        def answer_headers() -> list[tuple[bytes, bytes]]:
-            """The headers of every answer."""
-            total_s = time.perf_counter() - started
-            return [
-                (b"x-request-id", record.request_id.encode()),
-                (b"server-timing", server_timing(record.timings, total_s).encode()),
-            ]
-
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 record.status = message["status"]
-                message["headers"] = [*message.get("headers", ()), *answer_headers()]
+                total_s = time.perf_counter() - started
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    (b"x-request-id", record.request_id.encode()),
+                    (b"server-timing", server_timing(record.timings, total_s).encode()),
+                ]
                 if exchange.is_body_unread:
                     message["headers"].append((b"connection", b"close"))
                 self._allow_origin(headers, message)
@@ -91,10 +88,7 @@ class App:
         try:
             answer = await self._answer(Request(scope, headers, match.params), match, reader, receive, exchange)
             try:
-                if is_plain(answer) and "origin" not in headers and exchange.respond(answer, answer_headers()):
-                    record.status = answer.status_code
-                else:
-                    await answer(scope, receive, send_with_headers)
+                await answer(scope, receive, send_with_headers)
             except Exception as error:
                 if record.status:  # the server closes the connection of an answer that does not end
                     translate(error)  # for the log
@@ -170,11 +164,6 @@ def _request_id(headers: Mapping[str, str]) -> str:
     if given and _REQUEST_ID.fullmatch(given):
         return given
     return f"{_random.getrandbits(128):032x}"
-
-
-def is_plain(answer: ASGIApp) -> TypeGuard[Response]:
-    """Whether an answer is a head and a body that are ready to be sent, and not a stream, a file or another app."""
-    return isinstance(answer, Response) and type(answer).__call__ is Response.__call__ and answer.background is None
 
 
 def _is_preflight(request: Request) -> bool:

@@ -14,7 +14,6 @@ from typing import Any
 
 import httptools
 import uvicorn.config
-from starlette.responses import Response
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
@@ -85,29 +84,6 @@ class Exchange:
     def unwatch(self) -> None:
         """Do not call."""
         self._on_disconnect = None
-
-    def respond(self, response: Response, headers: list[tuple[bytes, bytes]]) -> bool:
-        """Send a response with further headers, in a third of the time that its two ASGI messages take.
-
-        False: nothing was sent, and the response has to be sent as ASGI messages.
-        """
-        cycle = self._cycle
-        if cycle is None or cycle.disconnected or cycle.flow.write_paused or cycle.scope["method"] == "HEAD":
-            return False
-        lines = [b"%b: %b\r\n" % header for header in (*cycle.default_headers, *response.raw_headers, *headers)]
-        if any(line.count(b"\n") > 1 for line in lines):  # uvicorn refuses it in its own words
-            return False
-        cycle.keep_alive = cycle.keep_alive and not cycle.more_body
-        close = b"" if cycle.keep_alive else b"connection: close\r\n"
-        cycle.transport.write(b"%b%b%b\r\n" % (STATUS_LINE[response.status_code], b"".join(lines), close))
-        cycle.transport.write(response.body)
-        cycle.waiting_for_100_continue = False
-        cycle.response_started = cycle.response_complete = True
-        cycle.message_event.set()
-        if not cycle.keep_alive:
-            cycle.transport.close()
-        cycle.on_response()
-        return True
 
     def disconnected(self) -> None:
         """The client has left."""

@@ -12,11 +12,9 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from starlette.applications import Starlette
-from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.testclient import TestClient
 
-from api.app import is_plain
-from api.responses import answer
 from api.routing import Request, Route
 from errors import ModelNotFoundError, ShuttingDownError
 from tests.errors import refused
@@ -116,11 +114,6 @@ def test_an_answer_that_breaks_off_is_not_begun_again(caplog: pytest.LogCaptureF
     assert b"half" in received
     assert not received.endswith(b"0\r\n\r\n")  # the client sees that it is not whole
     assert SECRET not in caplog.text
-
-
-def test_which_answers_are_written_at_once() -> None:
-    assert all(is_plain(each) for each in (answer({}), Response(b"x"), PlainTextResponse("x")))
-    assert not any(is_plain(each) for each in (StreamingResponse([]), FileResponse(__file__), Starlette()))
 
 
 def test_start_and_stop_reach_bentomls_app() -> None:
