@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -28,7 +29,7 @@ from api.connection import EXCHANGE, Connections, Exchange
 from api.cross_site import note_origin
 from api.error_body import error_response, translate
 from api.routing import Match, Request, Route, Routes
-from errors import AuthenticationError, MethodNotAllowedError, RouteNotFoundError, ServiceError
+from errors import AuthenticationError, ServiceError
 from settings import Settings
 
 if TYPE_CHECKING:  # its packages are loaded only where tracing is on
@@ -120,8 +121,6 @@ class App:
             return Response(status_code=CLIENT_CLOSED_REQUEST)  # for the log: the client has left
         except AuthenticationError as error:
             return error_response(error, CHALLENGE)
-        except MethodNotAllowedError as error:
-            return error_response(error, {"Allow": match.allowed()})
         except Exception as error:
             return error_response(error)
 
@@ -133,8 +132,8 @@ class App:
         if route is not None:
             return route
         if match.methods:
-            raise MethodNotAllowedError("This route exists, but not for this method.")
-        raise RouteNotFoundError("There is no such route. GET /docs.json lists the routes.")
+            raise HTTPException(405, headers={"Allow": match.allowed()})
+        raise HTTPException(404)
 
     def _allow_origin(self, request: Mapping[str, str], start: Message) -> None:
         """Let an allowed page read the answer, errors included."""
