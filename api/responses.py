@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, NotRequired, TypeVar
 
 import orjson
 from pydantic import Field, GetPydanticSchema, WithJsonSchema
@@ -53,6 +53,34 @@ class ApiVersion(TypedDict):
     """Version of Cohere's API."""
 
     version: Annotated[Literal["1", "2"], Field(description="1 or 2.")]
+
+
+class RankedDocument(TypedDict):
+    """The score of one document."""
+
+    index: Index
+    relevance_score: Score
+    document: NotRequired[
+        Annotated[
+            Document, Field(description="Only if return_documents is true: a string or an object, as it was sent.")
+        ]
+    ]
+
+
+def ranked_documents(
+    order: Sequence[tuple[int, float]], documents: Sequence[orjson.Fragment | str] | None
+) -> list[RankedDocument]:
+    """The results of a ranking, given as (index, score), with their documents if these are returned."""
+    results: list[RankedDocument] = [{"index": index, "relevance_score": score} for index, score in order]
+    if documents is not None:
+        for result in results:
+            result["document"] = documents[result["index"]]
+    return results
+
+
+def are_large(texts: Sequence[str]) -> bool:
+    """Whether an answer that returns these texts is written on another thread."""
+    return sum(map(len, texts)) >= LARGE_ANSWER
 
 
 def answer(content: T, warnings: Sequence[str] = ()) -> Answer[T]:

@@ -31,7 +31,6 @@ from api.field_types import (
 )
 from api.params import CountParams, EmbeddingParams, RerankParams
 from api.responses import (
-    LARGE_ANSWER,
     Answer,
     ApiVersion,
     Document,
@@ -42,6 +41,8 @@ from api.responses import (
     Vector,
     Warnings,
     answer,
+    are_large,
+    ranked_documents,
     write_answer,
     write_documents,
     write_vectors,
@@ -296,17 +297,13 @@ async def rerank_v2(work: Work, request: CohereRerankRequest, _: Mapping[str, st
     params = request.params()
     documents = await write_documents(request.documents, as_objects=True) if request.return_documents else None
     ranked = await work.rank(params)
-    results: list[CohereRankedDocument] = [{"index": index, "relevance_score": score} for index, score in ranked.order]
-    if documents is not None:
-        for result in results:
-            result["document"] = documents[result["index"]]
     units = -(-len(request.documents) // _DOCUMENTS_PER_SEARCH_UNIT)
     content: CohereRanking = {
         "id": str(uuid.uuid4()),
-        "results": results,
+        "results": ranked_documents(ranked.order, documents),
         "meta": _meta("2", {"search_units": units}, ranked.result.prompt_tokens, ranked.warnings),
     }
-    large = documents is not None and sum(map(len, params.documents)) >= LARGE_ANSWER
+    large = documents is not None and are_large(params.documents)
     return await write_answer(lambda: content, large=large)
 
 

@@ -36,16 +36,16 @@ from api.field_types import (
 )
 from api.params import CountParams, EmbeddingParams, RerankParams
 from api.responses import (
-    LARGE_ANSWER,
     Answer,
     ApiVersion,
-    Document,
     Index,
+    RankedDocument,
     ResponseId,
-    Score,
     Vector,
     Warnings,
     answer,
+    are_large,
+    ranked_documents,
     write_answer,
     write_documents,
     write_vectors,
@@ -278,19 +278,6 @@ class Embeddings(TypedDict):
     warnings: NotRequired[Warnings]
 
 
-class RankedDocument(TypedDict):
-    """The score of one document."""
-
-    index: Index
-    relevance_score: Score
-    document: NotRequired[
-        Annotated[
-            Document,
-            Field(description="Only if return_documents is true: a string or an object, as it was sent."),
-        ]
-    ]
-
-
 class RankingMeta(TypedDict):
     """Facts about this response."""
 
@@ -417,7 +404,7 @@ async def rerank(work: Work, request: RerankRequest, client: ClientLibrary | Non
             as_data=request.from_voyage or client == "litellm",
             api_version="v1" if client is None else {"version": "1"},
         ),
-        large=documents is not None and sum(map(len, params.documents)) >= LARGE_ANSWER,
+        large=documents is not None and are_large(params.documents),
     )
 
 
@@ -430,10 +417,7 @@ def ranking_of(
     api_version: Literal["v1"] | ApiVersion = "v1",
 ) -> Ranking:
     """The content of the answer; `as_data`: also with the results under Voyage's name."""
-    results: list[RankedDocument] = [{"index": index, "relevance_score": score} for index, score in ranked.order]
-    if documents is not None:
-        for result in results:
-            result["document"] = documents[result["index"]]
+    results = ranked_documents(ranked.order, documents)
     meta: RankingMeta = {
         "api_version": api_version,
         "processing_time_ms": round(processing_time_ms, 3),

@@ -27,12 +27,12 @@ from api.field_types import (
 )
 from api.params import CountParams, EmbeddingParams, RerankParams
 from api.responses import (
-    LARGE_ANSWER,
     Answer,
     FloatVector,
     Index,
     Score,
     answer,
+    are_large,
     write_answer,
     write_vectors,
     written_as,
@@ -237,7 +237,7 @@ async def rerank(work: Work, request: TeiRerankRequest, _: Mapping[str, str]) ->
     if request.return_text:
         for result in results:
             result["text"] = request.texts[result["index"]]
-    large = bool(request.return_text) and sum(map(len, request.texts)) >= LARGE_ANSWER
+    large = bool(request.return_text) and are_large(request.texts)
     return await write_answer(lambda: results, large=large, warnings=ranked.warnings)
 
 
