@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from openvino import opset13 as ops
 
 from models.catalog import ModelSpec
 from models.store import StoredModel
+from runners.backends.accuracy import cosines
 from runners.contracts import Rows, TokenSequence
 from runners.text.tokenization import load_tokenizer
 
@@ -56,8 +56,6 @@ MIN_COSINE = 0.99
 MIN_TAU = 0.9
 MIN_OVERLAP = 0.9
 _TOP = 10
-
-Numbers = NDArray[np.float64]
 
 
 def compress(model: Any) -> int:
@@ -114,18 +112,12 @@ class Cost:
 def cost(expected: Rows, found: Rows) -> Cost:
     """Of rows (N, D) of the sample in int8 against those in float32. Logits (N, 1) are compared by their rankings."""
     if expected.shape[1] > 1:
-        cosines = _cosines(expected.astype(np.float64), found.astype(np.float64))
-        return Cost({"lowest cosine": (float(cosines.min()), MIN_COSINE), "mean cosine": (float(cosines.mean()), 0)})
+        similar = cosines(expected.astype(np.float64), found.astype(np.float64))
+        return Cost({"lowest cosine": (float(similar.min()), MIN_COSINE), "mean cosine": (float(similar.mean()), 0)})
     rankings = list(zip(expected.reshape(len(QUERIES), -1), found.reshape(len(QUERIES), -1), strict=True))
     tau = float(np.mean([kendall_tau(one, other) for one, other in rankings]))
     overlap = float(np.mean([_top_overlap(one, other) for one, other in rankings]))
     return Cost({"Kendall's tau": (tau, MIN_TAU), "top-10 overlap": (overlap, MIN_OVERLAP)})
-
-
-def _cosines(expected: Numbers, found: Numbers) -> Numbers:
-    lengths = np.linalg.norm(expected, axis=1) * np.linalg.norm(found, axis=1)
-    cosines: Numbers = (expected * found).sum(axis=1) / lengths
-    return cosines
 
 
 def kendall_tau(one: Rows, other: Rows) -> float:

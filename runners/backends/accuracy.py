@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from models.facts import ModelFacts
 from runners.contracts import Rows, TokenSequence
+
+Floats = NDArray[np.floating[Any]]
 
 MIN_COSINE = {"f32": 0.99999, "bf16": 0.999}
 MAX_LOGIT_SHARE = {"f32": 0.01, "bf16": 0.05}
@@ -48,6 +53,11 @@ def difference(expected: Rows, found: Rows, precision: str, *, vectors: bool) ->
     if not vectors:
         share = float(np.abs(expected - found).max() / max(1.0, float(expected.std())))
         return None if share <= MAX_LOGIT_SHARE[precision] else f"logits differ by {share:.4f} of their spread"
-    lengths = np.linalg.norm(expected, axis=1) * np.linalg.norm(found, axis=1)
-    cosine = float(((expected * found).sum(axis=1) / lengths).min())
+    cosine = float(cosines(expected, found).min())
     return None if cosine >= MIN_COSINE[precision] else f"smallest cosine {cosine:.6f}"
+
+
+def cosines(expected: Floats, found: Floats) -> Floats:
+    """The cosine of each row to the row that it should equal: (N, D), (N, D) -> (N,)."""
+    lengths = np.linalg.norm(expected, axis=1) * np.linalg.norm(found, axis=1)
+    return np.asarray((expected * found).sum(axis=1) / lengths)
