@@ -83,7 +83,7 @@ class ModelPool:
         Raises ModelUnavailableError with the reason and the models that are ready, and CrossSiteError if the model must
         be imported first but `may_import` is false.
         """
-        entry = self._entries.get(spec.name) or self._entries.setdefault(spec.name, Entry())
+        entry = self._entry(spec)
         if not may_import and self._unavailable_reason(spec) is None:
             await self._import_on_demand.forbid_start(spec, entry)
         while entry.draining is not None:
@@ -106,7 +106,7 @@ class ModelPool:
 
     async def load(self, spec: ModelSpec) -> None:
         """Load a model now, even if it has just failed."""
-        entry = self._entries.setdefault(spec.name, Entry())
+        entry = self._entry(spec)
         if entry.task is None:
             entry.failure = None
         async with self.use(spec):
@@ -116,7 +116,7 @@ class ModelPool:
         """Import a model without loading it. Concurrent loads wait for the same import."""
         if (reason := self._unavailable_reason(spec)) is not None:
             raise ModelUnavailableError(reason)
-        entry = self._entries.setdefault(spec.name, Entry())
+        entry = self._entry(spec)
         fetch = asyncio.ensure_future(self._import_on_demand.stored(spec, entry))
         entry.import_waiters += 1
         try:
@@ -214,6 +214,12 @@ class ModelPool:
         """Loads and imports that are not done."""
         tasks = [task for entry in self._entries.values() for task in (entry.task, entry.fetching)]
         return [task for task in tasks if task is not None and not task.done()]
+
+    def _entry(self, spec: ModelSpec) -> Entry:
+        """The model's entry, new if nothing was requested of the model yet."""
+        if spec.name not in self._entries:  # setdefault would build an entry at each request
+            self._entries[spec.name] = Entry()
+        return self._entries[spec.name]
 
     async def _get(self, spec: ModelSpec, entry: Entry) -> LoadedModel:
         if entry.task is None:
