@@ -56,7 +56,7 @@ class Passes:
             return
         with self._lock:  # another lane may run a part of the same job
             self._note(batch, self._took_s(lane, started))
-            finish([job for place, (job, index) in enumerate(batch) if job.is_completed_by(index, rows[place])])
+            finish([job for (job, index), row in zip(batch, rows, strict=True) if job.add_row(index, row)])
 
     def _run(self, lane: LaneThread, batch: Batch) -> tuple[Rows, float]:
         """One row per input, and the time at which the pass started."""

@@ -48,8 +48,8 @@ class Job:
         """Whether `other` has a higher priority than this job has reached by waiting."""
         return self.priority - AGEING_PER_S * (now - self.waiting_since) > other.priority
 
-    def is_completed_by(self, index: int, row: Rows) -> bool:
-        """Store the row of an input. Whether it was the last that the job waited for."""
+    def add_row(self, index: int, row: Rows) -> bool:
+        """Store the row of an input; return whether the job now has all of its rows."""
         if self.abandoned:
             return False
         if len(self.sequences) == 1:
