@@ -28,31 +28,28 @@ from filelock import FileLock
 from xdist.scheduler import LoadFileScheduling
 
 from settings import Settings
-from tests.serving import ROOT, child_environment
+from tests.serving import DEAD_ENDPOINT, ROOT, child_environment
 from tests.variant import DTYPE, THREADS
 
 RUN_FOLDER = Path(tempfile.mkdtemp(prefix="rerank-embedding-tests-"))
 MODEL = "all-minilm-l6-v2"
 """The model with real weights, from its Python package."""
-DEAD_ENDPOINT = "http://127.0.0.1:9"
-"""The discard port: nothing listens, connections are refused at once."""
 
 SHARED: dict[str, tuple[str, ...]] = {
     "the playground's": ("tests/browser/",),
     "served": tuple(
         f"tests/e2e/test_{name}.py"
         for name in (
-            *(
-                "bad_input",
-                "bentoml_client",
-                "captured_requests",
-                "curl",
-                "fuzz",
-                "hostile",
-                "import_on_demand",
-                "openapi",
-            ),
-            *("real_weights", "soak"),
+            "bad_input",
+            "bentoml_client",
+            "captured_requests",
+            "curl",
+            "fuzz",
+            "hostile",
+            "import_on_demand",
+            "openapi",
+            "real_weights",
+            "soak",
         )
     ),
 }

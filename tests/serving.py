@@ -26,6 +26,7 @@ from tests.variant import THREADS
 
 ROOT = Path(__file__).parent.parent
 DEAD_ENDPOINT = "http://127.0.0.1:9"
+"""The discard port: nothing listens, connections are refused at once."""
 _POLL_S = 0.05
 
 T = TypeVar("T")
