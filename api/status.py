@@ -54,6 +54,9 @@ class Model(TypedDict):
     detail: Annotated[str | None, Field(description="Why it is unavailable or failed to load.")]
     import_progress: Annotated[float | None, Field(description="From 0 to 1 during an import.")]
     backend: Annotated[str | None, Field(description="Engine that runs it; null if it is not loaded.")]
+    tokens_per_s: Annotated[
+        dict[str, float], Field(description="Speed of each engine on this processor, measured at import; may be empty.")
+    ]
     dtype: Annotated[str | None, Field(description="Data type of the computation: float32, bfloat16, float16 or int8.")]
     weights_dtype: Annotated[str | None, Field(description="Data type of the weights in memory.")]
     memory_bytes: MemoryBytes
@@ -146,6 +149,8 @@ def _models(context: Context) -> Models:
 
 
 def _facts(context: Context) -> Iterator[Model]:
+    from runners.loading import measured_speeds  # imports the engines, which the parent process must not
+
     loaded = {model.name: model for model in context.pool.loaded()}
     for spec in context.catalog:
         status = context.pool.status(spec)
@@ -164,6 +169,7 @@ def _facts(context: Context) -> Iterator[Model]:
             "detail": status.detail or None,
             "import_progress": status.progress,
             "backend": model.backend if model else None,
+            "tokens_per_s": measured_speeds(stored, context.device, context.settings) if stored else {},
             "dtype": model.dtype if model else None,
             "weights_dtype": model.weights_dtype if model else None,
             "memory_bytes": model.memory_bytes if model else None,

@@ -26,7 +26,7 @@ class StubBackend:
 
     name = "stub"
     padding_cost = 1.0
-    overlaps = False
+    concurrent_passes = 1
     memory_bytes = 0
     dtype = weights_dtype = "float32"
     beside = second_forward = None  # the earlier and the current name

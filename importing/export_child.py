@@ -1,4 +1,4 @@
-"""Convert a model for OpenVINO in a child process; if the child dies or hangs, torch serves the model.
+"""Convert a model for OpenVINO and measure its speed in a child process; if it dies or hangs, torch serves the model.
 
 `python -m importing.export_child` is the child; it reads an ExportJob as JSON from standard input.
 """
@@ -21,7 +21,8 @@ from importing import disk
 from models.catalog import ModelSpec
 from models.facts import ModelFacts
 from models.store import StoredModel
-from runners.backends.openvino import Weights, give_up_export
+from runners.backends.openvino import Weights, give_up_export, weights_for
+from runners.devices import Device
 
 logger = logging.getLogger("service.models")
 
@@ -39,14 +40,22 @@ class ExportJob(BaseModel, frozen=True):
     folder: Path
     spec: ModelSpec
     facts: ModelFacts
-    weights: Weights
+    device: Device
+    torch: bool
+    """Whether torch may serve the model even if it was converted."""
+
+    @property
+    def weights(self) -> Weights:
+        """Of the export."""
+        return weights_for(self.device.asked_dtype)
 
 
 def export_in_child(
     spec: ModelSpec,
     stored: StoredModel,
-    weights: Weights,
+    device: Device,
     *,
+    torch: bool = True,
     command: Sequence[str | Path] = COMMAND,
     limit_s: float = LIMIT_S,
 ) -> None:
@@ -55,7 +64,7 @@ def export_in_child(
     If the child is killed (a conversion needs much memory), hangs or fails, the report records the reason and torch
     serves the model from then on. If the child cannot write, there is no report and the next import tries again.
     """
-    job = ExportJob(parent=os.getpid(), folder=stored.folder, spec=spec, facts=stored.facts, weights=weights)
+    job = ExportJob(parent=os.getpid(), folder=stored.folder, spec=spec, facts=stored.facts, device=device, torch=torch)
     try:
         done = subprocess.run(  # noqa: S603  # our own command
             command, input=job.model_dump_json(), text=True, cwd=ROOT, check=False, timeout=limit_s
@@ -69,12 +78,12 @@ def export_in_child(
     logger.warning(
         "%s %s: %s. To try again, run scripts/import_models --remove --model %s and import it again.",
         spec.name,
-        _consequence(weights),
+        _consequence(job.weights),
         reason,
         spec.name,
     )
     with contextlib.suppress(OSError):  # without a report the next import tries again
-        give_up_export(stored.folder, reason, weights)
+        give_up_export(stored.folder, reason, job.weights)
 
 
 def _consequence(weights: Weights) -> str:
@@ -109,7 +118,20 @@ def convert(job: ExportJob) -> int:
         consequence = _consequence(job.weights)
         logger.warning("%s was not converted for OpenVINO and %s: %s", job.spec.name, consequence, reason)
         return os.EX_IOERR
+    _measure(job)
     return 0
+
+
+def _measure(job: ExportJob) -> None:
+    """Measure the speeds of a converted model, if that is worth it."""
+    from importing.speed import measure_speeds
+    from runners.backends.speed import needs_measuring
+
+    try:
+        if needs_measuring(job.folder, job.facts, job.device, torch=job.torch):
+            measure_speeds(job.spec, StoredModel("exported", job.folder, job.facts), job.device, torch=job.torch)
+    except (OSError, RuntimeError) as error:
+        logger.warning("the speed of %s could not be measured: %s", job.spec.name, error)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def import_model(
 
 
 def export_for_openvino(spec: ModelSpec, stored: StoredModel, settings: Settings) -> None:
-    """Convert a model for the CPU engine. Takes seconds to minutes, so it is done at import and not at a request.
+    """Convert a model for the CPU engine and measure it. Takes seconds to minutes: done at import, not at a request.
 
     Never fails: torch serves a model that cannot be converted.
     """
@@ -43,9 +43,8 @@ def export_for_openvino(spec: ModelSpec, stored: StoredModel, settings: Settings
     from importing.export_child import export_in_child  # needs OpenVINO, which only images for CPUs contain
     from runners.backends.openvino import export_folder, weights_for
 
-    weights = weights_for(device.asked_dtype)
-    folder = export_folder(stored.folder, weights)
+    folder = export_folder(stored.folder, weights_for(device.asked_dtype))
     if not is_whole(folder, thorough=True):
         shutil.rmtree(folder, ignore_errors=True)
     if needs_export(stored, device, settings):
-        export_in_child(spec, stored, weights)
+        export_in_child(spec, stored, device, torch=settings.backend == "auto")

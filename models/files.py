@@ -40,6 +40,13 @@ def copy(source: Path, target: Path) -> None:
             shutil.copyfileobj(origin, clone, 2**20)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a file in one step: readers find the old text or the new one."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}.new")
+    draft.write_text(text, encoding="utf-8")
+    os.replace(draft, path)
+
+
 def sync(folder: Path) -> None:
     """Flush every file below a folder to disk, so that a power failure cannot leave names without content."""
     for name in relative_files(folder):

@@ -102,8 +102,8 @@ class Backend(Protocol):
     padding_cost: float
     """Cost of a padding token relative to a real one: 1 where padding is computed like text, 0 without padding."""
 
-    overlaps: bool
-    """Whether the next pass may be launched while one runs, so that the device never waits."""
+    concurrent_passes: int
+    """Passes that may run at the same time. 2 on a GPU, so that the next one is launched before one ends."""
 
     memory_bytes: int
     """Memory measured at load; 0 where it cannot be measured."""

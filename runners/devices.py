@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib.util
 import os
 import subprocess
 import sys
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 from runners.control_groups import cpu_limit, memory_limit
@@ -24,6 +26,7 @@ class DeviceError(RuntimeError):
 
 _INT8_IN_TORCH = "DTYPE=int8 needs OpenVINO. Set BACKEND=auto, or choose another DTYPE."
 _INT8_ON_GPU = "DTYPE=int8 needs a CPU. Set DEVICE=cpu, or choose another DTYPE."
+_GPU_LIBRARIES = ("libtorch_cuda.so", "libtorch_hip.so")
 _NO_GPU = "DEVICE=cuda, but torch sees no GPU. Check the driver and the installed torch, or set DEVICE=cpu."
 
 
@@ -66,19 +69,38 @@ def detect(settings: Settings, *, worker_index: int = 1) -> Device:
 
     DeviceError where DEVICE cannot be had, or cannot compute in DTYPE.
     """
-    import torch
-
-    available = torch.cuda.is_available()
+    available = _gpu_is_available(settings)
     _refuse(settings, gpu=available)
     asked = None if settings.dtype == "auto" else settings.dtype
     dtype = None if asked == "int8" else asked
-    if settings.device == "cpu" or not available:
+    if not available:
         threads = settings.cpu_threads or cores_per_worker(settings.workers)
         return Device("cpu", "cpu", dtype or "float32", threads, asked)
+    import torch
+
     index = (worker_index - 1) % torch.cuda.device_count()
     platform: Platform = "rocm" if torch.version.hip else "cuda"
     half: DType = "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
     return Device(platform, f"cuda:{index}", dtype or half, 1, asked)
+
+
+def _gpu_is_available(settings: Settings) -> bool:
+    """Whether DEVICE allows a GPU and torch sees one.
+
+    A build of torch for CPUs is not imported for this: it takes seconds, and OpenVINO does without it.
+    """
+    if settings.device == "cpu" or not _is_built_for_gpus():
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _is_built_for_gpus() -> bool:
+    """Whether the installed torch has CUDA's or ROCm's library."""
+    spec = importlib.util.find_spec("torch")
+    libraries = Path(str(spec and spec.origin)).parent / "lib"
+    return any((libraries / name).exists() for name in _GPU_LIBRARIES)
 
 
 _TRAINED_IN_BFLOAT16 = ("Qwen", "Mistral", "Gemma", "NVEmbed")

@@ -51,7 +51,7 @@ def load_model(
         max_batch_tokens=budget,
         max_queued_tokens=settings.max_queued_tokens,
         padding_cost=backend.padding_cost,
-        overlaps=backend.overlaps,
+        concurrent_passes=backend.concurrent_passes,
         call_cost_tokens=_call_cost(backend, stored.facts, budget),
         tokens_per_s=tokens_per_s,
         trial=trial_text(stored.facts),
@@ -93,7 +93,7 @@ def _batch_tokens(backend: Backend, facts: ModelFacts, most: int) -> tuple[int, 
 
 def _call_cost(backend: Backend, facts: ModelFacts, budget: int) -> int:
     """Fixed cost of a pass in tokens; measured only for padded passes on a GPU, where it matters."""
-    if backend.padding_cost < 1 or not backend.overlaps:
+    if backend.padding_cost < 1 or backend.concurrent_passes < 2:
         return CALL_COST_TOKENS
     return learn_call_cost(backend.forward, trial_text(facts), budget)
 
@@ -105,25 +105,30 @@ def trial_text(facts: ModelFacts) -> TokenSequence:
 
 
 def load_backend(spec: ModelSpec, stored: StoredModel, device: Device, settings: Settings) -> Backend:
-    """The engine for the device: OpenVINO on a CPU if the model's export passed the accuracy gate, else torch."""
+    """The engine for the device.
+
+    On a CPU, the fastest one of those that passed the accuracy gate: OpenVINO unless torch was measured to be faster.
+    """
     if wants_openvino(device, settings):
         from runners.backends.footprint import LayerWidths
-        from runners.backends.openvino import OpenVINOBackend, choose_export, find_export, weights_for
+        from runners.backends.openvino import OpenVINOBackend, find_export, weights_for
+        from runners.backends.speed import choose
 
         weights = weights_for(device.asked_dtype)
-        choice = choose_export(stored.folder, device.asked_dtype)
-        if choice is not None:
-            folder, precision = choice
+        choice = choose(stored.folder, device, torch=settings.backend == "auto")
+        if choice is not None and choice[1].library == "openvino":
+            folder, config = choice
             return OpenVINOBackend(
                 folder,
                 stored.facts,
-                precision=precision,
+                precision=config.precision,
+                streams=config.streams,
                 weights=weights,
                 threads=device.threads,
                 widths=LayerWidths.read(stored.folder),
                 load_torch=lambda: load_torch(spec, stored, replace(device, dtype="float32")),
             )
-        if settings.backend == "openvino" or weights == "int8":
+        if choice is None and (settings.backend == "openvino" or weights == "int8"):
             found = find_export(stored.folder, weights)
             reason = found[1]["f32"] if found else "it was not exported; run scripts/import_models again"
             setting = "DTYPE=int8" if weights == "int8" else "BACKEND=openvino"
@@ -134,12 +139,24 @@ def load_backend(spec: ModelSpec, stored: StoredModel, device: Device, settings:
 def computing_dtype(stored: StoredModel, device: Device, settings: Settings) -> str:
     """Data type (float32, bfloat16, float16, int8) in which a stored model would be computed if it were loaded now."""
     if wants_openvino(device, settings):
-        from runners.backends.openvino import choose_export, computed_in, weights_for
+        from runners.backends.openvino import computed_in, weights_for
+        from runners.backends.speed import choose
 
-        choice = choose_export(stored.folder, device.asked_dtype)
-        if choice is not None:
-            return computed_in(choice[1], weights_for(device.asked_dtype))
+        choice = choose(stored.folder, device, torch=settings.backend == "auto")
+        if choice is not None and choice[1].library == "openvino":
+            return computed_in(choice[1].precision, weights_for(device.asked_dtype))
     return for_model(device, stored.facts.architecture).dtype
+
+
+def measured_speeds(stored: StoredModel, device: Device, settings: Settings) -> dict[str, float]:
+    """Tokens per second of each engine that may compute a stored model on this processor; empty if not measured."""
+    if not wants_openvino(device, settings):
+        return {}
+    from runners.backends.openvino import weights_for
+    from runners.backends.speed import read_speeds
+
+    speeds = read_speeds(stored.folder, weights_for(device.asked_dtype), device.threads)
+    return speeds.tokens_per_s if speeds else {}
 
 
 def load_torch(spec: ModelSpec, stored: StoredModel, device: Device) -> Backend:
@@ -155,13 +172,16 @@ def wants_openvino(device: Device, settings: Settings) -> bool:
 
 
 def needs_export(stored: StoredModel, device: Device, settings: Settings) -> bool:
-    """Whether a stored model still has to be exported for the preferred engine."""
+    """Whether a stored model still has to be exported for the preferred engine, or measured on this processor."""
     converting = 2 * memory_needed(stored.facts.parameters, "float32")  # torch's copy and OpenVINO's
     if not wants_openvino(device, settings) or converting > memory_budget(device, settings):
         return False
     from runners.backends.openvino import export_folder, read_report, weights_for
+    from runners.backends.speed import needs_measuring
 
-    return read_report(export_folder(stored.folder, weights_for(device.asked_dtype))) is None
+    if read_report(export_folder(stored.folder, weights_for(device.asked_dtype))) is None:
+        return True
+    return needs_measuring(stored.folder, stored.facts, device, torch=settings.backend == "auto")
 
 
 def _runner(engine: Engine, spec: ModelSpec, facts: ModelFacts) -> EmbeddingRunner | RerankRunner:

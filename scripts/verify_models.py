@@ -51,13 +51,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _verify(spec: ModelSpec, stored: StoredModel, device: Device, settings: Settings) -> bool:
     from importing.verify import compare
-    from runners.loading import load_model
+    from runners.loading import load_model, measured_speeds
 
     wrong = find_flaw(spec, stored, thorough=True) or _damaged_export(stored, device, settings)
     if wrong:
         verdict = f"FAIL  {wrong}. Run: {repair_command(spec, stored)}"
         sys.stdout.write(_ROW.format(spec.name, "files", "-", "-", verdict))
         return False
+    if speeds := measured_speeds(stored, device, settings):
+        listed = ", ".join(f"{name} {speed:,.0f}" for name, speed in speeds.items())
+        sys.stdout.write(_ROW.format(spec.name, "tokens/s", "-", "-", listed))
     if device.asked_dtype == "int8":
         sys.stdout.write(_ROW.format(spec.name, "int8", "-", "-", _int8_cost(stored)))
     goldens = goldens_of(spec.name)

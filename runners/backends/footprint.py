@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runners.contracts import BatchShape
-from runners.networks.packing import QUERY_BLOCK
 
 Floats = NDArray[np.float64]
 
 LONG_TEXT_TOKENS = 2048
 """Above this length, torch computes the attention of each text separately on a CPU: 8,192 tokens take 0.4 GB in a
 ModernBERT of 3 layers, and 1.05 GB padded, with masks of (T, T)."""
+QUERY_BLOCK = 1024
+"""Queries that attention with masks or biases of (T, T) computes at a time, for long texts in torch."""
 FRAGMENTATION = 3.5
 """Memory that OpenVINO takes relative to the peak of its tensors: 2.0 to 3.4 for texts of 2,048 to 16,384 tokens
 (XLM-RoBERTa, Qwen3, ModernBERT; float32 and bfloat16)."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import json
-import os
 import shutil
 import threading
 from collections.abc import Callable
@@ -16,6 +15,7 @@ import openvino as ov
 from filelock import FileLock
 
 from models.facts import ModelFacts
+from models.files import write_text
 from models.integrity import is_whole
 from runners.backends.batches import PaddedBatch, UnpaddedBatch
 from runners.backends.footprint import LONG_TEXT_TOKENS, GraphFootprint, LayerWidths
@@ -89,10 +89,8 @@ def read_report(folder: Path) -> Report | None:
 
 
 def write_report(folder: Path, report: Report) -> None:
-    """In one step that cannot half happen."""
-    draft = folder / f"{REPORT}.new"
-    draft.write_text(json.dumps(report, indent=2), encoding="utf-8")
-    os.replace(draft, folder / REPORT)
+    """Record what the accuracy gate found."""
+    write_text(folder / REPORT, json.dumps(report, indent=2))
 
 
 def give_up_export(model_folder: Path, reason: str, weights: Weights) -> None:
@@ -112,18 +110,14 @@ def precisions() -> list[str]:
     return ["f32", "bf16"] if "BF16" in capabilities else ["f32"]
 
 
-def choose_precision(report: Report, dtype: AskedDType | None) -> str | None:
-    """What to run in; None where the gate let nothing pass. bf16 where it passed, unless DTYPE=float32."""
-    if dtype in (None, "bfloat16", "int8") and "bf16" in precisions() and report.get("bf16", "missing") is None:
-        return "bf16"
-    return "f32" if report["f32"] is None else None
-
-
-def choose_export(model_folder: Path, dtype: AskedDType | None) -> tuple[Path, str] | None:
-    """The export to run and in which precision; None where there is none, or the gate let nothing pass."""
-    found = find_export(model_folder, weights_for(dtype))
-    precision = choose_precision(found[1], dtype) if found else None
-    return None if found is None or precision is None else (found[0], precision)
+def passed_precisions(report: Report, dtype: AskedDType | None) -> list[str]:
+    """What an export may run in: bf16 where it passed the gate, unless DTYPE=float32; then f32 if it passed."""
+    passed = []
+    if dtype != "float32" and "bf16" in precisions() and report.get("bf16", "missing") is None:
+        passed.append("bf16")
+    if report["f32"] is None and not (passed and dtype == "bfloat16"):
+        passed.append("f32")
+    return passed
 
 
 def computed_in(precision: str, weights: Weights) -> str:
@@ -134,9 +128,10 @@ def computed_in(precision: str, weights: Weights) -> str:
 class Graphs:
     """Compiled body and head of one exported network."""
 
-    def __init__(self, folder: Path, *, precision: str, threads: int) -> None:
+    def __init__(self, folder: Path, *, precision: str, threads: int, streams: int = 1) -> None:
         self._options: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": str(streams),
             "INFERENCE_PRECISION_HINT": precision,
             "CPU_RUNTIME_CACHE_CAPACITY": _CACHED_SHAPES,
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": _QUANTIZATION_GROUP,
@@ -166,10 +161,11 @@ class Graphs:
         return rows
 
     def give_back(self) -> None:
-        """Give back the memory of passes, which is kept for the next one otherwise. No pass may be running.
+        """Give back the memory of passes, which is kept for the next one otherwise.
 
-        The next pass compiles the body anew. OpenVINO's own release_memory() is no way: after it, passes answered
-        with the rows of earlier ones or with none (OpenVINO 2026.4.1).
+        Passes that are running keep the compiled body until they end; the next pass compiles it anew. OpenVINO's own
+        release_memory() is no way: after it, passes answered with the rows of earlier ones or with none (OpenVINO
+        2026.4.1).
         """
         self._requests = threading.local()
         self._body = None
@@ -215,7 +211,6 @@ def round_length(batch: PaddedBatch, facts: ModelFacts) -> PaddedBatch:
 class OpenVINOBackend:
     """An exported network on this CPU. `load_torch` loads it once more, for texts that take torch less memory."""
 
-    overlaps = False
     memory_bytes = 0  # its files are memory-mapped: the system takes what it needs, and gives it back
 
     def __init__(
@@ -224,13 +219,15 @@ class OpenVINOBackend:
         facts: ModelFacts,
         *,
         precision: str,
+        streams: int = 1,
         weights: Weights,
         threads: int,
         widths: LayerWidths,
         load_torch: Callable[[], Backend],
     ) -> None:
-        graphs = Graphs(folder, precision=precision, threads=threads)
+        graphs = Graphs(folder, precision=precision, threads=threads, streams=streams)
         self._graphs: Graphs | None = graphs
+        self.concurrent_passes = streams
         self.padding_cost = PADDED_ATTENTION if graphs.unpadded else 1.0
         # A second request on the same compiled graphs would wait for the first: one stream serves them in turn
         self._second = Graphs(folder, precision=precision, threads=threads) if has_fast_lane(facts.parameters) else None
@@ -242,7 +239,8 @@ class OpenVINOBackend:
         self._footprint = read_footprint(folder, BYTES_PER_PARAMETER[DTYPES[precision]])
         self._widths = widths
         self._load_torch = load_torch
-        self.name = f"openvino {'int8+' if weights == 'int8' else ''}{precision} on cpu"
+        layout = f", {streams} streams" if streams > 1 else ""
+        self.name = f"openvino {'int8+' if weights == 'int8' else ''}{precision} on cpu{layout}"
 
     def forward(self, sequences: TokenSequences) -> Rows:
         """B sequences -> (B, D) vectors or (B, 1) logits."""

@@ -51,7 +51,7 @@ class TorchBackend:
         self._packs_long = packable and long and self._packing_agrees(facts, LONG_PROBE_TOKENS)
         self._widths = LayerWidths.read(folder)
         self.padding_cost = 0.0 if self._packs else 1.0
-        self.overlaps = self._device.type == "cuda"
+        self.concurrent_passes = 2 if self._device.type == "cuda" else 1
         self.dtype = self.weights_dtype = device.dtype
         self.name = f"torch {device.dtype} on {device.platform}"
         if self._packs:

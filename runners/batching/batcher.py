@@ -61,7 +61,7 @@ class AdaptiveBatcher:
             lock=self._lock,
             clock=clock,
         )
-        self._main = [self._lane(run) for _ in range(2 if options.overlaps else 1)]
+        self._main = [self._lane(run) for _ in range(options.concurrent_passes)]
         self._fast = None if second_run is None else self._lane(second_run, fast=True)
         self._lanes = self._main if self._fast is None else [*self._main, self._fast]
         self._queue = Queue(clock)

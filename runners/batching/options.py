@@ -19,7 +19,7 @@ class BatchingOptions:
     max_queued_tokens: int
     padding_cost: float = 1.0
     """See contracts.Backend."""
-    overlaps: bool = False
+    concurrent_passes: int = 1
     """See contracts.Backend."""
     call_cost_tokens: int = CALL_COST_TOKENS
     """Fixed cost of one forward pass, in tokens."""

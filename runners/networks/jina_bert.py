@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from runners.networks.packing import QUERY_BLOCK
+from runners.backends.footprint import QUERY_BLOCK
 
 BIAS_ROWS = 256
 """Queries per block of the bias of a long text: 100 MB for 8192 tokens."""

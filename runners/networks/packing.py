@@ -19,11 +19,11 @@ from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
+from runners.backends.footprint import QUERY_BLOCK
+
 ATTENTION = "packed_or_padded"
 EVERYTHING, EARLIER = (-1, -1), (-1, 0)
 """Unlimited windows: each token attends to the whole text, or to itself and earlier tokens."""
-QUERY_BLOCK = 1024
-"""Queries per block of a sliding window's mask."""
 
 
 class Rectangle(NamedTuple):

@@ -4,6 +4,7 @@ entrypoint.sh, as its container would."""
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from tests.conftest import MODEL
 from tests.e2e.conftest import SETTINGS
 from tests.serving import ROOT, child_environment, copy_home, free_port, http_get, http_post, until
 from tests.tolerance import openvino_precision, sum_atol, unit_atol
+from tests.variant import DTYPE
 
 ENGINE = """#!/usr/bin/env bash
 set -eu
@@ -55,11 +57,24 @@ class Built:
         return (self.record / "calls").read_text(encoding="utf-8").splitlines()
 
 
+def copy_sources(target: Path) -> Path:
+    """The files that git knows, beside the same environment: BentoML reads the name of every file of a checkout."""
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, names.split("\0")):
+        if (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target / name)
+    (target / ".venv").symlink_to(ROOT / ".venv")
+    return target
+
+
 @pytest.fixture(scope="module")
 def built(imported: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
     """The Bento for a CPU, and its image with one model baked in."""
     folder = tmp_path_factory.mktemp("built")
     home = copy_home(imported, folder / "home")
+    sources = copy_sources(folder / "sources")
     (folder / "bin").mkdir()
     (folder / "bin" / "docker").write_text(ENGINE, encoding="utf-8")
     (folder / "bin" / "docker").chmod(0o755)
@@ -67,13 +82,14 @@ def built(imported: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
     settings = {
         "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
         "RECORD": str(folder / "record"),
+        "DTYPE": DTYPE,  # the model is converted for it
         "HTTP_PROXY": PROXY,
         "API_KEYS": SECRET,
         "HF_TOKEN": SECRET,
     }
     command = ["scripts/build_image", "cpu", "--model", MODEL, "--tag", "registry.example/it:1"]
     environment = child_environment(home, settings)
-    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    result = subprocess.run(command, cwd=sources, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     (bento,) = [path for path in (home / "bentos" / "rerank_embedding").iterdir() if path.is_dir()]
     return Built(bento, home, folder / "record")

@@ -23,6 +23,7 @@ from errors import ModelUnavailableError
 from importing import export_child, importer, openvino_export
 from importing.export_child import ExportJob
 from importing.openvino_export import export
+from importing.speed import measure_speeds
 from models.catalog import ModelSpec
 from models.integrity import is_whole
 from models.store import StoredModel
@@ -34,12 +35,13 @@ from runners.backends.openvino import (
     Graphs,
     OpenVINOBackend,
     Report,
-    Weights,
     export_folder,
     find_export,
     precisions,
     read_report,
+    weights_for,
 )
+from runners.backends.speed import read_speeds, write_speeds
 from runners.backends.torch import TorchBackend
 from runners.contracts import Backend, Rows, TokenSequence, TokenSequences
 from runners.devices import Device
@@ -373,7 +375,8 @@ def test_a_full_disk_says_nothing_about_the_model(
             folder=fresh.stored.folder,
             spec=fresh.spec,
             facts=fresh.stored.facts,
-            weights="float32",
+            device=DEVICE,
+            torch=True,
         )
         assert export_child.convert(job) == os.EX_IOERR
     assert "was not converted for OpenVINO and is served by torch" in caplog.text
@@ -392,8 +395,9 @@ def test_an_import_converts_in_a_process_of_its_own(fresh: Model) -> None:
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Imports convert here: a process that imports torch takes seconds."""
 
-    def export_here(spec: ModelSpec, stored: StoredModel, weights: Weights) -> None:
-        export(stored.folder, spec, stored.facts, weights)
+    def export_here(spec: ModelSpec, stored: StoredModel, device: Device, *, torch: bool) -> None:
+        assert torch  # BACKEND=auto
+        export(stored.folder, spec, stored.facts, weights_for(device.asked_dtype))
 
     monkeypatch.setattr(export_child, "export_in_child", export_here)
 
@@ -439,6 +443,30 @@ def test_an_import_looks_at_every_bit_of_a_conversion(fresh: Model) -> None:
     assert not is_whole(folder, thorough=True)
     importer.export_for_openvino(fresh.spec, fresh.stored, Settings(device="cpu"))
     assert is_whole(folder, thorough=True)
+
+
+def test_the_fastest_measured_engine_serves(fresh: Model) -> None:
+    """Also with several streams: passes that run at the same time compute the same rows."""
+    convert(fresh)
+    eight = replace(DEVICE, threads=8)
+    measured = measure_speeds(fresh.spec, fresh.stored, eight, torch=True)
+    names = ["openvino f32", "openvino f32, 2 streams", "torch f32"]
+    assert list(measured.tokens_per_s) == names
+    assert min(measured.tokens_per_s.values()) > 0
+    assert read_speeds(fresh.stored.folder, "float32", 8) == measured
+
+    def served_by(fastest: str) -> Backend:
+        speeds = measured.model_copy(update={"tokens_per_s": dict.fromkeys(names, 1.0) | {fastest: 2.0}})
+        write_speeds(fresh.stored.folder, "float32", speeds)
+        return load(fresh, device=eight)
+
+    assert isinstance(served_by(names[2]), TorchBackend)
+    one, two = served_by(names[0]), served_by(names[1])
+    assert (one.concurrent_passes, two.concurrent_passes) == (1, 2)
+    batches = [batch_of(fresh.stored, *lengths) for lengths in ((3, 17), (64, 9, 30), (5,))]
+    with ThreadPoolExecutor(2) as lanes:
+        for found, batch in zip(lanes.map(two.forward, batches * 5), batches * 5, strict=True):
+            np.testing.assert_allclose(found, one.forward(batch), atol=scaled(1e-5))
 
 
 def test_openvino_reports_to_nobody(exported: Exported) -> None:

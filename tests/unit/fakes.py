@@ -86,7 +86,7 @@ class FakeBackend:
 
     name = "fake"
     padding_cost = 1.0
-    overlaps = False
+    concurrent_passes = 1
     memory_bytes = 0
     dtype = weights_dtype = "float32"
     second_forward = None
@@ -171,7 +171,7 @@ def make_engine(
     **options: Any,
 ) -> Engine:
     """An engine over a backend, with a tokenizer of letters."""
-    costs = {"padding_cost": backend.padding_cost, "overlaps": backend.overlaps}
+    costs = {"padding_cost": backend.padding_cost, "concurrent_passes": backend.concurrent_passes}
     return Engine(tokenizer or letters(), backend, batching(**costs | options), clock=clock)
 
 

@@ -104,9 +104,20 @@ def test_only_settings_read_the_environment(path: Path) -> None:
         )
 
 
-def test_importing_the_service_imports_no_torch(tmp_path: Path) -> None:
-    """BentoML's supervisor imports it too, and would carry torch's memory for nothing."""
-    code = "import sys, service; print([name for name in sys.modules if name.split('.')[0] in sys.argv[1:]])"
+@pytest.mark.parametrize(
+    ("modules", "absent"),
+    [
+        pytest.param("service", HEAVY, id="the supervisor"),  # imports the service, too
+        pytest.param(
+            "service, runners.loading, runners.backends.speed", ("torch", "transformers"), id="a worker with OpenVINO"
+        ),
+    ],
+)
+def test_what_does_not_compute_with_torch_does_not_import_it(
+    tmp_path: Path, modules: str, absent: tuple[str, ...]
+) -> None:
+    """It takes seconds and hundreds of megabytes."""
+    code = f"import sys, {modules}; print([name for name in sys.modules if name.split('.')[0] in sys.argv[1:]])"
     environment = {
         "PATH": os.environ["PATH"],
         "BENTOML_HOME": str(tmp_path),
@@ -114,7 +125,7 @@ def test_importing_the_service_imports_no_torch(tmp_path: Path) -> None:
         "PROMETHEUS_MULTIPROC_DIR": str(tmp_path),
     }
     child = subprocess.run(
-        [sys.executable, "-c", code, *HEAVY], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code, *absent], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
     assert child.returncode == 0, child.stderr
     assert child.stdout.strip() == "[]"

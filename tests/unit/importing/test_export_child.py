@@ -33,7 +33,7 @@ def stored(tmp_path: Path) -> StoredModel:
 def end(stored: StoredModel, code: str, limit_s: float = LIMIT_S) -> Report | None:
     """Convert with a process that runs this code; return the report."""
     command = [sys.executable, "-c", f"import os, signal, sys; {code}"]
-    export_in_child(spec(), stored, "float16", command=command, limit_s=limit_s)
+    export_in_child(spec(), stored, AUTO, command=command, limit_s=limit_s)
     found = find_export(stored.folder)
     return None if found is None else found[1]
 
@@ -69,7 +69,7 @@ def test_what_cannot_be_written_is_tried_again(stored: StoredModel) -> None:
 
 def test_the_child_ends_where_nobody_waits_for_it(stored: StoredModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its parent was killed before it began."""
-    job = ExportJob(parent=1, folder=stored.folder, spec=spec(), facts=stored.facts, weights="float16")
+    job = ExportJob(parent=1, folder=stored.folder, spec=spec(), facts=stored.facts, device=AUTO, torch=True)
     monkeypatch.setattr(sys, "stdin", io.StringIO(job.model_dump_json()))
     monkeypatch.setattr(ctypes, "CDLL", lambda _: SimpleNamespace(prctl=lambda *_: 0))  # this process lives on
     assert export_child.main() == os.EX_IOERR

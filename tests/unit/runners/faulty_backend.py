@@ -29,7 +29,7 @@ class FaultyBackend:
 
     name = "faulty"
     padding_cost = 1.0
-    overlaps = False
+    concurrent_passes = 1
     memory_bytes = 0
     dtype = weights_dtype = "float32"
     second_forward = None

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from runners import control_groups
+from runners import control_groups, devices
 from runners.devices import (
     Device,
     DeviceError,
@@ -40,6 +40,7 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> Machine:
         def is_bf16_supported(including_emulation: bool = True) -> bool:
             return bf16 or including_emulation  # as torch: an old GPU emulates bfloat16, slowly
 
+        monkeypatch.setattr(devices, "_is_built_for_gpus", lambda: True)
         monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", is_bf16_supported)

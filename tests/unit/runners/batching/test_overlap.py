@@ -26,7 +26,7 @@ def run() -> Iterator[GatedRun]:
 @pytest.fixture
 def batcher(run: GatedRun) -> Iterator[AdaptiveBatcher]:
     """A batcher for a device that packs and overlaps."""
-    made = AdaptiveBatcher(run, batching(max_batch_tokens=BUDGET, padding_cost=0.0, overlaps=True))
+    made = AdaptiveBatcher(run, batching(max_batch_tokens=BUDGET, padding_cost=0.0, concurrent_passes=2))
     yield made
     run.open()
     made.close()

@@ -1,0 +1,110 @@
+"""Measure the ways to compute a model on this processor, so that the fastest one serves it.
+
+Runs in the child process of the export, because it loads the model once for each way.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from models.catalog import ModelSpec
+from models.facts import ModelFacts
+from models.store import StoredModel
+from runners.backends.footprint import LayerWidths
+from runners.backends.openvino import OpenVINOBackend, find_export, weights_for
+from runners.backends.speed import BackendConfig, MeasuredSpeeds, candidates, fastest, processor, write_speeds
+from runners.contracts import Backend, TokenSequence, TokenSequences
+from runners.devices import Device
+from runners.loading import load_torch
+
+logger = logging.getLogger("service.models")
+
+PASS_LENGTHS = (12, 24, 35, 48, 57, 66, 80, 97, 118, 140, 175, 230)
+"""Tokens of the texts of a pass: the lengths of ordinary passages."""
+ROUNDS = 7
+"""The candidates take turns, and each one's fastest round counts: other work on the machine does not decide."""
+_SLOWEST_PASS_S = 1.0
+"""Candidates whose passes take longer get two rounds."""
+
+
+def measure_speeds(spec: ModelSpec, stored: StoredModel, device: Device, *, torch: bool) -> MeasuredSpeeds:
+    """Measure and keep the speeds of a model's candidates. `torch`: whether it is one of them."""
+    weights = weights_for(device.asked_dtype)
+    found = find_export(stored.folder, weights)
+    assert found is not None
+    folder, report = found
+    unknown = MeasuredSpeeds(processor=processor(), threads=device.threads)
+    write_speeds(stored.folder, weights, unknown)  # if a measurement ends the process, it is not tried again
+    allowed = candidates(report, device, torch=torch)
+    backends = {config: _load(config, folder, spec, stored, device) for config in allowed}
+    texts = _texts(stored.facts)
+    tokens = sum(map(len, texts))
+    seconds = best_times({config: _passes(config, backend, texts) for config, backend in backends.items()})
+    speeds = {config.name: round(tokens * config.streams / took, 1) for config, took in seconds.items()}
+    result = unknown.model_copy(update={"tokens_per_s": speeds})
+    write_speeds(stored.folder, weights, result)
+    for backend in backends.values():
+        backend.close()
+    listed = ", ".join(f"{name}: {speed:,.0f}" for name, speed in speeds.items())
+    logger.info("%s is served by %s (tokens/s: %s)", spec.name, fastest(allowed, speeds).name, listed)
+    return result
+
+
+def _load(config: BackendConfig, folder: Path, spec: ModelSpec, stored: StoredModel, device: Device) -> Backend:
+    def as_torch() -> Backend:
+        return load_torch(spec, stored, device)
+
+    if config.library == "torch":
+        return as_torch()
+    return OpenVINOBackend(
+        folder,
+        stored.facts,
+        precision=config.precision,
+        streams=config.streams,
+        weights=weights_for(device.asked_dtype),
+        threads=device.threads,
+        widths=LayerWidths.read(stored.folder),
+        load_torch=as_torch,
+    )
+
+
+def _texts(facts: ModelFacts) -> TokenSequences:
+    """Sequences of ordinary lengths, sorted as in a batch. Their token ids are arbitrary."""
+    ids = np.random.default_rng(0)
+    lengths = [min(length, facts.max_tokens) for length in PASS_LENGTHS]
+    rows = [ids.integers(5, max(6, facts.vocabulary), size=length).tolist() for length in lengths]
+    return [TokenSequence(row, [0] * len(row) if facts.token_type_ids else None) for row in rows]
+
+
+def _passes(config: BackendConfig, backend: Backend, texts: TokenSequences) -> Callable[[], None]:
+    """A function that runs one pass on each stream of a backend at the same time."""
+    pool = ThreadPoolExecutor(config.streams)
+
+    def run() -> None:
+        for done in [pool.submit(backend.forward, texts) for _ in range(config.streams)]:
+            done.result()
+
+    return run
+
+
+def best_times(
+    runs: dict[BackendConfig, Callable[[], None]], clock: Callable[[], float] = time.perf_counter
+) -> dict[BackendConfig, float]:
+    """Seconds of each candidate's fastest round, after one that does not count."""
+    best = dict.fromkeys(runs, float("inf"))
+    for run in runs.values():
+        run()
+    for number in range(ROUNDS):
+        for config, run in runs.items():
+            if number > 1 and best[config] > _SLOWEST_PASS_S:
+                continue
+            started = clock()
+            run()
+            best[config] = min(best[config], clock() - started)
+    return best
