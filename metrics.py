@@ -47,6 +47,11 @@ COMPUTED_TEXTS = Counter("service_computed_texts", "Inputs computed.", ["model"]
 COMPUTED_TOKENS = Counter("service_computed_tokens", "Tokens computed, without padding.", ["model"])
 PADDING_TOKENS = Counter("service_padding_tokens", "Padding tokens computed.", ["model"])
 COMPUTE_SECONDS = Counter("service_compute_seconds", "Time spent in forward passes.", ["model"])
+PREDICTED_COMPUTE_SECONDS = Counter(
+    "service_predicted_compute_seconds",
+    "Time that these passes were expected to take by what was measured when the model was loaded.",
+    ["model"],
+)
 
 MODEL_LOADS = Counter("service_model_loads", "Loads by outcome: loaded or failed.", ["model", "outcome"])
 MODEL_UNLOADS = Counter(

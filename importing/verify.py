@@ -13,7 +13,7 @@ from errors import InternalError, ModelUnavailableError
 from models.catalog import ModelSpec
 from models.goldens import Golden
 from models.store import StoredModel
-from runners.batching.planning import SMALLEST_BUDGET
+from runners.batching.costs import SMALLEST_BUDGET
 from runners.devices import Device, cores_per_worker
 from runners.engine import Engine
 from runners.loading import load_model

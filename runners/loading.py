@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from errors import ModelUnavailableError
 from models.catalog import ModelSpec
 from models.facts import ModelFacts
 from models.store import StoredModel
+from runners.batching.costs import SMALLEST_BUDGET, TRIAL_TOKENS, Trials, learn_budget, learn_costs, widest_budget
 from runners.batching.options import BatchingOptions
-from runners.batching.planning import CALL_COST_TOKENS, SMALLEST_BUDGET, TRIAL_TOKENS, learn_budget, learn_call_cost
 from runners.contracts import Backend, BatchShape, TokenSequence
 from runners.devices import Device, for_model
 from runners.embedding import EmbeddingRunner
 from runners.engine import Engine
 from runners.loaded_model import LoadedModel
-from runners.pool.capacity import WORKING_SHARE, memory_budget, memory_needed, with_passes
+from runners.pool.capacity import KEPT_BYTES, WORKING_SHARE, memory_budget, memory_needed, with_passes
 from runners.pool.memory import DeviceMemory, PassMemory
 from runners.providers.cohere import CohereReranker
 from runners.rerank import RerankRunner
@@ -44,16 +45,22 @@ def load_model(
     most = settings.max_batch_tokens
     if memory.budget:
         most = _largest_pass(backend, most, memory.budget - int(needed / WORKING_SHARE))
-    budget, tokens_per_s = _batch_tokens(backend, stored.facts, most)
+    trials = Trials(backend.forward, partial(trial_text, stored.facts))
+    if backend.second_forward is not None:
+        backend.second_forward([trial_text(stored.facts)])  # engines compile on their first call
+    short = learn_budget(trials, most)
+    costs = learn_costs(trials, backend.padding_cost)
+    wide = widest_budget(costs, short, most, concurrent_passes=backend.concurrent_passes)
+    budget = _largest_pass(backend, wide, KEPT_BYTES, least=short)
     taken, working = with_passes(max(needed, backend.memory_bytes), backend.pass_bytes(_full_pass(budget)))
     options = BatchingOptions(
         name=spec.name,
         max_batch_tokens=budget,
+        short_pass_tokens=short,
         max_queued_tokens=settings.max_queued_tokens,
         padding_cost=backend.padding_cost,
         concurrent_passes=backend.concurrent_passes,
-        call_cost_tokens=_call_cost(backend, stored.facts, budget),
-        tokens_per_s=tokens_per_s,
+        costs=costs,
         trial=trial_text(stored.facts),
         memory=PassMemory(memory, backend.pass_bytes, model_bytes=taken, included_bytes=working),
     )
@@ -76,31 +83,16 @@ def _full_pass(tokens: int) -> BatchShape:
     return BatchShape.of([TRIAL_TOKENS] * max(1, tokens // TRIAL_TOKENS))
 
 
-def _largest_pass(backend: Backend, most: int, room: int) -> int:
-    """Tokens of the largest pass, at most `most`, that fits in `room` bytes."""
-    while most > SMALLEST_BUDGET and backend.pass_bytes(_full_pass(most)) > room:
+def _largest_pass(backend: Backend, most: int, room: int, least: int = SMALLEST_BUDGET) -> int:
+    """Tokens of the largest pass, at most `most`, that fits in `room` bytes, or `least`."""
+    while most > least and backend.pass_bytes(_full_pass(most)) > room:
         most //= 2
     return most
 
 
-def _batch_tokens(backend: Backend, facts: ModelFacts, most: int) -> tuple[int, float]:
-    """Best size of a pass in tokens, and tokens per second. Also warms up: engines compile on their first call."""
-    text = trial_text(facts)
-    if backend.second_forward is not None:
-        backend.second_forward([text])
-    return learn_budget(backend.forward, text, most)
-
-
-def _call_cost(backend: Backend, facts: ModelFacts, budget: int) -> int:
-    """Fixed cost of a pass in tokens; measured only for padded passes on a GPU, where it matters."""
-    if backend.padding_cost < 1 or backend.concurrent_passes < 2:
-        return CALL_COST_TOKENS
-    return learn_call_cost(backend.forward, trial_text(facts), budget)
-
-
-def trial_text(facts: ModelFacts) -> TokenSequence:
-    """An input of ordinary length for measurements. Its token ids are arbitrary."""
-    ids = [5 + index % max(1, facts.vocabulary - 5) for index in range(min(TRIAL_TOKENS, facts.max_tokens))]
+def trial_text(facts: ModelFacts, tokens: int = TRIAL_TOKENS) -> TokenSequence:
+    """An input for measurements, of `tokens` tokens if the model takes that many. Its token ids are arbitrary."""
+    ids = [5 + index % max(1, facts.vocabulary - 5) for index in range(min(tokens, facts.max_tokens))]
     return TokenSequence(ids, [0] * len(ids) if facts.token_type_ids else None)
 
 

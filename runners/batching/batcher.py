@@ -1,9 +1,9 @@
 """Adaptive batching across requests: one queue per model, batches filled by tokens, results through futures.
 
-A request becomes a job: its inputs, sorted by length and cut into chunks by cost. The worker thread takes the next
-chunk, adds chunks of other jobs that fit, and runs them in one forward pass. New jobs and started jobs alternate: a
-request of thousands of texts delays a small one by a batch or two, and small ones never starve a large one. A single
-request never waits for others to fill its batch.
+A request becomes a job. New jobs and started jobs alternate: a request of thousands of texts delays a small one by a
+batch or two, and small ones never starve a large one. The worker thread runs inputs of the job whose turn it is, with
+those of other jobs in one forward pass where that saves time (planner.py). A single request never waits for others to
+fill its batch.
 
 On a GPU a second thread launches the next full pass while one runs, so that the device never waits. If the backend has
 a second copy of the network, it is the fast lane: its own thread runs short requests while a large one is computed.
@@ -15,24 +15,21 @@ import asyncio
 import logging
 import threading
 import time
-from collections import deque
 
 from errors import InternalError, OverloadedError, ServiceError, ShuttingDownError
 from runners.batching.batch_budget import BatchBudget
 from runners.batching.health import Health
-from runners.batching.lane_threads import FAST_LANE_TOKENS, LARGE_JOB_TOKENS, SMALL_JOB_TOKENS, LaneThread
+from runners.batching.lane_threads import FAST_LANE_TOKENS, SMALL_JOB_TOKENS, LaneThread
 from runners.batching.options import BatchingOptions
 from runners.batching.passes import Passes
-from runners.batching.planning import plan
+from runners.batching.planner import Planner
 from runners.batching.queue import Batch, Clock, Job, Queue, finish
-from runners.batching.throughput import Throughput, batch_shape
-from runners.contracts import BatchShape, Forward, Rows, Timings, TokenSequences
+from runners.batching.throughput import Throughput
+from runners.contracts import Forward, Rows, Timings, TokenSequences
 
 logger = logging.getLogger("service.engine")
 
 MAX_RETRY_AFTER_S = 60
-_PLANNED_INLINE = 64
-"""Up to this many texts, planning takes less time than waking another thread."""
 
 
 class AdaptiveBatcher:
@@ -48,7 +45,14 @@ class AdaptiveBatcher:
     ) -> None:
         self._options = options
         self._budget = BatchBudget(options.max_batch_tokens)
-        self._throughput = Throughput(options.name, options.padding_cost, options.tokens_per_s)
+        self._throughput = Throughput(options.name, options.padding_cost, options.costs)
+        self._planner = Planner(
+            self._throughput.costs,
+            options.padding_cost,
+            short_pass_tokens=options.short_pass_tokens or options.max_batch_tokens,
+            has_fast_lane=second_run is not None,
+            clock=clock,
+        )
         self._health = Health(options.name, options.trial)
         self._clock = clock
         self._lock = threading.Lock()
@@ -65,7 +69,6 @@ class AdaptiveBatcher:
         self._fast = None if second_run is None else self._lane(second_run, fast=True)
         self._lanes = self._main if self._fast is None else [*self._main, self._fast]
         self._queue = Queue(clock)
-        self._queued_tokens = 0
         self._closing = False
         self._wake_is_scheduled = False
         for lane in self._lanes:
@@ -79,7 +82,7 @@ class AdaptiveBatcher:
     @property
     def queued_tokens(self) -> int:
         """Number of admitted tokens whose computation has not started."""
-        return self._queued_tokens
+        return self._queue.tokens
 
     @property
     def stalled_s(self) -> float:
@@ -104,12 +107,8 @@ class AdaptiveBatcher:
         """
         started = self._clock()
         loop = asyncio.get_running_loop()
-        lengths = [len(sequence) for sequence in sequences]
-        self._options.memory.check(max(lengths, default=0))
-        chunks = await asyncio.to_thread(self._plan, lengths) if len(lengths) > _PLANNED_INLINE else self._plan(lengths)
-        job = Job(
-            sequences, loop.create_future(), loop, deque(chunks), sum(lengths), len(sequences), self._clock(), priority
-        )
+        job = Job(sequences, loop.create_future(), loop, priority)
+        self._options.memory.check(max(job.lengths, default=0))
         self._admit(job)
         try:
             return await job.future
@@ -144,8 +143,7 @@ class AdaptiveBatcher:
         self._closing = True
         waiting = list(self._queue.jobs())
         self._queue = Queue(self._clock)
-        self._queued_tokens = 0
-        self._throughput.queue(self._queue, 0)
+        self._throughput.queue(self._queue)
         for lane in self._lanes:
             lane.wake.notify()
         return waiting
@@ -154,14 +152,13 @@ class AdaptiveBatcher:
         with self._lock:
             if self._closing:
                 raise ShuttingDownError("The model is being unloaded. Try again.")
-            if self._queued_tokens and self._queued_tokens + job.tokens > self._options.max_queued_tokens:
+            if self._queue.tokens and self._queue.tokens + job.tokens > self._options.max_queued_tokens:
                 raise OverloadedError(
-                    f"{self._queued_tokens} tokens wait for this model and {job.tokens} more would exceed the limit "
+                    f"{self._queue.tokens} tokens wait for this model and {job.tokens} more would exceed the limit "
                     f"of {self._options.max_queued_tokens} (MAX_QUEUED_TOKENS). Try again later.",
                     retry_after_s=self._retry_after_s(),
                 )
-            self._queued_tokens += job.tokens
-            self._queue.fresh.append(job)
+            self._queue.add(job)
             if not self._wake_is_scheduled:
                 self._wake_is_scheduled = True
                 job.loop.call_soon(self._wake)
@@ -176,10 +173,6 @@ class AdaptiveBatcher:
             self._wake_main()
             self._wake_fast_lane()
 
-    def _plan(self, lengths: list[int]) -> list[list[int]]:
-        options = self._options
-        return plan(lengths, self._budget.tokens, padding_cost=options.padding_cost, call_cost=options.call_cost_tokens)
-
     def _wake_main(self) -> None:
         """Wake one lane at most. A second pass is launched early only if it is full."""
         idle = [lane for lane in self._main if not lane.running]
@@ -188,21 +181,19 @@ class AdaptiveBatcher:
 
     def _may_start(self, lane: LaneThread) -> bool:
         busy = any(other.running for other in self._main if other is not lane)
-        return len(self._queue) > 0 and (not busy or self._queued_tokens >= self._budget.tokens)
+        return len(self._queue) > 0 and (not busy or self._queue.tokens >= self._budget.tokens)
 
     def _wake_fast_lane(self) -> None:
         """Wake the fast lane only if it has work: each needless wake makes all threads wait for the GIL."""
-        if self._fast is not None and self._runs_large() and self._queue.has_small(SMALL_JOB_TOKENS):
+        if self._fast is not None and self._runs_large() and self._queue.has_fresh(range(SMALL_JOB_TOKENS + 1)):
             self._fast.wake.notify()
 
     def _runs_large(self) -> bool:
-        return any(job.tokens >= LARGE_JOB_TOKENS for lane in self._main for job, _ in lane.running)
+        return any(lane.large for lane in self._main)
 
     def _retry_after_s(self) -> int:
         """Estimated seconds until half of the queue is computed."""
-        if not self._throughput.tokens_per_s:
-            return 1
-        return max(1, min(MAX_RETRY_AFTER_S, round(self._queued_tokens / self._throughput.tokens_per_s / 2)))
+        return max(1, min(MAX_RETRY_AFTER_S, round(self._queue.tokens * self._throughput.token_s / 2)))
 
     def _abandon(self, job: Job) -> None:
         with self._lock:
@@ -211,14 +202,12 @@ class AdaptiveBatcher:
                 if self._closing:  # the queue was emptied, and its metrics with it
                     return
                 self._queue.remove(job)
-                self._queued_tokens -= sum(len(job.sequences[index]) for chunk in job.chunks for index in chunk)
-                job.chunks.clear()
-                self._throughput.queue(self._queue, self._queued_tokens)
+                self._throughput.queue(self._queue)
 
     def report_queue(self) -> None:
         """Update the queue's metrics, even while a pass is stuck."""
         with self._lock:
-            self._throughput.queue(self._queue, self._queued_tokens)
+            self._throughput.queue(self._queue)
 
     def _work(self, lane: LaneThread) -> None:
         while True:
@@ -227,8 +216,8 @@ class AdaptiveBatcher:
                     lane.wake.wait()
                 if self._closing:
                     return
-                lane.running = batch
-                self._throughput.queue(self._queue, self._queued_tokens)
+                lane.start(batch)
+                self._throughput.queue(self._queue)
                 if lane is not self._fast:
                     self._wake_fast_lane()
                     self._wake_main()
@@ -240,49 +229,18 @@ class AdaptiveBatcher:
                     batch, InternalError(f"The computation failed ({type(error).__name__}); see the service log.")
                 )
             finally:
-                lane.running = []
+                lane.start([])
 
     def _next(self, lane: LaneThread) -> Batch:
         """The lane's next batch; empty if it has to wait."""
         if self._closing:
             return []
         if lane is not self._fast:
-            return self._take() if self._may_start(lane) else []
-        if not self._runs_large():
-            return []
-        small = self._queue.take_small(SMALL_JOB_TOKENS, FAST_LANE_TOKENS)
-        batch = [(job, index) for job in small for chunk in job.chunks for index in chunk]
-        for job in small:
-            job.chunks.clear()
-        self._queued_tokens -= sum(job.tokens for job in small)
-        return batch
+            return self._planner.take(self._queue, self._budget.tokens) if self._may_start(lane) else []
+        return self._queue.take_small(SMALL_JOB_TOKENS, FAST_LANE_TOKENS) if self._runs_large() else []
 
     def _fail(self, batch: Batch, error: Exception) -> None:
         for job in dict.fromkeys(job for job, _ in batch):
             if not job.abandoned:
                 self._abandon(job)
                 finish([job], error)
-
-    def _take(self) -> Batch:
-        """The next batch: a chunk of the next job, and chunks of other jobs while that saves time."""
-        job = self._queue.next_job()
-        chunk = job.chunks.popleft()
-        batch = [(job, index) for index in chunk]
-        size = batch_shape(batch)
-        for other in self._queue.jobs():
-            while other.chunks:
-                more = batch_shape([(other, index) for index in other.chunks[0]])
-                if not self._pays(size, more):
-                    break
-                batch += [(other, index) for index in other.chunks.popleft()]
-                size += more
-            if not other.chunks:
-                self._queue.remove(other)
-        self._queue.requeue(job)
-        self._queued_tokens -= sum(len(owner.sequences[index]) for owner, index in batch)
-        return batch
-
-    def _pays(self, size: BatchShape, more: BatchShape) -> bool:
-        """Whether one pass for both fits in the budget and costs less than two."""
-        both, first, second = (each.computed(self._options.padding_cost) for each in (size + more, size, more))
-        return both <= min(self._budget.tokens, first + second + self._options.call_cost_tokens)

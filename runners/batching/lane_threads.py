@@ -15,6 +15,8 @@ FAST_LANE_TOKENS = 256
 """Tokens of one pass in the fast lane, so that short texts that arrive together are computed together."""
 LARGE_JOB_TOKENS = 512
 """Smallest job that others may overtake in the fast lane; many small jobs are faster in one batch."""
+LARGE_PASS_TOKENS = 1024
+"""Smallest pass that others may overtake, whatever its jobs."""
 
 SLOWNESS = 10.0
 """A pass that takes this many times the expected time is stuck; other work may use most of the processor."""
@@ -30,12 +32,22 @@ class LaneThread:
     clock: Clock
     fast: bool = False
     running: Batch = field(default_factory=list)
+    large: bool = False
+    """Whether the fast lane may overtake the running pass."""
     since: float | None = None
     expected_s: float = 0.0
     """Expected duration of the current pass."""
     reservation: Reservation | None = None
     """Memory reserved for the current pass."""
     thread: threading.Thread | None = None
+
+    def start(self, batch: Batch) -> None:
+        """Record the pass that runs next; an empty one: none."""
+        self.running = batch
+        self.large = (
+            any(job.tokens >= LARGE_JOB_TOKENS for job, _ in batch)
+            or sum(job.lengths[index] for job, index in batch) >= LARGE_PASS_TOKENS
+        )
 
     def compute(self, sequences: TokenSequences, expected_s: float) -> Rows:
         """Run one pass and record its start for the watchdog."""

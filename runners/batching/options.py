@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from runners.batching.planning import CALL_COST_TOKENS
+from runners.batching.costs import Costs
 from runners.contracts import TokenSequence
 from runners.pool.memory import PassMemory, unlimited
 
@@ -16,15 +16,15 @@ class BatchingOptions:
     name: str
     """Name of the model, for metrics, logs and errors."""
     max_batch_tokens: int
+    short_pass_tokens: int | None = None
+    """Maximum tokens of a pass while much smaller requests wait for it; None: `max_batch_tokens`."""
     max_queued_tokens: int
     padding_cost: float = 1.0
     """See contracts.Backend."""
     concurrent_passes: int = 1
     """See contracts.Backend."""
-    call_cost_tokens: int = CALL_COST_TOKENS
-    """Fixed cost of one forward pass, in tokens."""
-    tokens_per_s: float = 0.0
-    """Throughput measured at load; 0 if unknown."""
+    costs: Costs | None = None
+    """Seconds of a pass by its shape, measured at load; None if unknown."""
     trial: TokenSequence | None = None
     """An input that was computed at load, for health checks."""
     memory: PassMemory = field(default_factory=unlimited)

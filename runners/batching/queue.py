@@ -6,9 +6,8 @@ import asyncio
 import contextlib
 import heapq
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -28,17 +27,21 @@ class Job:
     sequences: TokenSequences
     future: asyncio.Future[Rows]
     loop: asyncio.AbstractEventLoop
-    chunks: deque[list[int]]
-    tokens: int
-    remaining: int
-    waiting_since: float
-    """When it was admitted, or last ran a chunk."""
     priority: int = 0
     """0 runs first. Each second of waiting raises the priority by AGEING_PER_S steps."""
+    waiting_since: float = 0.0
+    """When it was admitted, started, or last had its turn."""
     compute_s: float = 0.0
     """Total duration of the passes that computed a part of it."""
     rows: Rows | None = None
     abandoned: bool = False
+
+    def __post_init__(self) -> None:
+        self.lengths = [len(sequence) for sequence in self.sequences]
+        self.tokens = sum(self.lengths)
+        self.remaining = len(self.lengths)
+        self.pending = dict.fromkeys(sorted(range(len(self.lengths)), key=self.lengths.__getitem__))
+        """Indices of the inputs that wait, short ones first."""
 
     def rank(self) -> float:
         """Sort key among fresh jobs, and among started jobs: the lowest runs first."""
@@ -52,14 +55,18 @@ class Job:
         """Store the row of an input; return whether the job now has all of its rows."""
         if self.abandoned:
             return False
-        if len(self.sequences) == 1:
+        if len(self.lengths) == 1:
             self.rows = row[np.newaxis].astype(np.float32, copy=False)
         else:
             if self.rows is None:
-                self.rows = np.empty((len(self.sequences), *row.shape), dtype=np.float32)
+                self.rows = np.empty((len(self.lengths), *row.shape), dtype=np.float32)
             self.rows[index] = row
         self.remaining -= 1
         return not self.remaining
+
+    def waits(self) -> Iterator[tuple[Job, int]]:
+        """Its inputs that wait, short ones first."""
+        return ((self, index) for index in self.pending)
 
 
 def finish(jobs: Iterable[Job], error: BaseException | None = None) -> None:
@@ -88,86 +95,126 @@ Batch = list[tuple[Job, int]]
 """The inputs of one pass: each input's job, and its index in the job."""
 
 
-@dataclass
 class Queue:
-    """Waiting jobs: fresh ones, and started ones with chunks left. Not thread-safe by itself."""
+    """Waiting jobs: fresh ones, and started ones with inputs left. Not thread-safe by itself."""
 
-    clock: Clock = time.monotonic
-    fresh: deque[Job] = field(default_factory=deque)
-    started: deque[Job] = field(default_factory=deque)
-    _last_was_fresh: bool = False
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self.tokens = 0
+        """Total of the inputs that wait."""
+        self._clock = clock
+        self._fresh = _Line()
+        self._started = _Line()
+        self._last_was_fresh = False
 
     def __len__(self) -> int:
-        return len(self.fresh) + len(self.started)
+        return len(self._fresh) + len(self._started)
 
     def jobs(self) -> Iterator[Job]:
-        """Every waiting job, in the order in which they run.
+        """Every waiting job, in the order in which they run. The queue must not change meanwhile.
 
         Fresh and started jobs alternate, so that a small request overtakes a started one of thousands of texts. A job
         never runs before one with a higher priority, unless it has waited long enough.
         """
-        now, last_was_fresh = self.clock(), self._last_was_fresh
-        fresh, started = (_Line(line) for line in (self.fresh, self.started))
-        while fresh.jobs and started.jobs:
+        now, last_was_fresh = self._clock(), self._last_was_fresh
+        lines = iter(self._fresh), iter(self._started)
+        fresh, started = (next(line, None) for line in lines)
+        while fresh is not None and started is not None:
             turn, other = (started, fresh) if last_was_fresh else (fresh, started)
-            if turn.first.outranked_by(other.first, now):
+            if turn.outranked_by(other, now):
                 turn = other
             last_was_fresh = turn is fresh
-            yield turn.pop()
-        for line in (fresh, started):
-            while line.jobs:
-                yield line.pop()
+            yield turn
+            if last_was_fresh:
+                fresh = next(lines[0], None)
+            else:
+                started = next(lines[1], None)
+        for first, rest in zip((fresh, started), lines, strict=True):
+            if first is not None:
+                yield first
+                yield from rest
 
     def age_s(self) -> float:
         """Seconds that the oldest waiting job has waited; 0 if the queue is empty."""
-        waiting = [job.waiting_since for line in (self.fresh, self.started) for job in line]
-        return self.clock() - min(waiting) if waiting else 0.0
+        waiting = [job.waiting_since for line in (self._fresh, self._started) for job in line.oldest()]
+        return self._clock() - min(waiting) if waiting else 0.0
 
-    def next_job(self) -> Job:
-        """Remove and return the next job to run."""
-        job = next(self.jobs())
-        self._last_was_fresh = job in self.fresh
-        self.remove(job)
-        return job
+    def add(self, job: Job) -> None:
+        """Append a fresh job."""
+        job.waiting_since = self._clock()
+        self.tokens += job.tokens
+        self._fresh.add(job)
 
-    def has_small(self, job_tokens: int) -> bool:
-        """Whether a fresh job of at most `job_tokens` tokens waits."""
-        return any(job.tokens <= job_tokens for job in self.fresh)
+    def take(self, batch: Batch, lead: Job | None = None) -> None:
+        """Remove inputs whose computation starts. It is the turn of `lead`, if any; the other jobs join it."""
+        for job, index in batch:
+            del job.pending[index]
+            self.tokens -= job.lengths[index]
+        if lead is not None:
+            self._last_was_fresh = lead in self._fresh
+        now = self._clock()
+        for job in dict.fromkeys(job for job, _ in batch):
+            if job is lead or not job.pending or job in self._fresh:  # others keep their place
+                self._remove(job)
+                if job.pending:
+                    job.waiting_since = now
+                    self._started.add(job)
 
-    def take_small(self, job_tokens: int, all_tokens: int) -> list[Job]:
-        """Remove and return fresh jobs of at most `job_tokens` tokens each and `all_tokens` in total."""
-        taken: list[Job] = []
-        for job in sorted((job for job in self.fresh if job.tokens <= job_tokens), key=Job.rank):
-            if taken and job.tokens + sum(other.tokens for other in taken) > all_tokens:
-                break
-            taken.append(job)
-        for job in taken:
-            self.fresh.remove(job)
-        return taken
+    def has_fresh(self, tokens: range) -> bool:
+        """Whether a fresh job of this many tokens waits."""
+        return any(job.tokens in tokens for job in self._fresh)
+
+    def take_small(self, job_tokens: int, all_tokens: int) -> Batch:
+        """Take fresh jobs of at most `job_tokens` tokens each and `all_tokens` in total."""
+        batch: Batch = []
+        room = all_tokens
+        for job in self._fresh:
+            if job.tokens <= job_tokens:
+                if batch and job.tokens > room:
+                    break
+                room -= job.tokens
+                batch += job.waits()
+        self.take(batch)
+        return batch
 
     def remove(self, job: Job) -> None:
-        """Remove a job."""
-        for line in (self.fresh, self.started):
-            if job in line:
-                line.remove(job)
+        """Remove a job whose inputs need not be computed."""
+        self._remove(job)
+        self.tokens -= sum(job.lengths[index] for index in job.pending)
+        job.pending.clear()
 
-    def requeue(self, job: Job) -> None:
-        """Append a job with chunks left to the started ones."""
-        if job.chunks:
-            job.waiting_since = self.clock()
-            self.started.append(job)
+    def _remove(self, job: Job) -> None:
+        for line in (self._fresh, self._started):
+            line.remove(job)
 
 
 class _Line:
-    """Jobs in the order of their rank, sorted lazily."""
+    """Jobs in the order of their rank. Adding and removing a job takes constant time.
 
-    def __init__(self, jobs: deque[Job]) -> None:
-        self.jobs = [(job.rank(), place, job) for place, job in enumerate(jobs)]
-        heapq.heapify(self.jobs)
+    Jobs of one priority are added in the order in which they started to wait, which is that of their rank.
+    """
 
-    @property
-    def first(self) -> Job:
-        return self.jobs[0][2]
+    def __init__(self) -> None:
+        self._by_priority: dict[int, dict[Job, None]] = {}
 
-    def pop(self) -> Job:
-        return heapq.heappop(self.jobs)[2]
+    def __len__(self) -> int:
+        return sum(map(len, self._by_priority.values()))
+
+    def __contains__(self, job: Job) -> bool:
+        return job in self._by_priority.get(job.priority, ())
+
+    def __iter__(self) -> Iterator[Job]:
+        lines = list(self._by_priority.values())
+        return iter(lines[0]) if len(lines) == 1 else heapq.merge(*lines, key=Job.rank)
+
+    def oldest(self) -> list[Job]:
+        """The job of each priority that has waited longest."""
+        return [next(iter(jobs)) for jobs in self._by_priority.values()]
+
+    def add(self, job: Job) -> None:
+        self._by_priority.setdefault(job.priority, {})[job] = None
+
+    def remove(self, job: Job) -> None:
+        jobs = self._by_priority.get(job.priority, {})
+        jobs.pop(job, None)
+        if not jobs:
+            self._by_priority.pop(job.priority, None)

@@ -1,13 +1,15 @@
-"""Metrics of a model's batcher, and its measured throughput, from which waiting times are estimated."""
+"""Metrics of a model's batcher, and how far its passes differ from their expected duration."""
 
 from __future__ import annotations
 
 import metrics
+from runners.batching.costs import Costs
 from runners.batching.queue import Batch, Queue
 from runners.contracts import BatchShape
 
 _MEMORY = 0.8
-"""Weight of a pass in the throughput, relative to the next one."""
+"""Weight of a pass in the recent durations, relative to the next one."""
+_ORDINARY_PASS = BatchShape.of([64] * 8)
 _DOUBLE_COST_TOKENS = 1024
 """Text length at which a token costs twice as much as in a short text, because attention grows with the length. The
 models here reach it at 2,300 tokens or more; this smaller value makes expected times longer."""
@@ -15,13 +17,14 @@ models here reach it at 2,300 tokens or more; this smaller value makes expected 
 
 def batch_shape(batch: Batch) -> BatchShape:
     """The size of a batch."""
-    return BatchShape.of([len(job.sequences[index]) for job, index in batch])
+    return BatchShape.of([job.lengths[index] for job, index in batch])
 
 
 class Throughput:
     """The metrics of one model's batcher."""
 
-    def __init__(self, name: str, padding_cost: float, tokens_per_s: float = 0.0) -> None:
+    def __init__(self, name: str, padding_cost: float, measured: Costs | None = None) -> None:
+        self.costs = measured or Costs.assumed(padding_cost)
         self._queue_tokens = metrics.QUEUE_TOKENS.labels(name)  # looked up once: it takes as long as a change
         self._queue_age = metrics.QUEUE_AGE_SECONDS.labels(name)
         self._batch_texts = metrics.BATCH_TEXTS.labels(name)
@@ -30,23 +33,26 @@ class Throughput:
         self._computed_tokens = metrics.COMPUTED_TOKENS.labels(name)
         self._padding_tokens = metrics.PADDING_TOKENS.labels(name)
         self._compute_seconds = metrics.COMPUTE_SECONDS.labels(name)
+        self._predicted_seconds = metrics.PREDICTED_COMPUTE_SECONDS.labels(name) if measured else None
         self._padding_cost = padding_cost
-        self._tokens, self._seconds = tokens_per_s, 1.0 if tokens_per_s else 0.0
+        self._tokens = self._cost = self._seconds = 0.0  # of recent passes
+        if measured is not None:
+            self._tokens = _ORDINARY_PASS.tokens
+            self._cost = self._seconds = measured.of(_ORDINARY_PASS)
 
     @property
-    def tokens_per_s(self) -> float:
-        """Recent throughput, padding included; 0 if nothing was measured yet."""
-        return self._tokens / max(self._seconds, 1e-6) if self._tokens else 0.0
+    def token_s(self) -> float:
+        """Recent seconds per token, padding included; 0 if nothing was measured yet."""
+        return self._seconds / self._tokens if self._tokens else 0.0
 
     def expected_s(self, size: BatchShape) -> float:
-        """Expected duration of a pass; 0 if the throughput is unknown."""
-        if not self.tokens_per_s:
-            return 0.0
-        return size.computed(self._padding_cost) / self.tokens_per_s * (1 + size.longest / _DOUBLE_COST_TOKENS)
+        """Expected duration of a pass, at the speed of recent ones; 0 if the speed is unknown."""
+        slowness = self._seconds / self._cost if self._cost else 0.0
+        return slowness * self.costs.of(size) * (1 + size.longest / _DOUBLE_COST_TOKENS)
 
-    def queue(self, queue: Queue, tokens: int) -> None:
+    def queue(self, queue: Queue) -> None:
         """Report the queue."""
-        self._queue_tokens.set(tokens)
+        self._queue_tokens.set(queue.tokens)
         self._queue_age.set(queue.age_s())
 
     def computed(self, batch: Batch) -> float:
@@ -65,6 +71,10 @@ class Throughput:
         self._computed_tokens.inc(size.tokens)
         self._padding_tokens.inc(computed - size.tokens)
         self._compute_seconds.inc(seconds)
+        cost = self.costs.of(size)
+        if self._predicted_seconds is not None:
+            self._predicted_seconds.inc(cost)
         self._tokens = _MEMORY * self._tokens + computed
+        self._cost = _MEMORY * self._cost + cost
         self._seconds = _MEMORY * self._seconds + seconds
         return computed

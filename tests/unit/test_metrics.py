@@ -15,9 +15,10 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 import metrics
 from errors import InternalError, ShuttingDownError
+from runners.batching.costs import Costs
 from runners.engine import Engine
-from tests.unit.fakes import make_engine, until
-from tests.unit.runners.faulty_backend import FaultyBackend, text
+from tests.unit.fakes import Clock, make_engine, until
+from tests.unit.runners.faulty_backend import FaultyBackend, Slow, text
 
 WORKER = """
 import metrics
@@ -104,3 +105,14 @@ async def test_a_queue_that_is_left_is_empty(leave: Callable[[Engine], None]) ->
     await asyncio.gather(first, return_exceptions=True)
     assert (tokens_waiting("left"), engine.queued_tokens) == (0, 0)
     await asyncio.to_thread(engine.close)
+
+
+async def test_predicted_time_is_that_of_the_costs_measured_at_load() -> None:
+    """Beside the measured time, so that a model of costs that is wrong is noticed."""
+    clock = Clock()
+    engine = make_engine(Slow(clock, seconds=9), name="predicted", costs=Costs(2.0, 0.5), clock=clock)
+    for count in (1, 3):
+        await engine.run([text(1)] * count)
+    await asyncio.to_thread(engine.close)
+    assert metrics.PREDICTED_COMPUTE_SECONDS.labels("predicted")._value.get() == 2 * 2.0 + 16 * 0.5
+    assert metrics.COMPUTE_SECONDS.labels("predicted")._value.get() == 2 * 9

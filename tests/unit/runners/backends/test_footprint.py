@@ -11,7 +11,7 @@ import pytest
 from openvino import opset14 as ops
 
 from runners.backends.footprint import _ALWAYS, FRAGMENTATION, GraphFootprint, LayerWidths
-from runners.batching.planning import SMALLEST_BUDGET
+from runners.batching.costs import SMALLEST_BUDGET
 from runners.contracts import BatchShape
 from runners.loading import _full_pass, _largest_pass
 from runners.pool.capacity import KEPT_BYTES, WORKING_SHARE, with_passes

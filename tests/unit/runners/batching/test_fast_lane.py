@@ -20,10 +20,10 @@ LARGE = LARGE_JOB_TOKENS // 8
 class Lanes:
     """A batcher with both lanes, each with a run of its own."""
 
-    def __init__(self, *, second_gated: bool = False) -> None:
+    def __init__(self, budget: int) -> None:
         self.main = GatedRun(gated=True)
-        self.second = GatedRun(gated=second_gated, poison=[666])
-        self.batcher = AdaptiveBatcher(self.main, batching(), second_run=self.second)
+        self.second = GatedRun(poison=[666])
+        self.batcher = AdaptiveBatcher(self.main, batching(max_batch_tokens=budget), second_run=self.second)
 
     def submit(self, first_id: int, *, tokens: int = 8, texts: int = 1, priority: int = 0) -> asyncio.Task[object]:
         """A request of `texts` equal texts."""
@@ -38,9 +38,15 @@ class Lanes:
 
 
 @pytest.fixture
-def lanes() -> Iterator[Lanes]:
+def budget() -> int:
+    """Tokens of a pass."""
+    return 64
+
+
+@pytest.fixture
+def lanes(budget: int) -> Iterator[Lanes]:
     """Both lanes, closed at the end."""
-    made = Lanes()
+    made = Lanes(budget)
     yield made
     made.main.open()
     made.second.open()
@@ -133,9 +139,23 @@ async def test_waiting_makes_up_for_priority(lanes: Lanes) -> None:
     await lanes.main.begun()
     old = lanes.submit(2, tokens=64, priority=999)
     await until(lambda: lanes.batcher.queued_tokens == 64)
-    lanes.batcher._queue.fresh[0].waiting_since -= 999 / AGEING_PER_S + 1
+    next(lanes.batcher._queue.jobs()).waiting_since -= 999 / AGEING_PER_S + 1
     new = lanes.submit(3, tokens=64)
     await until(lambda: lanes.batcher.queued_tokens == 2 * 64)
     lanes.main.open()
     await asyncio.gather(running, old, new)
     assert [batch[0][0] for batch in lanes.main.batches] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("budget", [2048])
+async def test_a_wide_pass_of_requests_that_are_not_large_is_overtaken(lanes: Lanes) -> None:
+    first = lanes.submit(1)
+    await lanes.main.begun()
+    waiting = [lanes.submit(number, tokens=LARGE_JOB_TOKENS - 8) for number in range(2, 6)]
+    await until(lambda: lanes.batcher.queued_tokens == 4 * (LARGE_JOB_TOKENS - 8))
+    lanes.main.let()
+    await lanes.main.begun()
+    await lanes.submit(9)
+    assert [ids[0] for batch in lanes.second.batches for ids in batch] == [9]
+    lanes.main.open()
+    await asyncio.gather(first, *waiting)

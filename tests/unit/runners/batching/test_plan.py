@@ -8,10 +8,15 @@ from itertools import combinations, pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runners.batching.planning import CALL_COST_TOKENS, plan
+from runners.batching.costs import CALL_COST_TOKENS, Costs
+from runners.batching.planning import plan
 
 LENGTHS = st.lists(st.integers(1, 300), min_size=1, max_size=40)
 PADDING_COSTS = st.sampled_from([0.0, 0.15, 0.5, 1.0])
+
+
+def assumed_plan(lengths: list[int], budget: int, padding_cost: float = 1.0) -> list[list[int]]:
+    return plan(lengths, budget, Costs.assumed(padding_cost), padding_cost=padding_cost)
 
 
 def computed(chunk: list[int], lengths: list[int], padding_cost: float) -> float:
@@ -45,7 +50,7 @@ def partitions(items: list[int]) -> Iterator[list[list[int]]]:
 def test_every_input_is_in_one_chunk_and_no_chunk_exceeds_the_budget(
     lengths: list[int], budget: int, padding_cost: float
 ) -> None:
-    chunks = plan(lengths, budget, padding_cost=padding_cost)
+    chunks = assumed_plan(lengths, budget, padding_cost)
     assert sorted(index for chunk in chunks for index in chunk) == list(range(len(lengths)))
     assert all(fits(chunk, lengths, budget + 1e-6, padding_cost) for chunk in chunks)
 
@@ -57,7 +62,7 @@ def test_no_other_partition_is_cheaper(lengths: list[int], budget: int) -> None:
         for partition in partitions(list(range(len(lengths))))
         if all(fits(chunk, lengths, budget, 1) for chunk in partition)
     )
-    assert cost(plan(lengths, budget), lengths, 1) == min(cost(partition, lengths, 1) for partition in allowed)
+    assert cost(assumed_plan(lengths, budget), lengths, 1) == min(cost(partition, lengths, 1) for partition in allowed)
 
 
 @given(
@@ -74,26 +79,26 @@ def test_no_other_cuts_are_cheaper(lengths: list[int], budget: int, padding_cost
     )
     allowed = (chunks for chunks in cuts if all(fits(chunk, lengths, budget - 1e-6, padding_cost) for chunk in chunks))
     cheapest = min(cost(chunks, lengths, padding_cost) for chunks in allowed)
-    assert cost(plan(lengths, budget, padding_cost=padding_cost), lengths, padding_cost) <= cheapest + 1e-6
+    assert cost(assumed_plan(lengths, budget, padding_cost), lengths, padding_cost) <= cheapest + 1e-6
 
 
 @given(lengths=LENGTHS)
 def test_short_inputs_come_first(lengths: list[int]) -> None:
-    longest = [max(lengths[index] for index in chunk) for chunk in plan(lengths, 512)]
+    longest = [max(lengths[index] for index in chunk) for chunk in assumed_plan(lengths, 512)]
     assert longest == sorted(longest)
 
 
 def test_an_input_above_the_budget_runs_alone() -> None:
-    assert plan([10, 5000, 10], 2048) == [[0, 2], [1]]
+    assert assumed_plan([10, 5000, 10], 2048) == [[0, 2], [1]]
 
 
 def test_nothing_to_plan() -> None:
-    assert plan([], 2048) == []
+    assert assumed_plan([], 2048) == []
 
 
 @given(lengths=st.lists(st.integers(1, 300), max_size=40), budget=st.integers(1, 1000))
 def test_packed_chunks_are_filled_and_fit(lengths: list[int], budget: int) -> None:
-    chunks = plan(lengths, budget, padding_cost=0.0)
+    chunks = assumed_plan(lengths, budget, 0.0)
     assert sorted(index for chunk in chunks for index in chunk) == list(range(len(lengths)))
     sizes = [sum(lengths[index] for index in chunk) for chunk in chunks]
     assert all(size <= budget or len(chunk) == 1 for size, chunk in zip(sizes, chunks, strict=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 
@@ -40,28 +40,23 @@ class Line:
 
     def add(self, priority: int = 0, chunks: int = 1) -> Job:
         """A new job at the end."""
-        future: asyncio.Future[object] = self._loop.create_future()
-        work = deque([[index] for index in range(chunks)])
-        job = Job([TEXT] * chunks, future, self._loop, work, 4 * chunks, chunks, self.clock(), priority)  # type: ignore[arg-type]  # nobody reads the future
-        self.queue.fresh.append(job)
+        job = Job([TEXT] * chunks, self._loop.create_future(), self._loop, priority)
+        self.queue.add(job)
         return job
 
     def begun(self, count: int, chunks: int) -> list[Job]:
         """Jobs that had their first turns, in this order, a tenth of a second each."""
         jobs = [self.add(chunks=chunks + 1) for _ in range(count)]
         for job in jobs:
-            self.queue.remove(job)
-            job.chunks.popleft()
             self.clock.now += 0.1
-            self.queue.requeue(job)
+            self.queue.take([next(job.waits())], job)
         return jobs
 
     def turn(self, seconds: float = 0.0) -> Job:
         """One job has its turn, which takes a while."""
-        job = self.queue.next_job()
-        job.chunks.popleft()
+        job = next(self.queue.jobs())
         self.clock.now += seconds
-        self.queue.requeue(job)
+        self.queue.take([next(job.waits())], job)
         return job
 
 
@@ -116,7 +111,7 @@ def test_started_jobs_go_in_turn(line: Line) -> None:
 
 @pytest.mark.parametrize("seed", range(30))
 def test_the_order_is_that_of_the_turns_to_come(line: Line, seed: int) -> None:
-    """`jobs` says beforehand what `next_job` does, whatever waits."""
+    """`jobs` says beforehand whose turns come, whatever waits."""
     random = np.random.default_rng(seed)
     for _ in range(int(random.integers(2, 25))):
         line.add(priority=int(random.choice([0, 0, 5, 500, 999])), chunks=2)
@@ -125,7 +120,9 @@ def test_the_order_is_that_of_the_turns_to_come(line: Line, seed: int) -> None:
             line.turn()
     expected = list(line.queue.jobs())
     assert len(expected) == len(line.queue) == len(set(expected))
-    assert [line.queue.next_job() for _ in expected] == expected
+    for job in expected:
+        assert next(line.queue.jobs()) is job
+        line.queue.take(list(job.waits()), job)
 
 
 def test_the_age_is_that_of_the_longest_waiting(line: Line) -> None:
@@ -143,3 +140,10 @@ def test_few_of_many_are_looked_at(line: Line) -> None:
     for _ in range(1000):
         line.add()
     assert len(list(islice(line.queue.jobs(), 3))) == 3
+
+
+def test_a_started_job_that_joins_others_keeps_its_turn(line: Line) -> None:
+    first, second = line.begun(2, chunks=3)
+    small = line.add()
+    line.queue.take([*small.waits(), next(first.waits())], small)
+    assert [line.turn(seconds=0.1) for _ in range(2)] == [first, second]

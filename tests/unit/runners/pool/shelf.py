@@ -10,6 +10,7 @@ from typing import Any
 
 from models.catalog import Catalog, ModelSpec
 from models.store import StoredModel
+from runners.batching.costs import Costs
 from runners.contracts import Rows, TokenSequences
 from runners.embedding import EmbeddingRunner
 from runners.loaded_model import LoadedModel
@@ -39,8 +40,8 @@ class Shelf:
         self.backends: dict[str, FaultyBackend] = {}
         """The last one of each model."""
         self.failure: Exception | None = None
-        self.tokens_per_s = 0.0
-        """Speed that is measured at load."""
+        self.costs: Costs | None = None
+        """Measured at load."""
         self.pass_s = 0.0
         """How long a pass takes on the test's clock."""
         self.gate = threading.Event()
@@ -100,7 +101,7 @@ class Shelf:
             backend,
             name=wanted.name,
             trial=text(TRIAL),
-            tokens_per_s=self.tokens_per_s,
+            costs=self.costs,
             memory=PassMemory(memory, backend.pass_bytes, model_bytes=WEIGHT),
             clock=self.clock or time.monotonic,
         )

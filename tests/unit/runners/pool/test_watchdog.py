@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from errors import InternalError, ModelUnavailableError, ShuttingDownError
+from runners.batching.costs import Costs
 from runners.batching.health import FAILURES
 from runners.batching.throughput import Throughput
 from runners.contracts import BatchShape, OutOfMemoryError
@@ -179,7 +180,7 @@ SLOW_S = 400.0
 @pytest.fixture
 async def slow(shelf: Shelf) -> FaultyBackend:
     """The backend of A, which always takes that long."""
-    shelf.pass_s, shelf.tokens_per_s = SLOW_S, 4 / SLOW_S
+    shelf.pass_s, shelf.costs = SLOW_S, Costs(SLOW_S, 0.0)
     await shelf.ask(1, A)
     return shelf.backends[A.name]
 
@@ -218,7 +219,7 @@ async def test_the_speed_is_measured_with_each_pass(shelf: Shelf, slow: FaultyBa
 
 async def test_a_long_text_takes_more_time_for_each_token() -> None:
     """Attention: a text of 8,192 tokens may take nine times as long a token as a short one."""
-    throughput = Throughput("tiny", 1.0, tokens_per_s=100.0)
+    throughput = Throughput("tiny", 1.0, Costs(0.0, 0.01))
     assert throughput.expected_s(BatchShape.of([8192])) == pytest.approx(9 * 81.92)
     assert throughput.expected_s(BatchShape.of([64] * 128)) == pytest.approx(81.92, rel=0.1)
 
