@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -36,41 +38,71 @@ class Clock:
         return self.now
 
 
-class GatedRun:
-    """A forward pass that waits to be let through: `started` counts passes that began, `batches` those that ran.
+class Gate:
+    """Where threads wait until a test lets them through."""
+
+    def __init__(self) -> None:
+        self.started = threading.Semaphore(0)
+        self._permits = threading.Semaphore(0)
+
+    def enter(self, *, wait: bool = True) -> None:
+        """Report one more, and wait to be let through."""
+        self.started.release()
+        if wait and not self._permits.acquire(timeout=PATIENCE_S):
+            raise TimeoutError("the test never let this one through")
+
+    def let(self, count: int = 1) -> None:
+        """Let so many through."""
+        self._permits.release(count)
+
+    async def begun(self, count: int = 1) -> None:
+        """Wait until so many more have begun."""
+        for _ in range(count):
+            assert await asyncio.to_thread(self.started.acquire, timeout=PATIENCE_S), "nothing began"
+
+
+class GatedRun(Gate):
+    """A forward pass that waits to be let through; `batches` has those that ran.
 
     A row is (first id, length) of its sequence. A sequence whose first id is in `poison` makes its batch fail.
     """
 
     def __init__(self, *, gated: bool = False, poison: Sequence[int] = ()) -> None:
+        super().__init__()
         self.batches: list[list[list[int]]] = []
-        self.started = threading.Semaphore(0)
-        self._permits = threading.Semaphore(0)
         self._gated = gated
         self._poison = set(poison)
 
     def __call__(self, sequences: TokenSequences) -> NDArray[np.float32]:
-        self.started.release()
-        if self._gated and not self._permits.acquire(timeout=PATIENCE_S):
-            raise TimeoutError("the test never let this batch through")
+        self.enter(wait=self._gated)
         ids = [sequence.input_ids for sequence in sequences]
         self.batches.append(ids)
         if any(first[0] in self._poison for first in ids):
             raise ValueError("poisoned")
         return np.array([[row[0], len(row)] for row in ids], dtype=np.float32)
 
-    def let(self, count: int = 1) -> None:
-        """Let so many batches through."""
-        self._permits.release(count)
-
     def open(self) -> None:
         """Let everything through from now on."""
         self._gated = False
-        self._permits.release(10_000)
+        self.let(10_000)
 
-    async def begun(self) -> None:
-        """Wait until one more batch has begun."""
-        assert await asyncio.to_thread(self.started.acquire, timeout=PATIENCE_S), "no batch began"
+
+class Quiet:
+    """A request handler that logs nothing."""
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def listening(handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
+    """A server in a thread; its port."""
+    with HTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=[0.01])
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -92,7 +124,7 @@ class FakeBackend:
     second_forward = None
 
     def __init__(self, *, reranker: bool = False) -> None:
-        self.closed = False
+        self.closed = 0
         self.batches: list[PaddedBatch] = []
         self._reranker = reranker
 
@@ -111,7 +143,7 @@ class FakeBackend:
         return 0
 
     def close(self) -> None:
-        self.closed = True
+        self.closed += 1
 
 
 class LetterTokenizer:

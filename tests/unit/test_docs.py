@@ -1,4 +1,4 @@
-"""Links between README, CONTRIBUTING and docs/ resolve, the index lists all pages, and named files exist."""
+"""Links between README, CONTRIBUTING and docs/ resolve, the index lists all pages, and what they name exists."""
 
 from __future__ import annotations
 
@@ -84,3 +84,26 @@ def test_pages_named_elsewhere_exist() -> None:
     }
     assert named
     assert not [(path, page) for path, page in named if not (ROOT / page).exists()]
+
+
+CLIENT_TESTS = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "tests/clients").rglob("test*")))
+CLIENT_TESTS += (ROOT / "tests/e2e/test_bentoml_client.py").read_text(encoding="utf-8")
+
+
+def client_rows(page: str) -> list[list[str]]:
+    """Cells of the table whose rows name clients."""
+    lines = (ROOT / page).read_text(encoding="utf-8").splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("| openai"))
+    return [line.strip("| ").split(" | ") for line in lines[start : lines.index("", start)]]
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.ja.md"])
+def test_every_client_of_the_table_is_run_by_a_test(page: str) -> None:
+    found = client_rows(page)
+    assert len(found) > 5
+    for client, _ in found:
+        packages = re.findall(r"[a-z_]+(?:-[a-z]+)?", re.sub(r"`.*?`|\(.*?\)|（.*?）", "", client.lower()))
+        for package in {name.replace("-", "_") for name in packages} - {"node"}:
+            assert package in CLIENT_TESTS.lower(), client
+        for name in re.findall(r"`(\w+)`", client):
+            assert re.search(rf"\b{name}\b", CLIENT_TESTS), client

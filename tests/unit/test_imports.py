@@ -22,6 +22,15 @@ MAY_IMPORT_HEAVY = (
     "importing/openvino_export.py",
     "importing/export_child.py",  # through the backend, which it shares names with
 )
+FORBIDDEN: dict[str, set[str]] = {
+    "runners": {"api", "importing", "starlette", "service", "scripts"},
+    "models": {"api", "importing", "runners", "starlette", "service", "scripts"},
+    "importing": {"api", "starlette", "service", "scripts"},
+    "api": {"corpus", "importing", "service", "scripts", *HEAVY},
+    # a client of the service: it travels without it
+    "corpus": {"api", "importing", "models", "runners", "service", "scripts", "settings"},
+}
+"""What no function imports either: packages know no HTTP, run nothing, or are below."""
 MAY_IMPORT_BENTOML = ("service.py", "image.py", "api/bento.py", "models/store.py")
 
 each_file = pytest.mark.parametrize("path", FILES, ids=str)
@@ -38,12 +47,6 @@ def packages(names: set[str]) -> set[str]:
 def test_the_scan_sees_the_house() -> None:
     assert {"service.py", "api/bento.py", "models/store.py", "runners/backends/torch.py"} <= set(map(str, FILES))
     assert "torch" in packages(imported(at_import_time(parse_file(Path("runners/backends/torch.py")))))
-
-
-@each_file
-def test_only_backends_networks_and_conversion_import_torch_at_module_level(path: Path) -> None:
-    if not below(path, MAY_IMPORT_HEAVY):
-        assert packages(imported(at_import_time(parse_file(path)))).isdisjoint(HEAVY)
 
 
 def heavy_modules() -> set[str]:
@@ -67,30 +70,15 @@ def test_modules_that_import_torch_are_not_imported_at_module_level() -> None:
 
 
 @each_file
-def test_api_never_imports_torch_not_even_inside_a_function(path: Path) -> None:
-    if below(path, ("api",)):
-        assert packages(imported(ast.walk(parse_file(path)))).isdisjoint(HEAVY)
-
-
-@each_file
-def test_runners_know_no_http_models_run_nothing_and_importing_is_above_both(path: Path) -> None:
-    names = packages(imported(ast.walk(parse_file(path))))
-    if below(path, ("runners",)):
-        assert names.isdisjoint({"api", "importing", "starlette", "service", "scripts"})
-    if below(path, ("models",)):
-        assert names.isdisjoint({"api", "importing", "runners", "starlette", "service", "scripts"})
-    if below(path, ("importing",)):
-        assert names.isdisjoint({"api", "starlette", "service", "scripts"})
-    if below(path, ("api",)):
-        assert names.isdisjoint({"corpus", "importing", "service", "scripts"})
-    if below(path, ("corpus",)):  # a client of the service: it travels without it
-        assert names.isdisjoint({"api", "importing", "models", "runners", "service", "scripts", "settings"})
-
-
-@each_file
-def test_only_four_files_import_bentoml(path: Path) -> None:
+def test_a_package_imports_what_its_place_allows(path: Path) -> None:
+    tree = parse_file(path)
+    names = packages(imported(ast.walk(tree)))
+    for place, forbidden in FORBIDDEN.items():
+        if below(path, (place,)):
+            assert names.isdisjoint(forbidden)
+    if not below(path, MAY_IMPORT_HEAVY):
+        assert packages(imported(at_import_time(tree))).isdisjoint(HEAVY)
     if not below(path, MAY_IMPORT_BENTOML):
-        names = packages(imported(ast.walk(parse_file(path))))
         assert not [name for name in names if name.startswith(("bentoml", "_bentoml"))]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from starlette.applications import Starlette
@@ -34,9 +34,3 @@ def served(routes: Iterable[Route], **settings: str) -> Iterator[InProcess]:
     app.connections.install()
     with InProcess(app) as server:
         yield server
-
-
-@contextlib.asynccontextmanager
-async def no_lifespan(_: Starlette) -> AsyncIterator[None]:
-    """Starts and stops nothing."""
-    yield

@@ -6,7 +6,6 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import Iterator
 
 import pytest
 from prometheus_client import REGISTRY
@@ -14,7 +13,7 @@ from starlette.responses import Response
 from starlette.testclient import TestClient
 
 from api import access_log
-from api.access_log import RequestRecord, current, record_model, record_result
+from api.access_log import record_model, record_result
 from api.routing import Request, Route
 from errors import InvalidRequestError
 from runners.contracts import Timings
@@ -48,22 +47,15 @@ def client(log: access_log.RequestLog = "text") -> TestClient:
 
 
 @pytest.fixture
-def lines(caplog: pytest.LogCaptureFixture) -> Iterator[list[str]]:
+def lines(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the request logger has written so far."""
     found: list[str] = []
-
-    class Keep(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            found.append(record.getMessage())
-
-    handlers, propagate, level = access_log.logger.handlers, access_log.logger.propagate, access_log.logger.level
-    keep = Keep()
-    access_log.logger.addHandler(keep)
-    access_log.logger.setLevel(logging.INFO)
-    yield found
-    access_log.logger.removeHandler(keep)
-    access_log.logger.handlers, access_log.logger.propagate = handlers, propagate
-    access_log.logger.setLevel(level)
+    keep = logging.Handler()
+    monkeypatch.setattr(keep, "emit", lambda record: found.append(record.getMessage()))
+    monkeypatch.setattr(access_log.logger, "handlers", [keep])
+    monkeypatch.setattr(access_log.logger, "propagate", True)
+    monkeypatch.setattr(access_log.logger, "level", logging.INFO)
+    return found
 
 
 def value(name: str, **labels: str) -> float:
@@ -149,18 +141,3 @@ def test_metrics_count_what_happened() -> None:
 def test_outside_a_request_nothing_is_noted() -> None:
     record_result(model="tiny", texts=1, tokens=1, truncated=0, timings=Timings())
     record_model("tiny")
-
-
-def test_requests_do_not_see_each_other() -> None:
-    async def one(number: int) -> RequestRecord:
-        seen = RequestRecord("id", "GET", "/")
-        current.set(seen)
-        record_model(f"model-{number}")
-        await asyncio.sleep(0.001)
-        assert current.get() is seen
-        return seen
-
-    async def many() -> list[RequestRecord]:
-        return await asyncio.gather(*(one(number) for number in range(20)))
-
-    assert [seen.model for seen in asyncio.run(many())] == [f"model-{number}" for number in range(20)]

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 
@@ -62,25 +60,21 @@ def client() -> TestClient:
 
 
 @pytest.mark.parametrize(
-    ("path", "name"),
+    ("method", "path", "answered"),
     [
-        ("/models", "-"),
-        ("/models/", "-"),
-        ("//models//", "-"),
-        ("/v1/models/bge-m3", "bge-m3"),
-        ("/v1/models/BAAI/bge-m3/", "BAAI/bge-m3"),
-        ("/v1//models//BAAI/bge-m3", "BAAI/bge-m3"),
+        ("GET", "/models", "- "),
+        ("GET", "/models/", "- "),
+        ("GET", "//models//", "- "),
+        ("GET", "/v1/models/bge-m3", "bge-m3 "),
+        ("GET", "/v1/models/BAAI/bge-m3/", "BAAI/bge-m3 "),
+        ("GET", "/v1//models//BAAI/bge-m3", "BAAI/bge-m3 "),
+        ("POST", "/v1/embeddings/", "- text"),
+        ("POST", "//v1/embeddings", "- text"),
     ],
 )
-def test_slashes_make_no_difference(client: TestClient, path: str, name: str) -> None:
-    answer = client.get(f"http://testserver{path}", follow_redirects=False)
-    assert (answer.status_code, answer.text) == (200, f"{name} ")
-
-
-@pytest.mark.parametrize("path", ["/v1/embeddings/", "//v1/embeddings", "/v1/embeddings"])
-def test_a_body_arrives_whatever_the_slashes(client: TestClient, path: str) -> None:
-    answer = client.post(f"http://testserver{path}", content=b"text", follow_redirects=False)
-    assert (answer.status_code, answer.text) == (200, "- text")
+def test_slashes_make_no_difference(client: TestClient, method: str, path: str, answered: str) -> None:
+    answer = client.request(method, f"http://testserver{path}", content=b"text", follow_redirects=False)
+    assert (answer.status_code, answer.text) == (200, answered)
 
 
 @pytest.mark.parametrize("path", ["/v1/models/", "/models/load", "/models//load", "/v2", "/", "/MODELS"])
@@ -130,27 +124,21 @@ def test_start_and_stop_reach_bentomls_app() -> None:
     assert seen == ["start", "stop"]
 
 
-class Endless:
-    """A handler that never ends by itself."""
+@pytest.fixture
+def began() -> threading.Event:
+    """Set when a handler of the server begins."""
+    return threading.Event()
 
-    def __init__(self) -> None:
-        self.began = threading.Event()
 
-    async def __call__(self, _: Request) -> Response:
-        self.began.set()
+@pytest.fixture
+def server(began: threading.Event) -> Iterator[InProcess]:
+    async def endless(_: Request) -> Response:
+        began.set()
         await asyncio.Event().wait()
         return Response()
 
-
-@pytest.fixture
-def endless() -> Endless:
-    return Endless()
-
-
-@pytest.fixture
-def server(endless: Endless) -> Iterator[InProcess]:
     async def large(_: Request) -> Response:
-        endless.began.set()
+        began.set()
         return Response(b"x" * 50_000_000)
 
     with served([*ROUTES, Route("POST", "/endless", endless), Route("POST", "/large", large)]) as server:
@@ -170,38 +158,21 @@ def shut_down(server: InProcess, grace_s: float) -> None:
 
 @pytest.mark.parametrize("sent", [HALF_SENT, COMPUTING], ids=["half-sent body", "computing"])
 def test_running_requests_are_told_at_the_end_of_the_grace_period(
-    server: InProcess, endless: Endless, sent: bytes
+    server: InProcess, began: threading.Event, sent: bytes
 ) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
         connection.sendall(sent)
         if sent is COMPUTING:
-            assert endless.began.wait(30)
+            assert began.wait(30)
         shut_down(server, 0.2)
         received = read_all(connection)  # the connection is closed a little later
     assert received.startswith(b"HTTP/1.1 503 ")
     assert b'"code":"shutting_down"' in received
 
 
-def test_a_client_that_does_not_read_does_not_keep_the_process(server: InProcess, endless: Endless) -> None:
+def test_a_client_that_does_not_read_does_not_keep_the_process(server: InProcess, began: threading.Event) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
         connection.sendall(UNREAD)
-        assert endless.began.wait(30)
+        assert began.wait(30)
         shut_down(server, 0.1)
         until(lambda: not server.app.connections.open, what="the end of the connection")
-
-
-def test_the_process_ends_although_a_thread_runs_on() -> None:
-    """In a process of its own: nothing of this may be left in that of the tests."""
-    program = """
-import subprocess
-import sys
-import threading
-from api import shutdown
-
-threading.Thread(target=threading.Event().wait).start()
-shutdown._EXIT_S = 0.1
-shutdown.end_process(0.1)
-"""
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
-    assert ended.returncode == 0
-    assert "thread is still running" in ended.stderr

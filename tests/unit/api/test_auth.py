@@ -68,27 +68,13 @@ MISSING = {
 }
 
 
-def turned_away(client: TestClient, headers: dict[str, str]) -> str:
-    """The message of the 401 that these headers get."""
+@pytest.mark.parametrize("headers", (WRONG | MISSING).values(), ids=WRONG | MISSING)
+def test_no_or_an_unknown_key_is_turned_away(client: TestClient, headers: dict[str, str]) -> None:
     encoded = {name: value.encode() for name, value in headers.items()}
     answer = client.post("/v1/embeddings", headers=encoded)  # type: ignore[arg-type]  # bytes are allowed, too
     assert answer.headers["www-authenticate"] == "Bearer"
-    assert answer.json()["error"]["type"] == "invalid_request_error"
-    return refused(answer, 401, "invalid_api_key")
-
-
-@pytest.mark.parametrize("headers", WRONG.values(), ids=WRONG)
-def test_an_unknown_key_is_turned_away(client: TestClient, headers: dict[str, str]) -> None:
-    assert turned_away(client, headers).startswith("Incorrect API key provided. Send it as Authorization: Bearer KEY")
-
-
-@pytest.mark.parametrize("headers", MISSING.values(), ids=MISSING)
-def test_no_key_is_turned_away(client: TestClient, headers: dict[str, str]) -> None:
-    assert turned_away(client, headers).startswith("An API key is required. Send it as Authorization: Bearer")
-
-
-def test_an_empty_bearer_leaves_the_other_header_its_say(client: TestClient) -> None:
-    assert client.get("/models", headers={"Authorization": "Bearer", "x-api-key": FIRST}).status_code == 200
+    reason = "Incorrect API key provided" if headers in WRONG.values() else "An API key is required"
+    assert refused(answer, 401, "invalid_api_key").startswith(f"{reason}. Send it as Authorization: Bearer KEY")
 
 
 @pytest.mark.parametrize(
@@ -96,14 +82,11 @@ def test_an_empty_bearer_leaves_the_other_header_its_say(client: TestClient) -> 
     [
         {"Authorization": "Bearer sk-of-the-proxy", "x-api-key": FIRST},
         {"Authorization": f"Bearer {FIRST}", "x-api-key": "none"},
+        {"Authorization": "Bearer", "x-api-key": FIRST},
     ],
 )
 def test_a_wrong_key_beside_a_right_one_does_not_matter(client: TestClient, headers: dict[str, str]) -> None:
     assert client.get("/models", headers=headers).status_code == 200
-
-
-def test_a_key_in_the_address_is_none(client: TestClient) -> None:
-    refused(client.get("/models", params={"api_key": FIRST, "x-api-key": FIRST}), 401, "invalid_api_key")
 
 
 def test_open_routes_need_none(client: TestClient) -> None:
@@ -111,7 +94,10 @@ def test_open_routes_need_none(client: TestClient) -> None:
         assert client.get(f"http://testserver{path}").status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/", "/docs.json", "/models", "//models/", "/v1/models", "/metrics/x"])
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/docs.json", f"/models?api_key={FIRST}&x-api-key={FIRST}", "//models/", "/v1/models", "/metrics/x"],
+)
 def test_everything_else_is_closed_and_says_nothing_of_what_there_is(client: TestClient, path: str) -> None:
     refused(client.get(f"http://testserver{path}"), 401, "invalid_api_key")
     refused(client.put(f"http://testserver{path}"), 401, "invalid_api_key")

@@ -14,20 +14,28 @@ from starlette.requests import ClientDisconnect
 from api.call import Call
 from api.connection import Exchange
 from errors import DeadlineError, RequestIncompleteError, ShuttingDownError
-from settings import Settings, load_settings
+from settings import load_settings
+from tests.unit.fakes import Clock
 
-SOON = load_settings({"REQUEST_TIMEOUT_S": "0.05", "CLIENT_TIMEOUT_S": "0.02"})
-LATE = load_settings({"REQUEST_TIMEOUT_S": "1000", "CLIENT_TIMEOUT_S": "1000"})
+SETTINGS = load_settings({"REQUEST_TIMEOUT_S": "50", "CLIENT_TIMEOUT_S": "20"})
+
+
+@pytest.fixture
+async def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The time of the event loop, which passes only where a test says so."""
+    made = Clock()
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", made)
+    return made
 
 
 async def for_ever() -> None:
     await asyncio.Event().wait()
 
 
-async def run(settings: Settings, work: Callable[[Call], Awaitable[None]]) -> None:
+async def run(work: Callable[[Call], Awaitable[None]]) -> None:
     """Work within a call; afterwards the task is as if nothing had been cancelled."""
     try:
-        with Call(settings) as call:
+        with Call(SETTINGS) as call:
             await work(call)
     finally:
         task = asyncio.current_task()
@@ -38,7 +46,7 @@ async def run(settings: Settings, work: Callable[[Call], Awaitable[None]]) -> No
 
 async def test_work_that_ends_in_time_is_not_disturbed() -> None:
     for _ in range(3):
-        with Call(LATE) as call:
+        with Call(SETTINGS) as call:
             call.receiving()
             call.received(Exchange())
             await asyncio.sleep(0)
@@ -46,35 +54,47 @@ async def test_work_that_ends_in_time_is_not_disturbed() -> None:
         await asyncio.sleep(0)
 
 
-async def test_the_deadline_counts_from_the_start_of_the_request() -> None:
+async def test_the_deadline_counts_from_the_start_of_the_request(clock: Clock) -> None:
+    seen: list[float] = []
+
     async def work(call: Call) -> None:
         for _ in range(3):
             call.receiving()
-            await asyncio.sleep(0.01)
+            clock.now += 15
+            await asyncio.sleep(0)
         call.received(Exchange())
+        for _ in range(3):
+            clock.now += 1
+            await asyncio.sleep(0)
+            seen.append(clock.now)
+        clock.now += 2
         await for_ever()
 
-    with pytest.raises(DeadlineError, match=r"0\.05 s \(REQUEST_TIMEOUT_S\)"):
-        await run(SOON, work)
+    started = clock.now
+    with pytest.raises(DeadlineError, match=r"50 s \(REQUEST_TIMEOUT_S\)"):
+        await run(work)
+    assert seen == [started + 46, started + 47, started + 48]
 
 
-async def test_a_body_that_takes_longer_than_the_deadline() -> None:
+async def test_a_body_that_takes_longer_than_the_deadline(clock: Clock) -> None:
     async def work(call: Call) -> None:
         while True:
             call.receiving()
+            clock.now += 15
             await asyncio.sleep(0)
 
     with pytest.raises(RequestIncompleteError, match="REQUEST_TIMEOUT_S"):
-        await run(SOON, work)
+        await run(work)
 
 
-async def test_a_body_that_stops_coming() -> None:
+async def test_a_body_that_stops_coming(clock: Clock) -> None:
     async def work(call: Call) -> None:
         call.receiving()
+        clock.now += 20
         await for_ever()
 
-    with pytest.raises(RequestIncompleteError, match=r"0\.02 s \(CLIENT_TIMEOUT_S\)"):
-        await run(load_settings({"CLIENT_TIMEOUT_S": "0.02"}), work)
+    with pytest.raises(RequestIncompleteError, match=r"20 s \(CLIENT_TIMEOUT_S\)"):
+        await run(work)
 
 
 async def test_a_client_that_leaves() -> None:
@@ -86,7 +106,7 @@ async def test_a_client_that_leaves() -> None:
         await for_ever()
 
     with pytest.raises(ClientDisconnect):
-        await run(LATE, work)
+        await run(work)
 
 
 async def test_the_first_reason_counts() -> None:
@@ -96,7 +116,7 @@ async def test_the_first_reason_counts() -> None:
         await for_ever()
 
     with pytest.raises(ShuttingDownError, match="first"):
-        await run(LATE, work)
+        await run(work)
 
 
 async def test_an_error_of_the_work_itself_is_kept() -> None:
@@ -108,12 +128,12 @@ async def test_an_error_of_the_work_itself_is_kept() -> None:
             raise KeyError from None
 
     with pytest.raises(KeyError):
-        await run(LATE, work)
+        await run(work)
 
 
 async def test_a_cancellation_from_outside_stays_one() -> None:
     async def work() -> None:
-        with Call(LATE):
+        with Call(SETTINGS):
             await for_ever()
 
     task = asyncio.create_task(work())
@@ -138,7 +158,7 @@ async def test_what_an_ended_request_held_does_not_wait_for_the_garbage_collecto
     gc.disable()
     try:
         with contextlib.suppress(ClientDisconnect):
-            await run(LATE, work)
+            await run(work)
         assert held[0]() is None
     finally:
         gc.enable()

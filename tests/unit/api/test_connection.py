@@ -13,6 +13,7 @@ from contextlib import closing
 import pytest
 from starlette.responses import Response
 
+from api import connection as connection_module
 from api.routing import Request, Route
 from tests.errors import message_of
 from tests.serving import InProcess, read_all, until
@@ -63,7 +64,9 @@ def handlers() -> Handlers:
 
 
 @pytest.fixture
-def server(handlers: Handlers) -> Iterator[InProcess]:
+def server(handlers: Handlers, monkeypatch: pytest.MonkeyPatch) -> Iterator[InProcess]:
+    monkeypatch.setattr(connection_module, "_FIRST_PROBE_S", 0.05)
+    monkeypatch.setattr(connection_module, "_LINGER_S", 0.2)
     with served(handlers.routes()) as server:
         yield server
         handlers.proceed.set()
@@ -116,19 +119,10 @@ def refusal(received: bytes) -> tuple[int, str]:
     return int(head.split()[1]), message_of(json.loads(body))
 
 
-@pytest.mark.parametrize("request_of", [lambda: post(headers=OFFER), lambda: chunked(headers=OFFER)])
-@pytest.mark.parametrize("pieces", [1, 2, 1000])
-def test_an_offer_of_h2c_is_ignored_and_the_body_is_read(server: InProcess, request_of: object, pieces: int) -> None:
-    assert callable(request_of)
-    sent: bytes = request_of()
-    cut = sent.index(b"\r\n\r\n") + 4
-    parts = (
-        [sent]
-        if pieces == 1
-        else [sent[:cut], sent[cut:]]
-        if pieces == 2
-        else [sent[i : i + 1] for i in range(len(sent))]
-    )
+@pytest.mark.parametrize("sent", [post(headers=OFFER), chunked(headers=OFFER)], ids=["length", "chunks"])
+@pytest.mark.parametrize("size", [10_000, 170, 1])
+def test_an_offer_of_h2c_is_ignored_and_the_body_is_read(server: InProcess, sent: bytes, size: int) -> None:
+    parts = [sent[start : start + size] for start in range(0, len(sent), size)]
     with connect(server) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for _ in range(2):  # the connection stays good
@@ -152,25 +146,6 @@ def test_other_offers_are_ignored_as_well(server: InProcess, offer: bytes) -> No
         assert answered(connection, post(headers=offer)) == (200, BODY)
 
 
-def test_an_offer_beside_close_closes(server: InProcess) -> None:
-    with connect(server) as connection:
-        connection.sendall(post(headers=b"Connection: Upgrade, close\r\nUpgrade: h2c\r\n"))
-        assert read_all(connection).endswith(BODY)
-
-
-def test_connect_is_refused(server: InProcess) -> None:
-    with connect(server) as connection:
-        connection.sendall(b"CONNECT example.org:443 HTTP/1.1\r\nHost: example.org\r\n\r\n")
-        assert refusal(read_all(connection))[0] == 400
-
-
-def test_a_half_closed_client_gets_its_answer(server: InProcess) -> None:
-    with connect(server) as connection:
-        connection.sendall(post())
-        connection.shutdown(socket.SHUT_WR)
-        assert read_all(connection).endswith(BODY)
-
-
 def test_a_half_closed_client_may_wait_long(server: InProcess, handlers: Handlers) -> None:
     with connect(server) as connection:
         connection.sendall(post("/slow"))
@@ -189,7 +164,7 @@ def test_an_old_client_that_half_closes_gets_no_interim_answer(server: InProcess
         connection.sendall(post("/slow").replace(b"HTTP/1.1", b"HTTP/1.0"))
         connection.shutdown(socket.SHUT_WR)
         assert handlers.began.wait(30)
-        connection.settimeout(2)
+        connection.settimeout(0.3)  # several times _FIRST_PROBE_S
         with pytest.raises(TimeoutError):
             connection.recv(1)
         handlers.proceed.set()
@@ -197,11 +172,18 @@ def test_an_old_client_that_half_closes_gets_no_interim_answer(server: InProcess
         assert read_all(connection).startswith(b"HTTP/1.1 200 ")
 
 
-def test_the_work_of_a_client_that_is_gone_ends(server: InProcess, handlers: Handlers) -> None:
+@pytest.mark.parametrize("requests", [1, 2])
+def test_the_work_of_a_client_that_is_gone_ends(server: InProcess, handlers: Handlers, requests: int) -> None:
     with connect(server) as connection:
-        connection.sendall(post("/slow"))
+        connection.sendall(post("/slow") * requests)
         assert handlers.began.wait(30)
     assert handlers.cancelled.wait(30)
+
+
+def test_an_offer_beside_close_closes(server: InProcess) -> None:
+    with connect(server) as connection:
+        connection.sendall(post(headers=b"Connection: Upgrade, close\r\nUpgrade: h2c\r\n"))
+        assert read_all(connection).endswith(BODY)
 
 
 def test_a_client_that_closes_in_the_middle_of_its_body_gets_nothing(server: InProcess) -> None:
@@ -211,24 +193,7 @@ def test_a_client_that_closes_in_the_middle_of_its_body_gets_nothing(server: InP
         assert read_all(connection) == b""
 
 
-@pytest.mark.parametrize(
-    "sent",
-    [
-        b"nonsense\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n\r\n",
-        b"GET http://[ HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n",
-    ],
-)
-def test_what_is_not_http_gets_our_error_body(server: InProcess, sent: bytes) -> None:
-    with connect(server) as connection:
-        connection.sendall(sent)
-        status, message = refusal(read_all(connection))
-    assert status == 400
-    assert message == "The request is not valid HTTP/1.1."
-
-
-def test_pipelined_requests_are_answered_in_turn(server: InProcess) -> None:
+def test_pipelined_requests_are_answered_in_turn_also_to_a_half_closed_client(server: InProcess) -> None:
     with connect(server) as connection:
         connection.sendall(post(body=b"1") + post(body=b"2", headers=OFFER) + post(body=b"3"))
         connection.shutdown(socket.SHUT_WR)
@@ -236,34 +201,41 @@ def test_pipelined_requests_are_answered_in_turn(server: InProcess) -> None:
     assert [part[-1:] for part in received.split(b"HTTP/1.1 200 OK")[1:]] == [b"1", b"2", b"3"]
 
 
-def test_the_work_of_all_pipelined_requests_ends_with_the_connection(server: InProcess, handlers: Handlers) -> None:
-    with connect(server) as connection:
-        connection.sendall(post("/slow") + post("/slow"))
-        assert handlers.began.wait(30)
-    assert handlers.cancelled.wait(30)
-
-
 def header_of(size: int) -> bytes:
     return b"X-Large: %b\r\n" % (b"x" * size)
 
 
-@pytest.mark.parametrize(
-    "sent",
-    [
-        b"GET / HTTP/1.1\r\nHost: x\r\n%b\r\n" % header_of(70_000),
-        b"GET / HTTP/1.1\r\nHost: x\r\n" + header_of(70_000)[:-2],
-        b"GET / HTTP/1.1\r\nHost: x\r\n" + header_of(100) * 700,
-        b"GET /%b HTTP/1.1\r\nHost: x\r\n\r\n" % (b"x" * 70_000),
-        b"GET /" + b"x" * 70_000,
-    ],
-    ids=["one header", "an unfinished header", "many headers", "a path", "an unfinished path"],
-)
-def test_a_head_that_is_too_large(server: InProcess, sent: bytes) -> None:
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n"
+NOT_HTTP = 400, "The request is not valid HTTP/1.1."
+TOO_LARGE = 431, "65536 bytes (MAX_HEAD_BYTES)"
+REFUSED: dict[str, tuple[bytes, tuple[int, str]]] = {
+    "nonsense": (b"nonsense\r\n\r\n", NOT_HTTP),
+    "a length that is no number": (GET + b"Content-Length: many\r\n\r\n", NOT_HTTP),
+    "no address": (b"GET http://[ HTTP/1.1\r\nHost: x\r\n\r\n", NOT_HTTP),
+    "a path that is not ASCII": (b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n", NOT_HTTP),
+    "CONNECT": (b"CONNECT example.org:443 HTTP/1.1\r\nHost: x\r\n\r\n", (400, "CONNECT is not supported")),
+    "one header": (GET + header_of(70_000) + b"\r\n", TOO_LARGE),
+    "an unfinished header": (GET + header_of(70_000)[:-2], TOO_LARGE),
+    "many headers": (GET + header_of(100) * 700, TOO_LARGE),
+    "a path": (b"GET /%b HTTP/1.1\r\nHost: x\r\n\r\n" % (b"x" * 70_000), TOO_LARGE),
+    "an unfinished path": (b"GET /" + b"x" * 70_000, TOO_LARGE),
+    "trailers": (chunked()[:-2] + header_of(500_000), TOO_LARGE),
+}
+
+
+@pytest.mark.parametrize(("sent", "expected"), REFUSED.values(), ids=REFUSED)
+def test_what_is_not_read_gets_our_error_body(server: InProcess, sent: bytes, expected: tuple[int, str]) -> None:
     with connect(server) as connection:
         connection.sendall(sent)
         status, message = refusal(read_all(connection))
-    assert status == 431
-    assert "65536 bytes (MAX_HEAD_BYTES)" in message
+    assert status == expected[0]
+    assert expected[1] in message
+
+
+def test_an_unknown_route_and_a_head_at_the_limit_keep_the_connection(server: InProcess) -> None:
+    with connect(server) as connection:
+        assert answered(connection, post("/nowhere"))[0] == 404
+        assert answered(connection, post(headers=header_of(60_000))) == (200, BODY)
 
 
 def test_a_client_that_never_ends_its_head_is_not_read(server: InProcess) -> None:
@@ -284,23 +256,6 @@ def test_an_answer_before_the_end_of_the_body_is_the_last(server: InProcess) -> 
         assert refusal(received + read_all(connection))[0] == 404
 
 
-def test_a_body_that_arrives_whole_keeps_the_connection(server: InProcess) -> None:
-    with connect(server) as connection:
-        assert answered(connection, post("/nowhere"))[0] == 404
-        assert answered(connection, post()) == (200, BODY)
-
-
-def test_trailers_have_the_same_limit(server: InProcess) -> None:
-    with connect(server) as connection:
-        connection.sendall(chunked()[:-2] + header_of(500_000))
-        assert refusal(read_all(connection))[0] == 431
-
-
-def test_a_head_at_the_limit_is_served(server: InProcess) -> None:
-    with connect(server) as connection:
-        assert answered(connection, post(headers=header_of(60_000))) == (200, BODY)
-
-
 @pytest.mark.parametrize("sent", [b"GE", b"GET / HTTP/1.1\r\nHost: x\r\n"])
 def test_a_head_that_does_not_end(handlers: Handlers, sent: bytes) -> None:
     with served(handlers.routes(), CLIENT_TIMEOUT_S="0.2") as server, connect(server) as connection:
@@ -316,14 +271,6 @@ def test_a_connection_without_a_request_is_closed(handlers: Handlers, sent: byte
     with served(handlers.routes(), KEEP_ALIVE_S="0.2") as server, connect(server) as connection:
         connection.sendall(sent)
         assert read_all(connection).count(b"HTTP/1.1") == (len(sent) > 2)
-
-
-def test_a_connection_is_kept_longer_than_by_default(handlers: Handlers) -> None:
-    """uvicorn's own 5 s are shorter than most clients' pools; the setting's default is longer."""
-    with served(handlers.routes()) as server, connect(server) as connection:
-        assert answered(connection, post()) == (200, BODY)
-        (open_one,) = server.app.connections.open
-        assert open_one.timeout_keep_alive == 75
 
 
 def test_a_client_that_does_not_read_is_dropped(handlers: Handlers) -> None:

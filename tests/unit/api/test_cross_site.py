@@ -31,6 +31,7 @@ ALLOWED: list[dict[str, str]] = [
     {"sec-fetch-site": "same-origin", "origin": OWN},
     {"sec-fetch-site": "none"},
     {"origin": OWN},
+    {"origin": f"https://{HOST}"},  # behind a proxy that ends TLS
     {"sec-fetch-site": "cross-site", "origin": NAMED},
     {"origin": NAMED},
 ]

@@ -8,10 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 from sentence_transformers.util.quantization import quantize_embeddings
 
@@ -54,29 +51,6 @@ def test_numbers_are_those_of_sentence_transformers(precision: Precision, width:
     assert_array_equal(ours, expected)
 
 
-VECTORS = arrays.arrays(
-    np.float32, st.tuples(st.integers(1, 3), st.integers(1, 20)), elements=st.floats(-1, 1, width=16, allow_nan=False)
-)
-
-
-@given(vectors=VECTORS, precision=st.sampled_from(PRECISIONS))
-def test_any_vectors_have_their_numbers(vectors: Floats, precision: Precision) -> None:
-    assert_array_equal(quantize(vectors, precision), theirs(vectors, precision))
-
-
-def test_float_is_left_alone() -> None:
-    vectors = unit_vectors(3, 5)
-    assert quantize(vectors, "float") is vectors
-
-
-def test_the_ends_of_the_range() -> None:
-    vectors = np.array([[-0.5, 0.5, 0.0], [-0.5, 0.25, 0.0]], dtype=np.float32)
-    assert quantize(vectors, "uint8")[:, 0].tolist() == [0, 0]
-    assert quantize(vectors, "uint8")[0, 1] >= 254  # the step is rounded
-    assert quantize(vectors, "int8")[0, 0] == -128
-    assert quantize(vectors, "int8")[0, 1] >= 126
-
-
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_a_zero_vector_is_no_error_and_changes_no_neighbour(precision: Precision) -> None:
     vectors = np.concatenate([np.zeros((1, 20), dtype=np.float32), unit_vectors(1, 20)])
@@ -89,19 +63,6 @@ def test_bits_are_packed_from_the_highest_and_filled_with_zeros() -> None:
     vectors = np.array([[0.1, -0.1, 0.0, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]], dtype=np.float32)
     assert quantize(vectors, "ubinary").tolist() == [[0b1001_1111, 0b1000_0000]]
     assert quantize(vectors, "binary").tolist() == [[0b1001_1111 - 128, 0]]
-
-
-def test_bits_are_the_signs() -> None:
-    vectors = unit_vectors(10, 100)
-    bits = np.unpackbits(quantize(vectors, "ubinary"), axis=1)
-    assert_array_equal(bits[:, :100].astype(bool), vectors > 0)
-    assert not bits[:, 100:].any()
-
-
-def test_cosines_of_int8_are_close_to_those_of_floats() -> None:
-    vectors = unit_vectors(40, 384)
-    coarse = normalize(quantize(vectors, "int8").astype(np.float32))
-    assert_allclose(coarse @ coarse.T, vectors @ vectors.T, atol=0.01)
 
 
 @pytest.mark.parametrize("output_type", LITTLE_ENDIAN)

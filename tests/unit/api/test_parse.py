@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
 from typing import Any, TypeVar
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
@@ -21,7 +21,7 @@ LIMITS = load_settings({})
 B = TypeVar("B", bound=BaseModel)
 
 
-def parse(schema: type[B], body: bytes, limits: Settings) -> B:
+def parse(schema: type[B], body: bytes, limits: Settings = LIMITS) -> B:
     return schema.model_validate(read_json(body, limits), context=limits)
 
 
@@ -55,24 +55,24 @@ NO_OBJECT = [b"[]", b'["a"]', b'"a"', b"1", b"null", b"true"]
 @pytest.mark.parametrize("body", NOT_JSON.values(), ids=NOT_JSON)
 def test_broken_json_is_refused_with_a_reason(body: bytes) -> None:
     with pytest.raises(InvalidRequestError, match=r"^The body is not valid JSON: .+ at line 1 column \d+.*\.$"):
-        parse(EmbeddingRequest, body, LIMITS)
+        parse(EmbeddingRequest, body)
 
 
 @pytest.mark.parametrize("body", NO_OBJECT)
 def test_a_body_is_an_object(body: bytes) -> None:
     with pytest.raises(InvalidRequestError, match=r"^The body must be a JSON object\.$"):
-        parse(EmbeddingRequest, body, LIMITS)
+        parse(EmbeddingRequest, body)
 
 
 def test_an_integer_beyond_what_is_read_says_so() -> None:
     with pytest.raises(InvalidRequestError, match=r"integers may have up to 4300 digits; send longer ones as strings"):
-        parse(RerankRequest, b'{"query": "q", "documents": [{"text": "a", "n": %b}]}' % (b"9" * 5_000), LIMITS)
+        parse(RerankRequest, b'{"query": "q", "documents": [{"text": "a", "n": %b}]}' % (b"9" * 5_000))
 
 
 @pytest.mark.parametrize("value", ["1e400", "-1e400", "1.5", "0.0", "-1.0", "1e-400", "-" + "9" * 30])
 def test_strange_numbers_are_the_fields_fault(value: str) -> None:
     with pytest.raises(ValidationError) as raised:
-        parse(EmbeddingRequest, b'{"input": "a", "dimensions": %b}' % value.encode(), LIMITS)
+        parse(EmbeddingRequest, b'{"input": "a", "dimensions": %b}' % value.encode())
     answer = error_response(raised.value)
     assert json.loads(bytes(answer.body))["error"]["param"] == "dimensions"
     assert value.encode() not in bytes(answer.body)
@@ -80,12 +80,12 @@ def test_strange_numbers_are_the_fields_fault(value: str) -> None:
 
 def test_a_number_of_any_length_is_a_number() -> None:
     body = b'{"query": "q", "documents": ["a"], "top_n": %b}' % (b"9" * 4000)
-    assert parse(RerankRequest, body, LIMITS).top_n == 10**4000 - 1
+    assert parse(RerankRequest, body).top_n == 10**4000 - 1
 
 
 @pytest.mark.parametrize(("written", "number"), [(b"128.0", 128), (b"1.28e2", 128), (b"1e5", 100_000), (b"1.0", 1)])
 def test_an_integer_may_be_written_with_a_point(written: bytes, number: int) -> None:
-    request = parse(EmbeddingRequest, b'{"input": "a", "dimensions": %b}' % written, LIMITS)
+    request = parse(EmbeddingRequest, b'{"input": "a", "dimensions": %b}' % written)
     assert (request.dimensions, type(request.dimensions)) == (number, int)
 
 
@@ -117,18 +117,16 @@ def test_what_stands_in_a_text_is_not_counted(text: str) -> None:
     assert parse(EmbeddingRequest, body, few).input == [text]
 
 
-WRONG_ITEMS = {
-    "input": [{}] * 5_000,
-    "documents": [1] * 900,
-    "rank_fields": [1] * 5_000,
-}
-
-
-@pytest.mark.parametrize(("field", "items"), WRONG_ITEMS.items())
-def test_the_first_wrong_item_ends_the_search(field: str, items: list[Any]) -> None:
+@pytest.mark.parametrize(
+    ("schema", "body"),
+    [
+        (EmbeddingRequest, {"input": [{}] * 5_000}),
+        (RerankRequest, {"query": "q", "documents": [1] * 900}),
+        (RerankRequest, {"query": "q", "documents": ["a"], "rank_fields": [1] * 5_000}),
+    ],
+)
+def test_the_first_wrong_item_ends_the_search(schema: type[BaseModel], body: dict[str, Any]) -> None:
     """Each error would take a kilobyte."""
-    schema = EmbeddingRequest if field == "input" else RerankRequest
-    body = {"input": ["a"], "query": "q", "documents": ["a"]} | {field: items}
     with pytest.raises(ValidationError) as raised:
         schema.model_validate(body)
     assert raised.value.error_count() == 1
@@ -144,18 +142,18 @@ def test_the_first_wrong_item_ends_the_search(field: str, items: list[Any]) -> N
 )
 def test_a_list_that_is_too_long_is_not_looked_into(schema: Any, body: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidRequestError, match=message):
-        parse(schema, json.dumps(body).encode(), LIMITS)
+        parse(schema, json.dumps(body).encode())
 
 
 def test_every_script_arrives_as_it_was_sent() -> None:
     texts = ["日本語", "🙂", "e\u0301", "\u202eright", "\\u0000", "a\nb", "\ufeff"]
     escaped = json.dumps({"input": texts}).encode()
     plain = json.dumps({"input": texts}, ensure_ascii=False).encode()
-    assert parse(EmbeddingRequest, escaped, LIMITS).input == parse(EmbeddingRequest, plain, LIMITS).input == texts
+    assert parse(EmbeddingRequest, escaped).input == parse(EmbeddingRequest, plain).input == texts
 
 
 def test_the_last_of_two_equal_keys_counts() -> None:
-    assert parse(EmbeddingRequest, b'{"input": "a", "input": "b"}', LIMITS).input == ["b"]
+    assert parse(EmbeddingRequest, b'{"input": "a", "input": "b"}').input == ["b"]
 
 
 FIELDS = sorted({*EmbeddingRequest.model_fields, *RerankRequest.model_fields, "unknown"})
@@ -166,38 +164,26 @@ VALUES = st.recursive(
 )
 
 
-def strings(value: Any) -> Iterator[str]:
-    """Every string in a JSON value, keys included."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list):
-        for item in value:
-            yield from strings(item)
-    elif isinstance(value, dict):
-        yield from value
-        for item in value.values():
-            yield from strings(item)
-
-
 @pytest.mark.parametrize("schema", [EmbeddingRequest, RerankRequest])
+@settings(max_examples=40)  # making them takes longer than reading them
 @given(content=st.dictionaries(st.sampled_from(FIELDS), VALUES))
 def test_any_json_is_a_request_or_a_400_without_the_users_words(
     schema: type[BaseModel], content: dict[str, Any]
 ) -> None:
     try:
-        parse(schema, json.dumps(content).encode(), LIMITS)
+        parse(schema, json.dumps(content).encode())
     except (InvalidRequestError, ValidationError) as error:
         response = error_response(error)
         assert response.status_code == 400
         message = json.loads(bytes(response.body))["error"]["message"]
-        sent = [text for value in content.values() for text in strings(value)]
+        sent = [json.loads(text) for text in re.findall(r'"(?:[^"\\]|\\.)*"', json.dumps(list(content.values())))]
         assert not [text for text in sent if len(text) > 8 and text in message]
 
 
 @given(body=st.binary() | st.text().map(str.encode) | st.from_regex(rb"[\[\]{}\",:0-9a-z \\]*", fullmatch=True))
 def test_any_bytes_are_a_request_or_a_400(body: bytes) -> None:
     try:
-        parse(EmbeddingRequest, body, LIMITS)
+        parse(EmbeddingRequest, body)
     except (InvalidRequestError, ValidationError) as error:
         response = error_response(error)
         assert response.status_code == 400

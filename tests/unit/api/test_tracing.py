@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from typing import Any
+from http.server import BaseHTTPRequestHandler
+from typing import Any, ClassVar
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -17,52 +16,38 @@ from api.access_log import record_result
 from api.routing import Request, Route
 from runners.contracts import Timings
 from tests.unit.api.apps import app_of
+from tests.unit.fakes import Quiet, listening
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 
-class Collector:
+class Collector(Quiet, BaseHTTPRequestHandler):
     """An OTLP collector on a socket, which keeps what it is sent."""
 
-    def __init__(self) -> None:
-        self.received: list[tuple[str, ExportTraceServiceRequest]] = []
-        collector = self
+    received: ClassVar[list[tuple[str, ExportTraceServiceRequest]]] = []
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                collector.received.append((self.path, ExportTraceServiceRequest.FromString(body)))
-                self.send_response(200)
-                self.end_headers()
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.received.append((self.path, ExportTraceServiceRequest.FromString(body)))
+        self.send_response(200)
+        self.end_headers()
 
-            def log_message(self, *_: Any) -> None:
-                """Say nothing."""
-
-        self._server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever)
-        self._thread.start()
-
-    def spans(self) -> dict[str, Span]:
+    @classmethod
+    def spans(cls) -> dict[str, Span]:
         """Every span by its name."""
-        assert {path for path, _ in self.received} == {"/v1/traces"}
-        scopes = [scope for _, sent in self.received for part in sent.resource_spans for scope in part.scope_spans]
+        assert {path for path, _ in cls.received} == {"/v1/traces"}
+        scopes = [scope for _, sent in cls.received for part in sent.resource_spans for scope in part.scope_spans]
         return {span.name: span for scope in scopes for span in scope.spans}
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
 
 @pytest.fixture
-def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
+def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Collector]]:
     """A collector where the SDK's own variable points to."""
-    made = Collector()
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", made.url)
-    monkeypatch.setenv("OTEL_SERVICE_NAME", "search-of-shop-7")
-    yield made
-    made.close()
+    Collector.received.clear()
+    with listening(Collector) as port:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{port}")
+        monkeypatch.setenv("OTEL_SERVICE_NAME", "search-of-shop-7")
+        yield Collector
 
 
 async def work(request: Request) -> Response:
@@ -87,7 +72,7 @@ def attributes(span: Span) -> dict[str, Any]:
     return {each.key: each.value.string_value or each.value.int_value for each in span.attributes}
 
 
-def test_a_request_and_its_stages(collector: Collector) -> None:
+def test_a_request_and_its_stages(collector: type[Collector]) -> None:
     ask("/work", traceparent=f"00-{TRACE}-{PARENT}-01", **{"X-Request-Id": "mine"})
     spans = collector.spans()
     assert spans.keys() == {"GET /work", "tokenize", "queue", "compute"}
@@ -108,7 +93,7 @@ def test_a_request_and_its_stages(collector: Collector) -> None:
     assert spans["tokenize"].end_time_unix_nano == spans["queue"].start_time_unix_nano
 
 
-def test_a_failure_is_one_and_says_nothing_of_the_user(collector: Collector) -> None:
+def test_a_failure_is_one_and_says_nothing_of_the_user(collector: type[Collector]) -> None:
     ask("/fail")
     (span,) = collector.spans().values()
     assert span.status.code == span.status.STATUS_CODE_ERROR
@@ -116,12 +101,12 @@ def test_a_failure_is_one_and_says_nothing_of_the_user(collector: Collector) -> 
     assert not any(b"own words" in sent.SerializeToString() for _, sent in collector.received)
 
 
-def test_the_service_has_the_name_that_it_was_given(collector: Collector) -> None:
+def test_the_service_has_the_name_that_it_was_given(collector: type[Collector]) -> None:
     ask("/work")
     resource = collector.received[0][1].resource_spans[0].resource
     assert "search-of-shop-7" in {each.value.string_value for each in resource.attributes if each.key == "service.name"}
 
 
-def test_probes_make_no_spans(collector: Collector) -> None:
+def test_probes_make_no_spans(collector: type[Collector]) -> None:
     ask("/livez")
     assert collector.received == []

@@ -25,14 +25,9 @@ def script(code: str, port: int) -> Command:
     return Command([sys.executable, "-c", code], os.environ, ROOT, port, ("m",))
 
 
-@pytest.fixture
-def log(tmp_path: Path) -> Path:
-    return tmp_path / "server.log"
-
-
-def test_a_server_is_started_measured_and_ended(log: Path) -> None:
+def test_a_server_is_started_measured_and_ended(tmp_path: Path) -> None:
     port = free_port()
-    running = start([trivial(port)], [First(port, "/", BODY)], log, timeout_s=30)
+    running = start([trivial(port)], [First(port, "/", BODY)], tmp_path / "log", timeout_s=30)
     try:
         assert running.ports == {"m": port}
         assert post(port, "/", BODY)[0] == 200
@@ -42,16 +37,16 @@ def test_a_server_is_started_measured_and_ended(log: Path) -> None:
     assert not any(psutil.pid_exists(process.pid) for process in running.processes)
 
 
-def test_a_server_that_ends_says_why(log: Path) -> None:
+def test_a_server_that_ends_says_why(tmp_path: Path) -> None:
     command = script("raise ValueError('no such flag')", port := free_port())
     with pytest.raises(StartError, match=r"ended with status 1: ValueError: no such flag"):
-        start([command], [First(port, "/", BODY)], log, timeout_s=30)
+        start([command], [First(port, "/", BODY)], tmp_path / "log", timeout_s=30)
 
 
-def test_a_server_that_never_answers_is_ended(log: Path) -> None:
+def test_a_server_that_never_answers_is_ended(tmp_path: Path) -> None:
     command = script("import time; print('loading', flush=True); time.sleep(60)", port := free_port())
     with pytest.raises(StartError, match="no answer in time"):
-        start([command], [First(port, "/", BODY)], log, timeout_s=1)
+        start([command], [First(port, "/", BODY)], tmp_path / "log", timeout_s=1)
 
 
 def test_a_crash_for_want_of_instructions_is_said() -> None:
@@ -60,7 +55,7 @@ def test_a_crash_for_want_of_instructions_is_said() -> None:
     assert ending(3) == "ended with status 3"
 
 
-def test_the_generators_own_cost_is_measured(log: Path) -> None:
-    cost = generator_cost(log, 0.2)
+def test_the_generators_own_cost_is_measured(tmp_path: Path) -> None:
+    cost = generator_cost(tmp_path / "log", 0.2)
     assert set(cost) == {"requests_per_s_1", "requests_per_s_16", "cpu_us_1", "cpu_us_16"}
     assert all(value > 0 for value in cost.values())

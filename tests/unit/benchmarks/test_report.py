@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import xml.etree.ElementTree as ET
 from typing import Any
 
@@ -125,8 +126,6 @@ def test_the_picture_is_well_formed_and_has_a_bar_for_each_figure() -> None:
 
 
 def test_a_kept_result_is_shown_again(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    import json
-
     kept = tmp_path / "kept.json"
     kept.write_text(json.dumps(RESULT))
     assert main(["--report", str(kept)]) == 0

@@ -17,11 +17,6 @@ def test_percentile_is_numpys_nearest_rank(values: list[float], share: float) ->
     assert percentile(values, share) == np.percentile(values, 100 * share, method="inverted_cdf")
 
 
-def test_percentile_of_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match="no values"):
-        percentile([], 0.5)
-
-
 def test_rate_counts_what_lies_inside_the_window() -> None:
     inside, half, outside = Call(0, 1, 10), Call(1, 3, 10), Call(2, 4, 10)
     assert rate([inside, half, outside], 2.0) == pytest.approx((10 + 5 + 0) / 2)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from statistics import median
 
 import pytest
 
-from benchmarks import workload
 from benchmarks.rows import BULK, PAIR, ROWS, SINGLES, Row, bulk, many_models, singles
 from benchmarks.workload import VARIANTS
 
@@ -23,20 +21,6 @@ def test_bodies_never_change() -> None:
         for request in row.requests(PORTS):
             digest.update(request.body.encode())
     assert digest.hexdigest() == "4812a727a4d1336f5337fdc43838f5ede17eaa15ad03a5352ef94716543a0509"
-
-
-def test_lengths_are_mixed_as_in_a_corpus() -> None:
-    words = sorted(len(text.split()) for text in workload.passages(2000, seed=11))
-    assert words[0] == workload.MIN_WORDS
-    assert words[-1] == workload.MAX_WORDS
-    assert median(words) == pytest.approx(workload.MEDIAN_WORDS, rel=0.1)
-    assert sum(words) / len(words) > 1.15 * median(words)
-
-
-def test_no_text_comes_twice() -> None:
-    """A server that computes equal texts once must not gain by it."""
-    for texts in (workload.passages(2048, seed=12), workload.short_texts(512, seed=12)):
-        assert len(set(texts)) == len(texts)
 
 
 @each_row

@@ -27,12 +27,19 @@ class Run:
 
     folder: Path
     fake: FakeService
+    capsys: pytest.CaptureFixture[str]
     out: str = "out.npy"
     connect: Callable[..., Client] = Client
 
     def __call__(self, *more: str, rows: str = "corpus.jsonl") -> int:
         fixed = ["--out", str(self.folder / self.out), "--url", self.fake.url, "--batch", "5", "--save-every", "0"]
         return embed_corpus.main([str(self.folder / rows), *fixed, *more], connect=self.connect)
+
+    def fails(self, *more: str, rows: str = "corpus.jsonl", status: int = 1) -> str:
+        """A run that ends with this status; what it writes to stderr."""
+        self.capsys.readouterr()
+        assert self(*more, rows=rows) == status
+        return self.capsys.readouterr().err
 
     @property
     def parts(self) -> Path:
@@ -47,6 +54,11 @@ class Run:
     @property
     def ids(self) -> list[int | str]:
         return [json.loads(line) for line in (self.folder / "out.ids.jsonl").read_text().splitlines()]
+
+    @property
+    def bad(self) -> list[dict[str, object]]:
+        """The list of the rows that were left out."""
+        return [json.loads(line) for line in (self.folder / "out.npy.bad.jsonl").read_text().splitlines()]
 
     def check(self, texts: list[str]) -> None:
         """Exactly these texts' vectors, in this order, and nothing left over."""
@@ -84,9 +96,9 @@ def texts() -> list[str]:
 
 
 @pytest.fixture
-def run(tmp_path: Path, fake: FakeService, texts: list[str]) -> Run:
+def run(tmp_path: Path, fake: FakeService, texts: list[str], capsys: pytest.CaptureFixture[str]) -> Run:
     write_rows(tmp_path / "corpus.jsonl", [{"text": each, "sku": f"s{n}"} for n, each in enumerate(texts)])
-    return Run(tmp_path, fake)
+    return Run(tmp_path, fake, capsys)
 
 
 @pytest.fixture

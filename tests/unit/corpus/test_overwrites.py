@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 from collections.abc import Callable
 from functools import partial
@@ -14,6 +13,7 @@ from starlette.responses import Response
 
 from corpus import run as corpus_run
 from corpus.client import Client
+from tests.serving import DEAD_ENDPOINT
 from tests.unit.corpus.conftest import ROWS, Run, write_rows
 from tests.unit.corpus.corpus_service import FakeService, error
 from tests.unit.corpus.test_resume import KilledError, interrupted
@@ -31,65 +31,58 @@ def everything(folder: Path) -> dict[str, bytes | str]:
     }
 
 
-def refused(run: Run, capsys: pytest.CaptureFixture[str], *options: str, rows: str = "corpus.jsonl") -> str:
+def refused(run: Run, *options: str, rows: str = "corpus.jsonl") -> str:
     """The words of a run that changes nothing."""
     before = everything(run.folder)
-    assert run(*options, rows=rows) == 1
+    message = run.fails(*options, rows=rows)
     assert everything(run.folder) == before
-    return capsys.readouterr().err
+    return message
 
 
-def test_the_ids_of_the_output_do_not_overwrite_the_input(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_ids_of_the_output_do_not_overwrite_the_input(run: Run) -> None:
     run.out = "chunks.npy"
     write_rows(run.folder / "chunks.ids.jsonl", [{"text": "a"}])
-    message = refused(run, capsys, rows="chunks.ids.jsonl")
-    assert "chunks.ids.jsonl is the input" in message
+    assert "chunks.ids.jsonl is the input" in refused(run, rows="chunks.ids.jsonl")
 
 
 @pytest.mark.parametrize("name", ["out.npy", "out.ids.jsonl"])
 @pytest.mark.parametrize("link", [os.link, os.symlink])
-def test_nor_through_a_link(
-    run: Run, capsys: pytest.CaptureFixture[str], name: str, link: Callable[[Path, Path], None]
-) -> None:
+def test_nor_through_a_link(run: Run, name: str, link: Callable[[Path, Path], None]) -> None:
     link(run.folder / "corpus.jsonl", run.folder / name)
-    assert f"{name} is the input" in refused(run, capsys)
+    assert f"{name} is the input" in refused(run)
 
 
-@pytest.mark.parametrize("name", ["out.npy", "out.ids.jsonl"])
+@pytest.mark.parametrize("name", ["out.npy", "out.ids.jsonl", "out.npy.parts"])
 @pytest.mark.parametrize("restart", [[], ["--restart"]])
-def test_what_is_there_stays(run: Run, capsys: pytest.CaptureFixture[str], name: str, restart: list[str]) -> None:
+def test_what_is_there_stays(run: Run, name: str, restart: list[str]) -> None:
     (run.folder / name).write_text(PRECIOUS)
-    assert f"{name} already exists" in refused(run, capsys, *restart)
+    assert f"{name} already exists" in refused(run, *restart)
 
 
-def test_a_link_to_nowhere_is_somebodys_too(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_link_to_nowhere_is_somebodys_too(run: Run) -> None:
     (run.folder / "out.npy").symlink_to(run.folder / "later")
-    assert "out.npy already exists" in refused(run, capsys)
+    assert "out.npy already exists" in refused(run)
 
 
 @pytest.mark.parametrize("name", ["out.npy", "out.ids.jsonl"])
 def test_what_appears_while_the_run_is_interrupted_stays(
-    run: Run, fake: FakeService, texts: list[str], capsys: pytest.CaptureFixture[str], name: str
+    run: Run, fake: FakeService, texts: list[str], name: str
 ) -> None:
     interrupted(run, fake)
-    capsys.readouterr()
     (run.folder / name).write_text(PRECIOUS)
-    assert f"{name} already exists" in refused(run, capsys)
+    assert f"{name} already exists" in refused(run)
     (run.folder / name).unlink()
     assert run() == 0
     run.check(texts)
 
 
 @pytest.mark.parametrize("name", ["out.npy", "out.ids.jsonl"])
-def test_what_appears_while_the_run_goes_on_stays(
-    run: Run, fake: FakeService, texts: list[str], capsys: pytest.CaptureFixture[str], name: str
-) -> None:
+def test_what_appears_while_the_run_goes_on_stays(run: Run, fake: FakeService, texts: list[str], name: str) -> None:
     def appear() -> None:
         (run.folder / name).write_text(PRECIOUS)
 
     fake.answers = {3: appear}
-    assert run() == 1
-    assert f"{name} was created by another program meanwhile" in capsys.readouterr().err
+    assert f"{name} was created by another program meanwhile" in run.fails()
     assert (run.folder / name).read_text() == PRECIOUS
     (run.folder / name).unlink()
     assert run() == 0
@@ -97,22 +90,18 @@ def test_what_appears_while_the_run_goes_on_stays(
 
 
 @pytest.mark.parametrize("bad", [True, False])
-def test_the_list_of_wrong_rows_takes_a_name_that_is_free(
-    run: Run, capsys: pytest.CaptureFixture[str], bad: bool
-) -> None:
+def test_the_list_of_wrong_rows_takes_a_name_that_is_free(run: Run, bad: bool) -> None:
     (run.folder / "out.npy.bad.jsonl").write_text(PRECIOUS)
     write_rows(run.folder / "rows.jsonl", [{"text": "good"}, {"text": "" if bad else "too"}])
-    assert run("--skip-bad", rows="rows.jsonl") == 0
+    message = run.fails("--skip-bad", rows="rows.jsonl", status=0)
     assert (run.folder / "out.npy.bad.jsonl").read_text() == PRECIOUS
-    assert (run.folder / "out.npy.bad.2.jsonl").exists() == bad
-    assert ("out.npy.bad.2.jsonl lists them" in capsys.readouterr().err) == bad
+    assert (run.folder / "out.npy.bad.2.jsonl").exists() == ("out.npy.bad.2.jsonl lists them" in message) == bad
 
 
-def test_the_same_list_is_not_written_twice(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_same_list_is_not_written_twice(run: Run) -> None:
     write_rows(run.folder / "rows.jsonl", [{"text": "good"}, {"text": ""}])
-    for options in ([], [], ["--skip-bad"]):
-        run(*options, rows="rows.jsonl")
-        assert "out.npy.bad.jsonl lists them" in capsys.readouterr().err
+    for options, status in (([], 1), ([], 1), (["--skip-bad"], 0)):
+        assert "out.npy.bad.jsonl lists them" in run.fails(*options, rows="rows.jsonl", status=status)
     assert [path.name for path in run.folder.glob("*.bad*")] == ["out.npy.bad.jsonl"]
 
 
@@ -126,29 +115,24 @@ def test_the_list_of_wrong_rows_may_be_the_input(run: Run) -> None:
     assert (run.folder / "out.npy.bad.jsonl").read_bytes() == before
 
 
-def test_a_folder_of_that_name_stays(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_of_that_name_stays(run: Run) -> None:
     run.parts.mkdir()
     (run.parts / "000000000000.npy").write_text(PRECIOUS)
     for options in ([], ["--restart"]):
-        assert "out.npy.parts already exists and was not created by this program" in refused(run, capsys, *options)
+        assert "out.npy.parts already exists and was not created by this program" in refused(run, *options)
 
 
-def test_a_file_of_that_name_stays(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    run.parts.write_text(PRECIOUS)
-    assert "out.npy.parts already exists" in refused(run, capsys)
-
-
-def test_somebody_elses_journal_stays(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_somebody_elses_journal_stays(run: Run) -> None:
     run.parts.mkdir()
     (run.parts / "journal.jsonl").write_text(PRECIOUS)
-    assert "damaged" in refused(run, capsys)
-    assert "journal.jsonl was not created by this program" in refused(run, capsys, "--restart")
+    assert "damaged" in refused(run)
+    assert "journal.jsonl was not created by this program" in refused(run, "--restart")
 
 
-def test_an_input_in_that_folder_stays(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_input_in_that_folder_stays(run: Run) -> None:
     run.parts.mkdir()
     write_rows(run.parts / "rows.jsonl", [{"text": "a"}])
-    assert "which the run needs for its own files" in refused(run, capsys, rows="out.npy.parts/rows.jsonl")
+    assert "which the run needs for its own files" in refused(run, rows="out.npy.parts/rows.jsonl")
 
 
 def test_what_somebody_puts_into_that_folder_stays(run: Run, fake: FakeService) -> None:
@@ -166,9 +150,9 @@ def test_an_empty_folder_of_that_name_is_used(run: Run, texts: list[str]) -> Non
 
 @pytest.mark.parametrize("out", ["out.npy", "out.parquet"])
 def test_what_the_run_itself_has_written_is_written_anew(
-    run: Run, texts: list[str], monkeypatch: pytest.MonkeyPatch, out: str
+    run: Run, fake: FakeService, texts: list[str], monkeypatch: pytest.MonkeyPatch, out: str
 ) -> None:
-    """Killed with its outputs in place, once more than once."""
+    """Killed with its outputs in place, once more than once; nothing is computed again."""
 
     def killed(folder: Path) -> None:
         raise KilledError
@@ -180,6 +164,7 @@ def test_what_the_run_itself_has_written_is_written_anew(
             with pytest.raises(KilledError):
                 run()
     assert run() == 0
+    assert sorted(fake.texts) == sorted(texts)
     if out == "out.npy":
         run.check(texts)
     assert not run.parts.exists()
@@ -208,11 +193,11 @@ def clock(run: Run) -> Clock:
 
 
 @pytest.mark.parametrize("status", [503, 504])
-@pytest.mark.parametrize("batch", ["1", "8"])
+@pytest.mark.parametrize("rows", [1, 8])
 def test_patience_is_one_for_a_batch_and_its_halves(
-    run: Run, fake: FakeService, clock: Clock, capsys: pytest.CaptureFixture[str], status: int, batch: str
+    run: Run, fake: FakeService, clock: Clock, status: int, rows: int
 ) -> None:
-    """Each answer takes 300 s, as one of a service that is stuck does."""
+    """Each answer takes 300 s, as one of a service that is stuck does; nothing else waits for one."""
 
     def late(_: list[str]) -> Response:
         clock.now += 300
@@ -220,9 +205,17 @@ def test_patience_is_one_for_a_batch_and_its_halves(
 
     fake.refuse = late
     started = clock.now
-    assert run("--batch", batch, "--parallel", "1", "--patience", "600") == 2
-    assert f"with status {status}: No answer within 300 s. No request succeeded for 600 s" in capsys.readouterr().err
+    write_rows(run.folder / "one_batch.jsonl", [{"text": "a"}] * rows)
+    message = run.fails("--batch", "8", "--patience", "600", rows="one_batch.jsonl", status=2)
+    assert f"with status {status}: No answer within 300 s. No request succeeded for 600 s (--patience)." in message
+    assert "Run the same command again to resume." in message
     assert 600 <= clock.now - started <= 600 + 2 * 300
+
+
+def test_a_service_that_does_not_respond_is_given_up(run: Run, clock: Clock) -> None:
+    """tests/e2e/test_corpus.py kills one that comes back, and the script."""
+    run.fake = FakeService(url=DEAD_ENDPOINT)
+    assert "does not respond (ConnectError). No request succeeded for 9 s" in run.fails("--patience", "9", status=2)
 
 
 def test_a_deadline_that_halves_cure_is_no_end_of_the_patience(
@@ -235,10 +228,3 @@ def test_a_deadline_that_halves_cure_is_no_end_of_the_patience(
     fake.refuse = slow
     assert run("--parallel", "1", "--patience", "250") == 0
     run.check(texts)
-
-
-def test_json_lines_of_the_list(run: Run) -> None:
-    write_rows(run.folder / "rows.jsonl", [{"text": ""}])
-    assert run(rows="rows.jsonl") == 1
-    (line,) = (run.folder / "out.npy.bad.jsonl").read_text().splitlines()
-    assert json.loads(line) == {"row": 0, "place": "line 1", "reason": "'text' is empty", "content": {"text": ""}}

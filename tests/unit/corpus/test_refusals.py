@@ -8,7 +8,7 @@ import pytest
 from starlette.responses import JSONResponse, Response
 
 from corpus import rows
-from tests.serving import free_port
+from scripts import embed_corpus
 from tests.unit.corpus.conftest import ROWS, Run
 from tests.unit.corpus.corpus_service import FakeService, error
 
@@ -34,12 +34,9 @@ REASONS = [
 ]
 
 
-def test_wrong_rows_end_the_run_before_anything_is_sent(
-    run: Run, fake: FakeService, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_wrong_rows_end_the_run_before_anything_is_sent(run: Run, fake: FakeService) -> None:
     (run.folder / "bad.jsonl").write_bytes(BAD)
-    assert run(rows="bad.jsonl") == 1
-    message = capsys.readouterr().err
+    message = run.fails(rows="bad.jsonl")
     assert "7 of 9 rows are invalid; the first is line 2: 'text' is empty" in message
     assert "--skip-bad" in message
     assert not fake.bodies
@@ -52,11 +49,10 @@ def test_wrong_rows_are_left_out(run: Run, capsys: pytest.CaptureFixture[str]) -
     run.check(["good", "good, too"])
     assert run.ids == [0, 8]
     assert "rows left out: 7" in capsys.readouterr().out
-    listed = [json.loads(line) for line in (run.folder / "out.npy.bad.jsonl").read_text().splitlines()]
-    assert [each["place"] for each in listed] == [place for place, _ in REASONS]
-    assert all(each["reason"].startswith(reason) for each, (_, reason) in zip(listed, REASONS, strict=True))
-    assert listed[3]["content"] == {"text": 7}
-    assert listed[4]["content"] == "not json"
+    assert [each["place"] for each in run.bad] == [place for place, _ in REASONS]
+    assert all(str(each["reason"]).startswith(reason) for each, (_, reason) in zip(run.bad, REASONS, strict=True))
+    assert run.bad[3] == {"row": 4, "place": "line 5", "reason": "'text' is not a text", "content": {"text": 7}}
+    assert run.bad[4]["content"] == "not json"
 
 
 def test_wrong_rows_of_csv(run: Run) -> None:
@@ -64,8 +60,7 @@ def test_wrong_rows_of_csv(run: Run) -> None:
     (run.folder / "bad.csv").write_bytes(content)
     assert run("--skip-bad", "--id", "id", rows="bad.csv") == 0
     run.check(["good", "two\nlines", "no id"])
-    listed = [json.loads(line) for line in (run.folder / "out.npy.bad.jsonl").read_text().splitlines()]
-    assert [(each["place"], each["reason"]) for each in listed] == [
+    assert [(each["place"], each["reason"]) for each in run.bad] == [
         ("line 6", "has 1 columns; the header has 2"),
         ("line 7", "has 3 columns; the header has 2"),
         ("line 8", "'text' is empty"),
@@ -74,10 +69,9 @@ def test_wrong_rows_of_csv(run: Run) -> None:
 
 
 @pytest.mark.parametrize("value", ["1.5", "null", "true", "[1]"])
-def test_wrong_ids(run: Run, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_ids(run: Run, value: str) -> None:
     (run.folder / "ids.jsonl").write_text(f'{{"text":"a","k":{value}}}\n')
-    assert run("--id", "k", rows="ids.jsonl") == 1
-    assert "the first is line 1: " in capsys.readouterr().err
+    assert "the first is line 1: " in run.fails("--id", "k", rows="ids.jsonl")
 
 
 @pytest.mark.parametrize(
@@ -92,32 +86,25 @@ def test_wrong_ids(run: Run, value: str, capsys: pytest.CaptureFixture[str]) -> 
     ],
 )
 def test_files_that_are_something_else(
-    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, content: bytes, words: str
+    run: Run, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes, words: str
 ) -> None:
     monkeypatch.setattr(rows, "MAX_ROW_BYTES", 100)
     (run.folder / name).write_bytes(content)
-    assert run(rows=name) == 1
-    assert words in capsys.readouterr().err
+    assert words in run.fails(rows=name)
     assert not run.parts.exists() or name == "a.jsonl"
 
 
-@pytest.mark.parametrize("status", [408, 429, 500, 502, 503])
-def test_tried_again(run: Run, fake: FakeService, texts: list[str], waits: list[float], status: int) -> None:
+@pytest.mark.parametrize(("status", "batch"), [*((status, 5) for status in (408, 429, 500, 502, 503)), (504, 1)])
+def test_tried_again(
+    run: Run, fake: FakeService, texts: list[str], waits: list[float], status: int, batch: int
+) -> None:
+    """After a 504, a single text is; it cannot be halved."""
     fake.answers = {number: lambda: error(status, "later") for number in (0, 3, 4)}
-    assert run("--parallel", "1") == 0
+    assert run("--parallel", "1", "--batch", str(batch)) == 0
     run.check(texts)
-    assert len(fake.bodies) == ROWS // 5 + 3
+    assert len(fake.bodies) == ROWS // batch + 3
     assert len(waits) == 3
     assert 0 < waits[0] < waits[2] < 1
-
-
-def test_one_text_cannot_be_halved_and_is_tried_again(
-    run: Run, fake: FakeService, texts: list[str], waits: list[float]
-) -> None:
-    fake.answers = {0: lambda: error(504, "too late")}
-    assert run("--batch", "1") == 0
-    run.check(texts)
-    assert len(waits) == 1
 
 
 def test_retry_after_is_honoured(run: Run, fake: FakeService, texts: list[str], waits: list[float]) -> None:
@@ -136,11 +123,10 @@ def test_too_much_for_one_request_is_halved(run: Run, fake: FakeService, texts: 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
 def test_refusals_end_the_run_with_the_words_of_the_service(
-    run: Run, fake: FakeService, texts: list[str], status: int, capsys: pytest.CaptureFixture[str]
+    run: Run, fake: FakeService, texts: list[str], status: int
 ) -> None:
     fake.refuse = lambda batch: error(status, "There is no such thing.") if texts[23] in batch else None
-    assert run() == 1
-    message = capsys.readouterr().err
+    message = run.fails()
     assert f"The service rejects line 21 to line 25 with status {status}: There is no such thing." in message
     assert ("--api-key-file" in message) == (status == 401)
     fake.refuse = lambda batch: None
@@ -150,20 +136,10 @@ def test_refusals_end_the_run_with_the_words_of_the_service(
     assert sorted(fake.texts[asked:]) == sorted(texts[20:])
 
 
-def test_a_refusal_names_the_row(
-    run: Run, fake: FakeService, texts: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_refusal_names_the_row(run: Run, fake: FakeService, texts: list[str]) -> None:
     long = error(400, "input.3 has 302 tokens; the model takes 256.", "input.3")
     fake.refuse = lambda batch: long if texts[23] in batch else None
-    assert run("--truncate", "NONE") == 1
-    assert "rejects line 24 with status 400: the text has 302 tokens" in capsys.readouterr().err
-
-
-def test_patience_ends(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    run.fake = FakeService(url=f"http://127.0.0.1:{free_port()}")
-    assert run("--patience", "0.4") == 2
-    message = capsys.readouterr().err
-    assert "No request succeeded for 0.4 s (--patience). Run the same command again to resume." in message
+    assert "rejects line 24 with status 400: the text has 302 tokens" in run.fails("--truncate", "NONE")
 
 
 @pytest.mark.parametrize(
@@ -176,28 +152,22 @@ def test_patience_ends(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
         {"data": [{"index": 0, "embedding": "AACAP"}], "model": "m", "usage": {"prompt_tokens": 1}},
     ],
 )
-def test_answers_that_are_no_vectors(
-    run: Run, fake: FakeService, answer: object, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_answers_that_are_no_vectors(run: Run, fake: FakeService, answer: object) -> None:
     """Among them infinity, a wrong index and half a base64."""
     fake.refuse = lambda batch: JSONResponse(answer)
-    assert run("--batch", "1") == 1
-    assert "return" in capsys.readouterr().err
+    assert "return" in run.fails("--batch", "1")
 
 
-def test_a_page_of_a_proxy(run: Run, fake: FakeService, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_page_of_a_proxy(run: Run, fake: FakeService) -> None:
     fake.refuse = lambda batch: Response("<html>", 403)
-    assert run() == 1
-    assert "with status 403: Forbidden" in capsys.readouterr().err
+    assert "with status 403: Forbidden" in run.fails()
 
 
 @pytest.mark.parametrize(
     "options",
     [["--out", "vectors.csv"], ["--batch", "0"], ["--url", "localhost:7987"], ["--format", "xml"], []],
 )
-def test_wrong_commands(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    from scripts import embed_corpus
-
+def test_wrong_commands(options: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         embed_corpus.main(["corpus.jsonl", *options])
     assert ended.value.code == 2
@@ -208,7 +178,6 @@ def test_errors_for_programs(run: Run, capsys: pytest.CaptureFixture[str]) -> No
     assert "is not a file" in json.loads(capsys.readouterr().out)["error"]
 
 
-def test_an_empty_key_file(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_key_file(run: Run) -> None:
     (run.folder / "key").write_text("\n")
-    assert run("--api-key-file", str(run.folder / "key")) == 1
-    assert "contains no key" in capsys.readouterr().err
+    assert "contains no key" in run.fails("--api-key-file", str(run.folder / "key"))

@@ -6,19 +6,13 @@ import errno
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
-from starlette.responses import Response
 
 from corpus import journal, parts
-from corpus import run as corpus_run
-from tests.serving import ROOT, InProcess, free_port, until
 from tests.unit.corpus.conftest import ROWS, Run, text
 from tests.unit.corpus.corpus_service import FakeService, error
 
@@ -41,42 +35,24 @@ def journalled(run: Run) -> int:
     return sum(journal.Part(**json.loads(line)).rows for line in lines)
 
 
-def test_sigkill_of_the_script(run: Run, fake: FakeService, texts: list[str]) -> None:
-    """Killed in the fourth and, once more, in the seventh request, when a part is written."""
-    killed: list[subprocess.Popen[bytes]] = []
-
-    def kill() -> None:
-        until(lambda: journalled(run), what="a written part")
-        killed[-1].kill()
-
-    fake.answers = {3: kill, 6: kill}
-    options = ["--out", str(run.folder / run.out), "--url", fake.url, "--batch", "5", "--save-every", "0", *SERIAL]
-    command = [sys.executable, "-m", "scripts.embed_corpus", str(run.folder / "corpus.jsonl"), *options]
-    for _ in range(2):
-        killed.append(subprocess.Popen(command, cwd=ROOT))
-        assert killed[-1].wait(60) == -signal.SIGKILL
-        assert not (run.folder / run.out).exists()
-    before, asked = journalled(run), len(fake.texts)
-    assert 0 < before < ROWS
-    assert run() == 0
-    run.check(texts)
-    assert sorted(fake.texts[asked:]) == sorted(texts[before:])
+def interrupted(run: Run, fake: FakeService) -> None:
+    """A run that ends in its sixth request."""
+    fake.answers = {5: lambda: to_the_script(signal.SIGINT)}
+    assert run(*SERIAL) == 130
+    fake.answers = {}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signals_stop_cleanly(
-    run: Run, fake: FakeService, texts: list[str], number: signal.Signals, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_signals_stop_cleanly(run: Run, fake: FakeService, texts: list[str], number: signal.Signals) -> None:
     """What was answered before the signal is written though no part was due; the request in flight is given up."""
     fake.answers = {4: lambda: to_the_script(number)}
-    assert run(*SERIAL, "--save-every", "60") == 128 + number
-    assert f"Stopped by {number.name}. Run the same command again to resume." in capsys.readouterr().err
+    message = run.fails(*SERIAL, "--save-every", "60", status=128 + number)
+    assert f"Stopped by {number.name}. Run the same command again to resume." in message
     assert 4 * 5 <= journalled(run) <= 5 * 5
     before, asked = journalled(run), len(fake.texts)
-    assert run() == 0
+    assert f"{before} of {ROWS} rows are done; resuming." in run.fails(status=0)
     run.check(texts)
     assert sorted(fake.texts[asked:]) == sorted(texts[before:])
-    assert f"{before} of {ROWS} rows are done; resuming." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("out", ["out.npy", "out.parquet"])
@@ -112,8 +88,7 @@ def test_killed_at_any_moment_of_writing(run: Run, texts: list[str], monkeypatch
 def test_a_line_that_was_not_written_to_its_end_counts_for_nothing(
     run: Run, fake: FakeService, texts: list[str]
 ) -> None:
-    fake.answers = {5: lambda: to_the_script(signal.SIGINT)}
-    assert run(*SERIAL) == 130
+    interrupted(run, fake)
     before = journalled(run)
     path = run.parts / "journal.jsonl"
     path.write_bytes(path.read_bytes()[:-7])
@@ -121,28 +96,6 @@ def test_a_line_that_was_not_written_to_its_end_counts_for_nothing(
     assert run() == 0
     run.check(texts)
     assert sorted(fake.texts[asked:]) == sorted(texts[before - 5 :])
-
-
-def test_killed_between_the_output_and_the_end(
-    run: Run, fake: FakeService, texts: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def killed(folder: Path) -> None:
-        raise KilledError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(corpus_run, "forget", killed)
-        with pytest.raises(KilledError):
-            run()
-    asked = len(fake.bodies)
-    assert run() == 0
-    run.check(texts)
-    assert len(fake.bodies) == asked
-
-
-def interrupted(run: Run, fake: FakeService) -> None:
-    fake.answers = {5: lambda: to_the_script(signal.SIGINT)}
-    assert run(*SERIAL) == 130
-    fake.answers = {}
 
 
 @pytest.mark.parametrize(
@@ -153,12 +106,9 @@ def interrupted(run: Run, fake: FakeService) -> None:
         (("--input-type", "query"), "the options differ (input_type"),
     ],
 )
-def test_another_run_is_not_mixed_in(
-    run: Run, fake: FakeService, capsys: pytest.CaptureFixture[str], options: tuple[str, ...], words: str
-) -> None:
+def test_another_run_is_not_mixed_in(run: Run, fake: FakeService, options: tuple[str, ...], words: str) -> None:
     interrupted(run, fake)
-    assert run(*options) == 1
-    assert words in capsys.readouterr().err
+    assert words in run.fails(*options)
     assert run(*options, "--restart") == 0
     assert len(run.vectors) == ROWS
 
@@ -171,32 +121,27 @@ def test_where_nothing_is_finished_everything_may_change(run: Run, fake: FakeSer
     run.check(texts)
 
 
-def test_a_changed_input_is_not_mixed_in(
-    run: Run, fake: FakeService, texts: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_changed_input_is_not_mixed_in(run: Run, fake: FakeService, texts: list[str]) -> None:
     interrupted(run, fake)
     with (run.folder / "corpus.jsonl").open("a") as file:
         file.write('{"text":"one more"}\n')
-    assert run() == 1
-    message = capsys.readouterr().err
+    message = run.fails()
     assert "the input has changed (bytes:" in message
     assert "--restart" in message
     assert run("--restart") == 0
     run.check([*texts, "one more"])
 
 
-def test_an_input_that_changes_meanwhile(run: Run, fake: FakeService, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_input_that_changes_meanwhile(run: Run, fake: FakeService) -> None:
     fake.answers = {2: lambda: os.utime(run.folder / "corpus.jsonl", (1, 1))}
-    assert run() == 1
-    assert "changed during the run" in capsys.readouterr().err
+    assert "changed during the run" in run.fails()
     assert not (run.folder / run.out).exists()
 
 
-def test_another_model_behind_the_same_name(run: Run, fake: FakeService, capsys: pytest.CaptureFixture[str]) -> None:
+def test_another_model_behind_the_same_name(run: Run, fake: FakeService) -> None:
     interrupted(run, fake)
     fake.model = "a-new-default"
-    assert run() == 1
-    assert "now uses a-new-default with 8 dimensions" in capsys.readouterr().err
+    assert "now uses a-new-default with 8 dimensions" in run.fails()
 
 
 def test_how_much_at_once_may_change(run: Run, fake: FakeService, texts: list[str]) -> None:
@@ -205,14 +150,13 @@ def test_how_much_at_once_may_change(run: Run, fake: FakeService, texts: list[st
     run.check(texts)
 
 
-def test_damaged_parts_are_refused(run: Run, fake: FakeService, capsys: pytest.CaptureFixture[str]) -> None:
+def test_damaged_parts_are_refused(run: Run, fake: FakeService) -> None:
     interrupted(run, fake)
     part = sorted(run.parts.glob("*.npy"))[1]
     content = bytearray(part.read_bytes())
     content[-1] ^= 1
     part.write_bytes(content)
-    assert run() == 1
-    assert f"{part} is missing or damaged" in capsys.readouterr().err
+    assert f"{part} is missing or damaged" in run.fails()
     assert not (run.folder / run.out).exists()
 
 
@@ -229,7 +173,6 @@ def test_full_disk(
     run: Run,
     texts: list[str],
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
     suffix: str,
 ) -> None:
     """Full for the fourth part, and later for the output."""
@@ -247,46 +190,12 @@ def test_full_disk(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", fsync)
-        assert run() == 1
-    message = capsys.readouterr().err
+        message = run.fails()
     assert "No space left on device" in message
     assert "run the same command again" in message
     assert journalled(run) == 15
     assert run() == 0
     run.check(texts)
-
-
-def test_the_service_goes_away_and_comes_back(run: Run, texts: list[str]) -> None:
-    """Refused connections at first, then a service that breaks off in the middle, then one that stays."""
-    fake, port = FakeService(), free_port()
-    fake.url = f"http://127.0.0.1:{port}"
-    run.fake = fake
-    broken: list[int] = []
-
-    def lifetimes() -> None:
-        gone = threading.Event()
-
-        def go() -> Response:
-            gone.set()
-            return error(503, "The process is going down.")
-
-        fake.answers = {4: go}
-        with InProcess(fake.app(), port=port):
-            gone.wait(30)
-        broken.append(len(fake.bodies))
-        with InProcess(fake.app(), port=port):
-            done.wait(30)
-
-    done = threading.Event()
-    services = threading.Thread(target=lifetimes)
-    services.start()
-    try:
-        assert run() == 0
-    finally:
-        done.set()
-        services.join()
-    run.check(texts)
-    assert broken[0] < len(fake.bodies)
 
 
 def test_trailing_wrong_rows_after_a_resume(run: Run, fake: FakeService) -> None:

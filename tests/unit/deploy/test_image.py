@@ -59,9 +59,12 @@ def built(platform: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bui
 
 
 @each_platform
-def test_the_dockerfile_of_each_platform(built: Built, platform: str) -> None:
+def test_the_dockerfile_of_each_platform_ends_as_an_unprivileged_user(built: Built, platform: str) -> None:
     lines = built.dockerfile.splitlines()
     assert [line for line in lines if line.startswith("FROM ")] == ["FROM python:3.11-slim AS base-container"]
+    assert built.variables["BENTOML_DO_NOT_TRACK"] == "true"
+    assert built.variables["BENTOML_HOME"] == "/data"
+    assert not [env for env in built.envs if env.stage == "build"]  # their values would lie open in bento.yaml
     for name, value in built.variables.items():
         assert f"ARG {name}={value}" in lines
         assert f"ENV {name}=${name}" in lines
@@ -69,11 +72,6 @@ def test_the_dockerfile_of_each_platform(built: Built, platform: str) -> None:
     assert health.endswith('CMD ["/home/bentoml/bento/src/scripts/healthcheck"]')
     assert f"EXPOSE {Settings.model_fields['port'].default}" in lines
     assert not re.search(r"apt-get|build-essential|nvidia/cuda|VOLUME", built.dockerfile)
-
-
-@each_platform
-def test_it_runs_as_an_unprivileged_user(built: Built, platform: str) -> None:
-    lines = built.dockerfile.splitlines()
     assert f"ARG BENTO_USER_UID={USER_ID}" in lines
     after = lines[lines.index("USER bentoml") :]
     assert not [line for line in after if line.startswith(("USER root", "RUN ", "COPY "))]
@@ -115,13 +113,6 @@ def test_each_platform_has_only_its_packages(built: Built, platform: str) -> Non
     assert not re.search(r"https?://|--(extra-)?index", built.requirements)
 
 
-@each_platform
-def test_telemetry_is_off_and_data_is_the_store(built: Built, platform: str) -> None:
-    assert built.variables["BENTOML_DO_NOT_TRACK"] == "true"
-    assert built.variables["BENTOML_HOME"] == "/data"
-    assert not [env for env in built.envs if env.stage == "build"]  # their values would lie open in bento.yaml
-
-
 def test_the_default_platform_is_detected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     assert build(tmp_path, monkeypatch, None).variables["UV_TORCH_BACKEND"] == "cpu"
@@ -149,24 +140,13 @@ def spec(tmp_path: Path) -> BentoPathSpec:
     return BentoPathSpec(CONFIG.include, CONFIG.exclude or [], str(tmp_path))
 
 
-def test_the_bundle_has_every_module_of_the_service(spec: BentoPathSpec) -> None:
-    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} - NOT_SERVED
-    assert {"api", "models", "runners"} <= packages
+def test_the_bundle_has_all_that_is_served(spec: BentoPathSpec) -> None:
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} - NOT_SERVED | {"playground"}
     served = [path for path in files() if ("/" not in path and path.endswith(".py")) or path.split("/")[0] in packages]
-    assert {"service.py", "metrics.py", "api/cl100k_base.tiktoken", "models/catalog.yaml"} <= set(served)
-    assert [path for path in served if not spec.includes(path)] == []
-
-
-def test_the_bundle_has_every_file_of_the_playground(spec: BentoPathSpec) -> None:
-    page = [path for path in files() if path.startswith("playground/")]
-    assert {"playground/index.html", "playground/app.js", "playground/style.css"} <= set(page)
-    assert [path for path in page if not spec.includes(path)] == []
-
-
-def test_the_bundle_has_the_scripts_that_containers_run(spec: BentoPathSpec) -> None:
+    assert {"service.py", "api/cl100k_base.tiktoken", "models/catalog.yaml", "playground/style.css"} <= set(served)
     names = ("__init__.py", "import_models", "import_models.py", "verify_models", "verify_models.py")
-    for name in (*names, "healthcheck", "healthcheck.py"):
-        assert spec.includes(f"scripts/{name}")
+    served += [f"scripts/{name}" for name in (*names, "healthcheck", "healthcheck.py")]
+    assert [path for path in served if not spec.includes(path)] == []
 
 
 def test_the_bundle_has_nothing_else(spec: BentoPathSpec) -> None:

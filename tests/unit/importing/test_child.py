@@ -39,7 +39,10 @@ def child(tmp_path: Path) -> Child:
 
 
 async def test_progress_is_reported_and_other_output_passed_over(child: Child) -> None:
-    child("print('a library says hello')\nprint('[1]')\nprint('{\"progress\": 0.25}')\nprint('{\"progress\": 1}')\n")
+    child(
+        "print('a library says hello')\nprint('[1]')\nprint('x' * 1_000_000)\n"
+        "print('{\"progress\": 0.25}')\nprint('{\"progress\": 1}')\n"
+    )
     progress: list[float] = []
     await child.run(progress.append)
     assert progress == [0.25, 1.0]
@@ -56,13 +59,6 @@ async def test_a_child_that_dies_silently_is_a_failure_too(child: Child, end: st
     child(end)
     with pytest.raises(ModelUnavailableError, match=f"import of tiny ended with status {status}; a common cause"):
         await child.run(lambda _: None)
-
-
-async def test_a_very_long_line_is_no_obstacle(child: Child) -> None:
-    child("print('x' * 1_000_000)\nprint('{\"progress\": 0.5}')")
-    progress: list[float] = []
-    await child.run(progress.append)
-    assert progress == [0.5]
 
 
 def running(pid_file: Path) -> bool:
@@ -119,15 +115,13 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeImport:
     return made
 
 
-def test_the_child_prints_its_progress(fake: FakeImport, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main() == 0
-    assert capsys.readouterr().out == '{"progress": 0.5}\n'
-
-
-def test_and_why_it_failed(fake: FakeImport, capsys: pytest.CaptureFixture[str]) -> None:
-    fake.failure = "The Hub is down."
-    assert main() == 1
-    assert capsys.readouterr().out == '{"progress": 0.5}\n{"error": "The Hub is down."}\n'
+@pytest.mark.parametrize(("failure", "written"), [(None, ""), ("Down.", '{"error": "Down."}\n')])
+def test_the_child_prints_its_progress_and_why_it_failed(
+    fake: FakeImport, capsys: pytest.CaptureFixture[str], failure: str | None, written: str
+) -> None:
+    fake.failure = failure
+    assert main() == (failure is not None)
+    assert capsys.readouterr().out == f'{{"progress": 0.5}}\n{written}'
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 import pytest
-from huggingface_hub import close_session, constants
 from huggingface_hub.file_download import http_get
 
 from errors import ModelUnavailableError
@@ -19,7 +17,8 @@ from importing.download import download, needed_files
 from models.catalog import ModelSpec
 from settings import load_settings
 from tests.hub_server import HubServer
-from tests.unit.fakes import spec
+from tests.serving import DEAD_ENDPOINT
+from tests.unit.fakes import spec, write_files
 
 WANTED = spec()
 WEIGHTS = bytes(range(256)) * 1024
@@ -41,25 +40,9 @@ NOT_NEEDED = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _a_client_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(constants, "HF_TOKEN_PATH", "/nonexistent")
-    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 4096)  # what arrived is kept by whole chunks only
-    close_session()
-    yield
-    close_session()
-
-
-@pytest.fixture
-def hub() -> Iterator[HubServer]:
-    with HubServer() as server:
-        yield server
-
-
 @pytest.fixture
 def published(tmp_path: Path) -> Path:
+    """What the repository on the Hub holds."""
     folder = tmp_path / "published"
     for name, content in (NEEDED | NOT_NEEDED).items():
         path = folder / name
@@ -88,8 +71,13 @@ def fetch(tmp_path: Path, hub: HubServer) -> Fetch:
     return Fetch(tmp_path / "download", hub.endpoint)
 
 
-def test_only_what_is_needed_is_fetched(hub: HubServer, published: Path, fetch: Fetch) -> None:
-    commit = hub.add(WANTED.repo, published)
+@pytest.fixture
+def commit(hub: HubServer, published: Path) -> str:
+    """The repository's first one, which anybody may read."""
+    return hub.add(WANTED.repo, published)
+
+
+def test_only_what_is_needed_is_fetched(hub: HubServer, commit: str, fetch: Fetch) -> None:
     assert fetch() == commit
     assert sorted(hub.downloads) == sorted(NEEDED)
     for name, content in NEEDED.items():
@@ -116,13 +104,11 @@ def test_safetensors_come_before_pickle(names: list[str], weights: list[str]) ->
     assert needed_files(names) == weights
 
 
-def test_the_pinned_commit_is_fetched_and_not_the_newest(hub: HubServer, published: Path, fetch: Fetch) -> None:
-    first = hub.add(WANTED.repo, published)
-    newer = published.with_name("newer")
-    newer.mkdir()
-    (newer / "config.json").write_bytes(b"[]")
-    newest = hub.add(WANTED.repo, newer)
-    assert fetch(spec(revision=first)) == first
+def test_the_pinned_commit_is_fetched_and_not_the_newest(
+    hub: HubServer, commit: str, fetch: Fetch, tmp_path: Path
+) -> None:
+    newest = hub.add(WANTED.repo, write_files(tmp_path / "newer", config_json="[]"))
+    assert fetch(spec(revision=commit)) == commit
     assert (fetch.folder / "config.json").read_bytes() == NEEDED["config.json"]
     assert Fetch(fetch.folder.with_name("other"), hub.endpoint)() == newest
 
@@ -134,11 +120,8 @@ def test_the_token_is_sent_to_the_hub_and_to_nobody_else(hub: HubServer, publish
     assert sent == {("hub", "Bearer hf_mine"), ("cdn", None)}
 
 
-def test_progress_goes_to_the_end(
-    hub: HubServer, published: Path, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_progress_goes_to_the_end(hub: HubServer, commit: str, fetch: Fetch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(downloads, "_REPORT_S", 0.02)
-    hub.add(WANTED.repo, published)
     hub.slow("model.safetensors", bytes_per_second=len(WEIGHTS) * 2)
     fetch()
     total = sum(map(len, NEEDED.values()))
@@ -156,11 +139,15 @@ def ranges(hub: HubServer, since: int = 0) -> list[int]:
     return [int(value.removeprefix("bytes=").rstrip("-")) for value in asked]
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """huggingface_hub does not wait between its tries."""
+    monkeypatch.setattr("time.sleep", lambda _: None)
+
+
 def test_a_connection_that_is_cut_goes_on_where_it_was(
-    hub: HubServer, published: Path, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+    hub: HubServer, commit: str, fetch: Fetch, impatient: None
 ) -> None:
-    monkeypatch.setattr("time.sleep", lambda _: None)  # the client's own patience between its retries
-    hub.add(WANTED.repo, published)
     hub.cut_next("model.safetensors", after_bytes=100_000, times=2)
     fetch()
     assert (fetch.folder / "model.safetensors").read_bytes() == WEIGHTS
@@ -168,47 +155,24 @@ def test_a_connection_that_is_cut_goes_on_where_it_was(
     assert 0 < first < second < len(WEIGHTS)
 
 
-def give_up(hub: HubServer, fetch: Fetch, monkeypatch: pytest.MonkeyPatch) -> int:
-    """A download that ends inside the weights; the number of requests that it took."""
-    monkeypatch.setattr("time.sleep", lambda _: None)
+def test_the_next_try_fetches_what_is_missing_and_needs_space_for_nothing_else(
+    hub: HubServer, commit: str, fetch: Fetch, monkeypatch: pytest.MonkeyPatch, impatient: None
+) -> None:
     hub.cut_next("model.safetensors", after_bytes=100_000)
     hub.cut_next("model.safetensors", after_bytes=0, times=100)  # until the client itself gives up
     with pytest.raises(ModelUnavailableError, match="failed"):
         fetch()
     hub._faults.clear()
     hub.downloads.clear()
-    return len(hub.requests)
-
-
-def test_the_next_try_fetches_only_the_files_that_are_missing(
-    hub: HubServer, published: Path, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hub.add(WANTED.repo, published)
-    give_up(hub, fetch, monkeypatch)
+    before = len(hub.requests)
+    monkeypatch.setattr(disk, "free_bytes", lambda _: len(WEIGHTS) - 1000)
     fetch()
     assert hub.downloads == ["model.safetensors"]
     assert (fetch.folder / "model.safetensors").read_bytes() == WEIGHTS
-
-
-def test_the_next_try_goes_on_inside_a_file(
-    hub: HubServer, published: Path, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hub.add(WANTED.repo, published)
-    before = give_up(hub, fetch, monkeypatch)
-    fetch()
     assert ranges(hub, before)
 
 
-def test_a_file_that_is_there_is_not_fetched_again(hub: HubServer, published: Path, fetch: Fetch) -> None:
-    hub.add(WANTED.repo, published)
-    fetch()
-    hub.downloads.clear()
-    fetch()
-    assert hub.downloads == []
-
-
-def test_a_damaged_file_is_noticed_and_removed(hub: HubServer, published: Path, fetch: Fetch) -> None:
-    hub.add(WANTED.repo, published)
+def test_a_damaged_file_is_noticed_and_removed(published: Path, commit: str, fetch: Fetch) -> None:
     (published / "model.safetensors").write_bytes(bytes(len(WEIGHTS)))
     with pytest.raises(ModelUnavailableError, match=r"the download of model\.safetensors is damaged"):
         fetch()
@@ -240,10 +204,9 @@ def test_a_name_that_leads_elsewhere_is_not_needed(name: str) -> None:
 
 
 def test_a_mirror_cannot_write_outside_the_download_folder(
-    hub: HubServer, published: Path, fetch: Fetch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hub: HubServer, commit: str, fetch: Fetch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It lists names as it likes, and serves a file for each of them."""
-    commit = hub.add(WANTED.repo, published)
     files = hub._repos[WANTED.repo].commits[commit]
     files |= dict.fromkeys(UNSAFE, files["model.safetensors"])
     before = {path for path in tmp_path.rglob("*") if fetch.base not in (path, *path.parents)}
@@ -254,38 +217,25 @@ def test_a_mirror_cannot_write_outside_the_download_folder(
     )
 
 
-@pytest.mark.parametrize("commit", ["../../../../x", "", "main", "A" * 40, "a" * 39])
-def test_a_mirror_cannot_choose_the_folder_by_its_commit(
-    hub: HubServer, published: Path, fetch: Fetch, tmp_path: Path, commit: str
-) -> None:
-    honest = hub.add(WANTED.repo, published)
+@pytest.mark.parametrize("name", ["../../../../x", "", "main", "A" * 40, "a" * 39])
+def test_a_mirror_cannot_choose_the_folder_by_its_commit(hub: HubServer, commit: str, fetch: Fetch, name: str) -> None:
     repo = hub._repos[WANTED.repo]
-    repo.commits[commit], repo.refs["main"] = repo.commits[honest], commit
+    repo.commits[name], repo.refs["main"] = repo.commits[commit], name
     with pytest.raises(ModelUnavailableError, match=r"is not a valid Hub: .* Check HF_ENDPOINT\."):
         fetch()
     assert not fetch.base.exists()
 
 
-def test_a_mirror_must_have_the_pinned_commit(hub: HubServer, published: Path, fetch: Fetch) -> None:
-    hub.add(WANTED.repo, published)
+def test_a_mirror_must_have_the_pinned_commit(hub: HubServer, commit: str, fetch: Fetch) -> None:
     asked = "b" * 40
     hub._repos[WANTED.repo].refs[asked] = next(iter(hub._repos[WANTED.repo].commits))
     with pytest.raises(ModelUnavailableError, match="missing or not the requested one"):
         fetch(spec(revision=asked))
 
 
-@pytest.mark.parametrize("slashes", ["/", "//"])
-def test_the_endpoint_may_end_with_a_slash(hub: HubServer, published: Path, fetch: Fetch, slashes: str) -> None:
-    commit = hub.add(WANTED.repo, published)
-    fetch.endpoint += slashes
-    assert fetch() == commit
-    assert not [request.path for request in hub.requests if "//" in request.path]
-
-
 def test_a_download_that_does_not_fit_is_not_begun(
-    hub: HubServer, published: Path, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+    hub: HubServer, commit: str, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hub.add(WANTED.repo, published)
     monkeypatch.setattr(disk, "free_bytes", lambda _: 100_000)
     with pytest.raises(ModelUnavailableError) as raised:
         fetch()
@@ -297,20 +247,8 @@ def test_a_download_that_does_not_fit_is_not_begun(
     assert hub.downloads == []
 
 
-def test_what_is_there_already_needs_no_space(
-    hub: HubServer, published: Path, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hub.add(WANTED.repo, published)
-    give_up(hub, fetch, monkeypatch)
-    monkeypatch.setattr(disk, "free_bytes", lambda _: len(WEIGHTS) - 1000)
-    fetch()
-
-
-def test_a_disk_that_fills_up_meanwhile(
-    hub: HubServer, published: Path, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_disk_that_fills_up_meanwhile(commit: str, fetch: Fetch, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was not finished is removed; files that are whole stay for the next try."""
-    hub.add(WANTED.repo, published)
 
     def get(url: str, file: IO[bytes], **options: Any) -> None:
         if not url.endswith("model.safetensors"):
@@ -329,9 +267,8 @@ def test_a_disk_that_fills_up_meanwhile(
 
 
 def test_a_folder_that_cannot_be_written_is_not_blamed_on_the_network(
-    hub: HubServer, published: Path, fetch: Fetch, tmp_path: Path
+    commit: str, fetch: Fetch, tmp_path: Path
 ) -> None:
-    hub.add(WANTED.repo, published)
     (tmp_path / "file").touch()
     fetch.base = tmp_path / "file" / "download"
     with pytest.raises(
@@ -340,8 +277,7 @@ def test_a_folder_that_cannot_be_written_is_not_blamed_on_the_network(
         fetch()
 
 
-def test_a_part_that_is_longer_than_the_file_is_fetched_anew(hub: HubServer, published: Path, fetch: Fetch) -> None:
-    commit = hub.add(WANTED.repo, published)
+def test_a_part_that_is_longer_than_the_file_is_fetched_anew(commit: str, fetch: Fetch) -> None:
     part = fetch.base / commit[:12] / "model.safetensors.partial"
     part.parent.mkdir(parents=True)
     part.write_bytes(WEIGHTS + b"more")
@@ -349,51 +285,53 @@ def test_a_part_that_is_longer_than_the_file_is_fetched_anew(hub: HubServer, pub
     assert (fetch.folder / "model.safetensors").read_bytes() == WEIGHTS
 
 
-def refused(fetch: Fetch, reason: str, *, wanted: ModelSpec = WANTED, token: str = "") -> None:
+MISSING = "the repository does not exist, or it is private and HF_TOKEN does not give access to it"
+GATED = "is gated. Accept its terms on the Hub, and set HF_TOKEN"
+
+
+@pytest.mark.parametrize("token", ["", "hf_wrong"])
+@pytest.mark.parametrize(
+    ("access", "reason"),
+    [(None, MISSING), ({"token": "hf_right"}, MISSING), ({"token": "hf_right", "gated": True}, GATED)],
+    ids=["missing", "private", "gated"],
+)
+def test_a_repository_without_access(
+    hub: HubServer, published: Path, fetch: Fetch, token: str, access: dict[str, Any] | None, reason: str
+) -> None:
+    if access is not None:
+        hub.add(WANTED.repo, published, **access)
     with pytest.raises(ModelUnavailableError, match=reason) as raised:
-        fetch(wanted, token=token)
+        fetch(token=token)
     assert f"{WANTED.repo} from {fetch.endpoint}" in raised.value.message
-    assert token == "" or token not in raised.value.message
+    assert "hf_wrong" not in raised.value.message
 
 
-@pytest.mark.parametrize("token", ["", "hf_mine"])
-def test_a_repository_that_is_not_there(fetch: Fetch, token: str) -> None:
-    refused(
-        fetch, "the repository does not exist, or it is private and HF_TOKEN does not give access to it", token=token
-    )
-
-
-@pytest.mark.parametrize("token", ["", "hf_wrong"])
-def test_a_private_repository(hub: HubServer, published: Path, fetch: Fetch, token: str) -> None:
-    hub.add(WANTED.repo, published, token="hf_right")
-    refused(fetch, "the repository does not exist, or it is private", token=token)
-
-
-@pytest.mark.parametrize("token", ["", "hf_wrong"])
-def test_a_gated_repository(hub: HubServer, published: Path, fetch: Fetch, token: str) -> None:
-    hub.add(WANTED.repo, published, token="hf_right", gated=True)
-    refused(fetch, "is gated. Accept its terms on the Hub, and set HF_TOKEN", token=token)
-
-
-def test_a_commit_that_is_not_there(hub: HubServer, published: Path, fetch: Fetch) -> None:
-    hub.add(WANTED.repo, published)
-    refused(fetch, "failed with status 404", wanted=spec(revision="0" * 40))
-
-
-def test_a_hub_that_fails(hub: HubServer, published: Path, fetch: Fetch, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("time.sleep", lambda _: None)  # the client's own patience between its retries
-    hub.add(WANTED.repo, published)
-    hub.fail_next(WANTED.repo, 500, times=100)
-    refused(fetch, "failed with status 500. Try again")
-
-
-def test_a_file_that_fails(hub: HubServer, published: Path, fetch: Fetch, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("time.sleep", lambda _: None)
-    hub.add(WANTED.repo, published)
-    hub.fail_next("tokenizer.json", 403, times=100)
-    refused(fetch, "failed")
+@pytest.mark.parametrize(
+    ("wanted", "failing", "status", "reason"),
+    [
+        (spec(revision="0" * 40), None, 0, "failed with status 404"),
+        (WANTED, WANTED.repo, 500, "failed with status 500. Try again"),
+        (WANTED, "tokenizer.json", 403, "failed"),
+    ],
+    ids=["no such commit", "a failing Hub", "a failing file"],
+)
+def test_a_hub_that_fails(
+    hub: HubServer,
+    commit: str,
+    fetch: Fetch,
+    impatient: None,
+    wanted: ModelSpec,
+    failing: str | None,
+    status: int,
+    reason: str,
+) -> None:
+    if failing is not None:
+        hub.fail_next(failing, status, times=100)
+    with pytest.raises(ModelUnavailableError, match=reason):
+        fetch(wanted)
 
 
 def test_a_hub_that_is_not_there(tmp_path: Path) -> None:
-    fetch = Fetch(tmp_path, "http://127.0.0.1:9")
-    refused(fetch, r"failed \(\w+\)\. Check the network, HF_ENDPOINT and the proxy variables, .* into /data")
+    reason = r"failed \(\w+\)\. Check the network, HF_ENDPOINT and the proxy variables, .* into /data"
+    with pytest.raises(ModelUnavailableError, match=reason):
+        Fetch(tmp_path, DEAD_ENDPOINT)()

@@ -11,7 +11,7 @@ from scipy.stats import kendalltau
 from torch import nn
 
 from importing import int8
-from importing.int8 import QUERIES, SENTENCES, compress, cost, kendall_tau
+from importing.int8 import QUERIES, compress, cost, kendall_tau
 
 
 class Attention(nn.Module):
@@ -99,8 +99,3 @@ def test_vectors_are_judged_by_the_worst_cosine() -> None:
     )
     assert cost(vectors, np.full_like(vectors, np.nan)).refusal is not None
     assert cost(vectors[:, :1], np.full_like(vectors[:, :1], np.nan)).refusal is not None
-
-
-def test_the_sample_has_short_and_long_passages() -> None:
-    assert len(int8.PASSAGES) > len(SENTENCES) >= 20
-    assert max(map(len, int8.PASSAGES)) > 5 * max(map(len, QUERIES))

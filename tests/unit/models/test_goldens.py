@@ -22,11 +22,8 @@ BLOCK: dict[str, Any] = {
 PAIRS: dict[str, Any] = {key: value for key, value in BLOCK.items() if key not in ("query", "documents")}
 
 
-def test_one_query_meets_each_document_in_order() -> None:
+def test_pairs_are_taken_as_they_are_and_one_query_meets_each_document_in_order() -> None:
     assert Golden.model_validate(BLOCK).text_pairs() == [("q", "a"), ("q", "b")]
-
-
-def test_pairs_are_taken_as_they_are() -> None:
     pairs = [["q", "a"], ["r", "b"]]
     assert Golden.model_validate(PAIRS | {"pairs": pairs}).text_pairs() == [("q", "a"), ("r", "b")]
 
@@ -35,12 +32,10 @@ def test_pairs_are_taken_as_they_are() -> None:
     ("change", "reason"),
     [
         ({"expected": [0.1]}, "one number for each"),
-        ({"expected": [0.1, 0.2, 0.3]}, "one number for each"),
         ({"documents": [], "expected": []}, "at least 1 item"),
         ({"query": None}, "documents need a query"),
         ({"pairs": [["q", "a"], ["q", "b"]]}, "either pairs, or query and documents"),
         ({"tolerance": 0}, "greater than 0"),
-        ({"tolerance": -1}, "greater than 0"),
         ({"what": "rerank"}, "rerank_scores"),
         ({"expected": ["high", "low"]}, "valid number"),
         ({"toleranse": 1}, "Extra inputs"),
@@ -51,12 +46,6 @@ def test_a_block_that_contradicts_itself_is_refused(change: dict[str, Any], reas
         Golden.model_validate(BLOCK | change)
 
 
-@pytest.mark.parametrize("key", ["model", "what", "expected", "tolerance", "source"])
-def test_a_missing_key_is_named(key: str) -> None:
-    with pytest.raises(ValidationError, match=rf"(?m)^{key}$"):
-        Golden.model_validate({name: value for name, value in BLOCK.items() if name != key})
-
-
 def test_every_shipped_check_is_for_a_model_of_that_kind() -> None:
     catalog = load_catalog()
     for golden in load_goldens():
@@ -64,6 +53,20 @@ def test_every_shipped_check_is_for_a_model_of_that_kind() -> None:
         assert spec.name == golden.model
         assert (spec.kind == "embedding") == (golden.what == "query_cosines")
         assert spec.scoring is None, "a check has no instruction"
+        prompts = {"query_prompt", "document_prompt"} & golden.model_fields_set
+        assert len(prompts) == (2 if spec.kind == "embedding" else 0), golden.model
+
+
+@pytest.mark.parametrize("golden", load_goldens(), ids=lambda golden: f"{golden.model}-{golden.what}")
+def test_a_shipped_check_would_notice_a_wrong_answer(golden: Golden) -> None:
+    """The numbers lie further apart than the tolerance, so that constant or shuffled output fails."""
+    assert golden.tolerance <= (max(golden.expected) - min(golden.expected)) / 5
+
+
+def test_a_shipped_check_catches_lost_segment_ids() -> None:
+    """transformers 5 without token_type_ids scores Mars .19531 (MODELS.md 2.1)."""
+    (golden,) = goldens_of("japanese-reranker-large")
+    assert abs(golden.expected[1] - 0.19531) > 10 * golden.tolerance
 
 
 def test_checks_are_found_by_model() -> None:

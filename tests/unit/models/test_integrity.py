@@ -8,16 +8,11 @@ from pathlib import Path
 import pytest
 
 from errors import ModelUnavailableError
-from importing.registration import register_checkpoint
-from models.catalog import ModelSpec
 from models.integrity import MANIFEST, find_difference, find_flaw, is_whole, repair_command, write_manifest
 from models.store import ModelStore, StoredModel
-from settings import load_settings
-from tests.tiny import build
+from tests.unit.checkpoints import REPO, WANTED, register
 from tests.unit.fakes import facts, spec, write_files
 
-REPO = "sentence-transformers/all-MiniLM-L6-v2"
-WANTED = spec(repo=REPO, pooling="mean")
 LARGE = 200_000
 
 
@@ -48,65 +43,45 @@ Damage = Callable[[Path], None]
 DAMAGES: list[Damage] = [Path.unlink, truncate, zero, zero_the_tail]
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> ModelStore:
-    return ModelStore(tmp_path / "home")
-
-
-def run(
-    store: ModelStore, wanted: ModelSpec = WANTED, *, models_dir: Path = Path("/nowhere"), **more: Path
-) -> StoredModel:
-    settings = load_settings({"RERANKER_MODELS_DIR": str(models_dir), "HF_ENDPOINT": "http://127.0.0.1:9"})
-    return register_checkpoint(
-        wanted, store=store, settings=settings, check=lambda *_: None, progress=lambda *_: None, **more
-    )
-
-
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
-def test_damage_is_noticed_at_load_and_names_the_file(
-    store: ModelStore, tmp_path: Path, damage: Damage, name: str
+def test_damage_is_noticed_at_load_and_repaired_by_an_import(
+    store: ModelStore, models_dir: Path, damage: Damage, name: str
 ) -> None:
-    stored = run(store, from_dir=build(REPO, tmp_path / "mine"))
+    """The folder from which it came is still there."""
+    stored = register(store, models_dir=models_dir)
     assert find_flaw(WANTED, stored) is None
     damage(stored.folder / name)
     assert find_flaw(WANTED, stored) == f"{name} in {stored.folder} is damaged or missing"
+    assert register(store, models_dir=models_dir) == stored
+    assert find_flaw(WANTED, stored, thorough=True) is None
+    assert store.list() == [stored]
 
 
-def test_a_single_bit_is_found_by_digests(store: ModelStore, tmp_path: Path) -> None:
-    stored = run(store, from_dir=build(REPO, tmp_path / "mine"))
+def test_a_single_bit_is_found_by_digests_and_repaired(store: ModelStore, models_dir: Path) -> None:
+    stored = register(store, models_dir=models_dir)
     flip_one_bit(stored.folder / "model.safetensors")
     assert "model.safetensors" in (find_flaw(WANTED, stored, thorough=True) or "")
+    register(store, models_dir=models_dir)
+    assert find_flaw(WANTED, stored, thorough=True) is None
 
 
-@pytest.mark.parametrize("damage", [*DAMAGES, flip_one_bit])
-def test_an_import_repairs_what_is_damaged(store: ModelStore, tmp_path: Path, damage: Damage) -> None:
-    """The folder below RERANKER_MODELS_DIR, from which it came, is still there."""
-    build(REPO, tmp_path / "models" / REPO.replace("/", "_"))
-    stored = run(store, models_dir=tmp_path / "models")
-    damage(stored.folder / "model.safetensors")
-    repaired = run(store, models_dir=tmp_path / "models")
-    assert repaired == stored
-    assert find_flaw(WANTED, repaired, thorough=True) is None
-    assert store.list() == [repaired]
-
-
-def test_a_damaged_version_goes_when_another_one_takes_its_place(store: ModelStore, tmp_path: Path) -> None:
-    folder = build(REPO, tmp_path / "models" / REPO.replace("/", "_"))
-    stored = run(store, models_dir=tmp_path / "models")
+def test_a_damaged_version_goes_when_another_one_takes_its_place(store: ModelStore, models_dir: Path) -> None:
+    stored = register(store, models_dir=models_dir)
     truncate(stored.folder / "config.json")
+    (folder,) = models_dir.iterdir()
     (folder / "README.md").write_text("another version")
-    repaired = run(store, models_dir=tmp_path / "models")
+    repaired = register(store, models_dir=models_dir)
     assert repaired.tag != stored.tag
     assert store.list() == [repaired]
 
 
-def test_a_model_from_a_folder_is_not_repaired_with_the_hubs_weights(store: ModelStore, tmp_path: Path) -> None:
+def test_a_model_from_a_folder_is_not_repaired_with_the_hubs_weights(store: ModelStore, checkpoint: Path) -> None:
     """They may be others, and nobody would notice."""
-    stored = run(store, from_dir=build(REPO, tmp_path / "mine"))
+    stored = register(store, from_dir=checkpoint)
     truncate(stored.folder / "model.safetensors")
     with pytest.raises(ModelUnavailableError) as raised:
-        run(store)
+        register(store)
     assert "model.safetensors" in raised.value.message
     assert "scripts/import_models --model tiny --from-dir FOLDER" in raised.value.message
     assert store.list() == [stored]
@@ -118,7 +93,7 @@ def test_a_repair_that_fails_names_the_damage_too(store: ModelStore) -> None:
     known = facts(repo=REPO, sha256={"config.json": "00"})
     stored = store.register(staging, known, {})
     with pytest.raises(ModelUnavailableError) as raised:
-        run(store)
+        register(store)
     assert raised.value.message.startswith(
         f"tiny must be imported again: config.json in {stored.folder} is damaged or missing. Downloading {REPO} from "
     )
@@ -139,25 +114,24 @@ CHANGES = [
 
 @pytest.mark.parametrize(("changed", "was", "now"), CHANGES)
 def test_what_the_catalogue_says_otherwise_is_noticed_and_applied(
-    store: ModelStore, tmp_path: Path, changed: dict[str, object], was: str, now: str
+    store: ModelStore, models_dir: Path, changed: dict[str, object], was: str, now: str
 ) -> None:
     """EXTRA_CATALOG with a block for a model that is stored already."""
-    build(REPO, tmp_path / "models" / REPO.replace("/", "_"))
-    stored = run(store, models_dir=tmp_path / "models")
+    stored = register(store, models_dir=models_dir)
     wanted = spec(**({"repo": REPO, "pooling": "mean"} | changed))
     reason = find_flaw(wanted, stored)
     assert reason is not None
     before, after = reason.split(", but the catalogue now has ")
     assert was in before
     assert now in after
-    again = run(store, wanted, models_dir=tmp_path / "models")
+    again = register(store, wanted, models_dir=models_dir)
     assert find_flaw(wanted, again) is None
     if "max_tokens" in changed:
         assert again.facts.max_tokens == 16
 
 
-def test_what_is_read_at_every_start_needs_no_import(store: ModelStore, tmp_path: Path) -> None:
-    stored = run(store, from_dir=build(REPO, tmp_path / "mine"))
+def test_what_is_read_at_every_start_needs_no_import(store: ModelStore, checkpoint: Path) -> None:
+    stored = register(store, from_dir=checkpoint)
     wanted = spec(repo=REPO, pooling="mean", prompts={"query": "query: "}, aliases=["other"], note="changed")
     assert find_flaw(wanted, stored) is None
 

@@ -50,18 +50,14 @@ def test_a_registered_model_is_found_and_listed(store: ModelStore) -> None:
     known = facts(revision=PINNED, dense=("2_Dense",), closing_ids=(2,), sha256={"model.safetensors": "00"})
     stored = register(store, known)
     assert stored == StoredModel(f"acme--tiny:{'a' * 12}", store.models / "acme--tiny" / ("a" * 12), known)
+    half_made = store.staging(spec(repo="acme/Half"))
+    (half_made / MODEL_YAML).write_text("name: acme--half")
     assert store.find(spec()) == stored
+    assert store.find(spec(repo="acme/Half")) is None
+    assert store.remove(spec(repo="acme/Half")) == 0
     assert store.list() == [stored]
     assert (stored.folder / "model.safetensors").read_text() == "x"
-    assert [path.name for path in store.work.iterdir()] == []
-
-
-def test_a_rerankers_facts_survive_too(store: ModelStore) -> None:
-    known = facts(dimensions=None, pooling=None)
-    assert register(store, known).facts == known
-    found = store.find(spec())
-    assert found
-    assert found.facts == known
+    assert list(store.work.iterdir()) == [half_made]
 
 
 def test_bentomls_own_store_reads_what_was_registered(tmp_path: Path) -> None:
@@ -74,12 +70,6 @@ def test_bentomls_own_store_reads_what_was_registered(tmp_path: Path) -> None:
         assert bentoml.models.get("acme--read-by-bentoml:latest").tag == model.tag
     finally:
         store.remove(wanted)
-
-
-def test_an_empty_store_holds_nothing(store: ModelStore) -> None:
-    assert store.find(spec()) is None
-    assert store.list() == []
-    assert store.remove(spec()) == 0
 
 
 def test_the_pinned_revision_is_preferred_and_else_the_newest(store: ModelStore) -> None:
@@ -106,13 +96,6 @@ def test_remove_deletes_every_version(store: ModelStore) -> None:
     assert store.remove(spec()) == 2
     assert store.find(spec()) is None
     assert store.list() == [kept]
-
-
-def test_a_half_made_model_is_never_found(store: ModelStore) -> None:
-    staging = store.staging(spec())
-    (staging / MODEL_YAML).write_text("name: acme--tiny")
-    assert store.find(spec()) is None
-    assert store.list() == []
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import threading
 import numpy as np
 
 from runners.backends.batches import PaddedBatch
-from runners.contracts import BatchShape, OutOfMemoryError, Rows, TokenSequence, TokenSequences
-from tests.unit.fakes import PATIENCE_S, Clock
+from runners.contracts import OutOfMemoryError, Rows, TokenSequence, TokenSequences
+from tests.unit.fakes import PATIENCE_S, Clock, FakeBackend
 
 TOKENS = 4
 
@@ -24,17 +24,11 @@ def answer_of(number: int) -> list[float]:
     return [float(number), float(TOKENS), 1.0]
 
 
-class FaultyBackend:
+class FaultyBackend(FakeBackend):
     """The row of a text is (its first id, tokens, 1)."""
 
-    name = "faulty"
-    padding_cost = 1.0
-    concurrent_passes = 1
-    memory_bytes = 0
-    dtype = weights_dtype = "float32"
-    second_forward = None
-
     def __init__(self) -> None:
+        super().__init__()
         self.poison: dict[int, BaseException] = {}
         """First id -> what a pass with it raises."""
         self.nan: set[int] = set()
@@ -51,7 +45,6 @@ class FaultyBackend:
         """Padded tokens of each pass that fitted."""
         self.seen: list[int] = []
         """First ids of all inputs that reached the model."""
-        self.closed = 0
         self._free = threading.Event()
         self._free.set()
         self._arrived = threading.Event()
@@ -87,12 +80,6 @@ class FaultyBackend:
     def forward_exact(self, sequences: TokenSequences) -> Rows:
         self.exact += 1
         return self._rows(PaddedBatch.of(sequences, pad_id=0), self.nan_exactly)
-
-    def pass_bytes(self, size: BatchShape) -> int:
-        return 0
-
-    def close(self) -> None:
-        self.closed += 1
 
     def _rows(self, batch: PaddedBatch, nan: set[int]) -> Rows:
         tokens = batch.attention_mask.sum(1)

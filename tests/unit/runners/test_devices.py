@@ -67,61 +67,52 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
     return set_up
 
 
-def test_without_a_gpu_it_is_the_cpu(gpus: Machine, host: Machine) -> None:
-    gpus(0)
+NVIDIA, OLD, AMD = {"count": 1}, {"count": 1, "bf16": False}, {"count": 1, "hip": "6.2.41133"}
+NONE = {"count": 0}
+DETECTED = {
+    "no GPU": (NONE, {}, Device("cpu", "cpu", "float32", 6)),
+    "an NVIDIA GPU": (NVIDIA, {}, Device("cuda", "cuda:0", "bfloat16", 1)),
+    "an AMD GPU, which torch calls cuda": (AMD, {}, Device("rocm", "cuda:0", "bfloat16", 1)),
+    "a GPU that is left alone": (NVIDIA, {"device": "cpu"}, Device("cpu", "cpu", "float32", 6)),
+    "a GPU that is asked for": (NVIDIA, {"device": "cuda"}, Device("cuda", "cuda:0", "bfloat16", 1)),
+    "a GPU that only emulates bfloat16": (OLD, {}, Device("cuda", "cuda:0", "float16", 1)),
+    "threads": (NONE, {"cpu_threads": 3, "workers": 4}, Device("cpu", "cpu", "float32", 3)),
+    "int8": (NVIDIA, {"device": "cpu", "dtype": "int8"}, Device("cpu", "cpu", "float32", 6, "int8")),
+    "int8 by name": (NONE, {"dtype": "int8", "backend": "openvino"}, Device("cpu", "cpu", "float32", 6, "int8")),
+    "float16": (NVIDIA, {"dtype": "float16"}, Device("cuda", "cuda:0", "float16", 1, "float16")),
+    "bfloat16 without a GPU": (NONE, {"dtype": "bfloat16"}, Device("cpu", "cpu", "bfloat16", 6, "bfloat16")),
+}
+
+
+@pytest.mark.parametrize(("seen", "settings", "device"), DETECTED.values(), ids=DETECTED)
+def test_the_device_follows_from_the_machine_and_the_settings(
+    gpus: Machine, host: Machine, seen: dict[str, Any], settings: dict[str, Any], device: Device
+) -> None:
+    gpus(**seen)
     host(cores=6)
-    assert detect(Settings()) == Device("cpu", "cpu", "float32", 6)
+    assert detect(Settings.model_validate(settings)) == device
 
 
-def test_an_nvidia_gpu_is_cuda(gpus: Machine) -> None:
-    gpus(1)
-    assert detect(Settings()) == Device("cuda", "cuda:0", "bfloat16", 1)
-
-
-def test_an_amd_gpu_is_rocm_and_called_cuda_by_torch(gpus: Machine) -> None:
-    gpus(1, hip="6.2.41133")
-    assert detect(Settings()) == Device("rocm", "cuda:0", "bfloat16", 1)
-
-
-def test_a_gpu_can_be_left_alone(gpus: Machine) -> None:
-    gpus(1)
-    device = detect(Settings(device="cpu"))
-    assert (device.platform, device.torch_name, device.dtype) == ("cpu", "cpu", "float32")
-
-
-def test_a_gpu_that_is_asked_for_must_be_there(gpus: Machine) -> None:
-    gpus(0)
-    with pytest.raises(DeviceError, match=r"DEVICE=cuda.*no GPU.*DEVICE=cpu"):
-        detect(Settings(device="cuda"))
-
-
-def test_a_gpu_that_is_asked_for_is_taken(gpus: Machine) -> None:
-    gpus(1)
-    assert detect(Settings(device="cuda")).torch_name == "cuda:0"
+@pytest.mark.parametrize(
+    ("seen", "settings", "problem"),
+    [
+        (NONE, {"device": "cuda"}, "DEVICE=cuda.*no GPU.*DEVICE=cpu"),
+        (NVIDIA, {"dtype": "int8"}, "DTYPE=int8 needs a CPU.*DEVICE=cpu"),
+        (NONE, {"dtype": "int8", "backend": "torch"}, "DTYPE=int8 needs OpenVINO.*BACKEND=auto"),
+    ],
+)
+def test_what_the_machine_cannot_do_is_refused(
+    gpus: Machine, seen: dict[str, Any], settings: dict[str, Any], problem: str
+) -> None:
+    gpus(**seen)
+    with pytest.raises(DeviceError, match=problem):
+        detect(Settings.model_validate(settings))
 
 
 def test_workers_take_gpus_in_turn(gpus: Machine) -> None:
     gpus(2)
-    settings = Settings(workers=5)
-    names = [detect(settings, worker_index=index).torch_name for index in range(1, 6)]
+    names = [detect(Settings(workers=5), worker_index=index).torch_name for index in range(1, 6)]
     assert names == ["cuda:0", "cuda:1", "cuda:0", "cuda:1", "cuda:0"]
-
-
-def test_a_gpu_that_only_emulates_bfloat16_gets_float16(gpus: Machine) -> None:
-    gpus(1, bf16=False)
-    assert detect(Settings()).dtype == "float16"
-
-
-@pytest.mark.parametrize("count", [0, 1])
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
-def test_the_data_type_can_be_chosen(gpus: Machine, count: int, dtype: str) -> None:
-    gpus(count)
-    assert detect(Settings.model_validate({"dtype": dtype})).dtype == dtype
-
-
-def test_the_threads_can_be_chosen(gpus: Machine) -> None:
-    gpus(0)
-    assert detect(Settings(cpu_threads=3, workers=4)).threads == 3
 
 
 @pytest.mark.parametrize(
@@ -203,21 +194,6 @@ ASKED = Device("cuda", "cuda:0", "bfloat16", 1, asked_dtype="bfloat16")
 )
 def test_encoders_run_in_float16_on_a_gpu(device: Device, architecture: str, dtype: str) -> None:
     assert for_model(device, architecture).dtype == dtype
-
-
-def test_int8_is_for_the_cpu(gpus: Machine) -> None:
-    gpus(1)
-    with pytest.raises(DeviceError, match=r"DTYPE=int8 needs a CPU.*DEVICE=cpu"):
-        detect(Settings(dtype="int8"))
-    device = detect(Settings(dtype="int8", device="cpu"))
-    assert (device.dtype, device.asked_dtype) == ("float32", "int8")
-
-
-def test_int8_is_openvinos(gpus: Machine) -> None:
-    gpus(0)
-    with pytest.raises(DeviceError, match=r"DTYPE=int8 needs OpenVINO.*BACKEND=auto"):
-        detect(Settings(dtype="int8", backend="torch"))
-    assert detect(Settings(dtype="int8", backend="openvino")).asked_dtype == "int8"
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 
 import numpy as np
@@ -53,15 +52,12 @@ async def test_equal_texts_are_computed_once_and_counted_each(embedder: Embeddin
     assert (result.vectors.shape, result.prompt_tokens) == ((50, WIDTH), 250)
 
 
-async def test_a_prompt_stands_before_each_text(embedder: EmbeddingRunner) -> None:
-    prompted = await embedder.embed(["c", "d"], prompt="ab")
-    np.testing.assert_allclose(prompted.vectors, [expected("abc"), expected("abd")], rtol=1e-6)
-    assert prompted.prompt_tokens == 10
-
-
-async def test_fewer_dimensions_are_cut_first_and_normalised_then(embedder: EmbeddingRunner) -> None:
-    result = await embedder.embed(["abc"], EmbeddingOptions(dimensions=2))
-    np.testing.assert_allclose(result.vectors, [expected("abc", 2)], rtol=1e-6)
+async def test_a_prompt_stands_before_each_text_and_dimensions_are_cut_before_normalising(
+    embedder: EmbeddingRunner,
+) -> None:
+    result = await embedder.embed(["c", "d"], EmbeddingOptions(dimensions=2), prompt="ab")
+    np.testing.assert_allclose(result.vectors, [expected("abc", 2), expected("abd", 2)], rtol=1e-6)
+    assert result.prompt_tokens == 10
 
 
 @pytest.mark.parametrize("dimensions", [0, -1, WIDTH + 1, 10**9])
@@ -71,17 +67,14 @@ async def test_dimensions_that_the_model_does_not_have(embedder: EmbeddingRunner
     assert raised.value.param == "dimensions"
 
 
-async def test_cut_texts_are_reported_at_every_place(embedder: EmbeddingRunner) -> None:
+async def test_cut_texts_are_reported_at_every_place_or_refused(embedder: EmbeddingRunner) -> None:
     result = await embedder.embed(["a", "abcdefghij", "b", "abcdefghij"])
     assert result.truncated == [TruncatedInput(1, 12, 8), TruncatedInput(3, 12, 8)]
     np.testing.assert_allclose(result.vectors[1], expected("abcdef"), rtol=1e-6)
     assert result.prompt_tokens == 3 + 8 + 3 + 8
-
-
-async def test_too_long_a_text_is_refused_where_cutting_is_forbidden(embedder: EmbeddingRunner) -> None:
-    with pytest.raises(InputTooLongError, match=r"^input\.2 has 12 tokens, .* the model takes 8\.") as raised:
-        await embedder.embed(["a", "b", "abcdefghij"], EmbeddingOptions(truncate="refuse"))
-    assert raised.value.param == "input.2"
+    with pytest.raises(InputTooLongError, match=r"^input\.1 has 12 tokens, .* the model takes 8\.") as raised:
+        await embedder.embed(["a", "abcdefghij"], EmbeddingOptions(truncate="refuse"))
+    assert raised.value.param == "input.1"
     assert (await embedder.embed(["abcdef"], EmbeddingOptions(truncate="refuse"))).prompt_tokens == 8
 
 
@@ -123,18 +116,3 @@ async def test_cosine_reports_and_refuses_what_is_cut_on_either_side(embedder: E
         await cosine.rerank("abcdefghij", ["a"], RerankOptions(truncate="refuse"))
     with pytest.raises(InputTooLongError, match=r"^documents\.1 has 13 tokens"):
         await cosine.rerank("a", ["a", "abcdefghijk"], RerankOptions(truncate="refuse"))
-
-
-async def test_requests_share_one_engine_without_mixing(embedder: EmbeddingRunner) -> None:
-    texts = [letter * count for letter in "abcdef" for count in range(1, 6)]
-    results = await asyncio.gather(*(embedder.embed([text]) for text in texts))
-    for text, result in zip(texts, results, strict=True):
-        np.testing.assert_allclose(result.vectors[0], expected(text), rtol=1e-6)
-
-
-async def test_close_frees_the_model() -> None:
-    backend = FakeBackend()
-    running = make_engine(backend)
-    assert running.queued_tokens == 0
-    running.close()
-    assert backend.closed

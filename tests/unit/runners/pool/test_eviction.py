@@ -39,8 +39,13 @@ async def shelf() -> AsyncIterator[GetShelf]:
 
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody here finishes while another one waits for the room, except where a test says so."""
+    """Nobody here finishes while another one waits for the room, except where a test is patient."""
     monkeypatch.setattr(model_pool, "DRAIN_PATIENCE_S", 0.05)
+
+
+@pytest.fixture
+def patient(hurried: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_pool, "DRAIN_PATIENCE_S", PATIENCE_S)
 
 
 async def test_the_longest_unused_model_makes_room(shelf: GetShelf) -> None:
@@ -53,9 +58,8 @@ async def test_the_longest_unused_model_makes_room(shelf: GetShelf) -> None:
     assert two.most == 2
 
 
-async def test_a_model_in_use_finishes_goes_and_comes_back(shelf: GetShelf, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_model_in_use_finishes_goes_and_comes_back(shelf: GetShelf, patient: None) -> None:
     """Whoever needs the room waits for the requests in progress, and new requests wait behind it."""
-    monkeypatch.setattr(model_pool, "DRAIN_PATIENCE_S", PATIENCE_S)
     one = shelf(1)
     async with one.pool.use(A):
         other = asyncio.create_task(one.ask(1, B))
@@ -67,23 +71,6 @@ async def test_a_model_in_use_finishes_goes_and_comes_back(shelf: GetShelf, monk
     await asyncio.wait_for(asyncio.gather(other, late), PATIENCE_S)
     assert one.order == ["+model-0", "-model-0", "+model-1", "-model-1", "+model-0"]
     assert one.most == 1
-
-
-async def test_without_a_budget_nothing_is_unloaded(shelf: GetShelf) -> None:
-    endless = shelf(0)
-    for number, wanted in enumerate(SPECS):
-        await endless.ask(number, wanted)
-    assert len(endless.names) == len(SPECS)
-    assert not endless.closes
-
-
-async def test_a_model_in_use_is_never_taken(shelf: GetShelf) -> None:
-    two = shelf(2)
-    async with two.pool.use(A):  # the longest unused but for being in use
-        for number, wanted in enumerate([B, C, B, D]):
-            await two.ask(number, wanted)
-            assert not two.closes["model-0"]
-        await two.ask(9, A)
 
 
 async def test_a_model_that_computes_for_nobody_is_in_use_too(shelf: GetShelf) -> None:
@@ -218,23 +205,8 @@ async def test_a_model_that_cannot_be_closed_does_not_stop_the_housekeeping(shel
     await six.ask(3, A)
 
 
-async def test_eviction_under_load(shelf: GetShelf, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_pool, "DRAIN_PATIENCE_S", PATIENCE_S)
-    two = shelf(2)
-    numbers = np.random.default_rng(0).permutation(600).tolist()
-    asked = asyncio.gather(*(two.ask(number, SPECS[number % len(SPECS)]) for number in numbers))
-    answers = await asyncio.wait_for(asked, 2 * PATIENCE_S)
-    assert [answer[0] for answer in answers] == numbers
-    assert two.most == 2
-    assert set(two.loads) == {wanted.name for wanted in SPECS}
-    await two.pool.close()
-    assert two.closes == two.loads
-    assert {backend.closed for backend in two.backends.values()} == {1}
-
-
-async def test_eviction_under_load_that_never_pauses(shelf: GetShelf, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_eviction_under_load_that_never_pauses(shelf: GetShelf, patient: None) -> None:
     """Twelve clients ask for models at random: somebody always uses what has to go."""
-    monkeypatch.setattr(model_pool, "DRAIN_PATIENCE_S", PATIENCE_S)
     two = shelf(2)
 
     async def client(seed: int) -> None:
@@ -248,13 +220,11 @@ async def test_eviction_under_load_that_never_pauses(shelf: GetShelf, monkeypatc
     assert two.loads.total() > len(SPECS)
     await two.pool.close()
     assert two.closes == two.loads
+    assert {backend.closed for backend in two.backends.values()} == {1}
 
 
-async def test_nothing_is_drained_for_a_model_that_finds_no_room_all_the_same(
-    shelf: GetShelf, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_nothing_is_drained_for_a_model_that_finds_no_room_all_the_same(shelf: GetShelf, patient: None) -> None:
     """It needs more than all that could go: requests of the others are not kept waiting for nothing."""
-    monkeypatch.setattr(model_pool, "DRAIN_PATIENCE_S", PATIENCE_S)
     three = shelf(3)
     await three.pool.pin(A)
     async with three.pool.use(B):
@@ -266,10 +236,7 @@ async def test_nothing_is_drained_for_a_model_that_finds_no_room_all_the_same(
     assert three.order == ["+model-0", "+model-1"]  # the unused one was not unloaded in vain either
 
 
-async def test_a_load_that_finds_room_does_not_wait_for_one_that_drains(
-    shelf: GetShelf, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(model_pool, "DRAIN_PATIENCE_S", PATIENCE_S)
+async def test_a_load_that_finds_room_does_not_wait_for_one_that_drains(shelf: GetShelf, patient: None) -> None:
     three = shelf(3)
     async with three.pool.use(A):
         needed = {B.repo: 3 * WEIGHT}

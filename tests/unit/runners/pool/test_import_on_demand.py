@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
 from errors import ModelUnavailableError
 from runners.pool import import_on_demand
-from tests.unit.runners.pool.test_model_pool import TINY, House, name_of
+from tests.unit.runners.pool.house import TINY, House
 
 
-@pytest.fixture
-async def house() -> AsyncIterator[House]:
+@pytest.fixture(autouse=True)
+def killed(house: House) -> None:
     """The child that imports and converts is killed."""
-    built = House()
-    built.incomplete = True
-    built.importer.failure = ModelUnavailableError("The import of tiny ended with status -9.")
-    built.importer.gate.set()
-    yield built
-    for pool in built.pools:
-        await pool.close()
+    house.incomplete = True
+    house.importer.failure = ModelUnavailableError("The import of tiny ended with status -9.")
+    house.importer.gate.set()
 
 
 async def test_a_stored_model_serves_where_its_conversion_ends_the_import(
@@ -29,22 +24,16 @@ async def test_a_stored_model_serves_where_its_conversion_ends_the_import(
 ) -> None:
     """Torch can serve it, and it is not tried again with each request."""
     house.store.repos.add(TINY.repo)
-    pool = house.pool()
-    assert await asyncio.gather(*(name_of(pool) for _ in range(20))) == ["tiny"] * 20
+    assert await asyncio.gather(*(house.use() for _ in range(20))) == ["tiny"] * 20
     assert "tiny could not be converted and is served by torch: The import of tiny ended" in caplog.text
-    await pool.unload(TINY)
-    assert await name_of(pool) == "tiny"
+    await house.pool.unload(TINY)
+    assert await house.use() == "tiny"
     assert house.importer.imports == ["tiny"]
 
 
 async def test_a_first_import_that_dies_after_the_model_was_stored(house: House) -> None:
     house.importer.dies_late = True
-    assert await name_of(house.pool()) == "tiny"
-
-
-async def test_an_import_that_dies_before_is_an_error(house: House) -> None:
-    with pytest.raises(ModelUnavailableError, match="ended with status -9"):
-        await name_of(house.pool())
+    assert await house.use() == "tiny"
 
 
 async def test_a_damaged_model_is_not_served_where_its_import_fails(
@@ -53,5 +42,5 @@ async def test_a_damaged_model_is_not_served_where_its_import_fails(
     house.store.repos.add(TINY.repo)
     monkeypatch.setattr(import_on_demand, "find_flaw", lambda *_: "model.safetensors is damaged")
     with pytest.raises(ModelUnavailableError, match="ended with status -9"):
-        await name_of(house.pool())
+        await house.use()
     assert house.load.loads == []

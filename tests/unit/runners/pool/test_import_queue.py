@@ -20,7 +20,7 @@ from runners.pool import import_queue
 from runners.pool.import_queue import ImportQueue
 from runners.pool.model_pool import ModelPool
 from tests.unit.fakes import PATIENCE_S, facts, spec, until
-from tests.unit.runners.pool.test_model_pool import FakeStore, Loader
+from tests.unit.runners.pool.house import FakeStore, Loader
 from tests.unit.sources import ROOT
 
 SPECS = [spec(name=f"model-{number}", repo=f"acme/{number}") for number in range(6)]
@@ -80,6 +80,11 @@ class Queue:
         self.users += asked
         return asked
 
+    async def fill(self) -> None:
+        """Take both places."""
+        self.ask(*SPECS[:2])
+        await until(lambda: len(self.imports.begun) == 2)
+
     def states(self) -> list[Status]:
         return [self.pool.status(each) for each in SPECS]
 
@@ -121,8 +126,7 @@ async def test_the_others_wait_in_their_order() -> None:
 
 
 async def test_who_leaves_makes_room(queue: Queue) -> None:
-    queue.ask(*SPECS[:2])
-    await until(lambda: len(queue.imports.begun) == 2)
+    await queue.fill()
     leaving, staying = queue.ask(*SPECS[2:4])
     await queue.waiting(2)
     leaving.cancel()
@@ -133,27 +137,21 @@ async def test_who_leaves_makes_room(queue: Queue) -> None:
 
 
 async def test_a_place_is_kept_while_somebody_waits_for_it(queue: Queue) -> None:
-    first, second = queue.ask(*SPECS[:2])
-    await until(lambda: len(queue.imports.begun) == 2)
+    await queue.fill()
     leaving, staying = queue.ask(SPECS[2], SPECS[2])
     importing = asyncio.create_task(queue.pool.import_model(SPECS[3]))
     await queue.waiting(2)
-    leaving.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await leaving
-    importing.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await importing
+    for task in (leaving, importing):
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
     assert queue.pool.status(SPECS[3]) == Status("importable")
     assert queue.pool.status(SPECS[2]) == WAITING
     queue.imports.let()
     assert await staying == "model-2"
-    assert [await first, await second] == ["model-0", "model-1"]
 
 
 async def test_who_comes_back_waits_anew(queue: Queue) -> None:
-    queue.ask(*SPECS[:2])
-    await until(lambda: len(queue.imports.begun) == 2)
+    await queue.fill()
     (leaving,) = queue.ask(SPECS[2])
     await queue.waiting(1)
     leaving.cancel()
@@ -173,6 +171,11 @@ async def test_an_import_that_has_begun_goes_on_without_its_waiters(queue: Queue
     assert queue.pool.status(SPECS[0]) == Status("importing")
     queue.imports.let()
     await until(lambda: queue.pool.status(SPECS[0]).state == "ready")
+
+
+async def enter(line: ImportQueue) -> None:
+    async with line.slot():
+        pass
 
 
 async def test_a_line_is_shared_by_all_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,11 +202,6 @@ async def test_a_line_is_shared_by_all_workers(tmp_path: Path, monkeypatch: pyte
         other.kill()  # the system gives its place back
         await asyncio.wait_for(second, PATIENCE_S)
     await other.wait()
-
-
-async def enter(line: ImportQueue) -> None:
-    async with line.slot():
-        pass
 
 
 async def test_a_damaged_model_is_imported_anew(queue: Queue, tmp_path: Path) -> None:

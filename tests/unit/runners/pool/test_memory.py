@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -13,6 +13,8 @@ from runners.engine import Engine
 from runners.pool.memory import DeviceMemory, PassMemory
 from tests.unit.fakes import PATIENCE_S, make_engine, until
 from tests.unit.runners.faulty_backend import FaultyBackend, answer_of, text
+
+MakeEngine = Callable[..., Engine]
 
 GB = 10**9
 SIZE = BatchShape.of([4])
@@ -33,11 +35,6 @@ class Hungry(FaultyBackend):
         return super().forward(sequences)
 
 
-def engine(device: DeviceMemory, backend: Hungry, *, model: int = 2 * GB, included: int = 0) -> Engine:
-    memory = PassMemory(device, backend.pass_bytes, model_bytes=model, included_bytes=included)
-    return make_engine(backend, memory=memory)
-
-
 @pytest.fixture
 def device() -> DeviceMemory:
     """Ten gigabytes, of which models take two."""
@@ -46,9 +43,24 @@ def device() -> DeviceMemory:
     return made
 
 
-async def test_a_text_that_never_fits_is_refused_before_it_waits(device: DeviceMemory) -> None:
+@pytest.fixture
+async def engine(device: DeviceMemory) -> AsyncIterator[MakeEngine]:
+    """Makes engines whose models take two gigabytes of the device, and closes them at the end."""
+    made: list[Engine] = []
+
+    def make(backend: Hungry, device: DeviceMemory = device, *, included: int = 0) -> Engine:
+        memory = PassMemory(device, backend.pass_bytes, model_bytes=2 * GB, included_bytes=included)
+        made.append(make_engine(backend, memory=memory))
+        return made[-1]
+
+    yield make
+    for running in made:
+        await asyncio.to_thread(running.close)
+
+
+async def test_a_text_that_never_fits_is_refused_before_it_waits(device: DeviceMemory, engine: MakeEngine) -> None:
     backend = Hungry()
-    running = engine(device, backend)
+    running = engine(backend)
     with pytest.raises(InputTooLongError) as raised:
         await running.run([text(1), TokenSequence([2] * 9)])
     assert str(raised.value) == (
@@ -59,11 +71,10 @@ async def test_a_text_that_never_fits_is_refused_before_it_waits(device: DeviceM
     assert raised.value.status == 400
     assert backend.longest == []
     assert (await running.run([TokenSequence([2] * 8)])).shape == (1, 3)
-    await asyncio.to_thread(running.close)
 
 
-async def test_what_other_models_take_is_said_and_passes(device: DeviceMemory) -> None:
-    running = engine(device, Hungry())
+async def test_what_other_models_take_is_said_and_passes(device: DeviceMemory, engine: MakeEngine) -> None:
+    running = engine(Hungry())
     device.models = 8 * GB
     with pytest.raises(
         ModelUnavailableError, match=r"the models in memory leave 2 GB .*MEMORY_FRACTION.*unload"
@@ -72,12 +83,11 @@ async def test_what_other_models_take_is_said_and_passes(device: DeviceMemory) -
     assert (raised.value.status, raised.value.retry_after_s) == (503, 5)
     device.models = 6 * GB
     assert (await running.run([text(1)])).tolist() == [answer_of(1)]
-    await asyncio.to_thread(running.close)
 
 
-async def test_models_that_came_meanwhile_refuse_a_text_that_waits(device: DeviceMemory) -> None:
+async def test_models_that_came_meanwhile_refuse_a_text_that_waits(device: DeviceMemory, engine: MakeEngine) -> None:
     backend = Hungry()
-    running = engine(device, backend)
+    running = engine(backend)
     backend.hang()
     first = asyncio.create_task(running.run([text(1)]))
     await backend.hanging()
@@ -88,12 +98,11 @@ async def test_models_that_came_meanwhile_refuse_a_text_that_waits(device: Devic
     assert (await first).tolist() == [answer_of(1)]
     with pytest.raises(ModelUnavailableError, match="the models in memory leave 4 GB"):
         await second
-    await asyncio.to_thread(running.close)
 
 
-async def test_passes_of_two_models_take_turns_where_both_do_not_fit(device: DeviceMemory) -> None:
+async def test_passes_of_two_models_take_turns_where_both_do_not_fit(device: DeviceMemory, engine: MakeEngine) -> None:
     backends = Hungry(), Hungry()
-    engines = [engine(device, backend) for backend in backends]
+    engines = [engine(backend) for backend in backends]
     backends[0].hang()
     first = asyncio.create_task(engines[0].run([TokenSequence([1] * 5)]))
     await backends[0].hanging()
@@ -105,13 +114,11 @@ async def test_passes_of_two_models_take_turns_where_both_do_not_fit(device: Dev
     backends[0].release()
     await asyncio.wait_for(asyncio.gather(first, second, third), PATIENCE_S)
     assert device.passes == 0
-    for running in engines:
-        await asyncio.to_thread(running.close)
 
 
-async def test_a_pass_that_hangs_and_is_given_up_frees_its_memory(device: DeviceMemory) -> None:
+async def test_a_pass_that_hangs_and_is_given_up_frees_its_memory(device: DeviceMemory, engine: MakeEngine) -> None:
     backends = Hungry(), Hungry()
-    engines = [engine(device, backend) for backend in backends]
+    engines = [engine(backend) for backend in backends]
     backends[0].hang()
     first = asyncio.create_task(engines[0].run([TokenSequence([1] * 8)]))
     await backends[0].hanging()
@@ -126,7 +133,7 @@ async def test_a_pass_that_hangs_and_is_given_up_frees_its_memory(device: Device
     assert device.passes == 0
 
 
-async def test_texts_that_fit_alone_are_computed_one_by_one(device: DeviceMemory) -> None:
+async def test_texts_that_fit_alone_are_computed_one_by_one(device: DeviceMemory, engine: MakeEngine) -> None:
     """A pass is halved as after an error of the device, and each text gets its own answer."""
 
     class Wide(Hungry):
@@ -134,42 +141,28 @@ async def test_texts_that_fit_alone_are_computed_one_by_one(device: DeviceMemory
             return 5 * GB * size.count
 
     backend = Wide()
-    running = engine(device, backend)
+    running = engine(backend)
     rows = await running.run([text(number) for number in range(8)])
     assert rows.tolist() == [answer_of(number) for number in range(8)]
     assert len(backend.longest) == 8
-    await asyncio.to_thread(running.close)
 
 
-async def test_the_models_own_share_needs_no_room(device: DeviceMemory) -> None:
+async def test_the_models_own_share_needs_no_room(device: DeviceMemory, engine: MakeEngine) -> None:
     """Models may fill the budget: ordinary passes were counted with them."""
     device.models = 11 * GB
-    running = engine(device, Hungry(), included=4 * GB)
+    running = engine(Hungry(), included=4 * GB)
     assert (await running.run([text(1)])).tolist() == [answer_of(1)]
     assert device.passes == 0
-    await asyncio.to_thread(running.close)
 
 
-async def test_without_a_budget_nothing_is_refused() -> None:
-    running = engine(DeviceMemory(), Hungry())
+async def test_without_a_budget_nothing_is_refused(engine: MakeEngine) -> None:
+    running = engine(Hungry(), DeviceMemory())
     assert (await running.run([TokenSequence([1] * 60)])).shape == (1, 3)
-    await asyncio.to_thread(running.close)
 
 
 def waits(device: DeviceMemory) -> bool:
     """Whether a pass waits for memory."""
     return bool(device._changed._waiters)  # type: ignore[attr-defined]  # of threading.Condition
-
-
-async def test_a_pass_waits_for_its_memory(device: DeviceMemory) -> None:
-    """Eight gigabytes are there; the second pass does not begin before the first one has ended."""
-    assert device.reserve(5 * GB)
-    second = asyncio.create_task(asyncio.to_thread(device.reserve, 4 * GB))
-    await until(lambda: waits(device) or second.done())
-    assert device.passes == 5 * GB
-    device.release(1 * GB)
-    assert await asyncio.wait_for(second, PATIENCE_S)
-    assert device.passes == 8 * GB
 
 
 @pytest.mark.parametrize("give_back", [lambda memory: None, lambda memory: memory.release()])

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import unicodedata
-from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import BertJapaneseTokenizer
 
 from runners.text.mecab import PART_CHARACTERS, RUN_CHARACTERS, parts
-from runners.text.plain_tokenizers import JapaneseTokenizer
-from tests.tiny import build, corpus
+from tests.tiny import corpus
+from tests.unit.runners.text.conftest import Japanese
 
 SENTENCES = "".join(corpus.JAPANESE)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build("cl-nagoya/ruri-base", tmp_path_factory.mktemp("ruri"))
 
 
 @pytest.mark.parametrize(
@@ -71,17 +63,14 @@ def test_parts_make_the_text_again(text: str, times: int) -> None:
     assert max(map(len, found)) <= PART_CHARACTERS
 
 
-def test_words_of_a_divided_text_are_those_of_transformers(folder: Path) -> None:
+def test_words_of_a_divided_text_are_those_of_transformers(japanese: Japanese) -> None:
     text = SENTENCES * (1 + 100_000 // len(SENTENCES))
-    theirs = BertJapaneseTokenizer.from_pretrained(folder)
-    assert JapaneseTokenizer(folder).encode([text]) == [theirs(text, add_special_tokens=False)["input_ids"]]
+    assert japanese.plain.encode([text]) == [japanese.ids(text)]
 
 
 @pytest.mark.parametrize("text", ["a1" * 110_000, "x" * 66_000, "\ufdfa" * 40_000], ids=["words", "a run", "expanded"])
-def test_texts_that_end_the_process_or_take_ages_do_neither(folder: Path, text: str) -> None:
+def test_texts_that_end_the_process_or_take_ages_do_neither(japanese: Japanese, text: str) -> None:
     """By transformers: a segmentation fault, 10 s, and a segmentation fault, as NFKC makes 720,000 letters of it."""
-    ours: Any = JapaneseTokenizer(folder)
-    (ids,) = ours.encode([text])
+    (ids,) = japanese.plain.encode([text])
     assert len(ids) > 30_000
-    assert ours.lengths([text]) == [len(ids)]
     assert len(unicodedata.normalize("NFKC", "\ufdfa")) == 18

