@@ -8,9 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from runners.contracts import TokenSequence
+from runners.contracts import BatchShape, TokenSequence
 
 Ids = NDArray[np.int64]
+
+LONGEST_SHARED = 1024
+"""Longest text of a batch whose rows texts share: masks of shared rows have T x T booleans each."""
 
 
 @dataclass(frozen=True)
@@ -47,48 +50,93 @@ class PaddedBatch:
 
 @dataclass(frozen=True)
 class UnpaddedBatch:
-    """A batch for a network that pads only for attention and pooling, to (B, T).
+    """A batch for a network that pads only for attention, to (R, T), and pooling, to (B, T).
 
-    All other layers, most of the work, compute the N real tokens end to end.
+    All other layers, most of the work, compute the N real tokens end to end. Short texts share a row of the attention,
+    so R <= B. A token attends to the tokens in its row whose key group is its query group.
     """
 
     input_ids: Ids
     """(1, N)"""
     position_ids: Ids
     """(1, N): the position of each token in its sequence, from 0."""
-    attention_mask: Ids
-    """(B, T)"""
+    key_groups: Ids
+    """(R, T): 0 for padding, else a number that differs between the texts of a row."""
     pooling_mask: Ids
     """(B, T)"""
     places: Ids
     """(B, T): the index of each padded token among the N; arbitrary for padding."""
     indices: Ids
-    """(N,): the index of each of the N in the flattened (B, T)."""
+    """(N,): the index of each of the N in the flattened (R, T)."""
+    cells: Ids
+    """(R, T): the index of each token of the rows among the N; arbitrary for padding."""
+    query_groups: Ids
+    """(R, T), or (R, 1) if each row has one text, which keeps masks small."""
     token_type_ids: Ids | None
     """(1, N)"""
 
     @classmethod
-    def of(cls, batch: PaddedBatch, step: int = 1) -> UnpaddedBatch:
-        """Remove the padding of `batch`. N is rounded up to a multiple of `step` with unused repetitions."""
-        flat = batch.attention_mask.ravel()
+    def of(cls, batch: PaddedBatch, step: int = 1, *, share: bool = True) -> UnpaddedBatch:
+        """Remove the padding of `batch`; texts may share rows if `share`.
+
+        N is rounded up to a multiple of `step` with unused repetitions.
+        """
+        (count, longest), flat = batch.attention_mask.shape, batch.attention_mask.ravel()
+        starts, rows = np.arange(count) * longest, count
+        if share and may_share(count, longest):
+            starts, rows = _share_rows(batch.attention_mask.sum(axis=1), longest)
         real = np.flatnonzero(flat)
-        indices = np.pad(real, (0, -len(real) % step))
+        repeated = np.pad(real, (0, -len(real) % step))
+        texts, positions = np.divmod(repeated, longest)
+        indices = starts[texts] + positions
+        used, tokens = indices[: len(real)], np.arange(len(real))
+        cells, groups = np.zeros((2, rows, longest), dtype=np.int64)
+        cells.ravel()[used] = tokens
+        groups.ravel()[used] = 1 if rows == count else texts[: len(real)] + 1
         segments = batch.token_type_ids
         return cls(
-            batch.input_ids.ravel()[None, indices],
-            indices[None] % batch.attention_mask.shape[1],
-            batch.attention_mask,
+            batch.input_ids.ravel()[None, repeated],
+            positions[None],
+            groups,
             batch.pooling_mask,
-            (np.cumsum(flat) - 1).reshape(batch.attention_mask.shape),
+            (np.cumsum(flat) - 1).reshape(count, longest),
             indices,
-            None if segments is None else segments.ravel()[None, indices],
+            cells,
+            np.ones((rows, 1), dtype=np.int64) if rows == count else groups,
+            None if segments is None else segments.ravel()[None, repeated],
         )
 
-    def arrays(self) -> list[Ids]:
-        """The arrays in the order of the network's parameters."""
+    def arrays(self, *, shared: bool = True) -> list[Ids]:
+        """The arrays in the order of the network's parameters; without `shared`, those of earlier exports."""
         segments = [] if self.token_type_ids is None else [self.token_type_ids]
-        rectangle = [self.attention_mask, self.pooling_mask, self.places]
-        return [self.input_ids, self.position_ids, *rectangle, self.indices, *segments]
+        rows = [self.cells, self.query_groups] if shared else []
+        pooling = [self.pooling_mask, self.places]
+        return [self.input_ids, self.position_ids, self.key_groups, *pooling, self.indices, *rows, *segments]
+
+
+def may_share(count: int, longest: int) -> bool:
+    """Whether texts of a batch share rows if they fit."""
+    return count > 1 and longest <= LONGEST_SHARED
+
+
+def most_rows(size: BatchShape) -> int:
+    """Upper bound of the rows that texts share: any two rows have more than T tokens, else they would be one."""
+    return min(size.count, 1 + 2 * size.tokens // size.longest)
+
+
+def _share_rows(lengths: Ids, longest: int) -> tuple[Ids, int]:
+    """Place B texts in rows of `longest` tokens, long texts first, each in the first row with room.
+
+    Returns where each text begins in the flattened rows (B,), and the number of rows.
+    """
+    starts, used = np.empty(len(lengths), dtype=np.int64), list[int]()
+    for text in np.argsort(-lengths, kind="stable").tolist():
+        length = int(lengths[text])
+        row = next((row for row, tokens in enumerate(used) if tokens + length <= longest), len(used))
+        used += [0] * (row == len(used))
+        starts[text] = row * longest + used[row]
+        used[row] += length
+    return starts, len(used)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from runners.backends.batches import may_share, most_rows
 from runners.contracts import BatchShape
 
 Floats = NDArray[np.float64]
@@ -29,8 +30,8 @@ _ALWAYS = 2**24
 """Buffers of the threads and of the allocator, independent of the size."""
 _PLACE = (4, 64, 128)
 """The B, T and N for which the shapes of a graph are read, then with each of them doubled."""
-_PADDED_INPUTS = 4
-"""Most inputs of a graph for PaddedBatch; a graph for UnpaddedBatch has more."""
+PADDED_INPUTS, UNSHARED_INPUTS = 4, 7
+"""Most inputs of a graph for PaddedBatch, and of an earlier one for UnpaddedBatch, where texts share no rows."""
 _LARGEST_INTEGER = 4
 """OpenVINO's CPU engine computes 64-bit integers with 32 bits."""
 
@@ -40,6 +41,7 @@ class GraphFootprint:
 
     def __init__(self, model: Any, float_bytes: int) -> None:
         """`model` is a newly read openvino.Model, which is reshaped here; its floats have `float_bytes` each."""
+        self._shares = len(model.inputs) > UNSHARED_INPUTS
         elements = _elements(model, *_PLACE)
         doubled = [_elements(model, *np.multiply(_PLACE, factors).tolist()) for factors in 1 + np.eye(3, dtype=int)]
         powers = np.log2(np.stack(doubled, axis=1) / elements[:, None]).round(3)
@@ -51,7 +53,8 @@ class GraphFootprint:
     def bytes(self, size: BatchShape) -> int:
         """Upper bound for one pass."""
         growth = np.array([size.count, size.longest, size.tokens]) / _PLACE
-        return _ALWAYS + int(FRAGMENTATION * (self._alive @ np.prod(growth**self._powers, axis=1)).max())
+        masks = most_rows(size) * size.longest**2 if self._shares and may_share(size.count, size.longest) else 0
+        return _ALWAYS + int(FRAGMENTATION * (masks + (self._alive @ np.prod(growth**self._powers, axis=1)).max()))
 
 
 def _alive(model: Any, elements: Floats, kinds: NDArray[np.intp], float_bytes: int) -> Floats:
@@ -74,11 +77,12 @@ def _tensors(model: Any) -> list[Any]:
 
 
 def _elements(model: Any, count: int, longest: int, tokens: int) -> Floats:
-    """(tensors,): number of elements of each in a pass of B, T and N."""
+    """(tensors,): number of elements of each in a pass of B, T and N in which texts share no rows."""
     rectangle, packed = [count, longest], [1, tokens]
-    shapes = [rectangle] * _PADDED_INPUTS
-    if len(model.inputs) > _PADDED_INPUTS:
-        shapes = [packed, packed, rectangle, rectangle, rectangle, [tokens], packed]
+    shapes = [rectangle] * PADDED_INPUTS
+    if len(model.inputs) > PADDED_INPUTS:
+        rows = [rectangle, [count, 1]] if len(model.inputs) > UNSHARED_INPUTS else []
+        shapes = [packed, packed, rectangle, rectangle, rectangle, [tokens], *rows, packed]
     model.reshape(dict(zip(range(len(model.inputs)), shapes, strict=False)))
     return np.array([max(1, np.prod(tensor.get_shape())) for tensor in _tensors(model)], dtype=np.float64)
 

@@ -74,15 +74,17 @@ class UnpaddedBody(nn.Module):
         self,
         input_ids: torch.Tensor,
         position_ids: torch.Tensor,
-        attention_mask: torch.Tensor,
+        key_groups: torch.Tensor,
         pooling_mask: torch.Tensor,
         places: torch.Tensor,
         indices: torch.Tensor,
+        cells: torch.Tensor,
+        query_groups: torch.Tensor,
         token_type_ids: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """(1, N), (B, T) and (N,) ids -> (B, H)."""
+        """(1, N), (R, T), (B, T) and (N,) ids -> (B, H)."""
         inputs = self.body.packed_inputs(input_ids, position_ids, token_type_ids)
-        rectangle = Rectangle(places, indices, attention_mask.bool())
+        rectangle = Rectangle(cells, indices, query_groups, key_groups)
         hidden = self.body.encoder(**inputs, rectangle=rectangle).last_hidden_state[0].float()
         return self.body.pool(hidden[places], pooling_mask.float())
 

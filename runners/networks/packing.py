@@ -27,11 +27,12 @@ EVERYTHING, EARLIER = (-1, -1), (-1, 0)
 
 
 class Rectangle(NamedTuple):
-    """The places of packed texts in a padded batch: see UnpaddedBatch."""
+    """Rows of packed texts, padded to one length: see UnpaddedBatch."""
 
-    places: torch.Tensor
+    cells: torch.Tensor
     indices: torch.Tensor
-    mask: torch.Tensor
+    query_groups: torch.Tensor
+    key_groups: torch.Tensor
 
 
 def register() -> None:
@@ -156,37 +157,36 @@ def _attend_in_rectangle(
     window: tuple[int, int],
     options: dict[str, Any],
 ) -> torch.Tensor:
-    """(1, heads, N, width) each -> (1, N, heads, width), by way of (B, heads, T, width).
+    """(1, heads, N, width) each -> (1, N, heads, width), by way of (R, heads, T, width).
 
-    The function is traced with variable B, T and N.
+    The function is traced with variable R, T and N.
     """
     spread = []
     for part in parts:
         tokens = part.transpose(1, 2).flatten(2)[0]  # the layout of the previous layer, so that no data is moved
-        padded = tokens[rectangle.places]
-        spread.append(padded.view(*rectangle.places.shape, int(part.shape[1]), -1).transpose(1, 2))
+        padded = tokens[rectangle.cells]
+        spread.append(padded.view(*rectangle.cells.shape, int(part.shape[1]), -1).transpose(1, 2))
     mask = _rectangle_mask(rectangle, window)
     attended: torch.Tensor = sdpa_attention_forward(module, *spread, mask, **options)[0]
     return attended.flatten(0, 1)[rectangle.indices][None]
 
 
 def _rectangle_mask(rectangle: Rectangle, window: tuple[int, int]) -> torch.Tensor:
-    """(B or 1, 1, T or 1, T) booleans; any other tensor of (T, T) would be the largest of all for long texts.
+    """(R, 1, T or 1, T) booleans; any other tensor of (T, T) would be the largest of all for long texts.
 
-    `is_causal` needs no mask, but OpenVINO would then keep the attention weights (B, heads, T, T) in float32.
+    `is_causal` needs no mask, but OpenVINO would then keep the attention weights (R, heads, T, T) in float32.
     """
-    padding = rectangle.mask[:, None, None]
+    same = rectangle.query_groups[:, None, :, None] == rectangle.key_groups[:, None, None]
     if window == EVERYTHING:
-        return padding
-    places = torch.arange(rectangle.places.shape[1])
+        return same
+    places = torch.arange(rectangle.cells.shape[1])
     keys, queries = places[None], places[:, None]
     back, ahead = window
-    if ahead == 0:  # padding is on the right, which causal attention ignores
-        mask = keys <= queries
-        return (mask & (keys >= queries - back) if back >= 0 else mask)[None, None]
-    mask = (keys <= queries + ahead) & (keys >= queries - back)
+    mask = keys <= queries + ahead
+    if window == EARLIER:
+        return same & mask
     # without itself, a padding token might attend to no token, for which OpenVINO computes NaN
-    return padding & mask | (keys == queries)
+    return same & mask & (keys >= queries - back) | (keys == queries)
 
 
 def _within(window: tuple[int, int], queries: slice, keys: slice, device: torch.device) -> torch.Tensor:

@@ -28,9 +28,11 @@ from models.catalog import ModelSpec
 from models.integrity import is_whole
 from models.store import StoredModel
 from runners.backends import accuracy
+from runners.backends.batches import Ids, UnpaddedBatch
 from runners.backends.openvino import (
     BODY,
     EARLIER_VERSIONS,
+    PADDED_ATTENTION,
     REPORT,
     Graphs,
     OpenVINOBackend,
@@ -43,10 +45,10 @@ from runners.backends.openvino import (
 )
 from runners.backends.speed import read_speeds, write_speeds
 from runners.backends.torch import TorchBackend
-from runners.contracts import Backend, Rows, TokenSequence, TokenSequences
+from runners.contracts import Backend, BatchShape, Rows, TokenSequence, TokenSequences
 from runners.devices import Device
 from runners.loading import load_backend, needs_export
-from runners.networks.network import UnpaddedBody
+from runners.networks.network import Body, UnpaddedBody
 from settings import Settings
 from tests.integration.architectures.workshop import Model, Workshop
 from tests.tolerance import scaled
@@ -137,7 +139,7 @@ def batches(stored: StoredModel) -> list[TokenSequences]:
     """From three tokens to the limit, alone and with neighbours of other lengths."""
     limit = min(stored.facts.max_tokens, LONG)
     lengths = sorted({min(length, limit) for length in (3, 17, 70, 513, limit)})
-    mixed = [batch_of(stored, *lengths[:-1]), batch_of(stored, limit, 3)]
+    mixed = [batch_of(stored, *lengths[:-1]), batch_of(stored, limit, 3), batch_of(stored, 1, 30, 70, 9, 1, 40)]
     return [batch_of(stored, length) for length in lengths] + mixed
 
 
@@ -172,7 +174,7 @@ def test_nothing_of_the_size_of_attention_but_one_mask(exported: Exported, name:
     found = find_export(model.stored.folder, "float32")
     assert found is not None
     graph, length = ov.Core().read_model(found[0] / BODY), 509
-    shapes = [[1, length]] * 5 + [[length], [1, length]]
+    shapes = [[1, length]] * 5 + [[length], [1, length], [1, 1], [1, length]]
     graph.reshape(dict(zip(range(len(graph.inputs)), shapes, strict=False)))
     square = [
         output
@@ -206,12 +208,53 @@ def test_either_export_may_come_first_and_is_made_when_it_is_wanted(fresh: Model
     assert load(fresh).name == "openvino f32 on cpu"
 
 
-def test_an_export_of_the_version_before_serves_until_there_is_a_newer_one(fresh: Model) -> None:
+class EarlierBody(torch.nn.Module):
+    """The inputs of version 3: each row of attention has one text."""
+
+    def __init__(self, body: Body) -> None:
+        super().__init__()
+        self.unpadded = UnpaddedBody(body)
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        position_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        pooling_mask: torch.Tensor,
+        places: torch.Tensor,
+        indices: torch.Tensor,
+        token_type_ids: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        inputs = (input_ids, position_ids, attention_mask, pooling_mask, places, indices)
+        rows: torch.Tensor = self.unpadded(*inputs, places, torch.ones_like(places[:, :1]), token_type_ids)
+        return rows
+
+
+class EarlierBatch(UnpaddedBatch):
+    """What a graph of version 3 is traced with."""
+
+    def arrays(self, *, shared: bool = False) -> list[Ids]:
+        return super().arrays(shared=shared)
+
+
+def test_an_export_of_the_version_before_serves_until_there_is_a_newer_one(
+    fresh: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stored = fresh.stored
-    export(stored.folder, fresh.spec, stored.facts)
-    export_folder(stored.folder).rename(export_folder(stored.folder, version=EARLIER_VERSIONS[0]))
+    with monkeypatch.context() as patch:
+        patch.setattr(openvino_export, "UnpaddedBody", EarlierBody)
+        patch.setattr(openvino_export, "UnpaddedBatch", EarlierBatch)
+        for weights in (weights_for(device.asked_dtype) for device in (ANY, DEVICE)):
+            export(stored.folder, fresh.spec, stored.facts, weights)
+            export_folder(stored.folder, weights).rename(export_folder(stored.folder, weights, EARLIER_VERSIONS[0]))
     assert needs_export(stored, ANY, AUTO)
     assert isinstance(load(fresh, device=ANY), OpenVINOBackend)
+    served, expected = load(fresh), load(fresh, TORCH)
+    assert isinstance(served, OpenVINOBackend)
+    assert served.padding_cost == PADDED_ATTENTION
+    assert served.pass_bytes(BatchShape(40, 500, 2000)) > 0
+    for batch in batches(stored):
+        assert_same(served.forward(batch), expected.forward(batch))
     export(stored.folder, fresh.spec, stored.facts)
     assert not needs_export(stored, ANY, AUTO)
     assert find_export(stored.folder) == (export_folder(stored.folder), {**dict.fromkeys(precisions())})

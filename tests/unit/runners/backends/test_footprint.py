@@ -10,6 +10,7 @@ import openvino as ov
 import pytest
 from openvino import opset14 as ops
 
+from runners.backends.batches import LONGEST_SHARED
 from runners.backends.footprint import _ALWAYS, FRAGMENTATION, GraphFootprint, LayerWidths
 from runners.batching.costs import SMALLEST_BUDGET
 from runners.contracts import BatchShape
@@ -57,6 +58,30 @@ def test_without_padding_the_tokens_count() -> None:
     few, many = (footprint.bytes(BatchShape(8, 512, tokens)) - _ALWAYS for tokens in (1000, 4000))
     assert many == pytest.approx(4 * few, rel=0.2)
     assert few >= FRAGMENTATION * 2 * 4 * 16 * 1000
+
+
+def shared_graph() -> ov.Model:
+    """Inputs of UnpaddedBatch and a mask."""
+    packed, rectangle = [1, -1], [-1, -1]
+    shapes = [packed, packed, rectangle, rectangle, rectangle, [-1], rectangle, rectangle]
+    inputs = [ops.parameter(shape, np.int64) for shape in shapes]
+    mask = ops.equal(ops.unsqueeze(inputs[7], [1, 3]), ops.unsqueeze(inputs[2], [1, 2]))
+    return ov.Model([ops.result(mask), *(ops.result(each) for each in inputs)], inputs, "test")
+
+
+@pytest.mark.parametrize(
+    ("size", "mask"),
+    [
+        (BatchShape(1, 512, 512), 512),  # one text is alone in its row
+        (BatchShape(8, 512, 3000), 8 * 512**2),
+        (BatchShape(8, 512, 700), 3 * 512**2),  # two rows of 512 tokens in total would have been one
+        (BatchShape(8, LONGEST_SHARED + 1, 3000), 8 * (LONGEST_SHARED + 1)),
+    ],
+)
+def test_masks_are_large_only_where_texts_share_rows(size: BatchShape, mask: int) -> None:
+    inputs = 4 * (5 * size.count * size.longest + 4 * size.tokens)
+    found = (GraphFootprint(shared_graph(), 4).bytes(size) - _ALWAYS) / FRAGMENTATION
+    assert mask <= found <= mask + inputs
 
 
 def test_widths_are_read_and_what_is_missing_is_as_usual(tmp_path: Path) -> None:
