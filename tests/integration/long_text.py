@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import runners.backends.torch  # noqa: F401  # else the first pass that torch computes would take its memory
 from models.catalog import ModelSpec
 from models.store import StoredModel
 from runners.contracts import BatchShape, TokenSequence
