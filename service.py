@@ -41,28 +41,28 @@ logger = logging.getLogger("service")
 
 _HOUSEKEEPING_S = 5.0
 _SWITCH_S = 0.0005
-"""How long a thread keeps the interpreter while others want it. Python's 5 ms are longer than most passes of a GPU,
-whose thread asks for it several times a pass: 8 to 20 % more requests on an H100."""
+"""Python's thread switch interval. The default of 5 ms is longer than most GPU passes, and a pass needs the GIL several
+times: 8 to 20 % more requests on an H100."""
 
-with startup.in_one_sentence():
+with startup.without_traceback():
     settings = load_settings()
     catalog = load_catalog(settings.extra_catalog)
     for default in (settings.embedding_model_name, settings.reranker_model_name, *settings.preload_models):
-        catalog.get(default)  # a wrong name stops the start, not the first request
+        catalog.get(default)  # fail at start-up, not at the first request
     require(settings)
     open_to_all = not settings.keys and ipaddress.ip_address(settings.host).is_unspecified
     startup.check(settings)
 
 
 def options(settings: Settings) -> dict[str, Any]:
-    """What BentoML has to know before it starts a worker."""
+    """BentoML's options for the service."""
     return {
         "workers": settings.workers,
         "resources": resource_hint(settings),
         "http": {"host": settings.host, "port": settings.port},
         "traffic": {"timeout": settings.request_timeout_s},
-        "logging": {"access": {"enabled": False}},  # api/access_log.py writes a line for each request
-        "tracing": {"excluded_urls": ".*"},  # BentoML's own; ours is in api/tracing.py
+        "logging": {"access": {"enabled": False}},  # replaced by api/access_log.py
+        "tracing": {"excluded_urls": ".*"},  # replaced by api/tracing.py
     }
 
 
@@ -75,7 +75,7 @@ class RerankEmbedding:
         from runners.loading import computing_dtype, load_model, needs_export
         from runners.pool.capacity import memory_budget, memory_needed, unavailable_reason
 
-        logger.setLevel(logging.INFO)  # BentoML shows warnings only
+        logger.setLevel(logging.INFO)  # BentoML's default is WARNING
         sys.setswitchinterval(_SWITCH_S)
         self._ready = False
         store = ModelStore()
@@ -105,7 +105,7 @@ class RerankEmbedding:
 
     @bentoml.on_startup
     async def start(self) -> None:
-        """Load the models that were asked for, without keeping the health check waiting."""
+        """Start the background tasks, such as loading PRELOAD_MODELS; health checks do not wait for them."""
         if threading.current_thread() is threading.main_thread():
             follow_signal(signal.SIGTERM, asyncio.get_running_loop(), self._on_sigterm)
         if open_to_all:
@@ -114,17 +114,17 @@ class RerankEmbedding:
             logger.warning("ADMIN is on without API keys: anyone who can reach the service may load and unload models")
         if settings.playground and bentoml.server_context.worker_index in (None, 1):
             logger.info("playground: %s", playground_url(settings.host, settings.port))
-        chores = (self._preload(), self._import_packaged(), self._keep_house())
-        self._tasks = [asyncio.create_task(chore) for chore in chores]
+        background = (self._preload(), self._import_packaged(), self._run_housekeeping())
+        self._tasks = [asyncio.create_task(work) for work in background]
 
     def _on_sigterm(self) -> None:
-        """uvicorn lets running requests finish, however long, and BentoML's supervisor waits a day for it."""
+        """End running requests after the grace period. uvicorn sets no limit, and BentoML's supervisor waits a day."""
         error = ShuttingDownError(
             f"The service is shutting down; the request did not finish within {settings.shutdown_grace_s:g} s "
             "(SHUTDOWN_GRACE_S). Try again."
         )
         for task in self._tasks:
-            task.cancel()  # nothing is loaded ahead any more, nor becomes ready
+            task.cancel()  # stops preloading, which would set _ready
         self._ready = False
         asyncio.get_running_loop().call_later(settings.shutdown_grace_s, self.pool.abort, error)
         RerankEmbedding.app.shut_down(settings.shutdown_grace_s, error)  # type: ignore[attr-defined]  # a bentoml.Service
@@ -150,16 +150,16 @@ class RerankEmbedding:
 
     async def _preload(self) -> None:
         for name in settings.preload_models:
-            while not await self._loaded(name):  # noqa: ASYNC110  # nothing to wait on but time
+            while not await self._load(name):  # noqa: ASYNC110  # retries have no event to wait on
                 await asyncio.sleep(RETRY_FAILED_AFTER_S)
-        # What lives now lives long: without this, collections scan every module and pause requests for 100 ms
+        # All objects so far are long-lived. Without freeze, each full collection pauses requests for 100 ms.
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 50, 100)
         self._ready = True
 
-    async def _loaded(self, name: str) -> bool:
-        """Load one model; a failure is in the log and in /models, and /readyz keeps answering 503."""
+    async def _load(self, name: str) -> bool:
+        """Load one model; False if that fails. The pool logs the error and /models shows it."""
         try:
             await self.pool.pin(catalog.get(name))
         except ServiceError:
@@ -167,14 +167,14 @@ class RerankEmbedding:
         return True
 
     async def _import_packaged(self) -> None:
-        """Bring the models that installed packages carry into the store, so that a first request need not wait."""
+        """Import the models of installed packages, so that their first request does not wait for it."""
         for spec in catalog:
             if settings.import_on_demand and spec.package and await asyncio.to_thread(self.store.find, spec) is None:
-                with contextlib.suppress(ServiceError):  # the pool logs it; a request tries again
+                with contextlib.suppress(ServiceError):  # logged by the pool; the next request retries
                     await self.pool.import_model(spec)
 
-    async def _keep_house(self) -> None:
-        """Notice passes that hang, workers that died, models that nobody uses and memory that nobody needs."""
+    async def _run_housekeeping(self) -> None:
+        """Fail stalled passes, unload idle models, forget dead workers and return unused memory, every few seconds."""
         app: App = RerankEmbedding.app  # type: ignore[attr-defined]  # a bentoml.Service
         while True:
             await asyncio.sleep(_HOUSEKEEPING_S)
@@ -184,5 +184,5 @@ class RerankEmbedding:
                 if settings.idle_unload_s:
                     await self.pool.unload_idle(settings.idle_unload_s)
                 await asyncio.to_thread(app.bodies.return_memory)
-            except Exception:  # the next round tries again
+            except Exception:  # the next round retries
                 logger.exception("housekeeping failed")

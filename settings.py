@@ -50,14 +50,14 @@ GROUPS = {
     "request_timeout_s": "Time limits",
     "tracing": "Logs and traces",
 }
-"""First setting of each group -> name of the group. The order of the fields below is that of the documentation."""
+"""First setting of each group -> name of the group. The documentation has the order of the fields below."""
 
 
 class Settings(BaseModel, frozen=True, extra="forbid"):
     """The service's settings. Times are in seconds, sizes in bytes, unless the name says otherwise."""
 
     host: str = Field(
-        "0.0.0.0",  # noqa: S104  # the specification's default: a container must be reachable
+        "0.0.0.0",  # noqa: S104  # a container must be reachable
         description="Address to listen on. A host name is resolved at start-up.",
     )
     port: int = Field(7987, gt=0, lt=65536, description="Port to listen on.")
@@ -251,7 +251,7 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
 
 
 _COMMENT = re.compile(r"(^|\s)#.*")
-"""In a key file. A `#` within a key does not start a comment."""
+"""A comment in a key file. A `#` within a key does not start a comment."""
 
 
 def _read_keys(path: Path) -> list[str]:

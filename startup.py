@@ -1,6 +1,6 @@
-"""Checks before BentoML starts a worker: a problem is reported in one sentence instead of a traceback.
+"""Checks before BentoML starts a worker. A problem is reported in one sentence instead of a traceback.
 
-`python -m startup` checks only BENTOML_HOME, for the container: BentoML opens its folders before it reads service.py.
+The container runs `python -m startup`, which checks only BENTOML_HOME: BentoML opens it before it imports service.py.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ _KNOWN = (SettingsError, CatalogError, ModelNotFoundError, DeviceError, StartErr
 
 
 @contextlib.contextmanager
-def in_one_sentence() -> Iterator[None]:
-    """Turn a problem of the settings or the machine into an error whose message the command line prints."""
+def without_traceback() -> Iterator[None]:
+    """Convert an error of the settings or the machine into a ClickException, whose message the command line prints."""
     try:
         yield
     except _KNOWN as error:
@@ -62,7 +62,7 @@ def check_home(folder: Path, *, imports: bool) -> None:
                 tempfile.TemporaryFile(dir=folder / name).close()
         except OSError as error:
             if error.errno in DISK_FULL:
-                continue  # stored models can be served; an import reports how much space it needs
+                continue  # stored models can still be served; an import reports the space that it needs
             raise StartError(_unwritable(folder, name, error, imports=imports)) from None
 
 
@@ -77,7 +77,7 @@ def check_address(host: str, port: int) -> None:
     """StartError if the service cannot listen on HOST and PORT."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as BentoML does
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # the same as BentoML
         try:
             listener.bind((host, port))
             listener.listen(1)  # two sockets can bind to one port, but only one can listen
@@ -94,7 +94,7 @@ def _taken(host: str, port: int, error: OSError) -> str:
 
 
 def main() -> int:
-    """Exit status: 0, or 1 with the reason on standard error."""
+    """Check BENTOML_HOME. Returns the exit status, and writes a problem to standard error."""
     try:
         check_home(bentoml_home(), imports=load_settings().import_on_demand)
     except (SettingsError, StartError) as error:

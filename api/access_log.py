@@ -1,4 +1,4 @@
-"""The access log: a line, metrics and a trace for each request, at its end."""
+"""The access log: a line, metrics and a trace for each request, written when it ends."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ import metrics
 from metrics_batched import at_end_of_turn
 from runners.contracts import Timings
 
-if TYPE_CHECKING:  # its packages are loaded only where tracing is on
+if TYPE_CHECKING:  # imports OpenTelemetry, which only tracing needs
     from api.tracing import Tracing
 
 RequestLog = Literal["text", "json", "off"]
 
-_READINESS = "/readyz"  # answers 503 while models load, as it should
+_READINESS = "/readyz"  # 503 is normal while models load
 _MESSAGE = "\0"
-"""Stands for the message in a formatted record."""
+"""Placeholder for the message in a formatted record."""
 
 logger = logging.getLogger("service.requests")
 
 
 @dataclass(slots=True)
 class RequestRecord:
-    """What is logged of one request. The code that handles the request fills it in."""
+    """The data that is logged for one request. The code that handles the request fills it in."""
 
     request_id: str
     method: str
@@ -47,30 +47,30 @@ class RequestRecord:
 
 
 current: contextvars.ContextVar[RequestRecord | None] = contextvars.ContextVar("request_record", default=None)
-"""The record of the request that the current task answers; None outside a request."""
+"""The record of the current request; None outside a request."""
 
 
 def record_result(*, model: str, texts: int, tokens: int, truncated: int, timings: Timings) -> None:
-    """Record what a request computed."""
+    """Record the result of a request."""
     if (record := current.get()) is not None:
         record.model, record.texts, record.tokens = model, texts, tokens
         record.truncated, record.timings = truncated, timings
 
 
 def record_model(model: str) -> None:
-    """Record the model before the work begins, so that a failure is logged with it."""
+    """Record the model before it runs, so that errors are logged with it."""
     if (record := current.get()) is not None:
         record.model = model
 
 
 def record_error(code: str) -> None:
-    """Record an error."""
+    """Record an error code."""
     if (record := current.get()) is not None:
         record.error = code
 
 
 class AccessLog:
-    """Writes the log line, the metrics and the trace of each request at its end."""
+    """Writes the log line, the metrics and the trace of each request when it ends."""
 
     def __init__(self, log: RequestLog, tracing: Tracing | None = None) -> None:
         self._format = {"text": _text_line, "json": _json_line}.get(log)
@@ -80,11 +80,11 @@ class AccessLog:
             _write_bare_lines()
 
     def begin(self, record: RequestRecord) -> None:
-        """A request whose head has arrived."""
+        """Count a request whose head has arrived."""
         _in_progress(record.route).inc()
 
     def end(self, record: RequestRecord, seconds: float, headers: Mapping[str, str]) -> None:
-        """A request that was answered after so many seconds."""
+        """Log a request that took `seconds`."""
         _in_progress(record.route).dec()
         _answers(record.route, record.model, str(record.status)).inc()
         _request_seconds(record.route).observe(seconds)
@@ -116,7 +116,7 @@ class AccessLog:
             _emit(handler, lines)
 
 
-# prometheus_client looks a label up under a lock, several times a request
+# Cached because prometheus_client takes a lock for each lookup of a label
 _in_progress = functools.cache(metrics.REQUESTS_IN_PROGRESS.labels)
 _answers = functools.cache(metrics.REQUESTS.labels)
 _request_seconds = functools.cache(metrics.REQUEST_SECONDS.labels)
@@ -124,9 +124,9 @@ _stage_seconds = functools.cache(metrics.STAGE_SECONDS.labels)
 
 
 def _emit(handler: logging.Handler, lines: Sequence[str]) -> None:
-    """Hand lines to a handler as one record, each with what its formatter puts around a message.
+    """Pass lines to a handler as one record, each formatted like a message of its own.
 
-    A record for each line took as long as all else that the log does, mostly in flushing the stream.
+    One record for each line would double the cost of the log, because each record flushes the stream.
     """
     record = logger.makeRecord(logger.name, logging.INFO, __file__, 0, _MESSAGE, (), None)
     if record.levelno < handler.level or not handler.filter(record):
@@ -137,7 +137,7 @@ def _emit(handler: logging.Handler, lines: Sequence[str]) -> None:
 
 
 def _handlers(of: logging.Logger) -> Iterator[logging.Handler]:
-    """The handlers of a logger and of those above it."""
+    """The handlers of a logger and its parents."""
     current: logging.Logger | None = of
     while current is not None:
         yield from current.handlers
@@ -145,20 +145,20 @@ def _handlers(of: logging.Logger) -> Iterator[logging.Handler]:
 
 
 def _write_bare_lines() -> None:
-    """Nothing before a line of JSON: it has its own time."""
+    """Write JSON lines without a prefix; they contain the time."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger.handlers, logger.propagate = [handler], False
 
 
 def server_timing(timings: Timings, total_s: float) -> str:
-    """The stages of a request, as the header Server-Timing gives them: in milliseconds."""
+    """The stages of a request in milliseconds, as the value of the header Server-Timing."""
     stages = {name: value for name, value in timings.stages().items() if value} | {"total": total_s}
     return ", ".join(f"{name};dur={value * 1000:.2f}" for name, value in stages.items())
 
 
 def _fields(record: RequestRecord, seconds: float) -> dict[str, object]:
-    """What a line says: never a text, a vector or a key."""
+    """The fields of a log line. They never include texts, vectors or keys."""
     known: dict[str, object] = {
         "request_id": record.request_id,
         "method": record.method,
@@ -177,7 +177,7 @@ def _fields(record: RequestRecord, seconds: float) -> dict[str, object]:
 
 
 def _attributes(record: RequestRecord) -> dict[str, str | int]:
-    """OpenTelemetry's names where it has some."""
+    """Attributes of the span, with OpenTelemetry's names if they exist."""
     known: dict[str, str | int] = {
         "http.request.method": record.method,
         "http.route": record.route,

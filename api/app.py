@@ -1,8 +1,8 @@
-"""The one path of every request: from its head to the last byte of its answer.
+"""The ASGI app: the path of every request, from its head to the last byte of its response.
 
-    route -> request id -> API key -> body -> handler -> answer -> metrics and log line
+    route -> request id -> API key -> body -> handler -> response -> metrics and log line
 
-Whatever a handler raises becomes an answer here, and so does whatever ends a request early (api/call.py).
+Exceptions become responses here: those of handlers, and those that end a request early (api/call.py).
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from api.routing import Match, Request, Route, Routes
 from errors import AuthenticationError, ServiceError
 from settings import Settings
 
-if TYPE_CHECKING:  # its packages are loaded only where tracing is on
+if TYPE_CHECKING:  # imports OpenTelemetry, which only tracing needs
     from api.tracing import Tracing
 
 CLIENT_CLOSED_REQUEST = 499
 _PREFLIGHT_AGE_S = 600
 _CLOSE_S = 1.0
-"""From the answers at the end of the grace period to closing the connections of clients that do not read them."""
-_random = random.Random()  # noqa: S311  # an id is no secret, and the system's random numbers release the interpreter
+"""Time that clients have to read the response at the end of the grace period, before their connections are closed."""
+_random = random.Random()  # noqa: S311  # a request id is not secret, and the system's generator releases the GIL
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 
 
@@ -48,7 +48,7 @@ class App:
 
     def __init__(self, settings: Settings, *, lifespan: ASGIApp) -> None:
         self.routes = Routes([])
-        """Empty until the service has started; no request arrives before."""
+        """Set when the service has started; no request arrives before that."""
         self.connections = Connections.of(settings)
         self._settings = settings
         self._lifespan = lifespan
@@ -91,8 +91,8 @@ class App:
             try:
                 await answer(scope, receive, send_with_headers)
             except Exception as error:
-                if record.status:  # the server closes the connection of an answer that does not end
-                    translate(error)  # for the log
+                if record.status:  # the response has begun: uvicorn closes the connection
+                    translate(error)  # logs the error
                 else:
                     await error_response(error)(scope, receive, send_with_headers)
         finally:
@@ -102,7 +102,7 @@ class App:
     async def _answer(
         self, request: Request, match: Match, reader: BodyReader, receive: Receive, exchange: Exchange
     ) -> ASGIApp:
-        """The handler's answer, or the error that ended the request."""
+        """The handler's response, or an error response."""
         try:
             if self._cors is not None and _is_preflight(request):
                 return self._cors.preflight_response(Headers(request.headers))
@@ -118,14 +118,14 @@ class App:
                 finally:
                     self._calls.discard(call)
         except ClientDisconnect:
-            return Response(status_code=CLIENT_CLOSED_REQUEST)  # for the log: the client has left
+            return Response(status_code=CLIENT_CLOSED_REQUEST)  # only for the log
         except AuthenticationError as error:
             return error_response(error, CHALLENGE)
         except Exception as error:
             return error_response(error)
 
     def _admit(self, request: Request, match: Match) -> Route:
-        """The route, where the request may use it. Without a key, it does not even learn which routes there are."""
+        """The route. The API key is checked first, so that a request without one cannot discover routes."""
         route = match.methods.get(request.scope["method"])
         if self._keys is not None and not (route is not None and route.open):
             self._keys.check(request.headers)
@@ -136,7 +136,7 @@ class App:
         raise HTTPException(404)
 
     def _allow_origin(self, request: Mapping[str, str], start: Message) -> None:
-        """Let an allowed page read the answer, errors included."""
+        """Add CORS headers, so that pages of allowed origins can read the response, errors included."""
         origin = request.get("origin")
         if self._cors is None or origin is None:
             return
@@ -147,7 +147,7 @@ class App:
             answer.setdefault("Access-Control-Allow-Origin", origin)
 
     def shut_down(self, grace_s: float, error: ServiceError) -> None:
-        """After the grace period, answer `error` to every request that still runs, and close what is not read then."""
+        """After the grace period, end all running requests with `error`, then close all connections."""
         loop = asyncio.get_running_loop()
         loop.call_later(grace_s, self._end_calls, error)
         loop.call_later(grace_s + _CLOSE_S, self.connections.abort)
@@ -158,7 +158,7 @@ class App:
 
 
 def _request_id(headers: Mapping[str, str]) -> str:
-    """The client's own id where it cannot break a log line, else a new one."""
+    """The client's request id if it is safe to log, else a new one."""
     given = headers.get("x-request-id")
     if given and _REQUEST_ID.fullmatch(given):
         return given
@@ -171,14 +171,14 @@ def _is_preflight(request: Request) -> bool:
 
 
 def _cors(settings: Settings) -> CORSMiddleware | None:
-    """Starlette's rules about origins and preflights, used without its place around an app."""
+    """Starlette's CORS rules; `App` calls them directly instead of wrapping an app."""
     if not settings.cors_origins:
         return None
     options: dict[str, Any] = {
         "allow_origins": settings.cors_origins,
         "allow_methods": ["GET", "POST"],
-        "allow_headers": ["*"],  # answered with those that the browser asks for, Authorization included
-        "allow_private_network": True,  # Chromium asks for it where a public page calls a private address
+        "allow_headers": ["*"],  # Starlette returns the requested headers, so Authorization is allowed too
+        "allow_private_network": True,  # Chromium requires it when a public page calls a private address
         "expose_headers": ["Retry-After", "Server-Timing", "X-Request-Id", "X-Warnings"],
         "max_age": _PREFLIGHT_AGE_S,
     }

@@ -1,8 +1,8 @@
 """The bentoml.Service subclass: BentoML starts and stops the service and packs it; api/app.py answers requests.
 
 BentoML's own request handling is not used: its TimeoutMiddleware keeps finished requests in memory until their timer
-ends (tests/integration/test_timeout_middleware.py checks that it still does), its metrics have an unbounded label, and
-its errors have several shapes.
+ends (see tests/integration/test_timeout_middleware.py), its metrics have an unbounded label, and its errors have
+several formats.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _TAG_MANAGER = re.compile(r"<!-- Google Tag Manager.*?<!-- End Google Tag Manage
 
 
 class JSONAnswer(IORootModel[dict[str, Any]]):
-    """The answer of our APIs for BentoML's clients and schema: a JSON object."""
+    """The response of our APIs in BentoML's schema: a JSON object."""
 
 
 class Bento(Service[T]):
@@ -47,7 +47,7 @@ class Bento(Service[T]):
 
 
 class AppFactory(ServiceAppFactory):
-    """BentoML's app, which starts and stops the service, and serves the files of its documentation page."""
+    """BentoML's app. It starts and stops the service, and serves the files of the documentation page."""
 
     async def create_instance(self, app: Starlette) -> None:
         """Start the service and bind its routes."""
@@ -57,6 +57,6 @@ class AppFactory(ServiceAppFactory):
 
 
 def _documentation_page() -> str:
-    """BentoML's page without the tag manager that reports each reader to Google."""
+    """BentoML's documentation page without Google Tag Manager."""
     page = (Path(app_module.__file__).parent / "main-openapi.html").read_text(encoding="utf-8")
     return _TAG_MANAGER.sub("", page)

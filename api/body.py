@@ -1,4 +1,4 @@
-"""The body of a request: read within its limits, decoded, and counted until the request has been answered."""
+"""Reads request bodies within their limits, decodes them, and counts their memory until the response is sent."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from runners.devices import return_memory
 from settings import Settings
 
 SMALL_BODY_BYTES = 65_536
-"""A body up to this size is accepted also while large ones take up MAX_HELD_BODY_BYTES, and decoded at once."""
+"""Bodies up to this size are never rejected for MAX_HELD_BODY_BYTES, and are decoded on the event loop."""
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _GZIP = zlib.MAX_WBITS | 16
 _ENCODINGS = {"gzip": (_GZIP,), "x-gzip": (_GZIP,), "deflate": (zlib.MAX_WBITS, -zlib.MAX_WBITS)}
 """Content-Encoding -> window bits that tell zlib the format. Some clients send deflate without zlib's header."""
 _RETRY_AFTER_S = 5
 _RETURN_AFTER_BYTES = 2**24
-"""A body's texts and tokens take some times its size, which the C library keeps. Handing it back takes milliseconds."""
+"""The C library keeps freed memory: several times the size of a body. Returning it takes milliseconds."""
 
 Receive = Callable[[], Awaitable[Any]]
 
@@ -36,7 +36,7 @@ class BodyBudget:
         self._released_bytes = 0
 
     def take(self, more: int, size: int) -> None:
-        """Count `more` bytes of a body that then has `size`; OverloadedError where there is no room for them."""
+        """Count `more` bytes of a body that now has `size`; OverloadedError if they exceed the limit."""
         if size > SMALL_BODY_BYTES and self.held_bytes + more > self._limit:
             raise OverloadedError(
                 f"The bodies of other requests hold {self.held_bytes} bytes, and the limit for all is {self._limit} "
@@ -45,13 +45,13 @@ class BodyBudget:
             )
         self.held_bytes += more
 
-    def give_back(self, size: int) -> None:
-        """Forget a body of `size` bytes."""
+    def release(self, size: int) -> None:
+        """Release a body of `size` bytes."""
         self.held_bytes -= size
         self._released_bytes += size
 
     def return_memory(self) -> None:
-        """Hand the memory of large bodies that were released back to the system; for now and then."""
+        """Return the memory of released bodies to the system if there is enough. Call this periodically."""
         if self._released_bytes >= _RETURN_AFTER_BYTES:
             self._released_bytes = 0
             return_memory()
@@ -66,10 +66,9 @@ class BodyReader:
         self._held = 0
 
     async def read(self, receive: Receive, headers: Mapping[str, str], progress: Callable[[], None]) -> bytes:
-        """The whole body, decoded, without a byte order mark; `progress` is called when a part of it has arrived,
-        and more is to come.
+        """The whole body, decoded, without a byte order mark. `progress` is called after each part but the last.
 
-        BodyTooLargeError as soon as more bytes than the limit are announced, have arrived or come out of decoding;
+        BodyTooLargeError as soon as Content-Length, the received bytes or the decoded bytes exceed the limit;
         UnsupportedEncodingError for a Content-Encoding other than gzip and deflate; ClientDisconnect.
         """
         encoding = headers.get("content-encoding", "").strip().lower()
@@ -87,8 +86,8 @@ class BodyReader:
         return body.removeprefix(_BYTE_ORDER_MARK)
 
     def close(self) -> None:
-        """Give the body's memory back to the budget."""
-        self._budget.give_back(self._held)
+        """Release the body from the budget."""
+        self._budget.release(self._held)
         self._held = 0
 
     async def _receive(self, receive: Receive, progress: Callable[[], None]) -> bytes:
@@ -125,7 +124,7 @@ class BodyReader:
             raise InvalidRequestError(f"The body is not valid {encoding}, as its Content-Encoding says.") from None
 
     def _decompress(self, body: bytes, window_bits: int) -> bytes:
-        """The content of every member of `body`, as gzip files may be appended to each other."""
+        """The content of all members of `body`: gzip files may be concatenated."""
         parts: list[bytes] = []
         size = 0
         while body:

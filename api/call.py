@@ -1,4 +1,4 @@
-"""A request that is being worked on, and how it ends early: at its deadline, when its client leaves, at a shutdown."""
+"""Ends a request early: at its deadline, when its client disconnects, or at shutdown."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from settings import Settings
 
 
 class Call:
-    """The time in which a request may be received and worked on, as a context of the task that does so.
+    """Context manager for a task that receives and answers a request. `end` cancels the task.
 
-    Whatever ends it early is raised in place of the task's cancellation.
+    The reason for ending early is raised instead of CancelledError.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -30,7 +30,7 @@ class Call:
         self._over = False
         self._deadline = self._loop.call_later(self._limit_s, self._on_deadline)
         self._stalled: asyncio.TimerHandle | None = None
-        """Runs while the body is being received."""
+        """Set while the body is being received."""
         self._heard_at = 0.0
         self._exchange: Exchange | None = None
 
@@ -53,32 +53,32 @@ class Call:
             if isinstance(error, asyncio.CancelledError):
                 raise reason from None
         finally:
-            # The frames of its traceback hold the request's texts: they must not wait for the garbage collector
+            # Break the reference cycle: the traceback's frames hold the request's texts
             del reason, error, traceback
 
     def end(self, reason: Exception) -> None:
-        """Stop the work and raise `reason` in its place; without effect once the work is over."""
+        """Cancel the task, which then raises `reason`. No effect after the context has ended."""
         if not self._over and self._reason is None:
             self._reason = reason
             self._task.cancel()
 
     def receiving(self) -> None:
-        """The body begins to arrive, or a part of it has."""
+        """Note that a part of the body has arrived and that more is expected."""
         self._heard_at = self._loop.time()
         if self._stalled is None:
-            self._stalled = self._loop.call_later(self._pause_s, self._look)
+            self._stalled = self._loop.call_later(self._pause_s, self._check_pause)
 
     def received(self, exchange: Exchange) -> None:
-        """The body is complete: from now on only a disconnect is expected from the client."""
+        """Note that the body is complete, and watch for a disconnect."""
         self._stop_waiting()
         self._exchange = exchange
         exchange.watch(lambda: self.end(ClientDisconnect()))
 
-    def _look(self) -> None:
-        """End the call of a client that has sent nothing for too long."""
+    def _check_pause(self) -> None:
+        """End the request if no part of the body has arrived for too long."""
         quiet_until = self._heard_at + self._pause_s
         if self._loop.time() < quiet_until:
-            self._stalled = self._loop.call_at(quiet_until, self._look)
+            self._stalled = self._loop.call_at(quiet_until, self._check_pause)
         else:
             self.end(
                 RequestIncompleteError(

@@ -1,4 +1,4 @@
-"""Client libraries that read an answer differently from what the route documents."""
+"""Client libraries that expect a response other than the documented one."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ ClientLibrary = Literal["cohere", "litellm"]
 
 
 def client_library(headers: Mapping[str, str]) -> ClientLibrary | None:
-    """The library that sent a request to /v1/rerank; None for all libraries that read the documented answer.
+    """The library that sent a request to /v1/rerank; None for all libraries that expect the documented response.
 
-    Both libraries read documents and `api_version` as objects. litellm also reads Voyage's results from `data`, without
-    always sending a field that only Voyage has.
+    Both libraries expect documents and `api_version` as objects. For Voyage, litellm reads the results from `data`, and
+    does not always send a field that only Voyage has.
     """
     if headers.get("user-agent", "").lower().startswith("litellm"):
         return "litellm"

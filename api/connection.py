@@ -1,7 +1,7 @@
-"""One client connection: uvicorn's HTTP/1.1 protocol with limits on what a client may hold.
+"""One client connection: uvicorn's HTTP/1.1 protocol with limits for slow and idle clients.
 
-uvicorn limits neither the size of a request head nor its time, drops the body of a request that offers an upgrade,
-closes idle connections earlier than most client pools, and answers its own errors as plain text.
+uvicorn limits neither the size nor the duration of a request head, drops the body of a request that offers an upgrade,
+closes idle connections before most client pools do, and sends its own errors as plain text.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from errors import HeadTooLargeError, InvalidRequestError, RequestIncompleteErro
 from settings import Settings
 
 _OFFERS = frozenset({b"upgrade", b"http2-settings"})
-"""Headers, and tokens of the Connection header, with which a client offers another protocol."""
+"""Headers and Connection tokens that offer an upgrade to another protocol."""
 EXCHANGE = "exchange"
 """The key of an Exchange in the ASGI scope."""
 _LINGER_S = 2.0
-"""How long a client that was refused may go on sending."""
+"""How long a client may continue to send after an error response."""
 _FIRST_PROBE_S, _LONGEST_PROBE_S = 1.0, 15.0
-"""Between two looks at a client that has closed its sending side."""
+"""Intervals between checks of a client that has closed its sending side."""
 
 
 @dataclass
@@ -42,22 +42,22 @@ class Connections:
 
     @classmethod
     def of(cls, settings: Settings) -> Connections:
-        """None yet, with the limits of the settings."""
+        """No connections yet, with the limits from the settings."""
         return cls(settings.keep_alive_s, settings.client_timeout_s, settings.max_head_bytes)
 
     def install(self) -> None:
-        """Have uvicorn use `Connection` in this process: BentoML's worker leaves uvicorn its choice of a protocol."""
+        """Register `Connection` as uvicorn's default protocol, which BentoML's worker uses."""
         protocol: Any = partial(Connection, self)
         uvicorn.config.HTTP_PROTOCOLS["auto"] = protocol
 
     def abort(self) -> None:
-        """Close every connection at once, whatever is still to be sent."""
+        """Close all connections immediately; unsent data is dropped."""
         for connection in list(self.open):
             connection.abort()
 
 
 class Exchange:
-    """What ASGI does not tell the app of the connection that a request came on; without one, nothing happens to it."""
+    """The state of a request's connection that ASGI does not expose. Without a cycle, as in tests, it never changes."""
 
     def __init__(self, cycle: Any = None) -> None:
         self._cycle = cycle
@@ -67,32 +67,32 @@ class Exchange:
     def is_body_unread(self) -> bool:
         """Whether a part of the request's body has not arrived.
 
-        The connection then ends with the answer: what follows on it would be taken for the next request.
+        The connection then closes after the response, because the rest would be parsed as the next request.
         """
         return self._cycle is not None and self._cycle.more_body
 
     def watch(self, on_disconnect: Callable[[], None]) -> None:
-        """Call `on_disconnect` when the client leaves before its answer is complete."""
+        """Call `on_disconnect` if the client disconnects before the response is complete."""
         self._on_disconnect = on_disconnect
         if self._cycle is None:
             return
         if self._cycle.disconnected:
             on_disconnect()
         else:
-            self._cycle.flow.resume_reading()  # else the end of the connection would not be noticed
+            self._cycle.flow.resume_reading()  # a paused connection does not report its end
 
     def unwatch(self) -> None:
-        """Do not call."""
+        """Cancel `watch`."""
         self._on_disconnect = None
 
     def disconnected(self) -> None:
-        """The client has left."""
+        """Report that the client has disconnected."""
         if self._on_disconnect is not None:
             self._on_disconnect()
 
 
 class Timer:
-    """A call that comes later, at most one at a time."""
+    """At most one pending call."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -100,16 +100,16 @@ class Timer:
 
     @property
     def running(self) -> bool:
-        """Whether the call is still to come."""
+        """Whether a call is pending."""
         return self._handle is not None
 
     def start(self, delay_s: float, call: Callable[[], None]) -> None:
-        """Make the call after so many seconds; one that was still to come is not made."""
+        """Schedule a call; it replaces the pending one."""
         self.stop()
         self._handle = self._loop.call_later(delay_s, self._fire, call)
 
     def stop(self) -> None:
-        """Do not make the call."""
+        """Cancel the pending call."""
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
@@ -120,34 +120,34 @@ class Timer:
 
 
 class Connection(HttpToolsProtocol):
-    """A connection that a slow, silent or hostile client cannot hold, and whose refusals have our error body."""
+    """A connection with limits for slow, silent and hostile clients. Its error responses have our error body."""
 
     def __init__(self, connections: Connections, config: Any, server_state: Any, app_state: Any, _loop: Any = None):
         super().__init__(config, server_state, app_state, _loop)
         if isinstance(self.app, ProxyHeadersMiddleware):
-            self.app = self.app.app  # what it corrects, the client's address and the scheme, is read by nothing here
+            self.app = self.app.app  # it sets the client's address and the scheme, which the app does not read
         self.timeout_keep_alive = connections.keep_alive_s  # type: ignore[assignment]  # uvicorn: whole seconds only
         self._limits = connections
         self._active_cycle: Any = None
-        """The request that is being answered; of pipelined ones the oldest."""
+        """The request that is being answered: the oldest of the pipelined requests."""
         self._exchange = Exchange()
-        """That of the active cycle."""
+        """The exchange of the active cycle."""
         self._in_head = False
         self._unparsed_bytes = 0
-        """Read since the parser last had a whole head or a piece of a body."""
+        """Bytes read since the parser last completed a head or a part of a body."""
         self._refusal: ServiceError | None = None
         self._lingering = False
         self._declining = False
-        """Whether the head that was just read offers another protocol, and is about to be read without the offer."""
+        """Whether the last head offers an upgrade and will be parsed again without the offer."""
         self._head_timer, self._reader_timer, self._probe_timer = (Timer(self.loop) for _ in range(3))
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn
         super().connection_made(transport)
         self._limits.open.add(self)
-        self._wait_for_a_request()
+        self._start_keep_alive()
 
     def abort(self) -> None:
-        """Close the connection at once; what is still written to it is dropped."""
+        """Close the connection immediately; unsent data is dropped."""
         self._end_active_cycle()
         self.transport.abort()
 
@@ -173,9 +173,9 @@ class Connection(HttpToolsProtocol):
             if not self._head_timer.running:
                 self._head_timer.start(self._limits.client_timeout_s, self._head_is_late)
         elif self.cycle is None or self.cycle.response_complete:
-            self._wait_for_a_request()
+            self._start_keep_alive()
 
-    def _wait_for_a_request(self) -> None:
+    def _start_keep_alive(self) -> None:
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def _feed(self, data: bytes) -> None:
@@ -187,9 +187,9 @@ class Connection(HttpToolsProtocol):
             self._refuse(InvalidRequestError("The request is not valid HTTP/1.1."))
 
     def _decline(self, rest: bytes) -> None:
-        """Read the request again without its offer of another protocol, which a server may ignore (RFC 9110, 7.8).
+        """Parse the request again without its upgrade offer, which a server may ignore (RFC 9110, section 7.8).
 
-        httptools takes what follows such a head for the other protocol; `rest` is that part of what has arrived.
+        httptools does not parse the data after such a head; `rest` is the part of it that has arrived.
         """
         method = self.parser.get_method()
         if method == b"CONNECT":
@@ -229,7 +229,7 @@ class Connection(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def _end_active_cycle(self) -> None:
-        """uvicorn knows only the newest of several pipelined requests, and would go on writing for the others."""
+        """Mark the active request as disconnected. uvicorn marks only the newest pipelined request."""
         if self._active_cycle is not None:
             self._active_cycle.disconnected = True
             self._active_cycle.message_event.set()
@@ -244,20 +244,20 @@ class Connection(HttpToolsProtocol):
         if self._refusal is None and not self._declining:
             super().on_message_complete()
 
-    def eof_received(self) -> bool | None:  # type: ignore[override]  # true: the transport stays open for the answer
-        """A client that has sent its whole request may close its sending side and still wait for the answer.
+    def eof_received(self) -> bool | None:  # type: ignore[override]  # true: the transport stays open
+        """Keep the connection open if a client closes its sending side after a complete request.
 
-        One that has gone altogether looks the same until something is sent to it.
+        A client that has closed both sides looks the same until data is sent to it.
         """
         if self.scheme == "https" or self.cycle is None or self.cycle.response_complete or self.cycle.more_body:
             return None
         self.cycle.keep_alive = False
-        if self.scope.get("http_version") == "1.1":  # older clients know no interim answers
+        if self.scope.get("http_version") == "1.1":  # HTTP/1.0 has no interim responses
             self._probe(_FIRST_PROBE_S)
         return True
 
     def _probe(self, delay_s: float) -> None:
-        """After `delay_s`, send an interim answer, which a client that is gone refuses; and so on until the answer."""
+        """Send interim responses until the final one, first after `delay_s`. A closed client resets the connection."""
 
         def send() -> None:
             if self.transport.is_closing() or self.cycle.response_started:
@@ -277,16 +277,16 @@ class Connection(HttpToolsProtocol):
         self._reader_timer.stop()
 
     def _watch_reader(self, unread_bytes: int) -> None:
-        """Close the connection of a client that reads nothing of its answer for `client_timeout_s`."""
+        """Close the connection if the client reads nothing of its response for `client_timeout_s`."""
 
-        def look() -> None:
+        def check() -> None:
             now_unread = self.transport.get_write_buffer_size()
             if now_unread == unread_bytes:
                 self.abort()
             else:
                 self._watch_reader(now_unread)
 
-        self._reader_timer.start(self._limits.client_timeout_s, look)
+        self._reader_timer.start(self._limits.client_timeout_s, check)
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(InvalidRequestError(msg))
@@ -304,14 +304,14 @@ class Connection(HttpToolsProtocol):
         self._send_refusal(error)
 
     def _refuse(self, error: ServiceError) -> None:
-        """Read no more of this connection; the first reason counts."""
+        """Stop reading requests, and send `error` next. The first call wins."""
         self._refusal = self._refusal or error
 
     def _send_refusal(self, error: ServiceError) -> None:
         self._head_timer.stop()
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete and (cycle.response_started or not cycle.more_body):
-            cycle.keep_alive = False  # an answer is under way, in the middle of which nothing may be written
+            cycle.keep_alive = False  # close after the response that is being sent
         elif not self.transport.is_closing():
             body = error_body(error)
             head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
@@ -319,8 +319,8 @@ class Connection(HttpToolsProtocol):
             self.linger()
 
     def linger(self) -> None:
-        """Close the sending side, and all of it a little later: closed at once with data unread, the connection would
-        be reset, and the client would not see the answer."""
+        """Close the sending side now and the connection later. Closing a connection with unread data resets it, and
+        the client would lose the response."""
         self._lingering = True
         if self.transport.can_write_eof():
             self.transport.write_eof()
@@ -330,7 +330,7 @@ class Connection(HttpToolsProtocol):
 
 
 class _AnswerTransport:
-    """What uvicorn writes one answer to. An answer before the end of its request's body must not be lost at the end."""
+    """The transport for one response. It lingers on close if the request's body has not been read."""
 
     def __init__(self, connection: Connection, cycle: Any) -> None:
         self.write = connection.transport.write
@@ -339,7 +339,7 @@ class _AnswerTransport:
         self._cycle = cycle
 
     def close(self) -> None:
-        """Close the connection once the answer is sent."""
+        """Close the connection after the response."""
         if self._cycle.more_body:
             self._connection.linger()
         else:

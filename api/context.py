@@ -1,4 +1,4 @@
-"""The objects of this worker process that the handlers of api/routes.py use."""
+"""The objects that the handlers of api/routes.py use."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from settings import Settings
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """What handlers use."""
+    """The objects of one worker process."""
 
     work: Work
     store: ModelStore
     device: Device
     planned_dtype: Callable[[StoredModel], str]
-    """The data type in which a stored model would compute."""
+    """Data type that a stored model would use if it were loaded."""
     is_ready: Callable[[], bool]
     """Whether the models of PRELOAD_MODELS are loaded."""
     bentoml_app: ASGIApp
     """BentoML's own app, which serves the files of the documentation page."""
     documentation_page: str
-    """HTML"""
+    """HTML."""
 
     @property
     def settings(self) -> Settings:
@@ -43,5 +43,5 @@ class Context:
 
     @property
     def catalog(self) -> Catalog:
-        """All models that the service knows."""
+        """All models that the service can serve."""
         return self.pool.catalog

@@ -1,4 +1,4 @@
-"""The number of tokens of texts, or the tokens themselves, without the model's limit."""
+"""Counts or lists the tokens of texts, without the model's limit."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Counting:
         self._settings = settings
 
     async def count(self, params: CountParams) -> Counts:
-        """How many tokens each text has."""
+        """Number of tokens of each text."""
         texts = self._texts(params)
         async with self._use(params) as (engine, prompt):
             tokenizer = engine.tokenizer
@@ -48,7 +48,7 @@ class Counting:
         return Counts(self._name(params), counts, tokenizer.special_tokens, tokenizer.max_tokens)
 
     async def tokens(self, params: CountParams, write: Callable[[list[Token]], T]) -> list[T]:
-        """The tokens of each text, serialised by `write` off the event loop so that they are not kept in memory.
+        """The tokens of each text, serialized by `write` off the event loop, so that they are not kept in memory.
 
         InvalidRequestError if the texts have more tokens than MAX_TOKENIZE_TOKENS.
         """

@@ -14,7 +14,7 @@ _may_import: contextvars.ContextVar[bool] = contextvars.ContextVar("may_import",
 
 
 def same_site(headers: Mapping[str, str]) -> bool:
-    """Whether the request does not come from a page of another origin.
+    """Whether the request comes from a page of the same origin, or not from a page.
 
     Browsers send Sec-Fetch-Site to https and to localhost; elsewhere Origin must match the header Host.
     """
@@ -26,7 +26,7 @@ def same_site(headers: Mapping[str, str]) -> bool:
 
 
 def note_origin(headers: Mapping[str, str], cors_origins: Collection[str]) -> None:
-    """Record whether this request may start an import: pages of other sites may only if CORS_ORIGINS lists them."""
+    """Record whether this request may start an import. A page of another site may if CORS_ORIGINS lists it."""
     origin = headers.get("origin")
     named = origin is not None and ("*" in cors_origins or origin in cors_origins)
     _may_import.set(named or same_site(headers))

@@ -45,5 +45,5 @@ def encode(numbers: Numbers, encoding: Encoding) -> bytes:
 
 
 def encode_rows(numbers: Numbers, encoding: Encoding = "float") -> list[orjson.Fragment]:
-    """Each vector of (N, D) as JSON. They are written one by one, so that a long list shares the GIL."""
+    """Each vector of (N, D) as JSON. Vectors are serialized one by one, so that a long list shares the GIL."""
     return [orjson.Fragment(encode(row, encoding)) for row in numbers]

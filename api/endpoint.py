@@ -35,7 +35,7 @@ class Form(Generic[B]):
     handle: Callable[[Work, B, Headers], Awaitable[Answer[Any]]]
     example: dict[str, Any]
     fits: Callable[[dict[str, Any]], bool] = _always
-    """Whether a JSON object is of this form."""
+    """Whether a JSON object has this form."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Endpoint:
     errors: Sequence[int] = (401, 500)
     """The statuses that the OpenAPI document lists beside 200."""
     task: Task | None = None
-    """The task that it belongs to; None: it is documented whatever SERVE_TASKS contains."""
+    """It is documented only if SERVE_TASKS has this task; None: always."""
     setting: Literal["admin", "playground"] | None = None
     """The setting that enables it."""
     open: bool | Callable[[Settings], bool] = False
@@ -64,12 +64,12 @@ class Endpoint:
     in_openapi: bool = True
 
     def is_documented(self, settings: Settings) -> bool:
-        """Whether the OpenAPI document of a service with these settings has it."""
+        """Whether the OpenAPI document of a service with these settings includes it."""
         enabled = self.setting is None or getattr(settings, self.setting)
         return self.in_openapi and enabled and (self.task is None or self.task in settings.serve_tasks)
 
     def bind(self, context: Context) -> Route:
-        """The route that the handler answers with these objects."""
+        """The route, with its handler bound to `context`."""
         is_open = self.open(context.settings) if callable(self.open) else self.open
         return Route(self.method, self.path, partial(self.handle, context), open=is_open, quiet=self.quiet)
 
@@ -83,7 +83,7 @@ def post(path: str, summary: str, *forms: Form[Any], task: Task | None = None) -
         return form, form.body.model_validate(content, context=settings)
 
     async def handle(context: Context, request: Request) -> ASGIApp:
-        """ValidationError or InvalidRequestError if the body is wrong."""
+        """ValidationError or InvalidRequestError if the body is invalid."""
         large = len(request.body) >= LARGE_BODY
         form, body = await run(read, request.body, context.settings, in_thread=large)
         return await form.handle(context.work, body, request.headers)

@@ -43,7 +43,7 @@ _Message = Annotated[str, Field(description="What was wrong, the limit, and what
 
 
 class ErrorDetails(TypedDict):
-    """The error, as OpenAI's clients read it."""
+    """The error, as OpenAI's clients expect it."""
 
     message: _Message
     type: Annotated[str, Field(description="invalid_request_error, rate_limit_error or server_error.")]
@@ -99,7 +99,7 @@ def error_body(error: ServiceError) -> bytes:
 
 
 def error_response(error: Exception, headers: Mapping[str, str] | None = None) -> Response:
-    """The response to a request that failed with an exception."""
+    """The response for an exception."""
     known = translate(error)
     record_error(known.code)
     extra = dict(headers or {})

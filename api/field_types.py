@@ -35,12 +35,12 @@ MAX_RANK_FIELDS = 100
 
 
 def _as_integer(value: object) -> object:
-    """128.0 is an integer in JSON Schema."""
+    """Accept 128.0, which is an integer in JSON Schema."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _as_integers(value: object, validate: ValidatorFunctionWrapHandler) -> object:
-    """The same for each item of a list, only if the list is invalid: lists of token ids are long."""
+    """The same for each item of a list, after a first validation has failed: lists of token ids are long."""
     try:
         return validate(value)
     except ValidationError:
@@ -65,16 +65,16 @@ PRIORITY = (
 class RequestBody(BaseModel):
     """Base of all request bodies.
 
-    Known fields of the wrong type are rejected. Unknown fields are ignored, unless they would change the answer.
+    Known fields of the wrong type are rejected. Unknown fields are ignored, unless they would change the response.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=())
 
     unsupported: ClassVar[Mapping[str, Unsupported]] = {}
-    """Fields that other services accept on the same route, and that would change the answer."""
+    """Fields that other services accept on the same route, and that would change the response."""
 
     def warnings(self) -> list[str]:
-        """Warnings about ignored fields; InvalidRequestError for an unsupported field that would change the answer."""
+        """Warnings about ignored fields; InvalidRequestError for a field that would change the response."""
         ignored = self._ignored()
         return ignored_warning(ignored) if ignored else []
 
@@ -209,7 +209,7 @@ def _kind(value: object) -> Literal["as texts", "as token ids"]:
 
 
 UNION_TAGS = frozenset({"as texts", "as token ids"})
-"""Parts of pydantic's error locations that are not fields; a field may be called texts."""
+"""Parts of pydantic's error locations that are not field names."""
 
 Inputs = Annotated[
     Annotated[list[Text], Items("max_inputs"), BeforeValidator(_as_texts), Tag("as texts")]

@@ -20,7 +20,7 @@ _MAX_DIGITS = 4300
 """Python's limit for reading and writing integers, whose cost grows with the square of their length."""
 
 LARGE_BODY = 2**20
-"""Size of a body in bytes from which it is parsed on another thread."""
+"""Bodies of at least this many bytes are parsed on another thread."""
 
 T = TypeVar("T")
 

@@ -1,4 +1,4 @@
-"""JSON answers, and the parts that several API dialects have in common."""
+"""JSON responses, and their parts that several API dialects share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from runners.contracts import EmbeddingResult
 T = TypeVar("T")
 
 LARGE_ANSWER = 65_536
-"""Numbers or characters in an answer from which it is written on another thread."""
+"""Responses with at least this many numbers or characters are serialized on another thread."""
 _MAX_HEADER = 1_000
 
 
@@ -29,12 +29,12 @@ class Answer(Response, Generic[T]):
 
 
 def written_as(json_type: Any) -> GetPydanticSchema:
-    """Document a JSON fragment as the type that it was written from."""
+    """Document a JSON fragment as `json_type`."""
     return GetPydanticSchema(lambda _, handler: handler.generate_schema(json_type))
 
 
 FloatVector = Annotated[orjson.Fragment, written_as(list[float])]
-"""A vector, written straight from NumPy without a Python object for each number."""
+"""A vector, serialized from NumPy without a Python object for each number."""
 _Base64 = Annotated[str, WithJsonSchema({"type": "string", "format": "byte"})]
 Vector = Annotated[
     orjson.Fragment,
@@ -70,7 +70,7 @@ class RankedDocument(TypedDict):
 def ranked_documents(
     order: Sequence[tuple[int, float]], documents: Sequence[orjson.Fragment | str] | None
 ) -> list[RankedDocument]:
-    """The results of a ranking, given as (index, score), with their documents if these are returned."""
+    """The results of a ranking. `order` has (index, score); `documents` None: results have no documents."""
     results: list[RankedDocument] = [{"index": index, "relevance_score": score} for index, score in order]
     if documents is not None:
         for result in results:
@@ -79,17 +79,17 @@ def ranked_documents(
 
 
 def are_large(texts: Sequence[str]) -> bool:
-    """Whether an answer that returns these texts is written on another thread."""
+    """Whether a response with these texts must be serialized on another thread."""
     return sum(map(len, texts)) >= LARGE_ANSWER
 
 
 def answer(content: T, warnings: Sequence[str] = ()) -> Answer[T]:
-    """Content as JSON; `warnings` go into a header, for answers that have no other place for them."""
+    """Content as JSON. `warnings` go into a header, for responses without a field for them."""
     return Answer(orjson.dumps(content), headers=warning_header(warnings))
 
 
 async def write_answer(make: Callable[[], T], *, large: bool, warnings: Sequence[str] = ()) -> Answer[T]:
-    """The content that `make` returns as JSON; both are made on another thread if it is large."""
+    """The result of `make` as JSON. If it is large, both run on another thread."""
 
     def write() -> bytes:
         return orjson.dumps(make())
@@ -98,12 +98,12 @@ async def write_answer(make: Callable[[], T], *, large: bool, warnings: Sequence
 
 
 async def write_vectors(result: EmbeddingResult, make: Callable[[], T], warnings: Sequence[str] = ()) -> Answer[T]:
-    """An answer with the vectors of a result."""
+    """The result of `make`, which contains the vectors of `result`, as JSON."""
     return await write_answer(make, large=result.vectors.size >= LARGE_ANSWER, warnings=warnings)
 
 
 def warning_header(warnings: Sequence[str]) -> dict[str, str]:
-    """The header X-Warnings with as many sentences as fit; empty without warnings."""
+    """The header X-Warnings, truncated after a sentence; empty without warnings."""
     text = " ".join(warnings)
     if len(text) > _MAX_HEADER:
         text = f"{text[:_MAX_HEADER].rpartition('. ')[0]}. And more."
@@ -114,10 +114,10 @@ Documents = Sequence[str | dict[str, Any]]
 
 
 async def write_documents(documents: Documents, *, as_objects: bool) -> list[orjson.Fragment | str]:
-    """Documents as an answer returns them; `as_objects`: strings become objects with the key text.
+    """Documents as the response returns them. `as_objects`: strings become objects with the key text.
 
-    Objects may hold anything and are written on another thread. InvalidRequestError names a document that JSON cannot
-    represent; call this before anything is computed.
+    Objects are serialized on another thread, because they may be large. InvalidRequestError names a document that JSON
+    cannot represent; call this before the model runs.
     """
 
     def write() -> list[orjson.Fragment | str]:

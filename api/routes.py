@@ -26,7 +26,7 @@ async def openapi_document(context: Context, _: Request) -> Answer[OpenAPI]:
 
 @cache
 def _document(settings: Settings) -> OpenAPI:
-    """Takes tens of milliseconds, and stays the same as long as the process runs."""
+    """The OpenAPI document, cached because building it takes tens of milliseconds."""
     return build_document(ENDPOINTS, settings)
 
 
@@ -36,7 +36,7 @@ async def documentation_page(context: Context, _: Request) -> Response:
 
 
 async def bentoml(context: Context, _: Request) -> ASGIApp:
-    """Routes that BentoML answers."""
+    """Pass the request to BentoML's app."""
     return context.bentoml_app
 
 
@@ -173,7 +173,7 @@ ENDPOINTS = (
 
 
 def bind(context: Context) -> list[Route]:
-    """The routes that a service with these settings has. Without ADMIN, its routes say how to enable them."""
+    """The routes of a service with its settings. Without ADMIN, the admin routes return how to enable them."""
     return [
         endpoint.bind(context)
         for endpoint in ENDPOINTS

@@ -10,7 +10,7 @@ from typing import Literal
 from starlette.types import ASGIApp, Scope
 
 UNKNOWN_PATH = "/unknown"
-"""The label of all paths without a route, so that a scanner cannot add labels to metrics or text to the log."""
+"""Label of all paths without a route: a scanner must not add labels to metrics or text to the log."""
 
 _SLASHES = re.compile("/{2,}")
 

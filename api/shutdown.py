@@ -13,7 +13,7 @@ from types import FrameType
 logger = logging.getLogger("service")
 
 _EXIT_S = 4.0
-"""From the end of the grace period to the end of a process in which a thread still runs."""
+"""Time after the grace period until a process with a running thread is ended."""
 
 
 def follow_signal(number: signal.Signals, loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:

@@ -149,7 +149,7 @@ def _models(context: Context) -> Models:
 
 
 def _facts(context: Context) -> Iterator[Model]:
-    from runners.loading import measured_speeds  # imports the engines, which the parent process must not
+    from runners.loading import measured_speeds  # imports the engines; the parent process must not
 
     loaded = {model.name: model for model in context.pool.loaded()}
     for spec in context.catalog:

@@ -1,7 +1,7 @@
 """OpenTelemetry: a span for each request and for each of its stages, sent with OTLP over HTTP.
 
 OpenTelemetry's SDK reads its own variables (OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_TRACES_SAMPLER, OTEL_SERVICE_NAME, ...).
-BentoML's tracing middleware stays off: it takes more than half of a request's overhead and records no stages.
+BentoML's tracing middleware is disabled: it causes more than half of a request's overhead and records no stages.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Tracing:
     ) -> None:
         """Record a request that has just ended after `seconds`. Its parent is the `traceparent` in `headers`.
 
-        Stages are recorded one after another with their total lengths; those of a large request really alternate.
+        Each stage is one span with its total duration, although the stages of a large request alternate.
         """
         end = time.time_ns()
         start = end - int(seconds * 1e9)

@@ -18,7 +18,7 @@ HARMLESS: Mapping[str, str] = {
     "request_id": "clients of vLLM, to find the request in a log",
     "cache_salt": "clients of vLLM, for its prefix cache",
 }
-"""Fields that have no effect on an answer, and the clients that send them."""
+"""Fields without effect on the response, and the clients that send them."""
 
 
 def as_bool(value: object) -> object:
@@ -28,12 +28,12 @@ def as_bool(value: object) -> object:
 
 @dataclass(frozen=True)
 class Unsupported:
-    """A field that changes the answers of other services."""
+    """A field that changes the response of other services."""
 
     advice: str
     """What to do instead."""
     same: tuple[object, ...] = ()
-    """Values that match what this service does anyway."""
+    """Accepted values: they match the behaviour of this service."""
 
     def check(self, name: str, value: object) -> None:
         """InvalidRequestError unless the value is one of `same`."""

@@ -1,1 +1,1 @@
-"""What is measured, against what, and the last figures. `scripts/bench --help` says how."""
+"""The benchmark; see README.md here and `scripts/bench --help`."""

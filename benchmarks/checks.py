@@ -1,4 +1,4 @@
-"""Are the answers right? Vectors and scores of every server against ours, so that nobody is fast by being wrong."""
+"""Compares the vectors and scores of every server with ours, because only correct results may count."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from benchmarks.workload import EMBEDDER, RERANKER
 
 MIN_COSINE = 0.999
 MIN_COSINE_INT8 = 0.99
-MAX_SCORE_DIFFERENCE = 0.4  # of the scores' spread; bfloat16 with its head moves random weights' scores by 0.25
+MAX_SCORE_DIFFERENCE = 0.4  # share of the scores' spread; bfloat16 changes scores of random weights by 0.25
 
 TEXTS = [*workload.short_texts(8, seed=7), *workload.passages(24, seed=7)]
 QUERY = workload.short_texts(1, seed=8)[0]
@@ -28,14 +28,14 @@ DOCUMENTS = workload.passages(24, seed=8)
 
 @dataclass(frozen=True)
 class Answers:
-    """What a server said to the probe: unit vectors (N, H) and scores (M,), each in the order of the inputs."""
+    """A server's results for the probe: unit vectors (N, H) and scores (M,), in the order of the inputs."""
 
     vectors: NDArray[np.float64]
     scores: NDArray[np.float64]
 
 
 def in_order(items: list[dict[str, Any]], key: str, count: int) -> list[Any]:
-    """The values of `key` by `index`. MeasurementError unless each index comes exactly once."""
+    """The values of `key` by `index`. MeasurementError unless each index occurs exactly once."""
     found = {item["index"]: item[key] for item in items}
     if len(items) != count or set(found) != set(range(count)):
         raise MeasurementError(f"{len(items)} items with indexes {sorted(found)[:5]}... instead of {count}")
@@ -72,7 +72,7 @@ def unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def compare(name: str, answers: Answers, against: str, reference: Answers) -> dict[str, Any]:
-    """How far two servers' answers are apart, and whether that is near enough."""
+    """The difference between two servers' results, and whether it is small enough."""
     cosine = float((answers.vectors * reference.vectors).sum(axis=1).min())
     difference = float(np.abs(answers.scores - reference.scores).max())
     spread = float(np.ptp(reference.scores))

@@ -1,7 +1,7 @@
-"""The load generator: closed-loop HTTP/1.1 connections in a process of their own.
+"""The load generator: closed-loop HTTP/1.1 connections in a separate process.
 
-It reads no more of an answer than it must: the status, the length, and how often the item's key occurs in it.
-`python -m benchmarks.client` takes a Load as JSON on standard input and prints a Report as JSON.
+It checks only status, length and number of items of a response. `python -m benchmarks.client` reads a Load as JSON from
+standard input and prints a Report as JSON.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from typing import Any, cast
 from benchmarks.statistics import Call
 
 MARKS = {"/v1/embeddings": b'"embedding":', "/v1/rerank": b'"relevance_score":'}
-"""What stands once before each item of an answer; compact and spaced JSON agree up to the colon."""
+"""Text that occurs once per item of a response, in compact and in spaced JSON."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """One body, where it goes, and how many items its answer must hold."""
+    """A body, its path, and the expected number of items in the response."""
 
     port: int
     path: str
@@ -34,7 +34,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Group:
-    """Connections that send the same requests in turn, each starting at another one."""
+    """Connections that cycle through the same requests, each from another start."""
 
     name: str
     connections: int
@@ -44,7 +44,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Load:
-    """Groups that run at the same time until the window closes and each has `min_requests` answers."""
+    """Groups that run at the same time until the window ends and each has `min_requests` responses."""
 
     groups: list[Group]
     window_s: float
@@ -54,7 +54,7 @@ class Load:
 
 @dataclass
 class Report:
-    """Every call of every group, the errors, and the generator's own processor time."""
+    """All calls of all groups, the errors, and the generator's CPU time."""
 
     calls: dict[str, list[Call]] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
@@ -63,7 +63,7 @@ class Report:
 
 
 class Connection(asyncio.Protocol):
-    """One keep-alive connection with one request on its way."""
+    """A keep-alive connection with at most one running request."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -75,7 +75,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def send(self, message: bytes) -> asyncio.Future[tuple[int, bytes]]:
-        """The status and the body of the answer, once it is complete."""
+        """Send a request; return the status and body of the response."""
         assert self._transport is not None
         self._answer = asyncio.get_running_loop().create_future()
         self._buffer.clear()
@@ -106,13 +106,13 @@ class Connection(asyncio.Protocol):
             self._answer.set_exception(ConnectionError("the server closed the connection"))
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         if self._transport is not None:
             self._transport.close()
 
 
 def content_length(head: bytes) -> int:
-    """Length of the body that this head announces."""
+    """Content-Length of a response head."""
     for line in head.split(b"\r\n")[1:]:
         name, _, value = line.partition(b":")
         if name.strip().lower() == b"content-length":
@@ -121,7 +121,7 @@ def content_length(head: bytes) -> int:
 
 
 def http_message(request: Request) -> bytes:
-    """The bytes of a POST."""
+    """The bytes of a POST request."""
     body = request.body.encode()
     head = (
         f"POST {request.path} HTTP/1.1\r\nHost: 127.0.0.1:{request.port}\r\nContent-Type: application/json\r\n"
@@ -131,7 +131,7 @@ def http_message(request: Request) -> bytes:
 
 
 def fault(request: Request, status: int, body: bytes) -> str | None:
-    """What is wrong with an answer; None where nothing is."""
+    """The error of a response; None if it is correct."""
     if status != 200:
         return f"{request.path} answered {status}: {body[:200].decode(errors='replace')}"
     items = body.count(MARKS[request.path]) if request.path in MARKS else request.items
@@ -141,7 +141,7 @@ def fault(request: Request, status: int, body: bytes) -> str | None:
 
 
 async def run(load: Load) -> Report:
-    """Send the load and report every call."""
+    """Send the load and return the report."""
     report = Report(calls={group.name: [] for group in load.groups})
     start, cpu = time.perf_counter(), time.process_time()
     stop = asyncio.Event()
@@ -218,7 +218,7 @@ def report_from(content: dict[str, Any]) -> Report:
 
 
 def main() -> None:
-    """Standard input to standard output."""
+    """Read a Load from standard input and print its Report."""
     with contextlib.suppress(ImportError):
         import uvloop
 

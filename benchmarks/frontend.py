@@ -1,10 +1,10 @@
-"""What a request costs beside the model: one short text against an engine that computes nothing.
+"""Measures the cost of a request without the model: one short text and a stub engine.
 
-    scripts/bench frontend                      this checkout beside revision b633b23
-    scripts/bench frontend --against HEAD~1     beside another one
+    scripts/bench frontend                      this checkout and revision b633b23
+    scripts/bench frontend --against HEAD~1     this checkout and another revision
 
-Each revision runs in an environment of its own, made from its own requirements in the cache. The servers take turns, so
-that a slow minute of the machine meets both. CPU time is that of all processes of a server, divided by the answers.
+Each revision has a separate environment. The servers are measured in turns, so that changes in machine speed affect
+both. CPU time is the sum of a server's processes, divided by the number of responses.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Checkout:
 
 
 def prepare(revision: str, cache: Path) -> Checkout:
-    """The files of a revision and an environment from its own requirements; kept for later runs."""
+    """Create the files and the environment of a revision; they are kept for later runs."""
     commit = _git("rev-parse", "--short", revision).decode().strip()
     folder = cache / "frontend" / commit
     if not folder.is_dir():
@@ -60,7 +60,7 @@ def _git(*arguments: str) -> bytes:
 
 
 def serve(checkout: Checkout, home: Path) -> Running:
-    """One worker with the stub engine. The model's files are real, so that texts are tokenised as always."""
+    """Start one worker with the stub engine. The model's files are real, because texts are tokenized."""
     home.mkdir(parents=True, exist_ok=True)
     port = free_port()
     environment = clean_environment(
@@ -68,7 +68,7 @@ def serve(checkout: Checkout, home: Path) -> Running:
         EMBEDDING_MODEL_NAME=MODEL,
         PRELOAD_MODELS=MODEL,
         DEVICE="cpu",
-        BACKEND="torch",  # nothing to convert: the stub stands for every engine
+        BACKEND="torch",  # no conversion: the stub replaces every engine
         HOST="127.0.0.1",
         PORT=str(port),
         PYTHONPATH=str(ROOT / "benchmarks"),
@@ -82,7 +82,7 @@ def serve(checkout: Checkout, home: Path) -> Running:
 
 
 def measure(server: Running, connections: int, window_s: float) -> tuple[float, float]:
-    """Requests a second, and microseconds of processor time per request."""
+    """Requests per second, and CPU microseconds per request."""
     request = Request(server.ports[MODEL], EMBEDDINGS, embeddings_body(["a short text"]).decode(), 1)
     before = server.cpu_s()
     report = send(Load([Group("all", connections, [request])], window_s))
@@ -103,7 +103,7 @@ def run(against: str, cache: Path, repetitions: int, window_s: float) -> dict[st
             for connections in CONNECTIONS:
                 for name, server in servers.items():
                     found = measure(server, connections, window_s)
-                    if repetition:  # the first round warms up
+                    if repetition:  # the first repetition is the warm-up
                         samples.setdefault((name, connections), []).append(found)
     return {
         name: {

@@ -1,4 +1,4 @@
-"""The limit of the hardware: the work of a model's matrix products, divided by the fastest matrix product measured.
+"""The limit of the hardware: a model's matrix products, divided by the speed of the fastest measured matrix product.
 
 `python -m benchmarks.hardware PRECISION` measures that product and prints its GFLOP/s.
 """
@@ -32,19 +32,19 @@ class Widths:
 
     @classmethod
     def read(cls, folder: Path) -> Widths:
-        """Of a checkpoint."""
+        """Read the sizes of a checkpoint."""
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         return cls(config["num_hidden_layers"], config["hidden_size"], config["intermediate_size"])
 
     def flop(self, tokens: int) -> int:
-        """Of one text: each multiply-add of the layers and of attention counts twice, and nothing else counts."""
+        """FLOP of one text: two for each multiply-add in layers and attention; other operations do not count."""
         linear = tokens * (4 * self.hidden**2 + 2 * self.hidden * self.inner)
         attention = 2 * tokens**2 * self.hidden
         return 2 * self.layers * (linear + attention)
 
 
 def figures(row: Row, folder: Path, gflops: float) -> dict[str, float]:
-    """What a row could reach at most. p50_ms is that of a request alone."""
+    """The maximum figures of a row. p50_ms is for a single request."""
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))

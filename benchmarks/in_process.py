@@ -1,8 +1,8 @@
-"""OpenVINO on the same work in one process, without a server, a queue or JSON.
+"""OpenVINO with the same work in one process, without a server, a queue or JSON.
 
-A child process (`python -m benchmarks.in_process EMBEDDER_FOLDER RERANKER_FOLDER`) that answers one JSON line for each
-JSON line it reads. Work of several connections is merged, sorted by length and cut into batches by cost: what a
-perfect server would do if all its clients' requests arrived at once.
+A child process (`python -m benchmarks.in_process EMBEDDER_FOLDER RERANKER_FOLDER`), which writes one JSON line for each
+JSON line that it reads. The work of several connections is merged, sorted by length and divided into batches by cost,
+as in an ideal server whose requests all arrive at once.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from benchmarks.checkpoints import ROOT
 from benchmarks.machine import precision
 from benchmarks.statistics import Call, summary
 
-MAX_BATCH_TOKENS = 1024  # throughput is flat from 512 on; more only buys waiting (measured: OPENVINO.md, section 5)
-CALL_COST_TOKENS = 32  # fixed cost of a forward pass (OPENVINO.md, section 4)
+MAX_BATCH_TOKENS = 1024  # measured: above 512, throughput is constant and latency grows
+CALL_COST_TOKENS = 32  # measured fixed cost of a forward pass
 MAX_TOKENS = {"embed": 256, "rerank": 512}
 
 Rows = NDArray[np.float32]
 
 
 def cuts(lengths: list[int]) -> list[tuple[int, int]]:
-    """Where sorted lengths are cut into batches [start, end) so that padded tokens + fixed costs are fewest."""
+    """Divide sorted lengths into batches [start, end) with the fewest padded tokens and fixed costs."""
     best = [0.0] * (len(lengths) + 1)
     origin = [0] * (len(lengths) + 1)
     for end in range(1, len(lengths) + 1):
@@ -118,7 +118,7 @@ def _converted(folder: Path, kind: str) -> Any:
 
 
 def measure(model: Model, requests: list[list[Any]], merge: int, window_s: float) -> dict[str, float]:
-    """Requests in turn, `merge` of them at a time, for as long as the window is open."""
+    """Run requests in turn, `merge` of them at a time, until the window ends."""
     calls: list[Call] = []
     start, turn = time.perf_counter(), 0
     while not calls or calls[-1].answered_s < window_s:
@@ -139,7 +139,7 @@ class InProcess:
 
     @classmethod
     def start(cls, embedder: Path, reranker: Path, log_path: Path) -> InProcess:
-        """Convert and compile both models; RuntimeError where that fails."""
+        """Convert and compile both models; RuntimeError on failure."""
         with log_path.open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "benchmarks.in_process", str(embedder), str(reranker)],
@@ -159,7 +159,7 @@ class InProcess:
         return cls(process, json.loads(line))
 
     def ask(self, kind: str, requests: list[list[Any]], *, merge: int = 1, window_s: float = 0) -> Any:
-        """Measure where a window is given; else the rows of the first request."""
+        """Measure if there is a window; otherwise return the rows of the first request."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         question = {"kind": kind, "requests": requests, "merge": merge, "window_s": window_s}
@@ -168,18 +168,18 @@ class InProcess:
         return json.loads(self.process.stdout.readline())
 
     def stop(self) -> None:
-        """Close its input, which ends it."""
+        """Close stdin, which ends the process."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         self.process.wait()
 
 
 def main() -> None:
-    """Answer questions until the input ends."""
+    """Process lines until stdin is closed."""
     import openvino
 
     folders = {"embed": Path(sys.argv[1]), "rerank": Path(sys.argv[2])}
-    answers, sys.stdout = sys.stdout, sys.stderr  # what libraries print is no answer
+    answers, sys.stdout = sys.stdout, sys.stderr  # libraries must not print to stdout
     models = {kind: Model(folder, kind, precision()) for kind, folder in folders.items()}
     print(json.dumps({"version": openvino.__version__, "precision": precision()}), file=answers, flush=True)
     for line in sys.stdin:

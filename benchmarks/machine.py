@@ -1,4 +1,4 @@
-"""What the figures were measured on."""
+"""Facts about the machine of a measurement."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ def _cpuinfo(key: str) -> str:
 
 
 def cpu_flags() -> list[str]:
-    """Those of the processor's flags that decide how fast a model runs."""
+    """The processor's flags that affect the speed of models."""
     present = set(_cpuinfo("flags").split())
     return [flag for flag in INTERESTING_FLAGS if flag in present]
 
 
 def has_native_bfloat16() -> bool:
-    """Whether the processor multiplies bfloat16 itself."""
+    """Whether the processor has bfloat16 instructions."""
     return not {"avx512_bf16", "amx_bf16"}.isdisjoint(cpu_flags())
 
 
 def precision() -> str:
-    """In which the fastest engines compute here: bf16 or f32."""
+    """Precision of the fastest engines on this processor: bf16 or f32."""
     return "bf16" if has_native_bfloat16() else "f32"
 
 
 def gpu() -> str:
-    """The names of NVIDIA GPUs; '' where there is none."""
+    """The names of NVIDIA GPUs; '' if there are none."""
     command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
@@ -70,7 +70,7 @@ def facts() -> dict[str, object]:
 
 
 def short_name() -> str:
-    """For file names: the processor and its cores, as `amd-epyc-2-cores`."""
+    """Processor and cores for file names, such as `amd-epyc-2-cores`."""
     words = "".join(letter if letter.isalnum() else " " for letter in str(facts()["cpu"]).lower()).split()
     kept = [word for word in words if word not in ("processor", "cpu", "r", "tm", "core", "with")][:3]
     return "-".join([*kept, f"{facts()['cores']}-cores"])

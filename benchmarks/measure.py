@@ -1,4 +1,4 @@
-"""One measurement: a load on a running server, and what else the machine did meanwhile."""
+"""One measurement: a load on a running server, and the CPU time of other processes."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ Figures = dict[str, float]
 
 
 class MeasurementError(RuntimeError):
-    """A server answered wrongly or not at all."""
+    """A server returned a wrong response or none."""
 
 
 def send(load: Load) -> Report:
-    """Run the load generator in a process of its own. MeasurementError where any answer was wrong."""
+    """Run the load generator in a child process. MeasurementError if a response was wrong."""
     child = subprocess.run(
         [sys.executable, "-m", "benchmarks.client"],
         cwd=ROOT,
@@ -52,7 +52,7 @@ def _busy_s() -> float:
 
 
 def watched(running: Running, load: Load) -> tuple[Report, Figures]:
-    """A report, and the processor time of the generator and of everybody else, in cores."""
+    """A report, and the CPU time of the generator and of other processes, in cores."""
     busy, own, begin = _busy_s(), running.cpu_s() + _my_cpu_s(), time.perf_counter()
     report = send(load)
     wall = time.perf_counter() - begin
@@ -62,13 +62,13 @@ def watched(running: Running, load: Load) -> tuple[Report, Figures]:
 
 
 def _my_cpu_s() -> float:
-    """Processor time of this process and of the children that have ended: the load generators among them."""
+    """CPU time of this process and its finished children, which include the load generators."""
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system
 
 
 def measure_row(running: Running, row: Row, window_s: float) -> Figures:
-    """p50, p99 and items a second of one plain row."""
+    """p50, p99 and items per second of a row."""
     load = row.load(running.ports, window_s)
     report, machine = watched(running, load)
     return summary(report.calls["all"], load.window_s) | machine
@@ -98,18 +98,18 @@ def measure_mixed(running: Running, window_s: float) -> Figures:
 
 
 def measure_many(running: Running, window_s: float) -> Figures:
-    """Requests to eight models at random."""
+    """Requests to eight models in random order."""
     report, machine = watched(running, Load([rows.many_models(running.ports)], window_s))
     return summary(report.calls["all"], window_s) | machine
 
 
 def warm_up(running: Running, groups: Callable[[rows.Ports], list[Group]], window_s: float) -> None:
-    """Send the row once without looking at its figures."""
+    """Send the row's load without recording its figures."""
     send(Load(groups(running.ports), window_s))
 
 
 def generator_cost(log_path: Path, window_s: float) -> Figures:
-    """What the load generator can send and uses, against a server that does nothing."""
+    """Speed and CPU time of the load generator with a trivial server."""
     port = free_port()
     command = Command([sys.executable, "-m", "benchmarks.trivial", str(port)], os.environ, ROOT, port, (EMBEDDER,))
     body = embeddings_body(["a short text"])

@@ -1,4 +1,4 @@
-"""A kept result as an SVG: for each row one bar a server, as long as it is fast. Readable on light and dark pages."""
+"""A result as an SVG: bars whose length is the speed of each server. Readable on light and dark pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Servers as processes: started in a group of their own, polled until they answer, measured, and ended."""
+"""Starts servers in separate process groups, waits until they respond, measures and stops them."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ LOG_TAIL_LINES = 12
 
 
 class StartError(RuntimeError):
-    """A server did not come up; the message says why, as far as its log tells."""
+    """A server did not start; the message has the reason from its log."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """How one process is started, and the models that it serves."""
+    """The command of one process, and its models."""
 
     argv: Sequence[str]
     environment: Mapping[str, str]
@@ -36,7 +36,7 @@ class Command:
 
 @dataclass(frozen=True)
 class First:
-    """A request that is sent again and again until it is answered with 200."""
+    """A request that is repeated until the response is 200."""
 
     port: int
     path: str
@@ -52,7 +52,7 @@ class Running:
     start_s: float
 
     def family(self) -> list[psutil.Process]:
-        """Every process of the server that is alive."""
+        """All running processes of the server."""
         found: list[psutil.Process] = []
         for process in self.processes:
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -60,15 +60,15 @@ class Running:
         return found
 
     def resident_mb(self) -> float:
-        """Resident memory of the whole tree; pages that processes share count once for each."""
+        """Resident memory of all processes; shared pages count once for each."""
         return sum(_status_mb(process.pid, "VmRSS") for process in self.family())
 
     def peak_mb(self) -> float:
-        """The sum of each living process's own highest resident memory since it started."""
+        """The sum of the peak resident memory of all running processes."""
         return sum(_status_mb(process.pid, "VmHWM") for process in self.family())
 
     def cpu_s(self) -> float:
-        """Processor time that the tree has used so far."""
+        """CPU time of all processes so far."""
         total = 0.0
         for process in self.family():
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -77,7 +77,7 @@ class Running:
         return total
 
     def stop(self, grace_s: float = 15) -> None:
-        """SIGTERM to each group; whoever is left after `grace_s` is killed by its id."""
+        """Send SIGTERM to each group; kill the processes that still run after `grace_s`."""
         children: list[psutil.Process] = []
         for process in self.processes:
             with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
@@ -92,7 +92,7 @@ class Running:
 
 
 def free_port() -> int:
-    """A TCP port of this machine that nothing listens on."""
+    """A free TCP port."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
@@ -100,7 +100,7 @@ def free_port() -> int:
 
 
 def start(commands: Iterable[Command], first: Sequence[First], log_path: Path, *, timeout_s: float) -> Running:
-    """Start a server and wait until every `first` request was answered once. StartError where that never happens."""
+    """Start a server and wait until each `first` request has succeeded once; StartError if one never does."""
     commands = list(commands)
     begin = time.perf_counter()
     running = Running([], {model: command.port for command in commands for model in command.models}, 0.0)
@@ -149,7 +149,7 @@ def _until_answered(request: First, running: Running, log_path: Path, deadline: 
 
 
 def post(port: int, path: str, body: bytes, *, timeout_s: float = 300) -> tuple[int, bytes]:
-    """One request on a connection of its own."""
+    """Send one request over a new connection."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
     try:
         connection.request("POST", path, body, {"Content-Type": "application/json"})
@@ -160,14 +160,14 @@ def post(port: int, path: str, body: bytes, *, timeout_s: float = 300) -> tuple[
 
 
 def ending(status: int) -> str:
-    """How a process ended, in words."""
+    """A description of how a process ended."""
     if status == -signal.SIGILL:
         return "ended by SIGILL: it was built for instructions that this processor does not have"
     return f"ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
 
 
 def reason(log_path: Path) -> str:
-    """The line of a log that most looks like the cause, else its last lines."""
+    """The line of a log that is probably the cause, or its last lines."""
     lines = [line.strip() for line in log_path.read_text(encoding="utf-8", errors="replace").splitlines()]
     lines = [line for line in lines if line]
     for line in reversed(lines):
@@ -177,7 +177,7 @@ def reason(log_path: Path) -> str:
 
 
 def _status_mb(pid: int, field: str) -> float:
-    """One memory figure of /proc/<pid>/status; 0 where the process has gone."""
+    """A memory value of /proc/<pid>/status; 0 if the process has ended."""
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace").splitlines():
             if line.startswith(f"{field}:"):

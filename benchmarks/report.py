@@ -1,4 +1,4 @@
-"""A kept result as a table in Markdown: medians, ratios and the facts that they depend on."""
+"""A result as a Markdown table: medians, ratios and facts about the measurement."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ NO_PEERS = (OURS, INT8, IN_PROCESS, HARDWARE)
 
 @dataclass(frozen=True)
 class Line:
-    """One metric with everybody's median."""
+    """One metric with the medians of all servers."""
 
     metric: Metric
     values: dict[str, float]
 
     def best(self, prefix: str = "") -> str | None:
-        """The peer that does this row best, of those whose name begins so."""
+        """The best peer in this row, of those whose name has this prefix."""
         peers = [name for name in self.values if name not in NO_PEERS and name.startswith(prefix)]
         pick = max if self.metric.higher_is_better else min
         return pick(peers, key=self.values.__getitem__) if peers else None
 
     def speed(self, name: str, against: str) -> float | None:
-        """How many times better `name` is than `against`; None where one of them has no figure."""
+        """How many times better `name` is than `against`; None if one of them has no figure."""
         if name not in self.values or against not in self.values:
             return None
         ours, theirs = self.values[name], self.values[against]
@@ -36,18 +36,18 @@ class Line:
         return ours / theirs if theirs else None
 
     def against_peer(self) -> float | None:
-        """Ours against the best peer."""
+        """Our service compared with the best peer."""
         best = self.best()
         return self.speed(OURS, best) if best else None
 
     def below_target(self) -> bool:
-        """Whether ours is measured beside a peer and misses the row's target."""
+        """Whether our service misses the row's target against a measured peer."""
         found = self.against_peer()
         return found is not None and self.metric.target is not None and found < self.metric.target
 
 
 def lines(result: dict[str, Any]) -> list[Line]:
-    """The metrics that at least one server has a figure for."""
+    """The metrics with a figure of at least one server."""
     found = []
     for metric in METRICS:
         values = {
@@ -61,14 +61,14 @@ def lines(result: dict[str, Any]) -> list[Line]:
 
 
 def columns(result: dict[str, Any]) -> list[str]:
-    """The peers with figures, vLLM in any case, then those without a server, and ours."""
+    """Columns: peers with figures and always vLLM, then those without a server, then ours."""
     measured = [name for name, rows in result["samples"].items() if rows]
     peers = [name for name in measured if name not in (VLLM, *NO_PEERS)]
     return [*peers, VLLM, *(name for name in (IN_PROCESS, HARDWARE, INT8, OURS) if name in measured)]
 
 
 def figure(value: float | None, unit: str) -> str:
-    """A value with as many digits as it deserves."""
+    """A value with a suitable number of digits."""
     if value is None:
         return ""
     digits = 0 if value >= 100 else 1 if value >= 10 else 2

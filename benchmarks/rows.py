@@ -1,4 +1,4 @@
-"""The rows: what is sent, over how many connections, and which figures of it the table shows."""
+"""The rows: their requests, connections and metrics in the table."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from benchmarks.workload import EMBEDDER, RERANKER, VARIANTS
 
 EMBEDDINGS, RERANK = "/v1/embeddings", "/v1/rerank"
 PAIR, MANY = (EMBEDDER, RERANKER), VARIANTS
-"""The two sets of models that servers are started with."""
+"""The two sets of models that servers serve."""
 
 Kind = Literal["embed", "rerank"]
 Ports = Mapping[str, int]
-PAUSE_S = 0.05  # between one person's searches: without it, whoever answers faster would send more
+PAUSE_S = 0.05  # between the searches of a client; without it, faster servers would get more requests
 
 
 @dataclass(frozen=True)
 class Row:
-    """Requests in turn, the same over every connection. `inputs`: lists of texts, or of a query and its documents."""
+    """Requests in turn, the same for all connections. `inputs`: lists of texts, or of a query and its documents."""
 
     key: str
     kind: Kind
@@ -36,11 +36,11 @@ class Row:
         return [_rerank(ports, query, list(documents)) for query, *documents in self.inputs]
 
     def load(self, ports: Ports, window_s: float) -> Load:
-        """What the load generator is told."""
+        """The load for the load generator."""
         return Load([Group("all", self.connections, self.requests(ports))], window_s)
 
     def in_process(self) -> list[list[Any]]:
-        """The same work as plain texts or pairs."""
+        """The same work as texts or pairs."""
         if self.kind == "embed":
             return [list(texts) for texts in self.inputs]
         return [[[query, document] for document in documents] for query, *documents in self.inputs]
@@ -87,7 +87,7 @@ KEYS = (*(row.key for row in ROWS), MIXED, MANY_MODELS, COLD_START, MEMORY)
 
 
 def singles(ports: Ports) -> Group:
-    """One person who searches, with a pause between."""
+    """A client that sends single searches with pauses."""
     return Group("singles", 1, [_embeddings(ports, list(texts)) for texts in SINGLES], PAUSE_S)
 
 
@@ -97,7 +97,7 @@ def bulk(ports: Ports) -> Group:
 
 
 def many_models(ports: Ports) -> Group:
-    """Passages for eight models at random."""
+    """Passages for eight models in random order."""
     rng = random.Random(6)
     texts = workload.passages(512, seed=6)
     return Group("all", 8, [_embeddings(ports, [text], rng.choice(VARIANTS)) for text in texts])
@@ -105,7 +105,7 @@ def many_models(ports: Ports) -> Group:
 
 @dataclass(frozen=True)
 class Metric:
-    """One line of the table: a figure of a row, its unit and which way is better."""
+    """One line of the table: a figure of a row, its unit and its direction."""
 
     row: str
     figure: str
@@ -113,7 +113,7 @@ class Metric:
     unit: str
     higher_is_better: bool
     target: float | None = None
-    """How many times better than the best peer it should be; None where there is no target."""
+    """Target factor to the best peer; None: no target."""
     relative: bool = False
 
     @property

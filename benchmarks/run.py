@@ -30,7 +30,7 @@ _PREFIX = re.compile(r"(/[\w.+-]+)+/lib/python[\d.]+/")
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line chose."""
+    """The options of the command line."""
 
     groups: tuple[str, ...]
     keys: tuple[str, ...]
@@ -45,7 +45,7 @@ class Options:
 
 @dataclass
 class Results:
-    """What will be kept: samples[server][row] is a list with the figures of each repetition."""
+    """The results to save: samples[server][row] has the figures of each repetition."""
 
     samples: dict[str, dict[str, list[Figures]]] = field(default_factory=dict)
     servers: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -54,17 +54,17 @@ class Results:
     checks: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, server: str, row: str, figures: Figures) -> None:
-        """Keep the figures of one repetition."""
+        """Add the figures of one repetition."""
         self.samples.setdefault(server, {}).setdefault(row, []).append(figures)
 
 
 def say(text: str) -> None:
-    """Progress, apart from the table on standard output."""
+    """Print progress to standard error."""
     print(text, file=sys.stderr, flush=True)
 
 
 def execute(options: Options) -> dict[str, Any]:
-    """Run what was chosen and return all that is worth keeping."""
+    """Run the benchmark and return the results to save."""
     facts, results, generator = machine.facts(), Results(), Figures()
     options.cache.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix="run-", dir=options.cache))
@@ -99,7 +99,7 @@ def execute(options: Options) -> dict[str, Any]:
 
 
 def without_paths(value: object, places: dict[str, str]) -> object:
-    """The same with this machine's folders by their meaning: a kept result names no path of a machine."""
+    """The same value with names instead of this machine's paths, because results are published."""
     if isinstance(value, str):
         for path, word in places.items():
             value = value.replace(path, word)
@@ -136,7 +136,7 @@ def _prepared(options: Options, place: Place, results: Results) -> Iterator[Serv
 
 
 def _first_requests(ports: dict[str, int], models: tuple[str, ...]) -> list[First]:
-    """One request for each model: the first answers."""
+    """One request for each model, to wait for the start."""
     query, *documents = workload.short_texts(3, seed=9)
     bodies = {
         model: (rows.RERANK, workload.rerank_body(query, documents, model))
@@ -158,7 +158,7 @@ def _start(server: Server, place: Place, models: tuple[str, ...]) -> Running:
 def _started(
     servers: list[Server], place: Place, models: tuple[str, ...], results: Results, starts: int
 ) -> Iterator[dict[str, Running]]:
-    """Start each server once, or `starts` times to measure that; the last start stays until the block ends."""
+    """Start each server `starts` times; the last one runs until the block ends."""
     with ExitStack() as stack:
         running: dict[str, Running] = {}
         for server in servers:
@@ -180,11 +180,11 @@ def _started(
 
 
 def _with_pair(options: Options, place: Place, servers: list[Server], results: Results) -> None:
-    """Every row that needs one embedder and one reranker."""
+    """Run the rows with one embedder and one reranker."""
     starts = options.repetitions if COLD_START in options.keys else 0
     with _started(servers, place, PAIR, results, starts) as running, ExitStack() as stack:
         if MEMORY in options.keys:
-            time.sleep(2)  # what was only needed to start has been given back
+            time.sleep(2)  # until memory of the start has been released
         rest = {name: one.resident_mb() for name, one in running.items()}
         model = _in_process(place, results) if "in-process" in options.groups else None
         if model is not None:
@@ -222,7 +222,7 @@ def _in_process(place: Place, results: Results) -> InProcess | None:
 
 
 def _hardware(options: Options, place: Place, results: Results) -> None:
-    """What the rows could reach at most, by the fastest matrix product in the precision of ours."""
+    """Compute the rows' maximum from the fastest matrix product in our precision."""
     precision = machine.precision()
     gflops = hardware.peak(precision)
     settings = f"{gflops:.0f} GFLOP/s, the fastest matrix product of PyTorch in {precision}"
@@ -277,7 +277,7 @@ def _turns(
     groups: Callable[[rows.Ports], list[Group]],
     between: Callable[[], None] = lambda: None,
 ) -> None:
-    """A B C, A B C, ...: a slow minute of the machine meets everybody. Who fails once is not asked again."""
+    """Measure the servers in turns (A B C, A B C), so that machine speed affects all; skip a server after a failure."""
     say(f"{key} ...")
     failed: set[str] = set()
     for repetition in range(options.repetitions):

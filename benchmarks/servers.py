@@ -1,4 +1,4 @@
-"""How each server is started: ours, and the peers with the settings that serve this work best."""
+"""The commands of our service and of the peers, with their best settings for this work."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ PRIVATE = {
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
-"""Nobody reports to anybody, and nobody looks for models on the network."""
+"""Disables telemetry and network access of all servers."""
 
 VLLM_SETTINGS = {
-    "VLLM_CPU_KVCACHE_SPACE": "1",  # GB; these models keep none
-    "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",  # it leaves a core idle otherwise: half of a machine with two
-    "VLLM_HOST_IP": "127.0.0.1",  # its own messages stay on this machine
+    "VLLM_CPU_KVCACHE_SPACE": "1",  # GB; these models need none
+    "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",  # the default leaves one core idle
+    "VLLM_HOST_IP": "127.0.0.1",  # for its internal messages
 }
 
 OUR_PREFIXES = ("BENTOML_", "PROMETHEUS_MULTIPROC_DIR", "INFINITY_", "VLLM_")
@@ -36,7 +36,7 @@ OUR_PREFIXES = ("BENTOML_", "PROMETHEUS_MULTIPROC_DIR", "INFINITY_", "VLLM_")
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run keeps its things, and what it runs on."""
+    """Folders and device of a run."""
 
     cache: Path
     scratch: Path
@@ -56,7 +56,7 @@ Commands = Callable[[Place, tuple[str, ...]], list[Command]]
 
 @dataclass(frozen=True)
 class Server:
-    """One column of the table. `prepare` makes what it needs and answers its version."""
+    """One column of the table. `prepare` installs it and returns its version."""
 
     name: str
     group: str
@@ -76,7 +76,7 @@ def settings_names() -> set[str]:
 
 
 def clean_environment(**extra: str) -> dict[str, str]:
-    """This environment without anybody's settings, so that defaults are defaults."""
+    """This environment without settings of the servers, so that their defaults apply."""
     ours = settings_names()
     inherited = {
         name: value for name, value in os.environ.items() if name not in ours and not name.startswith(OUR_PREFIXES)
@@ -93,7 +93,7 @@ def _our_catalog(place: Place) -> Path:
 
 
 def _import_ours(place: Place, options: dict[str, str]) -> str:
-    """Import every model into a store of this run's own, so that today's code makes them ready."""
+    """Import all models with the current code into a store of this run."""
     _our_home(place).mkdir(parents=True, exist_ok=True)
     _our_catalog(place).write_text(place.checkpoints.catalog(), encoding="utf-8")
     environment = clean_environment(
@@ -143,7 +143,7 @@ def _infinity(dtype: str) -> Server:
         port = free_port()
         program = place.cache / f"infinity-{place.device}" / "bin" / "infinity_emb"
         flags = ["--engine", "torch", "--device", place.device, "--no-bettertransformer", "--dtype", dtype]
-        flags += ["--no-model-warmup"]  # every row is warmed up anyway, and a start counts until the first answer
+        flags += ["--no-model-warmup"]  # every row has a warm-up, and start times end with the first response
         for model in models:
             flags += ["--model-id", str(place.checkpoints.folders[model]), "--served-model-name", model]
         listen = ["--host", "127.0.0.1", "--port", str(port), "--url-prefix", "/v1", "--log-level", "warning"]
@@ -160,12 +160,12 @@ def _prepare_vllm(place: Place) -> str:
 
 
 def _vllm_dtype() -> str:
-    """What is fastest on this processor."""
+    """The fastest data type on this processor."""
     return "bfloat16" if has_native_bfloat16() else "float32"
 
 
 def _vllm_commands(place: Place, models: tuple[str, ...]) -> list[Command]:
-    """One process a model: vLLM serves one."""
+    """One process for each model, because vLLM serves one."""
     program = str(place.cache / f"vllm-{place.device}" / "bin" / "vllm")
     commands = []
     for model in models:
@@ -187,6 +187,6 @@ SERVERS = (
     Server(VLLM, VLLM, f"{_vllm_dtype()}, one process a model", _prepare_vllm, _vllm_commands, many_models=False),
 )
 IN_PROCESS, HARDWARE = "OpenVINO in process", "hardware limit"
-"""Columns that are no servers."""
+"""Columns without a server."""
 DEFAULT_GROUPS = (OURS, "infinity", VLLM, "in-process")
 GROUPS = (*DEFAULT_GROUPS, "int8")

@@ -1,4 +1,4 @@
-"""From latencies to figures: percentiles, rates, medians."""
+"""Percentiles, rates and medians of latencies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Call:
-    """One answered request: when it was sent and answered, in seconds from the start, and how many items it held."""
+    """One successful request: start and end in seconds from the start of the load, and the number of items."""
 
     sent_s: float
     answered_s: float
@@ -18,12 +18,12 @@ class Call:
 
     @property
     def latency_s(self) -> float:
-        """From the first byte out to the last byte in."""
+        """Time from the first sent byte to the last received byte."""
         return self.answered_s - self.sent_s
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Nearest rank: the smallest value that at least `share` of all values do not exceed."""
+    """Nearest rank: the smallest value that is not exceeded by at least `share` of all values."""
     if not values:
         raise ValueError("no values")
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
@@ -35,10 +35,10 @@ def median(values: Iterable[float]) -> float:
 
 
 def rate(calls: Iterable[Call], window_s: float) -> float:
-    """Items a second within [0, window_s].
+    """Items per second within [0, window_s].
 
-    A request that is still running when the window closes counts by the share of its time that lies inside:
-    otherwise a row of requests that take seconds would depend on where the window happens to end.
+    A request that exceeds the window counts with the share of its time inside; otherwise rows with long requests would
+    depend on the end of the window.
     """
     done = 0.0
     for call in calls:

@@ -1,8 +1,8 @@
-"""The service of the current folder with an engine that computes nothing: what is left is the front end.
+"""The service of the current folder with a stub engine, to measure the front end.
 
     cd CHECKOUT && PYTHONPATH=.../benchmarks bentoml serve stub_service:RerankEmbedding
 
-Works with any revision since b633b23: it replaces one function, and its engine has what each of them expects.
+It replaces one function, and works with all revisions since b633b23.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ __all__ = ["RerankEmbedding"]
 
 
 class StubBackend:
-    """Answers the same row for each text at once."""
+    """Returns the same row for all texts."""
 
     name = "stub"
     padding_cost = 1.0
     concurrent_passes = 1
     memory_bytes = 0
     dtype = weights_dtype = "float32"
-    beside = second_forward = None  # the earlier and the current name
+    beside = second_forward = None  # the old and the current name
 
     def __init__(self, width: int) -> None:
         self._row = np.linspace(-1, 1, width, dtype=np.float32)
@@ -41,11 +41,11 @@ class StubBackend:
     forward_exact = forward
 
     def pass_bytes(self, _: Any) -> int:
-        """A pass takes nothing worth counting."""
+        """Passes need no memory."""
         return 0
 
     def close(self) -> None:
-        """There is nothing to give back."""
+        """Nothing to release."""
 
 
 loading.load_backend = lambda _spec, stored, *_: StubBackend(stored.facts.dimensions)

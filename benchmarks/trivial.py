@@ -1,4 +1,4 @@
-"""A server that answers the same bytes to everything: what the load generator itself costs."""
+"""A server that returns the same bytes for all requests, to measure the load generator."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.client import content_length
 
 
 class Trivial(asyncio.Protocol):
-    """Reads whole requests and writes the prepared answer."""
+    """Reads whole requests and writes the prepared response."""
 
     def __init__(self, answer: bytes) -> None:
         self._answer = answer
@@ -33,7 +33,7 @@ class Trivial(asyncio.Protocol):
 
 
 def prepared_answer() -> bytes:
-    """What a server of a 384-wide model answers to one text."""
+    """A response with one vector of 384 dimensions."""
     vector = [0.012345678 * (-1) ** number for number in range(384)]
     body = json.dumps({"data": [{"object": "embedding", "index": 0, "embedding": vector}]}, separators=(",", ":"))
     head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -41,7 +41,7 @@ def prepared_answer() -> bytes:
 
 
 async def serve(port: int) -> None:
-    """Listen until the process is ended."""
+    """Listen until the process is stopped."""
     answer = prepared_answer()
     server = await asyncio.get_running_loop().create_server(lambda: Trivial(answer), "127.0.0.1", port)
     await server.serve_forever()

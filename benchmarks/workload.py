@@ -11,7 +11,7 @@ EMBEDDER = "all-minilm-l6-v2"
 RERANKER = "bench-cross-encoder"
 VARIANTS = tuple(f"bench-embedder-{number}" for number in range(1, 9))
 
-MIN_WORDS, MEDIAN_WORDS, MAX_WORDS = 8, 45, 205  # about 10, 60 and 240 tokens: nobody truncates
+MIN_WORDS, MEDIAN_WORDS, MAX_WORDS = 8, 45, 205  # about 10, 60 and 240 tokens: no text is truncated
 SPREAD = 0.75  # sigma of the logarithm of the length
 
 
@@ -68,7 +68,7 @@ def _sentence(rng: random.Random) -> str:
 
 
 def _texts(rng: random.Random) -> Iterator[str]:
-    """Passages whose lengths are lognormal: many short, few long. No text comes twice."""
+    """Distinct passages with lognormal lengths: many short, few long."""
     seen: set[str] = set()
     while True:
         length = round(math.exp(rng.gauss(math.log(MEDIAN_WORDS), SPREAD)))
@@ -103,5 +103,5 @@ def embeddings_body(texts: list[str], model: str = EMBEDDER) -> bytes:
 
 
 def rerank_body(query: str, documents: list[str], model: str = RERANKER) -> bytes:
-    """A body of /v1/rerank; every document comes back as index and score."""
+    """A body of /v1/rerank, whose response has index and score of all documents."""
     return json.dumps({"model": model, "query": query, "documents": documents, "return_documents": False}).encode()

@@ -21,7 +21,7 @@ from importing import disk
 from models.catalog import ModelSpec
 from models.facts import ModelFacts
 from models.store import StoredModel
-from runners.backends.openvino import Weights, give_up_export, weights_for
+from runners.backends.openvino import Weights, record_failed_export, weights_for
 from runners.devices import Device
 
 logger = logging.getLogger("service.models")
@@ -47,7 +47,7 @@ class ExportJob(BaseModel, frozen=True):
     @property
     def weights(self) -> Weights:
         """Of the export."""
-        return weights_for(self.device.asked_dtype)
+        return weights_for(self.device.requested_dtype)
 
 
 def export_in_child(
@@ -69,7 +69,7 @@ def export_in_child(
         done = subprocess.run(  # noqa: S603  # our own command
             command, input=job.model_dump_json(), text=True, cwd=ROOT, check=False, timeout=limit_s
         )
-    except subprocess.TimeoutExpired:  # `run` has killed it
+    except subprocess.TimeoutExpired:  # `run` has killed the child
         reason = f"the conversion did not finish within {limit_s:g} s"
     else:
         if done.returncode in (0, os.EX_IOERR):
@@ -83,7 +83,7 @@ def export_in_child(
         spec.name,
     )
     with contextlib.suppress(OSError):  # without a report the next import tries again
-        give_up_export(stored.folder, reason, job.weights)
+        record_failed_export(stored.folder, reason, job.weights)
 
 
 def _consequence(weights: Weights) -> str:

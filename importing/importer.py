@@ -43,7 +43,7 @@ def export_for_openvino(spec: ModelSpec, stored: StoredModel, settings: Settings
     from importing.export_child import export_in_child  # needs OpenVINO, which only images for CPUs contain
     from runners.backends.openvino import export_folder, weights_for
 
-    folder = export_folder(stored.folder, weights_for(device.asked_dtype))
+    folder = export_folder(stored.folder, weights_for(device.requested_dtype))
     if not is_whole(folder, thorough=True):
         shutil.rmtree(folder, ignore_errors=True)
     if needs_export(stored, device, settings):

@@ -35,7 +35,7 @@ _SLOWEST_PASS_S = 1.0
 
 def measure_speeds(spec: ModelSpec, stored: StoredModel, device: Device, *, torch: bool) -> MeasuredSpeeds:
     """Measure and keep the speeds of a model's candidates. `torch`: whether it is one of them."""
-    weights = weights_for(device.asked_dtype)
+    weights = weights_for(device.requested_dtype)
     found = find_export(stored.folder, weights)
     assert found is not None
     folder, report = found
@@ -67,7 +67,7 @@ def _load(config: BackendConfig, folder: Path, spec: ModelSpec, stored: StoredMo
         stored.facts,
         precision=config.precision,
         streams=config.streams,
-        weights=weights_for(device.asked_dtype),
+        weights=weights_for(device.requested_dtype),
         threads=device.threads,
         widths=LayerWidths.read(stored.folder),
         load_torch=as_torch,

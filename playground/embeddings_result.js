@@ -21,21 +21,21 @@ const MOST_WARNINGS = 10;
  * @typedef {object} Result
  * @property {{number: number, text: string, side: string}[]} texts
  * @property {Object} model of GET /models
- * @property {number} d dimensions of the answer
+ * @property {number} d dimensions of the response
  * @property {number} width dimensions in use
  * @property {number} k number of neighbours to compare; 0: not chosen yet
  * @property {number} chosen index of the text whose neighbours are shown
  * @property {number} from index of the first text of the heat map
  * @property {boolean} asTable whether the similarities are shown as a table
  * @property {{map?: object, matrix?: object, kept?: number, changes?: object[]}} computed for all of the above
- * @property {Object<string, object>} asked the arguments of the last worker task for each of these
+ * @property {Object<string, object>} latest a marker of the last worker task of each kind
  * @property {object[]} answers the result of ask() for each request, with side, tokens and warnings instead of data
  */
 
 let shown = null; // {result, places, observer, map, list}
 
 /**
- * Draws a result, and keeps drawing it as the reader changes what is shown.
+ * Draws a result, and redraws it when the user changes the options.
  * @param {HTMLElement} place @param {Result} result
  */
 export function drawResult(place, result) {
@@ -121,11 +121,11 @@ function computeAll() {
 
 async function fetched(name, args, draw, read = (value) => value) {
   const { result, places } = shown;
-  const mine = (result.asked[name] = {});
+  const mine = (result.latest[name] = {});
   places[name].setAttribute("aria-busy", "true");
   try {
     const value = await compute(name, args);
-    if (result.asked[name] !== mine) return;
+    if (result.latest[name] !== mine) return;
     result.computed[name] = read(value);
     if (shown?.result === result) draw();
   } catch (error) {

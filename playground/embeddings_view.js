@@ -224,7 +224,7 @@ async function send(signal) {
     from: 0,
     asTable: false,
     computed: {},
-    asked: {},
+    latest: {},
     answers: answers.map(({ data, ...answer }, which) => ({
       ...answer,
       side: wanted[which].side,

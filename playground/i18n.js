@@ -87,8 +87,8 @@ function formatter(name, digits) {
 }
 
 function choose() {
-  const asked = read("lang");
-  const name = asked in LANGUAGES ? asked : navigator.language.startsWith("ja") ? "ja" : "en";
+  const requested = read("lang");
+  const name = requested in LANGUAGES ? requested : navigator.language.startsWith("ja") ? "ja" : "en";
   document.documentElement.lang = name;
   return name;
 }

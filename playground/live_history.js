@@ -15,7 +15,7 @@ const COUNTER = /_(total|sum|count|bucket)$/;
  * @property {number} seconds since the previous poll; 0 without a recent one, and thus without differences
  * @property {Map<string, Sample[]> | null} deltas increase of counters, by name; null: the poll failed
  * @property {Map<string, Sample[]>} gauges all other values
- * @property {Map<string, Map<string, number> | null>} known cached results
+ * @property {Map<string, Map<string, number> | null>} cache results of `read`
  */
 
 /** The polls of the last two minutes. */
@@ -65,7 +65,7 @@ export class History {
   }
 
   add(moment) {
-    this.moments.push({ ...moment, known: new Map() });
+    this.moments.push({ ...moment, cache: new Map() });
     while (this.moments[0].time < moment.time - HISTORY_S - 1) this.moments.shift();
   }
 
@@ -133,13 +133,13 @@ export class History {
    * moment under `key`.
    */
   collect(key, missing, read) {
-    const known = this.moments.map((moment, at) => {
-      if (!moment.known.has(key)) moment.known.set(key, read(moment, at));
-      return moment.known.get(key);
+    const results = this.moments.map((moment, at) => {
+      if (!moment.cache.has(key)) moment.cache.set(key, read(moment, at));
+      return moment.cache.get(key);
     });
-    const names = new Set(known.flatMap((values) => (values ? [...values.keys()] : [])));
+    const names = new Set(results.flatMap((values) => (values ? [...values.keys()] : [])));
     return new Map(
-      [...names].map((name) => [name, known.map((values) => (values ? (values.get(name) ?? missing) : null))]),
+      [...names].map((name) => [name, results.map((values) => (values ? (values.get(name) ?? missing) : null))]),
     );
   }
 }

@@ -123,7 +123,7 @@ function pause(ms, signal) {
   });
 }
 
-// What is drawn
+// Charts
 
 function draw() {
   if (!view) return;

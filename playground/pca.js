@@ -111,7 +111,7 @@ async function leading(centred, before, total, pause) {
   let vector = unit(start);
   const basis = [];
   const diagonal = [];
-  const beside = [];
+  const offDiagonal = [];
   for (;;) {
     await pause();
     basis.push(vector);
@@ -123,60 +123,60 @@ async function leading(centred, before, total, pause) {
     const steps = basis.length;
     const last = steps === most || rest <= NOTHING * total;
     if (last || steps % CHECK_EVERY === 0) {
-      const { value, vector: weights } = largestOfTridiagonal(diagonal, beside);
+      const { value, vector: weights } = largestOfTridiagonal(diagonal, offDiagonal);
       if (last || rest * Math.abs(weights[steps - 1]) <= TOLERANCE * value) {
         return { value, vector: unit(combined(basis, weights)) };
       }
     }
-    beside.push(rest);
+    offDiagonal.push(rest);
     vector = next.map((entry) => entry / rest);
   }
 }
 
 /** The largest eigenvalue of a symmetric tridiagonal matrix by bisection, its vector by inverse iteration. */
-export function largestOfTridiagonal(diagonal, beside) {
+export function largestOfTridiagonal(diagonal, offDiagonal) {
   const size = diagonal.length;
   let low = Math.max(...diagonal);
   let high = low;
   for (let i = 0; i < size; i += 1) {
-    high = Math.max(high, diagonal[i] + Math.abs(beside[i - 1] ?? 0) + Math.abs(beside[i] ?? 0));
+    high = Math.max(high, diagonal[i] + Math.abs(offDiagonal[i - 1] ?? 0) + Math.abs(offDiagonal[i] ?? 0));
   }
   for (let round = 0; round < 200 && high - low > 1e-16 * Math.abs(high); round += 1) {
     const middle = (low + high) / 2;
-    if (isAbove(middle, diagonal, beside)) high = middle;
+    if (isAbove(middle, diagonal, offDiagonal)) high = middle;
     else low = middle;
     if (middle === low && middle === high) break;
   }
   const value = high;
   const shift = value + Math.abs(value) * 1e-14 + Number.MIN_VALUE;
   let vector = new Float64Array(size).fill(1 / Math.sqrt(size));
-  for (let round = 0; round < 4; round += 1) vector = unit(solved(shift, diagonal, beside, vector)) ?? vector;
+  for (let round = 0; round < 4; round += 1) vector = unit(solved(shift, diagonal, offDiagonal, vector)) ?? vector;
   return { value, vector };
 }
 
 /** Whether a number exceeds every eigenvalue (Sturm: all pivots of T - x are negative). */
-function isAbove(x, diagonal, beside) {
+function isAbove(x, diagonal, offDiagonal) {
   let pivot = 1;
   for (let i = 0; i < diagonal.length; i += 1) {
-    pivot = diagonal[i] - x - (i ? beside[i - 1] ** 2 / pivot : 0);
+    pivot = diagonal[i] - x - (i ? offDiagonal[i - 1] ** 2 / pivot : 0);
     if (pivot >= 0) return false;
   }
   return true;
 }
 
 /** (shift - T)^-1 times a vector; the shift exceeds every eigenvalue, so that no pivoting is needed. */
-function solved(shift, diagonal, beside, right) {
+function solved(shift, diagonal, offDiagonal, right) {
   const size = diagonal.length;
   const pivots = new Float64Array(size);
   const vector = Float64Array.from(right);
   for (let i = 0; i < size; i += 1) {
-    const factor = i ? -beside[i - 1] / pivots[i - 1] : 0;
-    pivots[i] = shift - diagonal[i] + (i ? factor * beside[i - 1] : 0);
+    const factor = i ? -offDiagonal[i - 1] / pivots[i - 1] : 0;
+    pivots[i] = shift - diagonal[i] + (i ? factor * offDiagonal[i - 1] : 0);
     if (pivots[i] <= 0) pivots[i] = Math.abs(shift) * 1e-15 + Number.MIN_VALUE;
     if (i) vector[i] -= factor * vector[i - 1];
   }
   for (let i = size - 1; i >= 0; i -= 1) {
-    if (i + 1 < size) vector[i] += beside[i] * vector[i + 1];
+    if (i + 1 < size) vector[i] += offDiagonal[i] * vector[i + 1];
     vector[i] /= pivots[i];
   }
   return vector;

@@ -107,7 +107,7 @@ export function runner({ label, onRun, id }) {
     element.setAttribute("aria-busy", String(running));
     const seconds = Math.floor((performance.now() - state.started) / 1000);
     const waiting = seconds < 1 ? t("run.running") : t("run.waiting", { seconds: number(seconds) });
-    // screen readers are told once, not every second
+    // announce to screen readers once, not every second
     fill(status, running ? [el("span", { "aria-hidden": seconds > 1 }, waiting)] : null);
     if (state.problem) fill(place, problemBox(state.problem));
     else fill(place);

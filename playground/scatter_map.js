@@ -148,9 +148,9 @@ export function scatterMap({ coordinates, explained, texts, width, onChoose }) {
   }
 
   function words(index) {
-    const told = index ?? chosen;
-    if (told === null) return el("p", { class: "note" }, t("embeddings.map.hover"));
-    return el("p", { class: "clip" }, el("b", {}, title(told)), ` ${texts[told].text}`);
+    const current = index ?? chosen;
+    if (current === null) return el("p", { class: "note" }, t("embeddings.map.hover"));
+    return el("p", { class: "clip" }, el("b", {}, title(current)), ` ${texts[current].text}`);
   }
 
   function title(index) {

@@ -3,7 +3,7 @@
 import { ask } from "./service.js";
 
 const CUT = /^(documents\.(\d+)|query) was cut from (more than )?(\d+) tokens to .* of (\d+)\.$/;
-/** Maximum length of a text that is tokenised again to find the cut. */
+/** Maximum length of a text that is tokenized again to find the cut. */
 const LONGEST = 200_000;
 
 /** @typedef {{tokens: number, kept: number, exact: boolean}} Cut number of tokens, and number of kept tokens */
@@ -34,8 +34,8 @@ export async function findCut({ model, query, text, cut, signal }) {
   if (!cut.exact || text.length > LONGEST || model?.state === "forwarded") return null;
   const body = { model: model.id, inputs: [query, text], add_special_tokens: false };
   const { data } = await ask("tokenize", { body, signal, view: "rerank" });
-  const [asked, tokens] = data;
-  const kept = keptTokens({ query: asked.length, passage: tokens.length, over: cut.tokens - cut.kept, model });
+  const [queryTokens, tokens] = data;
+  const kept = keptTokens({ query: queryTokens.length, passage: tokens.length, over: cut.tokens - cut.kept, model });
   if (kept <= 0) return 0;
   const last = tokens[Math.min(kept, tokens.length) - 1];
   return last?.stop == null ? null : units(text, last.stop);

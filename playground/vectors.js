@@ -4,7 +4,7 @@ let worker = null;
 let last = 0;
 const waiting = new Map();
 
-/** A later width or answer has superseded this task; not a failure. */
+/** A later width or response has superseded this task; not a failure. */
 export class Superseded extends Error {}
 
 /**

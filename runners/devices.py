@@ -16,12 +16,12 @@ from runners.control_groups import cpu_limit, memory_limit
 from settings import Settings
 
 DType = Literal["float32", "bfloat16", "float16"]
-AskedDType = DType | Literal["int8"]
+RequestedDType = DType | Literal["int8"]
 Platform = Literal["cuda", "rocm", "cpu"]
 
 
 class DeviceError(RuntimeError):
-    """The settings ask for hardware that is not there."""
+    """The settings require hardware that is not available."""
 
 
 _INT8_IN_TORCH = "DTYPE=int8 needs OpenVINO. Set BACKEND=auto, or choose another DTYPE."
@@ -32,21 +32,18 @@ _NO_GPU = "DEVICE=cuda, but torch sees no GPU. Check the driver and the installe
 
 @dataclass(frozen=True)
 class Device:
-    """Where models of this process run."""
+    """The device that runs the models of this process."""
 
     platform: Platform
     torch_name: str
     dtype: DType
     threads: int
-    asked_dtype: AskedDType | None = None
-    """What DTYPE says; None for auto."""
+    requested_dtype: RequestedDType | None = None
+    """The setting DTYPE; None for auto."""
 
 
 def require(settings: Settings) -> None:
-    """DeviceError where `detect` would raise one; for the start, before any worker exists.
-
-    Another process looks for GPUs, as this one must not import torch.
-    """
+    """DeviceError if `detect` would raise one. A child process looks for GPUs, as this one must not import torch."""
     if settings.device == "cuda" or (settings.device == "auto" and settings.dtype == "int8"):
         question = "import sys, torch; sys.exit(0 if torch.cuda.is_available() else 3)"
         answer = subprocess.run([sys.executable, "-c", question], check=False, capture_output=True)  # noqa: S603
@@ -65,29 +62,29 @@ def _refuse(settings: Settings, *, gpu: bool) -> None:
 
 
 def detect(settings: Settings, *, worker_index: int = 1) -> Device:
-    """The device of one worker: workers of a host share its GPUs in turn.
+    """The device of one worker; workers use the host's GPUs in turn.
 
-    DeviceError where DEVICE cannot be had, or cannot compute in DTYPE.
+    DeviceError if DEVICE is not available or does not support DTYPE.
     """
     available = _gpu_is_available(settings)
     _refuse(settings, gpu=available)
-    asked = None if settings.dtype == "auto" else settings.dtype
-    dtype = None if asked == "int8" else asked
+    requested = None if settings.dtype == "auto" else settings.dtype
+    dtype = None if requested == "int8" else requested
     if not available:
         threads = settings.cpu_threads or cores_per_worker(settings.workers)
-        return Device("cpu", "cpu", dtype or "float32", threads, asked)
+        return Device("cpu", "cpu", dtype or "float32", threads, requested)
     import torch
 
     index = (worker_index - 1) % torch.cuda.device_count()
     platform: Platform = "rocm" if torch.version.hip else "cuda"
     half: DType = "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
-    return Device(platform, f"cuda:{index}", dtype or half, 1, asked)
+    return Device(platform, f"cuda:{index}", dtype or half, 1, requested)
 
 
 def _gpu_is_available(settings: Settings) -> bool:
-    """Whether DEVICE allows a GPU and torch sees one.
+    """Whether DEVICE allows a GPU and torch finds one.
 
-    A build of torch for CPUs is not imported for this: it takes seconds, and OpenVINO does without it.
+    A CPU build of torch is not imported for this: that takes seconds, and OpenVINO does not need torch.
     """
     if settings.device == "cpu" or not _is_built_for_gpus():
         return False
@@ -108,22 +105,21 @@ _TRAINED_IN_BFLOAT16 = ("Qwen", "Mistral", "Gemma", "NVEmbed")
 
 
 def for_model(device: Device, architecture: str) -> Device:
-    """The device with the data type that suits the model, where DTYPE leaves the choice.
+    """The device with the best data type for the model, unless DTYPE sets one.
 
     float16 has three bits of precision more than bfloat16 at the same speed: on an H100 the smallest cosine to float32
-    was 0.999999 against 0.99994 (BERT-base). Encoders stay within its range; should one not, the engine notices
-    and computes in float32.
+    was 0.999999 against 0.99994 (BERT-base). If an encoder exceeds its range, the engine computes in float32.
     """
-    if device.platform == "cpu" or device.asked_dtype is not None or architecture.startswith(_TRAINED_IN_BFLOAT16):
+    if device.platform == "cpu" or device.requested_dtype is not None or architecture.startswith(_TRAINED_IN_BFLOAT16):
         return device
     return replace(device, dtype="float16")
 
 
 def resource_hint(settings: Settings) -> dict[str, float]:
-    """What BentoML should set aside for the service: every NVIDIA GPU that it can see, else the CPU's cores.
+    """The resources that BentoML reserves for the service: all NVIDIA GPUs, or else the CPU's cores.
 
-    BentoML counts GPUs through NVML and hands the workers CUDA_VISIBLE_DEVICES; it knows nothing of AMD's, so on
-    ROCm there is nothing to ask for and torch finds them by itself.
+    BentoML counts GPUs through NVML and sets CUDA_VISIBLE_DEVICES for its workers. It does not support AMD's; on ROCm,
+    torch finds the GPUs without it.
     """
     gpus = 0 if settings.device == "cpu" or settings.cuda_visible_devices == "-1" else _nvidia_gpus()
     return {"gpu": float(gpus)} if gpus else {"cpu": float(cores_per_worker(1))}
@@ -150,7 +146,7 @@ def memory_bytes(device: Device) -> int:
 
 
 def return_memory() -> None:
-    """Hand freed heap pages back to the system, which the C library keeps otherwise."""
+    """Return freed heap pages to the system; the C library would keep them."""
     with contextlib.suppress(OSError, AttributeError):  # not glibc
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 

@@ -106,7 +106,7 @@ def load_backend(spec: ModelSpec, stored: StoredModel, device: Device, settings:
         from runners.backends.openvino import OpenVINOBackend, find_export, weights_for
         from runners.backends.speed import choose
 
-        weights = weights_for(device.asked_dtype)
+        weights = weights_for(device.requested_dtype)
         choice = choose(stored.folder, device, torch=settings.backend == "auto")
         if choice is not None and choice[1].library == "openvino":
             folder, config = choice
@@ -136,7 +136,7 @@ def computing_dtype(stored: StoredModel, device: Device, settings: Settings) -> 
 
         choice = choose(stored.folder, device, torch=settings.backend == "auto")
         if choice is not None and choice[1].library == "openvino":
-            return computed_in(choice[1].precision, weights_for(device.asked_dtype))
+            return computed_in(choice[1].precision, weights_for(device.requested_dtype))
     return for_model(device, stored.facts.architecture).dtype
 
 
@@ -147,7 +147,7 @@ def measured_speeds(stored: StoredModel, device: Device, settings: Settings) -> 
     from runners.backends.openvino import weights_for
     from runners.backends.speed import read_speeds
 
-    speeds = read_speeds(stored.folder, weights_for(device.asked_dtype), device.threads)
+    speeds = read_speeds(stored.folder, weights_for(device.requested_dtype), device.threads)
     return speeds.tokens_per_s if speeds else {}
 
 
@@ -160,7 +160,7 @@ def load_torch(spec: ModelSpec, stored: StoredModel, device: Device) -> Backend:
 
 def wants_openvino(device: Device, settings: Settings) -> bool:
     """Whether OpenVINO is preferred here. Only torch supports float16."""
-    return device.platform == "cpu" and settings.backend != "torch" and device.asked_dtype != "float16"
+    return device.platform == "cpu" and settings.backend != "torch" and device.requested_dtype != "float16"
 
 
 def needs_export(stored: StoredModel, device: Device, settings: Settings) -> bool:
@@ -171,7 +171,7 @@ def needs_export(stored: StoredModel, device: Device, settings: Settings) -> boo
     from runners.backends.openvino import export_folder, read_report, weights_for
     from runners.backends.speed import needs_measuring
 
-    if read_report(export_folder(stored.folder, weights_for(device.asked_dtype))) is None:
+    if read_report(export_folder(stored.folder, weights_for(device.requested_dtype))) is None:
         return True
     return needs_measuring(stored.folder, stored.facts, device, torch=settings.backend == "auto")
 

@@ -21,7 +21,7 @@ _ROW = "{:32} {:14} {:>12} {:>10}  {}\n"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print a table: model, what was compared, largest difference, tolerance, verdict."""
+    """Print a table: model, compared values, largest difference, tolerance, verdict."""
     parser = argparse.ArgumentParser(prog="scripts/verify_models", description=__doc__.split("\n", 1)[0])
     parser.add_argument(
         "--model", nargs="+", default=[], metavar="NAME", help="names of the models; default: all stored models"
@@ -61,7 +61,7 @@ def _verify(spec: ModelSpec, stored: StoredModel, device: Device, settings: Sett
     if speeds := measured_speeds(stored, device, settings):
         listed = ", ".join(f"{name} {speed:,.0f}" for name, speed in speeds.items())
         sys.stdout.write(_ROW.format(spec.name, "tokens/s", "-", "-", listed))
-    if device.asked_dtype == "int8":
+    if device.requested_dtype == "int8":
         sys.stdout.write(_ROW.format(spec.name, "int8", "-", "-", _int8_cost(stored)))
     goldens = goldens_of(spec.name)
     if not goldens:
@@ -85,20 +85,20 @@ def _verify(spec: ModelSpec, stored: StoredModel, device: Device, settings: Sett
 
 
 def _damaged_export(stored: StoredModel, device: Device, settings: Settings) -> str | None:
-    """A phrase that describes damage of OpenVINO's files; None if they are intact."""
+    """A description of damaged OpenVINO files; None if they are intact."""
     from runners.loading import wants_openvino
 
     if wants_openvino(device, settings):
         from runners.backends.openvino import export_folder, weights_for
 
-        folder = export_folder(stored.folder, weights_for(device.asked_dtype))
+        folder = export_folder(stored.folder, weights_for(device.requested_dtype))
         if not is_whole(folder, thorough=True):
             return f"the files in {folder} are damaged or missing"
     return None
 
 
 def _int8_cost(stored: StoredModel) -> str:
-    """What the conversion measured."""
+    """The accuracy that the conversion measured."""
     from runners.backends.openvino import find_export
 
     found = find_export(stored.folder, "int8")

@@ -1,4 +1,4 @@
-"""A local server that speaks Cohere's v2 rerank protocol, and fails in every way that is asked of it.
+"""A local server with Cohere's v2 rerank API, which can fail in many ways.
 
 with CohereServer() as cohere:
     cohere.fail(503, times=2)
@@ -22,30 +22,30 @@ from tests.serving import InProcess
 MODELS = ("rerank-multilingual-v3.0", "rerank-v3.5")
 KEY = "co-test-4f1e9a7c"
 AT_ONCE = {"retry-after-ms": "1"}
-"""What the SDK reads before Retry-After, so that no test waits for its retries."""
+"""The SDK uses this header instead of Retry-After, so that tests do not wait for retries."""
 
 
 def score(query: str, document: str) -> float:
-    """A relevance in 0..1 that looks like nothing but a number: no two texts share it."""
+    """A distinct score from 0 to 1 for each pair."""
     digest = hashlib.sha256(f"{query}\0{document}".encode()).digest()
     return int.from_bytes(digest[:4]) / 2**32
 
 
 def input_tokens(query: str, documents: list[str]) -> int:
-    """Words, the query's once for each document."""
+    """Number of words; the query counts once for each document."""
     return sum(len(query.split()) + len(document.split()) for document in documents)
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """A request as it came in."""
+    """A received request."""
 
     headers: dict[str, str]
     body: Any
 
 
 class CohereServer:
-    """The server, on a port of its own, for as long as the block runs."""
+    """Runs the server on a free port until the block ends."""
 
     def __init__(self, key: str = KEY) -> None:
         self.key = key
@@ -63,25 +63,25 @@ class CohereServer:
         self._server.__exit__(*error)
 
     def fail(self, status: int, message: str = "something broke", *, times: int = 1, **headers: str) -> None:
-        """Refuse the next requests; `Retry_After="7"` is a header. The SDK's retries come at once."""
+        """Reject the next requests; `Retry_After="7"` is a header. The SDK retries immediately."""
         extra = AT_ONCE | {name.replace("_", "-"): value for name, value in headers.items()}
         answer = JSONResponse({"id": str(uuid.uuid4()), "message": message}, status, headers=extra)
         self._failures.extend([answer] * times)
 
     def answer(self, body: str | bytes, status: int = 200) -> None:
-        """Answer the next request with this body, whatever it is."""
+        """Return this body for the next request."""
         self._failures.append(Response(body, status, media_type="application/json", headers=AT_ONCE))
 
     def hang(self) -> None:
-        """Say nothing to the next request until the client gives up."""
+        """Do not respond to the next request until the client disconnects."""
         self._failures.append(_hang)
 
     def cut(self) -> None:
-        """Close the connection in the middle of the next answer."""
+        """Close the connection in the middle of the next response."""
         self._failures.append(_cut)
 
     def reset(self) -> None:
-        """Forget what was asked and what was to fail."""
+        """Clear the recorded requests and the failures."""
         self.requests.clear()
         self._failures.clear()
 
@@ -123,7 +123,7 @@ async def _hang(_scope: Scope, receive: Receive, _send: Send) -> None:
 
 
 async def _cut(_scope: Scope, _receive: Receive, send: Send) -> None:
-    """Promise more bytes than are sent: uvicorn then drops the connection."""
+    """Send fewer bytes than Content-Length, so that uvicorn closes the connection."""
     headers = [(b"content-type", b"application/json"), (b"content-length", b"1000")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": b'{"results": ['})

@@ -1,11 +1,11 @@
-"""The environment of a test run, set before anything imports bentoml, prometheus_client or huggingface_hub.
+"""The environment of a test run, set before bentoml, prometheus_client or huggingface_hub is imported.
 
-BentoML and Prometheus read their folders once: every run gets its own, and no test reaches the network, the
-user's model store or the user's settings.
+BentoML and Prometheus read their folders once, so each run has its own. Tests cannot use the network, the user's model
+store or the user's settings.
 
-The tests must pass on every processor. One processor stands for others by these variables, alone or together:
+The tests must pass on every processor. These variables simulate other processors:
 
-    TEST_DTYPE=auto                  DTYPE of all models under test (default float32; auto takes bfloat16 where it can)
+    TEST_DTYPE=auto                  DTYPE of all models under test (default float32; auto uses bfloat16 if supported)
     TEST_CPU_THREADS=4               threads of all models under test (default 1)
     ONEDNN_MAX_CPU_ISA=AVX2          largest instruction set of oneDNN, in torch and in OpenVINO (AVX512_CORE, ...)
     ATEN_CPU_CAPABILITY=default      largest instruction set of torch's own kernels (default, avx2, avx512)
@@ -53,7 +53,7 @@ SHARED: dict[str, tuple[str, ...]] = {
         )
     ),
 }
-"""A server that several files use -> their paths, or what these begin with."""
+"""A server that several files use -> the beginnings of their paths."""
 
 for name in Settings.model_fields:
     os.environ.pop(name.upper(), None)
@@ -72,14 +72,14 @@ os.environ |= {
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """A run that is told to end ends its servers, too: SIGTERM is handled as Ctrl-C is."""
+    """Handle SIGTERM like Ctrl-C, so that the servers are stopped."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 class SharedServers(LoadFileScheduling):
-    """The tests of one file in one process, and with them those of the files that use the same server.
+    """Runs each file in one process, together with the files that use the same server.
 
-    Starting one takes more time than most of its tests.
+    Starting a server takes longer than most of its tests.
     """
 
     def _split_scope(self, nodeid: str) -> str:
@@ -89,17 +89,17 @@ class SharedServers(LoadFileScheduling):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SharedServers:
-    """How pytest-xdist spreads the tests."""
+    """Choose pytest-xdist's scheduler."""
     return SharedServers(config, log)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Leave nothing behind."""
+    """Remove the folders of the run."""
     shutil.rmtree(RUN_FOLDER, ignore_errors=True)
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
-    """A folder that `make` fills once a run, however many processes the run has. Nobody writes to it afterwards."""
+    """A read-only folder that `make` fills once per run, shared by all processes."""
     base = factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
     with FileLock(f"{folder}.lock"):
@@ -111,7 +111,7 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
 
 
 def import_models(home: Path, *names: str, **settings: str) -> None:
-    """Bring models into the store of a BENTOML_HOME."""
+    """Import models into the store of a BENTOML_HOME."""
     command = [sys.executable, "-m", "scripts.import_models", "--model", *names]
     environment = child_environment(home, settings)
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
@@ -120,8 +120,5 @@ def import_models(home: Path, *names: str, **settings: str) -> None:
 
 @pytest.fixture(scope="session")
 def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A BENTOML_HOME with the real model in its store; servers get copies of it.
-
-    Converted for the DTYPE that they run with: else each of them would convert it when it starts.
-    """
+    """A BENTOML_HOME with the real model, converted for the servers' DTYPE; each server uses a copy."""
     return made_once(tmp_path_factory, "imported", lambda home: import_models(home, MODEL, DEVICE="cpu", DTYPE=DTYPE))

@@ -1,13 +1,13 @@
-"""What every answer that is not 200 must look like."""
+"""Checks of error responses."""
 
 from typing import Any
 
 import httpx
-import httpx2  # what Starlette's TestClient answers with
+import httpx2  # for responses of Starlette's TestClient
 
 
 def refused(response: httpx.Response | httpx2.Response, status: int, code: str, param: str | None = None) -> str:
-    """Check status and body and return the message, which OpenAI's, Cohere's and Jina's clients all find."""
+    """Check status and body, and return the message."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/json"
     return message_of(response.json(), code, param)

@@ -1,9 +1,9 @@
-"""A Hugging Face Hub for tests: folders served as repositories on 127.0.0.1, asked by the real client.
+"""A Hugging Face Hub for tests: serves folders as repositories on 127.0.0.1 to the real client.
 
-It answers what `huggingface_hub` 2.4 asks for a model: repository info, the paged file tree, and `resolve`
-with its metadata headers; no Xet header, so that downloads are plain HTTP. LFS files redirect to a CDN on a
-second port: only across origins does the client read the redirect's own headers, and drop its token. One
-deviation: anonymous refusals carry `X-Error-Code: RepoNotFound`, which the client infers only for https.
+It has the routes that `huggingface_hub` 2.4 uses for a model: repository info, the paged file tree, and `resolve` with
+its metadata headers, without Xet. LFS files redirect to a CDN on a second port, because the client reads a redirect's
+headers and drops its token only across origins. One difference: anonymous errors have `X-Error-Code: RepoNotFound`,
+which the client infers only for https.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
 LFS_SUFFIXES = {".safetensors", ".bin", ".onnx", ".pt", ".model"}  # from the Hub's default .gitattributes
-LFS_MIN_BYTES = 10 * 1024 * 1024  # larger files the Hub takes through LFS only
+LFS_MIN_BYTES = 10 * 1024 * 1024  # larger files must be in LFS
 TICK_S = 0.02
 API_PATH = re.compile("/api/models/([^/]+(?:/[^/]+)?)(?:/(revision|tree)/([^/]+)(?:/(.*))?)?")
 FILE_PATH = re.compile("/([^/]+(?:/[^/]+)?)/(resolve)/([^/]+)/(.+)")
@@ -33,13 +33,13 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class HubFile:
-    """One file of one commit. `etag` is the sha256 of what LFS keeps, else git's own `blob_id`."""
+    """One file of one commit. `etag` is the sha256 for LFS files, otherwise git's `blob_id`."""
 
     source: Path
     size: int
     blob_id: str
     etag: str
-    lfs: Json = field(default_factory=dict)  # for listings; info and tree name the checksum apart
+    lfs: Json = field(default_factory=dict)  # for listings: info and tree have different names for the checksum
 
     @classmethod
     def read(cls, source: Path) -> Self:
@@ -55,7 +55,7 @@ class HubFile:
 
 @dataclass
 class HubRepo:
-    """Commits by hash, files by path, the refs that point at commits, and who may read."""
+    """Commits by hash, files by path, refs to commits, and access."""
 
     full_name: str
     token: str | None = None
@@ -66,7 +66,7 @@ class HubRepo:
 
 @dataclass(frozen=True)
 class RecordedRequest:
-    """A request as it arrived at "hub" or "cdn"; header names in lower case, the path unquoted."""
+    """A request to "hub" or "cdn"; header names in lower case, the path unquoted."""
 
     host: str
     method: str
@@ -76,7 +76,7 @@ class RecordedRequest:
 
 @dataclass
 class Fault:
-    """What befalls the next `times` matching requests: a status, a hang, or a cut `after_bytes`."""
+    """A fault of the next `times` matching requests: a status, a hang, or a closed connection `after_bytes`."""
 
     path_suffix: str
     method: str | None = None
@@ -85,11 +85,11 @@ class Fault:
     after_bytes: int | None = None
     hangs: bool = False
     arrived: threading.Event = field(default_factory=threading.Event)  # set once a request hangs
-    released: threading.Event = field(default_factory=threading.Event)  # set it to let them all go on
+    released: threading.Event = field(default_factory=threading.Event)  # set it to continue all of them
 
 
 class RefusedError(Exception):
-    """The Hub saying no: a status, and the code from which the client picks its exception."""
+    """An error response: a status, and the code that selects the client's exception."""
 
     def __init__(self, status: int, message: str, code: str = "", commit: str = "") -> None:
         headers = {"X-Error-Code": code, "X-Error-Message": message, "X-Repo-Commit": commit}
@@ -101,7 +101,7 @@ class HubServer:
 
     def __init__(self, *, page_size: int = 1000) -> None:
         self.requests: list[RecordedRequest] = []
-        self.downloads: list[str] = []  # paths inside their repository, once for each body begun
+        self.downloads: list[str] = []  # paths in the repository, one for each started body
         self._page_size = page_size
         self._repos: dict[str, HubRepo] = {}
         self._cdn_files: dict[str, FileResponse] = {}
@@ -109,13 +109,13 @@ class HubServer:
         self._slow: dict[str, int] = {}
         listeners = [socket.create_server(("127.0.0.1", 0)) for _ in ("hub", "cdn")]
         self.endpoint, self.cdn = (f"http://127.0.0.1:{s.getsockname()[1]}" for s in listeners)
-        # No log level: setting one would change uvicorn's loggers for every other test of the process.
+        # No log level, because it would change uvicorn's loggers for all other tests of the process
         options: Json = {"interface": "asgi3", "lifespan": "off", "http": "h11", "log_config": None}
         self._uvicorn = uvicorn.Server(uvicorn.Config(self._app, timeout_graceful_shutdown=1, **options))
         self._thread = threading.Thread(target=self._uvicorn.run, args=(listeners,), daemon=True)
 
     def __enter__(self) -> Self:
-        self._thread.start()  # no need to wait: the sockets already listen
+        self._thread.start()  # the sockets already listen
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -134,10 +134,10 @@ class HubServer:
         token: str | None = None,
         gated: bool = False,
     ) -> str:
-        """Publish a folder as the commit that `revision` now points at; earlier commits stay.
+        """Publish a folder as the commit of `revision`; earlier commits are kept.
 
-        With `token` the repository is private, or if `gated` open to all except for its files. The default
-        commit follows from paths and contents, which are read now: leave the folder alone afterwards.
+        With `token` the repository is private; if `gated`, only its files are. The default commit is a hash of paths
+        and contents, so do not change the folder afterwards.
         """
         found = [source for source in sorted(folder.rglob("*")) if source.is_file()]
         files = {source.relative_to(folder).as_posix(): HubFile.read(source) for source in found}
@@ -151,24 +151,24 @@ class HubServer:
         return commit
 
     def fail_next(self, path_suffix: str, status: int, *, method: str | None = None, times: int = 1) -> None:
-        """Answer a status. An LFS file is asked for by HEAD at the hub and GET at the CDN: see `method`."""
+        """Respond with a status. LFS files are requested by HEAD from the hub and by GET from the CDN."""
         self._faults.append(Fault(path_suffix, method, times, status))
 
     def cut_next(self, path_suffix: str, after_bytes: int, *, times: int = 1) -> None:
-        """Close the connection after so many bytes of a file's body."""
+        """Close the connection after this many bytes of a file's body."""
         self._faults.append(Fault(path_suffix, times=times, after_bytes=after_bytes))
 
     def hang(self, path_suffix: str, *, method: str | None = None, after_bytes: int | None = None) -> Fault:
-        """Keep all matching requests waiting, before the answer or inside a file, until `released` is set."""
+        """Block all matching requests, before the response or inside a file, until `released` is set."""
         self._faults.append(Fault(path_suffix, method, math.inf, after_bytes=after_bytes, hangs=True))
         return self._faults[-1]
 
     def slow(self, path_suffix: str, bytes_per_second: int) -> None:
-        """Throttle every matching file from now on."""
+        """Throttle all matching files from now on."""
         self._slow[path_suffix] = bytes_per_second
 
     def environment(self, hf_home: Path) -> dict[str, str]:
-        """For a child process: this Hub, a cache of its own, none of the machine's tokens, no telemetry."""
+        """Environment of a child process: this Hub, a separate cache, no tokens, no telemetry."""
         home = {"HF_HOME": str(hf_home), "HF_TOKEN": "", "HF_HUB_DISABLE_TELEMETRY": "1"}
         return {"HF_ENDPOINT": self.endpoint, "NO_PROXY": "127.0.0.1"} | home
 
@@ -191,8 +191,8 @@ class HubServer:
             await response(scope, receive, send)
 
     def _answer(self, request: Request) -> Response:
-        """Repository, revision, file: refused in the order in which the Hub does."""
-        raw_path = request.scope["raw_path"].decode()  # `refs%2Fpr%2F1` is one part of it
+        """Check repository, revision and file in the Hub's order."""
+        raw_path = request.scope["raw_path"].decode()  # `refs%2Fpr%2F1` is one segment
         if not (match := API_PATH.fullmatch(raw_path) or FILE_PATH.fullmatch(raw_path)):
             raise RefusedError(404, f"this Hub has nothing at {raw_path}")
         full_name, kind, revision, path = (unquote(part or "") for part in match.groups())
@@ -218,7 +218,7 @@ class HubServer:
         return Response(status_code=302, headers=headers | {"Location": self.cdn + quote(location)})
 
     def _readable(self, full_name: str, token: str) -> HubRepo:
-        """The repository, or one refusal for missing and private alike, as the Hub hides the difference."""
+        """The repository; the same error for missing and private ones, like the Hub."""
         repo = self._repos.get(full_name)
         if repo and (repo.gated or repo.token in (None, token)):
             return repo
@@ -232,7 +232,7 @@ class HubServer:
         return JSONResponse(entries[start:end], headers={"Link": link} if end < len(entries) else None)
 
     def _impeded(self, path: str, send: Send) -> Send:
-        """`send` for a file's body: at the pace asked for, as far as a fault allows."""
+        """`send` for a file's body with throttling and faults."""
         fault = self._take_fault("GET", path, in_body=True)
         fault_at = math.inf if fault is None or fault.after_bytes is None else fault.after_bytes
         pace = next((rate for suffix, rate in self._slow.items() if path.endswith(suffix)), math.inf)
@@ -286,7 +286,7 @@ def _info(repo: HubRepo, commit: str, *, with_sizes: bool) -> Json:
 
 
 def _tree(files: dict[str, HubFile], folder: str, *, recursive: bool) -> list[Json]:
-    """Files and folders below a folder, by path; only its direct children unless recursive."""
+    """Files and folders below a folder, sorted by path; only direct children unless `recursive`."""
     entries: dict[str, Json] = {}
     for path, file in files.items():
         for parent in map(str, PurePosixPath(path).parents):

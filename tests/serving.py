@@ -1,4 +1,4 @@
-"""Serve the project: `bentoml serve` as a process of its own, or one ASGI app in a thread of this one."""
+"""Runs `bentoml serve` in a child process, or an ASGI app in a thread."""
 
 import asyncio
 import contextlib
@@ -26,17 +26,17 @@ from tests.variant import THREADS
 
 ROOT = Path(__file__).parent.parent
 DEAD_ENDPOINT = "http://127.0.0.1:9"
-"""The discard port: nothing listens, connections are refused at once."""
+"""The discard port: connections are refused immediately."""
 _POLL_S = 0.05
 
 T = TypeVar("T")
 
 http_get, http_post = partial(httpx.get, verify=False), partial(httpx.post, verify=False)
-"""One request over a connection of its own. Where httpx has to verify a server, it reads all certificates each time."""
+"""One request over a new connection. Without verification, because httpx would read all certificates each time."""
 
 
 def until(found: Callable[[], T], *, timeout_s: float = 300, what: str = "an event") -> T:
-    """Poll until `found()` is true and return it; TimeoutError names what never came."""
+    """Poll until `found()` is true and return it; TimeoutError with the name of the event."""
     deadline = time.monotonic() + timeout_s
     while not (value := found()):
         if time.monotonic() > deadline:
@@ -46,12 +46,12 @@ def until(found: Callable[[], T], *, timeout_s: float = 300, what: str = "an eve
 
 
 def read_all(connection: socket.socket) -> bytes:
-    """What comes until the other side closes: a head and a body may come apart."""
+    """Everything until the other side closes; head and body may arrive separately."""
     return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
 def free_port() -> int:
-    """A TCP port that nothing listens on."""
+    """A free TCP port."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
@@ -59,7 +59,7 @@ def free_port() -> int:
 
 
 def child_environment(home: Path, settings: dict[str, str]) -> dict[str, str]:
-    """This process's environment without the service's settings, then those that are given."""
+    """This process's environment with `settings` instead of the service's current settings."""
     ours = {name.upper() for name in Settings.model_fields} | {"PROMETHEUS_MULTIPROC_DIR"}
     inherited = {name: value for name, value in os.environ.items() if name not in ours}
     fixed = {
@@ -73,7 +73,7 @@ def child_environment(home: Path, settings: dict[str, str]) -> dict[str, str]:
 
 
 def copy_home(source: Path, target: Path) -> Path:
-    """A BENTOML_HOME with the same models, by hard link: servers must not share one."""
+    """A copy of a BENTOML_HOME with hard links, because servers must not share one."""
     target.mkdir(parents=True, exist_ok=True)
     if (source / "models").is_dir():
         shutil.copytree(source / "models", target / "models", copy_function=os.link)
@@ -82,7 +82,7 @@ def copy_home(source: Path, target: Path) -> Path:
 
 @dataclass(frozen=True)
 class Served:
-    """A running `bentoml serve`: the supervisor, its workers, and what they wrote."""
+    """A running `bentoml serve`: the supervisor, its workers and their log."""
 
     url: str
     port: int
@@ -91,28 +91,28 @@ class Served:
 
     @property
     def log(self) -> str:
-        """What the server and its workers have written so far."""
+        """The output of the server and its workers so far."""
         return self.log_path.read_text(encoding="utf-8", errors="replace")
 
     def workers(self) -> list[psutil.Process]:
-        """The worker processes, which have a process group of their own."""
+        """The worker processes, which have separate process groups."""
         return [child for child in self.supervisor.children() if "_bentoml_impl.worker.service" in child.cmdline()]
 
     def terminate(self) -> None:
-        """What a container runtime does first: SIGTERM to the supervisor's group."""
+        """Send SIGTERM to the supervisor's group, like a container runtime."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.supervisor.pid, signal.SIGTERM)
 
 
 @contextlib.contextmanager
 def serve(home: Path, *, ready: str = "/readyz", **settings: str) -> Iterator[Served]:
-    """`bentoml serve` in a process group of its own until the block ends; yields once `ready` answers 200.
+    """Run `bentoml serve` in a new process group until the block ends; yields when `ready` returns 200.
 
-    `home` is its BENTOML_HOME. Settings are environment variables in capitals: `WORKERS="2"`.
+    `home` is its BENTOML_HOME. Settings are environment variables: `WORKERS="2"`.
     """
     port = int(settings.get("PORT", free_port()))
     log_path = home / "serve.log"
-    # one thread: several tests run at a time, and threads that wait for each other by spinning only disturb
+    # one thread, because several tests run at a time
     environment = child_environment(home, {"PORT": str(port), "CPU_THREADS": str(THREADS)} | settings)
     with log_path.open("wb") as log:
         supervisor = psutil.Popen(
@@ -147,7 +147,7 @@ def _wait_until_ready(served: Served, path: str) -> None:
 
 
 def _stop(served: Served, grace_s: float = 15) -> None:
-    """End the supervisor's group; whatever of its children is left after `grace_s` is killed one by one."""
+    """Stop the supervisor's group; kill the children that still run after `grace_s`."""
     with contextlib.suppress(psutil.NoSuchProcess):
         family = served.supervisor.children(recursive=True)
         served.terminate()
@@ -160,7 +160,7 @@ def _stop(served: Served, grace_s: float = 15) -> None:
 
 @dataclass
 class InProcess:
-    """An ASGI app behind a real socket, in a thread: tests can reach into it and speak raw HTTP to it."""
+    """An ASGI app with a real socket, in a thread: tests can access its objects and send raw HTTP."""
 
     app: Any
     port: int = field(default_factory=free_port)
@@ -181,7 +181,7 @@ class InProcess:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """URL of the server."""
         return f"http://127.0.0.1:{self.port}"
 
     def __enter__(self) -> Self:

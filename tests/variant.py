@@ -1,11 +1,8 @@
-"""What may differ between two runs of the tests: variables of the run, read once.
-
-A test never reads the processor. These variables make one processor stand for others (tests/conftest.py).
-"""
+"""Variables of a test run, which simulate other processors (tests/conftest.py)."""
 
 import os
 
 DTYPE = os.environ.get("TEST_DTYPE", "float32")
 """DTYPE of every app and service under test: float32, auto or bfloat16."""
 THREADS = int(os.environ.get("TEST_CPU_THREADS", "1"))
-"""Threads of every model under test. One by default: several tests run at a time, and threads only disturb them."""
+"""Threads of every model under test. One by default, because several tests run at a time."""

@@ -58,13 +58,13 @@ from models.catalog import ModelSpec
 from runners.contracts import EmbeddingOptions, RerankOptions
 
 _MANY_IDS = 2_000
-"""Number of token ids in a request from which they are decoded on another thread."""
+"""Requests with at least this many token ids are decoded on another thread."""
 
 # Request bodies
 
 
 def _one_type(value: object) -> object:
-    """Jina accepts a list of types; here an answer has vectors of one type."""
+    """Accept Jina's list of types if it has one type: a response has vectors of one type."""
     if not isinstance(value, list):
         return value
     if len(value) != 1:
@@ -143,7 +143,7 @@ class EmbeddingRequest(RequestBody):
             normalized=either(self.normalized, self.normalize, "normalized and normalize") is not False,
             priority=self.priority or 0,
         )
-        own_ids = self.token_encoding == "model"  # noqa: S105  # no password
+        own_ids = self.token_encoding == "model"  # noqa: S105  # not a password
         inputs = as_inputs(self.input) if own_ids else _decoded(self.input, max_bytes)
         return EmbeddingParams(self.model, inputs, options, self.warnings())
 
@@ -153,7 +153,7 @@ class EmbeddingRequest(RequestBody):
 
     @property
     def encoding(self) -> Encoding:
-        """How the numbers are written."""
+        """Encoding of the numbers."""
         jina: Encoding | None = "base64" if self._jina_type == "base64" else None
         return either(self.encoding_format, jina, "encoding_format and embedding_type") or "float"
 
@@ -215,7 +215,7 @@ class RerankRequest(RequestBody):
 
     @property
     def from_voyage(self) -> bool:
-        """Whether a field shows that the client is Voyage's, which reads the results from `data`."""
+        """Whether a field shows that the client is Voyage's, which expects the results in `data`."""
         return not self.model_fields_set.isdisjoint({"top_k", "truncation"})
 
 
@@ -365,7 +365,7 @@ async def embed(work: Work, request: EmbeddingRequest) -> Answer[Embeddings]:
 
 
 def embeddings_of(embedded: Embedded, encoding: Encoding = "float", output_type: OutputType = "float") -> Embeddings:
-    """The content of the answer."""
+    """The content of the response."""
     rows = encode_rows(quantize(embedded.result.vectors, output_type), encoding)
     content: Embeddings = {
         "object": "list",
@@ -384,12 +384,12 @@ async def rerank_v1(work: Work, request: RerankRequest, headers: Mapping[str, st
 
 
 async def rerank_alias(work: Work, request: RerankRequest, _: Mapping[str, str]) -> Answer[Ranking]:
-    """POST /rerank: for clients of infinity, which read the documented answer."""
+    """POST /rerank, for clients of infinity; they expect the documented response."""
     return await rerank(work, request, None)
 
 
 async def rerank(work: Work, request: RerankRequest, client: ClientLibrary | None) -> Answer[Ranking]:
-    """Documents by relevance, as `client` reads them."""
+    """Documents by relevance, in the form that `client` expects."""
     started = time.perf_counter()
     params = request.params()
     documents = None
@@ -416,7 +416,7 @@ def ranking_of(
     as_data: bool = False,
     api_version: Literal["v1"] | ApiVersion = "v1",
 ) -> Ranking:
-    """The content of the answer; `as_data`: also with the results under Voyage's name."""
+    """The content of the response; `as_data`: also with the results under Voyage's name."""
     results = ranked_documents(ranked.order, documents)
     meta: RankingMeta = {
         "api_version": api_version,
@@ -473,5 +473,5 @@ def _model(spec: ModelSpec) -> OpenAIModel:
 
 
 def _usage(tokens: int) -> Usage:
-    """Nothing is generated, so all tokens are the prompt's."""
+    """Token usage; all tokens are prompt tokens, because nothing is generated."""
     return {"prompt_tokens": tokens, "total_tokens": tokens}

@@ -254,7 +254,7 @@ async def tokenize(work: Work, request: TeiTokenizeRequest, _: Mapping[str, str]
 
 
 def _write_tokens(tokens: list[Token]) -> orjson.Fragment:
-    """A JSON list. It is written in blocks, so that a long list shares the GIL."""
+    """A JSON list, serialized in blocks, so that a long list shares the GIL."""
     blocks = (tokens[start : start + _BLOCK_TOKENS] for start in range(0, len(tokens), _BLOCK_TOKENS))
     return orjson.Fragment(b"[%b]" % b",".join(orjson.dumps(block)[1:-1] for block in blocks))
 

@@ -2,7 +2,7 @@
 
 The original applies NTK scaling twice: the base becomes theta x factor, and every frequency is also divided by
 factor^(2/d), where d is the head width. The native equivalent is `linear` scaling by factor^(2/d) with the larger
-base; scaling theta alone would change logits by more than 1 (MODELS.md, section 3.2).
+base; scaling theta alone would change logits by more than 1.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """jina-reranker-v2: XLM-R with the module names of a flash-attention fork, converted to the native class.
 
-The network is post-norm XLM-R with query, key and value fused into one matrix; with renamed tensors it gives the same
-logits (MODELS.md, section 3.1; llama.cpp and vLLM use the same mapping).
+The network is post-norm XLM-R with query, key and value fused into one matrix. Renamed tensors give the same
+logits; llama.cpp and vLLM use this mapping.
 """
 
 from __future__ import annotations

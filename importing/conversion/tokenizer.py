@@ -39,7 +39,7 @@ def _build_fast(source: Path, target: Path, spec: ModelSpec) -> None:
 
     options: dict[str, Any] = {"trust_remote_code": False}
     if spec.tokenizer.backend == "xlm-roberta":
-        # MLukeTokenizer of transformers 5 gives raw sentencepiece ids (MODELS.md, section 1, point 2)
+        # MLukeTokenizer of transformers 5 returns raw sentencepiece ids
         options["tokenizer_type"] = "xlm-roberta"
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, **options)

@@ -20,7 +20,7 @@ from models.integrity import is_whole
 from runners.backends.batches import PaddedBatch, UnpaddedBatch
 from runners.backends.footprint import LONG_TEXT_TOKENS, PADDED_INPUTS, UNSHARED_INPUTS, GraphFootprint, LayerWidths
 from runners.contracts import Backend, BatchShape, Forward, Rows, TokenSequences
-from runners.devices import AskedDType, return_memory
+from runners.devices import RequestedDType, return_memory
 from runners.pool.capacity import BYTES_PER_PARAMETER, KEPT_BYTES, has_fast_lane
 
 EXPORT_VERSION = "4"
@@ -55,7 +55,7 @@ Weights = Literal["float16", "float32", "int8"]
 """How an export stores the weights. float16 halves the files and the memory, and rounds what DTYPE=float32 keeps."""
 
 
-def weights_for(dtype: AskedDType | None) -> Weights:
+def weights_for(dtype: RequestedDType | None) -> Weights:
     """Of the export for a DTYPE; None is auto."""
     return dtype if dtype in ("float32", "int8") else "float16"
 
@@ -96,12 +96,12 @@ def write_report(folder: Path, report: Report) -> None:
     write_text(folder / REPORT, json.dumps(report, indent=2))
 
 
-def give_up_export(model_folder: Path, reason: str, weights: Weights) -> None:
-    """Let torch serve a model whose conversion ended its process, so that it is not tried again."""
+def record_failed_export(model_folder: Path, reason: str, weights: Weights) -> None:
+    """Record that a conversion failed, so that torch serves the model and the conversion is not retried."""
     target = export_folder(model_folder, weights)
     target.parent.mkdir(parents=True, exist_ok=True)
     with export_lock(target):
-        if read_report(target) is None:  # else another process has converted it meanwhile
+        if read_report(target) is None:  # otherwise another process has converted it
             shutil.rmtree(target, ignore_errors=True)
             target.mkdir()
             write_report(target, {"f32": reason})
@@ -113,7 +113,7 @@ def precisions() -> list[str]:
     return ["f32", "bf16"] if "BF16" in capabilities else ["f32"]
 
 
-def passed_precisions(report: Report, dtype: AskedDType | None) -> list[str]:
+def passed_precisions(report: Report, dtype: RequestedDType | None) -> list[str]:
     """What an export may run in: bf16 where it passed the gate, unless DTYPE=float32; then f32 if it passed."""
     passed = []
     if dtype != "float32" and "bf16" in precisions() and report.get("bf16", "missing") is None:

@@ -57,10 +57,10 @@ def candidates(report: Report, device: Device, *, torch: bool) -> list[BackendCo
     """What the accuracy gate and DTYPE allow, the usual way first. `torch`: whether BACKEND allows it, too."""
     allowed = [
         BackendConfig("openvino", precision, streams)
-        for precision in passed_precisions(report, device.asked_dtype)
+        for precision in passed_precisions(report, device.requested_dtype)
         for streams in stream_counts(device.threads)
     ]
-    if allowed and torch and device.asked_dtype in (None, "float32"):  # its bfloat16 has not passed the gate
+    if allowed and torch and device.requested_dtype in (None, "float32"):  # its bfloat16 has not passed the gate
         allowed.append(BackendConfig("torch", "f32"))
     return allowed
 
@@ -109,7 +109,7 @@ def write_speeds(model_folder: Path, weights: Weights, speeds: MeasuredSpeeds) -
 
 def choose(model_folder: Path, device: Device, *, torch: bool) -> tuple[Path, BackendConfig] | None:
     """The export and the fastest way to compute a model; None if there is no export, or the gate let nothing pass."""
-    weights = weights_for(device.asked_dtype)
+    weights = weights_for(device.requested_dtype)
     found = find_export(model_folder, weights)
     allowed = candidates(found[1], device, torch=torch) if found else []
     if found is None or not allowed:
@@ -120,7 +120,7 @@ def choose(model_folder: Path, device: Device, *, torch: bool) -> tuple[Path, Ba
 
 def needs_measuring(model_folder: Path, facts: ModelFacts, device: Device, *, torch: bool) -> bool:
     """Whether the candidates should be measured on this processor. False where the result could not be kept."""
-    weights = weights_for(device.asked_dtype)
+    weights = weights_for(device.requested_dtype)
     found = find_export(model_folder, weights)
     return (
         found is not None

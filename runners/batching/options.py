@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from runners.batching.costs import Costs
 from runners.contracts import TokenSequence
-from runners.pool.memory import PassMemory, unlimited
+from runners.pool.memory import PassMemory, unlimited_memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,4 +27,4 @@ class BatchingOptions:
     """Seconds of a pass by its shape, measured at load; None if unknown."""
     trial: TokenSequence | None = None
     """An input that was computed at load, for health checks."""
-    memory: PassMemory = field(default_factory=unlimited)
+    memory: PassMemory = field(default_factory=unlimited_memory)

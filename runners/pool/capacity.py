@@ -13,7 +13,7 @@ WORKING_SHARE = 1.2
 KEPT_BYTES = 2**28
 """Memory that a model on a CPU keeps between passes; memory beyond it is freed after the pass."""
 _FAST_LANE_PARAMETERS = 50_000_000
-"""A second copy of MiniLM-L6 takes 58 MB, one of a large model 659 MB (OPENVINO.md, section 5)."""
+"""A second copy of MiniLM-L6 takes 58 MB, one of a large model 659 MB."""
 BYTES_PER_PARAMETER = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 

@@ -133,6 +133,6 @@ class PassMemory:
         return max(0, self.pass_bytes(size) - self.included_bytes) if self.device.budget else 0
 
 
-def unlimited() -> PassMemory:
-    """For a model whose passes are not limited."""
+def unlimited_memory() -> PassMemory:
+    """Memory for a model whose passes are not limited."""
     return PassMemory(DeviceMemory(), lambda _: 0)

@@ -102,8 +102,8 @@ class Framed:
     def find(cls, read: Read, before: list[int], after: list[int]) -> Framed:
         """Find the text in ids that were tokenised with the prompt, given the ids of the prompt alone."""
         ids = read.ids
-        start = _same(ids, before)
-        stop = len(ids) - min(_same(ids[::-1], after[::-1]), len(ids) - start)
+        start = _common_prefix(ids, before)
+        stop = len(ids) - min(_common_prefix(ids[::-1], after[::-1]), len(ids) - start)
         return cls(ids, start, stop, read.whole)
 
     @classmethod
@@ -132,7 +132,7 @@ class Framed:
         return self.ids if len(self.ids) <= room else self.cut(room - words, truncate, before, after)
 
 
-def _same(first: list[int], second: list[int]) -> int:
+def _common_prefix(first: list[int], second: list[int]) -> int:
     """The length of the common prefix of two lists."""
     for index, (one, other) in enumerate(zip(first, second, strict=False)):
         if one != other:

@@ -180,4 +180,4 @@ class JapaneseTokenizer:
         return False  # MeCab considers the whole text
 
     def second_segment(self) -> int:
-        return 1  # BERT's; the tokenizer class of transformers 5 no longer says so (MODELS.md, section 1, point 2)
+        return 1  # BERT's value, which the tokenizer class of transformers 5 omits

@@ -1,8 +1,7 @@
 """Encode texts and pairs: special tokens, truncation and counts.
 
-Padding and truncation are never set on a tokenizer object: all threads that use the object share these settings, and
-batches would silently be truncated to another request's length (MODELS.md, section 1, point 3). This module adds
-special tokens and truncates on plain lists.
+Padding and truncation are never set on a tokenizer object: all threads share it, so batches would silently be truncated
+to another request's length. This module adds special tokens and truncates on plain lists.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ PAGES = {
 }
 """English page -> the tables on it. Its Japanese page has the same tables."""
 VARIABLES = {"docker/service.yml": compose_variables, "deploy/kubernetes/base/settings.yaml": kubernetes_variables}
-"""File -> what its part `settings` contains, given the text of the file."""
+"""File -> a function that generates its part `settings` from the text of the file."""
 TRANSLATIONS = "docs/ja.yaml"
 
 
@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def translated(page: str) -> str:
-    """The Japanese page of an English one: README.ja.md, or the page of the same name in docs/ja/."""
+    """The Japanese version of an English page: README.ja.md, or the same name in docs/ja/."""
     return "README.ja.md" if page == "README.md" else page.replace("docs/", "docs/ja/")
 
 
@@ -82,7 +82,7 @@ def _translations(texts: Set[str]) -> dict[str, str]:
 
 
 def _update(file: str, parts: Mapping[str, str], *, check: bool) -> bool:
-    """Whether the file's generated parts are now up to date; without `check` they are written."""
+    """Whether the file's generated parts are up to date. Without `check`, they are written first."""
     path = ROOT / file
     text = path.read_text(encoding="utf-8")
     rendered = render(file, text, parts)

@@ -46,7 +46,7 @@ _MADE_READY = {
 
 
 def tables(catalog: Catalog, say: Translate) -> dict[str, str]:
-    """Name of a table, as in its marks -> the table."""
+    """Name of a table in its marks -> the table."""
     return {
         "rerankers": _models([spec for spec in catalog if spec.kind == "reranker"], say),
         "embedding models": _models([spec for spec in catalog if spec.kind == "embedding"], say),

@@ -17,7 +17,7 @@ def compose_variables(_text: str) -> str:
 
 
 def kubernetes_variables(text: str) -> str:
-    """As comments, the keys of the Secret and the defaults of the settings that the ConfigMap `text` does not set."""
+    """Comments with the Secret's keys and the defaults of all settings that the ConfigMap `text` does not set."""
     secrets = {name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)}
     given = {name.lower() for name in yaml.safe_load(text)["data"]}
     lines = [f"Keys of the Secret: {', '.join(name.upper() for name in Settings.model_fields if name in secrets)}"]

@@ -1,4 +1,4 @@
-"""Debian's Chromium before a served process: real MiniLM weights, two tiny cross-encoders, and models that fail.
+"""Debian's Chromium and a served process: real MiniLM weights, two tiny cross-encoders, and models that fail.
 
     def test_something(visit: Visit) -> None:
         page = visit("rerank", lang="ja", theme="dark", phone=True)
@@ -6,11 +6,10 @@
         axe(page)
         shot(page, "rerank-result")
 
-What every page must keep to is checked at the end of each test: no console error, no exception, no breach of the
-content-security policy, no request to another origin. `visit.allow("status of 429")` names what a test provokes.
+After each test, the fixture checks all pages: no console error, no exception, no violation of the content security
+policy, no request to another origin. `visit.allow("status of 429")` allows a problem that the test causes.
 
-Playwright keeps an event loop running, which asynchronous tests of the same process could not bear: it lives for one
-file at a time.
+Playwright runs an event loop, which would break asynchronous tests of the same process. So each file starts its own.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from tests.variant import DTYPE
 
 RERANKER, SECOND_RERANKER = "tiny-reranker", "tiny-reranker-two"
 FOR_ADMIN, MISSING = "tiny-embedder", "tiny-missing"
-"""Models that only the tests of loading, unloading and importing touch."""
+"""Models for the tests of loading, unloading and importing; other tests do not use them."""
 MAX_DOCUMENTS = 1000
 CATALOG = f"""
 models:
@@ -66,7 +65,7 @@ models:
     kind: embedding
     max_tokens: 512
 """
-"""Beside the service's own catalogue: tiny weights under names of their own, and one that the Hub does not have."""
+"""Additional models: tiny weights, and one that is not on the Hub."""
 WEIGHTS = {
     "example/tiny-reranker": ("BAAI/bge-reranker-base", 0),
     "example/tiny-reranker-two": ("BAAI/bge-reranker-base", 1),
@@ -87,14 +86,14 @@ new PerformanceObserver((list) => {
 
 @dataclass(frozen=True)
 class Site:
-    """The running service and the Hub that it imports from."""
+    """The running service and its Hub."""
 
     served: Served
     hub: HubServer
 
     @property
     def url(self) -> str:
-        """Where the service listens."""
+        """URL of the service."""
         return self.served.url
 
 
@@ -109,7 +108,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubServer]:
 
 @pytest.fixture(scope="session")
 def stocked(imported: Path, hub: HubServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A BENTOML_HOME to serve from, with MiniLM and both tiny rerankers in its store."""
+    """A BENTOML_HOME with MiniLM and both tiny rerankers in its store."""
 
     def fill(home: Path) -> None:
         copy_home(imported, home)
@@ -123,7 +122,7 @@ def stocked(imported: Path, hub: HubServer, tmp_path_factory: pytest.TempPathFac
 
 
 def settings_of(home: Path, hub: HubServer) -> dict[str, str]:
-    """The settings of `site`, for tests that need a service of their own."""
+    """The settings of `site`, for tests that start another service."""
     return {
         "EMBEDDING_MODEL_NAME": MODEL,
         "RERANKER_MODEL_NAME": RERANKER,
@@ -131,7 +130,7 @@ def settings_of(home: Path, hub: HubServer) -> dict[str, str]:
         "EXTRA_CATALOG": str(home / "catalog.yaml"),
         "DEVICE": "cpu",
         "DTYPE": DTYPE,
-        "BACKEND": "torch",  # the page does not depend on the engine, and nothing is converted
+        "BACKEND": "torch",  # avoids conversions; the page does not depend on the engine
         "ADMIN": "true",
         "MAX_DOCUMENTS": str(MAX_DOCUMENTS),
         **hub.environment(home / "huggingface"),
@@ -140,13 +139,13 @@ def settings_of(home: Path, hub: HubServer) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def site(stocked: Path, hub: HubServer) -> Iterator[Site]:
-    """The service with ADMIN, both default models in memory."""
+    """The service with ADMIN and both default models loaded."""
     with serve(stocked, **settings_of(stocked, hub)) as served:
         yield Site(served, hub)
 
 
 def chromium() -> str:
-    """Debian's Chromium, or what CHROMIUM names."""
+    """Path of Debian's Chromium, or the value of CHROMIUM."""
     found = os.environ.get("CHROMIUM") or shutil.which("chromium-headless-shell") or shutil.which("chromium")
     if found is None:
         pytest.fail("Chromium is missing: run scripts/install --dev, or set CHROMIUM to a Chromium or Chrome.")
@@ -164,7 +163,7 @@ def browser() -> Iterator[Browser]:
 
 @dataclass
 class Visit:
-    """Opens pages, and knows at the end what they did that they must not do."""
+    """Opens pages and records their problems."""
 
     browser: Browser
     url: str
@@ -196,9 +195,9 @@ class Visit:
         context.set_default_timeout(TIMEOUT_MS)
         self.contexts.append(context)
         page = context.new_page()
-        page.on("console", self._heard)
+        page.on("console", self._on_console)
         page.on("pageerror", lambda error: self.problems.append(f"exception: {error}"))
-        page.on("request", self._asked)
+        page.on("request", self._on_request)
         parts = ({"view": view} if view else {}) | {"lang": lang, "theme": theme} | query
         page.goto(f"{self.url}/playground?{urlencode(parts)}")
         if settled:
@@ -206,25 +205,25 @@ class Visit:
         return page
 
     def allow(self, pattern: str) -> None:
-        """A problem that the test provokes: a regular expression found in it."""
+        """Allow problems that match a regular expression."""
         self.allowed.append(pattern)
 
     def unexpected(self) -> list[str]:
-        """What no test asked for."""
+        """The recorded problems that are not allowed."""
         return [problem for problem in self.problems if not any(re.search(one, problem) for one in self.allowed)]
 
-    def _heard(self, message: ConsoleMessage) -> None:
+    def _on_console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
             self.problems.append(f"console {message.type}: {message.text} ({message.location.get('url')})")
 
-    def _asked(self, request: Request) -> None:
+    def _on_request(self, request: Request) -> None:
         if not request.url.startswith((f"{self.url}/", "blob:", "data:")):
             self.problems.append(f"request to another origin: {request.url}")
 
 
 @pytest.fixture
 def visit_of(browser: Browser) -> Iterator[Callable[[str], Visit]]:
-    """Visits to a service of the test's own: `visit_of(served.url)`."""
+    """Visits to another service: `visit_of(served.url)`."""
     visits: list[Visit] = []
 
     def visit(url: str) -> Visit:
@@ -245,7 +244,7 @@ def visit(visit_of: Callable[[str], Visit], site: Site) -> Visit:
 
 
 def axe(page: Page) -> None:
-    """No violation of WCAG 2.0 to 2.2, A and AA."""
+    """Check for violations of WCAG 2.0 to 2.2, A and AA."""
     results = Axe().run(page, options={"runOnly": {"type": "tag", "values": TAGS}, "resultTypes": ["violations"]})
     found = [
         f"{violation['id']}: {violation['help']}\n"
@@ -256,7 +255,7 @@ def axe(page: Page) -> None:
 
 
 def shot(page: Page, name: str, *, whole: bool = True) -> Path:
-    """A screenshot, kept as artefacts/browser/NAME.png; `whole`: beyond the window, too."""
+    """Save a screenshot as artefacts/browser/NAME.png; `whole`: of the whole page."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     path = SCREENSHOTS / f"{name}.png"
     page.screenshot(path=path, full_page=whole, animations="disabled")
@@ -264,10 +263,10 @@ def shot(page: Page, name: str, *, whole: bool = True) -> Path:
 
 
 def longest_task_ms(page: Page) -> float:
-    """The longest time that the page kept its thread since it was opened, or since the last call; 0: under 50 ms."""
+    """Duration of the longest task of the page's thread since the last call or since it was opened; 0: under 50 ms."""
     return float(page.evaluate("() => Math.max(0, ...window.longTasks.splice(0))"))
 
 
 def overflows(page: Page) -> bool:
-    """Whether the page as a whole scrolls sideways."""
+    """Whether the page scrolls horizontally."""
     return bool(page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"))

@@ -1,4 +1,4 @@
-"""The field for lines or a file of them, which two views have: files given to it, and what it says."""
+"""Helpers for the field for lines or files, which two views have."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ def give_file(page: Page, name: str, content: bytes | str) -> None:
 
 
 def drag(page: Page, *names: str) -> None:
-    """Hold files of two lines over it."""
+    """Drag files with two lines over the field."""
     page.evaluate(_DRAG, [["dragover"], names])
 
 
 def drop(page: Page, *names: str) -> None:
-    """Let files of two lines fall on it."""
+    """Drop files with two lines on the field."""
     page.evaluate(_DRAG, [["dragover", "drop"], names])
 
 
 def notes(page: Page) -> Locator:
-    """What it says of its lines or its file."""
+    """The field's notes about its lines or its file."""
     return page.locator(".lines-field [role=status]")

@@ -1,4 +1,4 @@
-"""How a page is looked at: both languages, both themes and both sizes, each once with a sight of its own."""
+"""Combinations of language, theme and size for screenshots; each value occurs at least once."""
 
 from __future__ import annotations
 

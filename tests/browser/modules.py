@@ -1,4 +1,4 @@
-"""The page's own modules, called from a test; and how long they keep the page's thread."""
+"""Calls the page's modules, and measures the tasks of the page's thread."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _CALL = """async ([path, code, given]) => {
 
 
 def call(page: Page, path: str, code: str, given: Any = None) -> Any:
-    """What `code`, a JavaScript function of (module, given), makes of a module in playground/."""
+    """The result of `code`, a JavaScript function of (module, given), for a module in playground/."""
     return page.evaluate(_CALL.replace("CODE", f"({code})"), [f"./playground/{path}", "", given])
 
 
 def longest_task_cpu_ms(browser: Browser, page: Page, act: Callable[[], None]) -> float:
-    """The most processor time that a task of the page's thread takes meanwhile: other work on the machine adds none."""
+    """CPU time of the longest task of the page's thread during the block, which other processes do not affect."""
     browser.start_tracing(page=page, categories=["devtools.timeline", "toplevel"])
     try:
         act()
@@ -37,7 +37,7 @@ def longest_task_cpu_ms(browser: Browser, page: Page, act: Callable[[], None]) -
 
 
 def requests_to(page: Page, path: str) -> list[Request]:
-    """What the page asks of a path from now on."""
+    """The page's requests to a path from now on."""
     found: list[Request] = []
 
     def seen(request: Request) -> None:

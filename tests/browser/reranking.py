@@ -1,4 +1,4 @@
-"""What the tests of the rerank view do again and again: fill the form, run it, read the rankings."""
+"""Helpers for tests of the rerank view: fill the form, run it, read the rankings."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ PASSAGES = [
     "Restarting an old modem often helps when pages load slowly.",
 ]
 SHOWN_ATOL = 5e-5 + shared_pass_atol(openvino_precision())
-"""A score has four places on the page, and the same request may share a pass with others."""
+"""Tolerance: the page shows four decimals, and the same request may share a pass with others."""
 
 
 def fill(page: Page, query: str = QUERY, passages: Sequence[str] = PASSAGES) -> None:
-    """The query and the passages, one a line."""
+    """Enter the query and the passages."""
     page.locator(".rerank-form input[type=text]").fill(query)
     page.locator(".rerank-form textarea").fill("\n".join(passages))
 
 
 def choose(page: Page, first: str | None = None, second: str | None = None) -> None:
-    """Model A and model B."""
+    """Select model A and model B."""
     for place, name in enumerate((first, second)):
         if name is not None:
             page.locator(".model-chooser select").nth(place).select_option(name)
@@ -43,12 +43,12 @@ def run(page: Page, *, timeout_ms: float = 300_000) -> None:
 
 
 def rows(page: Page, place: int = 0) -> Locator:
-    """The rows of a ranking that are there."""
+    """The drawn rows of a ranking."""
     return page.locator(".ranked").nth(place).locator(".ranked-row")
 
 
 def shown(page: Page, place: int = 0) -> list[dict[str, Any]]:
-    """What a ranking shows: rank, score, original position and movement of each row."""
+    """Rank, score, original position and movement of each row."""
     texts = rows(page, place).evaluate_all(
         "rows => rows.map(row => [...['.rank', '.row-facts b', '.from', '.move'].map(part =>"
         " row.querySelector(part).textContent), row.dataset.index])"
@@ -66,7 +66,7 @@ def shown(page: Page, place: int = 0) -> list[dict[str, Any]]:
 
 
 def movement(before: int, after: int) -> str:
-    """As the page writes it."""
+    """A movement in the page's format."""
     if before == after:
         return "="
     return f"+{before - after}" if before > after else f"\u2212{after - before}"

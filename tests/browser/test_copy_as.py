@@ -1,4 +1,4 @@
-"""What the page copies is run as it was copied, and its answer compared with what the page showed."""
+"""Copied programs run unchanged, and print the results that the page shows."""
 
 from __future__ import annotations
 
@@ -48,23 +48,23 @@ ANSWER = {
     "response_type": "embeddings_by_type",
     "texts": [],
 }
-"""Next to nothing, for every client."""
+"""Minimal responses for all clients."""
 RERANK = {"model": MODEL, "query": NASTY[0], "documents": NASTY, "top_n": 7, "raw_scores": True}
 EMBED = {"model": MODEL, "input": NASTY, "dimensions": 64, "input_type": "query"}
 
 
 @dataclass
 class Recorder:
-    """A server that notes each request."""
+    """A server that records requests."""
 
     url: str
     requests: list[tuple[str, str, Any, str]] = field(default_factory=list)
-    """Method, path, body, and what the Authorization header said."""
+    """Method, path, body, and the Authorization header."""
 
 
 @pytest.fixture(scope="module")
 def recorder() -> Iterator[Recorder]:
-    """Where programs are sent to show what they send."""
+    """A server that records the requests of programs."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -90,7 +90,7 @@ def recorder() -> Iterator[Recorder]:
 
 @pytest.fixture(scope="module")
 def guarded(stocked: Path, hub: HubServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A service that wants a key."""
+    """A service with an API key."""
     home = copy_home(stocked, tmp_path_factory.mktemp("guarded"))
     shutil.copy(stocked / "catalog.yaml", home)
     with serve(home, **settings_of(home, hub) | {"PRELOAD_MODELS": MODEL, "API_KEYS": KEY}) as served:
@@ -98,7 +98,7 @@ def guarded(stocked: Path, hub: HubServer, tmp_path_factory: pytest.TempPathFact
 
 
 def execute(way: str, text: str, folder: Path, **environment: str) -> str:
-    """Run a program as a reader would, from a file; what it printed."""
+    """Run a program from a file, and return its output."""
     commands = {"curl": ["bash"], "javascript": ["node"]}
     suffix = {"curl": "sh", "javascript": "js"}.get(way, "py")
     command = commands.get(way, [str(PYTHON)])
@@ -124,7 +124,7 @@ def execute(way: str, text: str, folder: Path, **environment: str) -> str:
 
 
 def copied(page: Page, way: str) -> str:
-    """What the clipboard holds after Copy."""
+    """The clipboard after Copy."""
     page.locator(".copy-as select").select_option(way)
     page.locator(".copy-as .button").click()
     expect(page.locator(".copy-as [role=status]")).to_have_text("Copied.")
@@ -133,7 +133,7 @@ def copied(page: Page, way: str) -> str:
 
 
 def assert_ranking(answer: str, shown: list[dict[str, Any]]) -> None:
-    """What a program printed has the results that the page shows."""
+    """Check that a program printed the results that the page shows."""
     results = json.loads(answer)["results"]
     assert [each["index"] for each in results] == [row["index"] for row in shown]
     scores = [each["relevance_score"] for each in results]
@@ -142,7 +142,7 @@ def assert_ranking(answer: str, shown: list[dict[str, Any]]) -> None:
 
 @pytest.fixture(scope="module")
 def make(visit_page: Page) -> Callable[..., dict[str, str]]:
-    """snippets.js, asked for one program."""
+    """Generate a program with snippets.js."""
 
     def snippet(way: str, path: str, body: dict[str, Any], root: str, *, key: bool = False) -> dict[str, str]:
         made: dict[str, str] = visit_page.evaluate(
@@ -157,7 +157,7 @@ def make(visit_page: Page) -> Callable[..., dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def visit_page(browser: Any, site: Site) -> Iterator[Page]:
-    """One page for the tests that need nothing but its modules."""
+    """A page for tests that only use its modules."""
     context = browser.new_context()
     page = context.new_page()
     page.goto(f"{site.url}/playground?view=rerank&lang=en")
@@ -166,7 +166,7 @@ def visit_page(browser: Any, site: Site) -> Iterator[Page]:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_what_is_copied_runs_and_answers_what_the_page_showed(visit: Visit, way: str, tmp_path: Path) -> None:
+def test_copied_programs_print_the_results_of_the_page(visit: Visit, way: str, tmp_path: Path) -> None:
     page = visit("rerank")
     lines = "\n".join(json.dumps({"text": text}) for text in NASTY)
     fill(page, NASTY[4], [])
@@ -181,17 +181,17 @@ def test_what_is_copied_runs_and_answers_what_the_page_showed(visit: Visit, way:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_program_sends_the_exact_request(
+def test_programs_send_the_exact_request(
     make: Callable[..., dict[str, str]], recorder: Recorder, way: str, tmp_path: Path
 ) -> None:
     execute(way, make(way, "v1/rerank", RERANK, recorder.url)["text"], tmp_path)
     assert recorder.requests.pop()[:3] == ("POST", "/behind/a/proxy/v1/rerank", RERANK)
 
 
-def test_pasted_into_an_interactive_shell(
+def test_curl_commands_can_be_pasted_into_a_shell(
     make: Callable[..., dict[str, str]], recorder: Recorder, tmp_path: Path
 ) -> None:
-    """Which may expand "!!" in what it reads from a keyboard."""
+    """Interactive shells expand "!!"."""
     text = "echo first\n" + make("curl", "v1/rerank", RERANK, recorder.url)["text"]
     shell = ["bash", "--norc", "-i", "-o", "histexpand"]
     subprocess.run(shell, cwd=tmp_path, input=text.encode(), capture_output=True, timeout=300, check=True)
@@ -199,10 +199,10 @@ def test_pasted_into_an_interactive_shell(
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_request_for_embeddings(
+def test_programs_for_an_embedding_request(
     make: Callable[..., dict[str, str]], recorder: Recorder, way: str, tmp_path: Path
 ) -> None:
-    """Two clients cannot send it as the page does; their requests mean the same."""
+    """Two clients send equivalent requests instead of the page's."""
     execute(way, make(way, "v1/embeddings", EMBED, recorder.url)["text"], tmp_path)
     _, path, body, _ = recorder.requests.pop()
     if way == "cohere":
@@ -214,7 +214,7 @@ def test_a_request_for_embeddings(
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_embeddings_are_the_same_vectors(
+def test_programs_return_the_vectors_of_the_page(
     make: Callable[..., dict[str, str]], site: Site, way: str, tmp_path: Path
 ) -> None:
     answer = json.loads(execute(way, make(way, "v1/embeddings", EMBED, site.url)["text"], tmp_path))
@@ -229,8 +229,10 @@ def test_embeddings_are_the_same_vectors(
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_other_routes(make: Callable[..., dict[str, str]], recorder: Recorder, way: str, tmp_path: Path) -> None:
-    """Cohere's client offers no way; the page says so instead of copying something else."""
+def test_programs_for_other_routes(
+    make: Callable[..., dict[str, str]], recorder: Recorder, way: str, tmp_path: Path
+) -> None:
+    """Cohere's client does not support them, and the page shows a note instead."""
     body = {"model": MODEL, "inputs": NASTY}
     made = make(way, "tokenize", body, recorder.url)
     if way == "cohere":
@@ -241,7 +243,7 @@ def test_other_routes(make: Callable[..., dict[str, str]], recorder: Recorder, w
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_the_key_is_read_from_the_environment(
+def test_programs_read_the_key_from_the_environment(
     visit_of: Callable[[str], Visit], guarded: Served, way: str, tmp_path: Path
 ) -> None:
     visit = visit_of(guarded.url)
@@ -258,8 +260,8 @@ def test_the_key_is_read_from_the_environment(
     assert_ranking(execute(way, text, tmp_path, API_KEY=KEY), shown(page))
 
 
-def test_a_large_request_is_copied_whole(visit: Visit, tmp_path: Path) -> None:
-    """More than fits an argument of a command, and more than the page shows."""
+def test_large_requests_are_copied_completely(visit: Visit, tmp_path: Path) -> None:
+    """More than the maximum size of a command's argument, and more than the page shows."""
     page = visit("rerank")
     fill(page, "network", [])
     give_file(page, "many.txt", "\n".join(f"Passage {number}: {'network ' * 30}" for number in range(1000)))
@@ -273,7 +275,7 @@ def test_a_large_request_is_copied_whole(visit: Visit, tmp_path: Path) -> None:
     assert len(page.locator(".copy-as pre").inner_text()) < 5000
 
 
-def test_each_of_two_models_has_its_request(visit: Visit) -> None:
+def test_each_of_two_models_has_its_program(visit: Visit) -> None:
     page = visit("rerank")
     fill(page)
     choose(page, RERANKER, MODEL)
@@ -288,8 +290,8 @@ def test_each_of_two_models_has_its_request(visit: Visit) -> None:
     shot(page, "copy-as")
 
 
-def test_without_the_clipboard_it_is_copied_all_the_same(visit: Visit) -> None:
-    """A page that is not served by https has no clipboard of the new kind."""
+def test_copying_works_without_the_clipboard_api(visit: Visit) -> None:
+    """Pages without https have no clipboard API."""
     page = visit("rerank")
     fill(page)
     choose(page, MODEL)

@@ -1,4 +1,4 @@
-"""Texts to embed from files and drops: the page says what it read of them, and why it did not."""
+"""Texts to embed from files and drops: the page shows what it read, or why it rejected a file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_BODY_BYTES = 64 * 2**20
 EXAMPLE = "12 of at most 2,048 texts"
 
 
-def test_what_was_read_of_a_table(visit: Visit) -> None:
+def test_notes_show_what_was_read_of_a_table(visit: Visit) -> None:
     page = visit("embeddings")
     give_file(page, "t.csv", 'id,Text\n1,東京\n2,\n3,大阪,4\n5,"京\n都"\n6,奈良\n'.encode("shift_jis"))
     expect(notes(page).locator("p")).to_have_text(
@@ -35,7 +35,7 @@ def test_what_was_read_of_a_table(visit: Visit) -> None:
     expect(page.locator("textarea")).to_be_focused()
 
 
-def test_why_a_file_was_not_taken(visit: Visit, tmp_path: Path) -> None:
+def test_rejected_files_show_the_reason(visit: Visit, tmp_path: Path) -> None:
     page = visit("embeddings")
     file = page.locator("input[type=file]")
     large = tmp_path / "large.txt"
@@ -48,7 +48,7 @@ def test_why_a_file_was_not_taken(visit: Visit, tmp_path: Path) -> None:
     page.evaluate("() => { Blob.prototype.arrayBuffer = () => Promise.reject(new Error('moved')); }")
     give_file(page, "moved.txt", "a")
     expect(notes(page)).to_contain_text("moved.txt cannot be opened")
-    expect(notes(page)).to_contain_text(EXAMPLE)  # what there was is still there
+    expect(notes(page)).to_contain_text(EXAMPLE)  # the previous texts are kept
     page.get_by_role("combobox", name="Language").select_option("ja")
     expect(notes(page)).to_contain_text("moved.txt を開けません")
 
@@ -66,7 +66,7 @@ def test_files_are_dropped(visit: Visit) -> None:
     expect(notes(page)).to_have_text(EXAMPLE)
 
 
-def test_the_example_follows_the_language_until_the_reader_writes(visit: Visit) -> None:
+def test_the_example_follows_the_language_until_the_user_types(visit: Visit) -> None:
     page = visit("embeddings")
     area = page.locator("textarea")
     page.get_by_role("combobox", name="Language").select_option("ja")

@@ -1,4 +1,4 @@
-"""The embeddings view with hundreds of texts, and with as many as a request takes."""
+"""The embeddings view with hundreds of texts, and with the maximum number."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MANY_S = 120
 
 
 @pytest.mark.parametrize("count", [500, 2048])
-def test_many_texts_never_freeze_the_page(visit: Visit, browser: Browser, tmp_path: Path, count: int) -> None:
+def test_many_texts_do_not_block_the_page(visit: Visit, browser: Browser, tmp_path: Path, count: int) -> None:
     words = ["apple", "banana", "engine", "wheel", "rain", "storm", "cat", "dog", "bank", "loan", "goal", "match"]
     chosen = random.Random(3)
     file = tmp_path / "texts.txt"
@@ -53,7 +53,7 @@ def test_labels_of_500_points_do_not_overlap(visit: Visit, tmp_path: Path) -> No
     page = visit("embeddings")
     page.locator("input[type=file]").set_input_files(file)
     run(page, timeout_s=MANY_S)
-    # how many labels find room depends on the machine's fonts and on the last bits of the vectors
+    # the number of labels depends on fonts and rounding
     page.wait_for_function("() => document.querySelectorAll('.map-label').length > 1")
     boxes = page.locator(".map-label").evaluate_all(
         """all => all.map((each) => each.getBBox())

@@ -1,4 +1,4 @@
-"""What the embeddings view computes, against numpy and other people's readers."""
+"""Computations of the embeddings view, compared with NumPy and independent file readers."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_principal_components_are_those_of_numpy(page: Page, name: str) -> None:
+def test_principal_components_equal_numpy(page: Page, name: str) -> None:
     rows = CASES[name].astype(np.float64)
     found = call(page, "pca.js", COMPONENTS, {"rows": rows.tolist(), "d": rows.shape[1]})
     centred = rows - rows.mean(axis=0)
@@ -84,21 +84,21 @@ def test_principal_components_are_those_of_numpy(page: Page, name: str) -> None:
     np.testing.assert_allclose(found["explained"], np.where(lengths[:2] < 1e-9, 0, shares[:2]), atol=1e-9)
 
 
-def test_equal_components_are_both_found(page: Page) -> None:
-    """Where all directions are worth the same, which two are shown is open, but not what they are worth."""
+def test_equal_eigenvalues_are_both_found(page: Page) -> None:
+    """If all directions have equal variance, any two may be shown, but their shares are determined."""
     found = call(page, "pca.js", COMPONENTS, {"rows": np.eye(6).tolist(), "d": 6})
     np.testing.assert_allclose(found["explained"], [0.2, 0.2], atol=1e-9)
     coordinates = np.reshape(found["coordinates"], (-1, 2))
     np.testing.assert_allclose(coordinates.T @ coordinates, np.eye(2), atol=1e-9)
 
 
-def test_one_text_is_in_the_middle(page: Page) -> None:
+def test_a_single_text_is_at_the_origin(page: Page) -> None:
     found = call(page, "pca.js", COMPONENTS, {"rows": some(1, 8).tolist(), "d": 8})
     assert found == {"coordinates": [0, 0], "explained": [0, 0]}
 
 
 @pytest.mark.parametrize(("n", "width"), [(1, 16), (2, 16), (7, 5), (50, 16), (50, 1)])
-def test_cosines_and_neighbours_are_those_of_numpy(page: Page, n: int, width: int) -> None:
+def test_cosines_and_neighbours_equal_numpy(page: Page, n: int, width: int) -> None:
     rows, k = some(n, 16, seed=n), 4
     found = call(page, "neighbours.js", MATRIX, {"rows": rows.tolist(), "d": 16, "width": width, "k": k})
     shorter = unit(rows[:, :width].astype(np.float64))
@@ -110,7 +110,7 @@ def test_cosines_and_neighbours_are_those_of_numpy(page: Page, n: int, width: in
     assert found["nearest"] == order.ravel().tolist()
 
 
-def test_what_is_kept_and_who_has_moved(page: Page) -> None:
+def test_kept_neighbours_and_rank_changes(page: Page) -> None:
     code = """({ keptShare, rankChanges }) => ({
       kept: keptShare(Int32Array.of(1, 2, 0, 2, 0, 1), Int32Array.of(1, 3, 0, 2, 3, 1), 3),
       changes: rankChanges([1, 0.9, 0.8, 0.7, 0.1], [1, 0.2, 0.8, 0.7, 0.9], 0, 2),
@@ -121,7 +121,7 @@ def test_what_is_kept_and_who_has_moved(page: Page) -> None:
     assert moved == [(4, 1, 4, False), (2, 2, 2, False), (1, 4, 1, True)]
 
 
-def test_labels_cover_neither_each_other_nor_a_point(page: Page) -> None:
+def test_labels_do_not_overlap_labels_or_points(page: Page) -> None:
     points = (np.random.default_rng(2).normal(size=(500, 2)) * [170, 90] + [500, 280]).clip(5, 555)
     given = {"points": [{"x": x, "y": y} for x, y in points.tolist()], "width": 1000, "height": 560}
     code = """({ placeLabels }, { points, width, height }) => placeLabels({
@@ -159,10 +159,12 @@ def test_files_have_the_exact_numbers(page: Page) -> None:
     assert head == ["number", "side", "text", *(f"d{column}" for column in range(6))]
     np.testing.assert_array_equal(np.array([row[3:] for row in rows], np.float32), vectors)
     assert [row[2].removeprefix("'") for row in rows] == NASTY
-    assert [row[2].startswith("'") for row in rows] == [True] * 5 + [False] * 4  # those that a spreadsheet computes
+    assert [row[2].startswith("'") for row in rows] == [True] * 5 + [
+        False
+    ] * 4  # texts that a spreadsheet would run as formulas
 
 
-def test_base64_is_read_as_numpy_writes_it(page: Page) -> None:
+def test_base64_vectors_equal_numpy(page: Page) -> None:
     numbers = some(1, 9)[0]
     code = "({ fromBase64 }, text) => [...fromBase64(text)]"
     read = call(page, "downloads.js", code, base64.b64encode(numbers.astype("<f4").tobytes()).decode())

@@ -1,4 +1,4 @@
-"""The embeddings view: texts in; dimensions, map, neighbours, similarities and files out."""
+"""The embeddings view: texts, dimensions, map, neighbours, similarities and files."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ MARKUP = ["<img src=x onerror=alert(1)>", '"><script>alert(2)</script>', "{name}
 
 
 def never(route: Route) -> None:
-    """An answer that does not come."""
+    """Never respond."""
 
 
 def download(page: Page, kind: str, folder: Path) -> Path:
-    """The file that a button gives."""
+    """The file that a button downloads."""
     with page.expect_download() as started:
         page.get_by_role("button", name=kind, exact=True).click()
     path = folder / started.value.suggested_filename
@@ -46,13 +46,13 @@ def download(page: Page, kind: str, folder: Path) -> Path:
 
 
 def vectors_of(url: str, texts: list[str], **more: Any) -> NDArray[np.float32]:
-    """What the service itself answers, as numbers."""
+    """The vectors in the service's response."""
     answer = http_post(f"{url}/v1/embeddings", json={"model": MODEL, "input": texts, **more}, timeout=300)
     return np.array([entry["embedding"] for entry in answer.raise_for_status().json()["data"]], np.float32)
 
 
 @looks
-def test_what_comes_of_the_example(visit: Visit, lang: str, theme: str, phone: bool) -> None:
+def test_the_example_is_embedded(visit: Visit, lang: str, theme: str, phone: bool) -> None:
     page = visit("embeddings", lang=lang, theme=theme, phone=phone)
     run(page, lang=lang)
     expect(page.locator(".heat-map path[class^=heat-]")).to_have_count(12)
@@ -70,7 +70,7 @@ def test_what_comes_of_the_example(visit: Visit, lang: str, theme: str, phone: b
     shot(page, f"embeddings-cut-{lang}-{theme}-{'phone' if phone else 'wide'}")
 
 
-def test_the_files_have_what_the_service_answers(visit: Visit, tmp_path: Path) -> None:
+def test_downloaded_files_have_the_vectors_of_the_service(visit: Visit, tmp_path: Path) -> None:
     page = visit("embeddings")
     embed(page, TEXTS)
     document = json.loads(download(page, "JSON", tmp_path).read_text(encoding="utf-8"))
@@ -88,7 +88,7 @@ def test_the_files_have_what_the_service_answers(visit: Visit, tmp_path: Path) -
     np.testing.assert_allclose(shorter, vectors_of(visit.url, TEXTS, dimensions=64), atol=atol)
 
 
-def test_neighbours_and_what_fewer_dimensions_change(visit: Visit) -> None:
+def test_neighbours_with_fewer_dimensions(visit: Visit) -> None:
     page = visit("embeddings")
     embed(page, TEXTS)
     page.locator(".text-list").select_option("3")
@@ -136,7 +136,7 @@ def test_widths_that_the_model_was_trained_for(visit: Visit) -> None:
     expect(page.get_by_text("was trained for 128, 256, 384")).to_be_visible()
 
 
-def test_cells_and_points_by_key(visit: Visit) -> None:
+def test_cells_and_points_by_keyboard(visit: Visit) -> None:
     page = visit("embeddings")
     embed(page, TEXTS)
     vectors = vectors_of(visit.url, TEXTS)
@@ -204,7 +204,7 @@ def test_prompts_are_shown_before_they_are_used(visit: Visit) -> None:
     expect(page.get_by_text("puts nothing before a query")).to_be_visible()
 
 
-def test_markup_is_text(visit: Visit) -> None:
+def test_markup_is_shown_as_text(visit: Visit) -> None:
     page = visit("embeddings")
     embed(page, MARKUP)
     expect(page.locator(".text-list option").nth(1)).to_have_text(f"2 {MARKUP[1]}")
@@ -213,13 +213,13 @@ def test_markup_is_text(visit: Visit) -> None:
     assert page.locator("main img, main script").count() == 0
 
 
-def test_no_text_and_too_many(visit: Visit, tmp_path: Path) -> None:
+def test_missing_and_too_many_texts(visit: Visit, tmp_path: Path) -> None:
     visit.allow("status of 400")
     page = visit("embeddings")
     page.locator("textarea").fill("\n \n")
     page.get_by_role("button", name="Embed").click()
     expect(page.get_by_text("Write at least one text.")).to_be_visible()
-    # as a paste: typing two thousand lines takes long
+    # pasted, because typing 2,000 lines is slow
     page.locator("textarea").evaluate(
         "area => { area.value = 'word\\n'.repeat(2049); area.dispatchEvent(new Event('input')); }"
     )
@@ -233,7 +233,7 @@ def test_no_text_and_too_many(visit: Visit, tmp_path: Path) -> None:
     expect(page.get_by_text("the first 2,048 are used, 52 are left out")).to_be_visible()
 
 
-def test_cancelled(visit: Visit) -> None:
+def test_cancelling(visit: Visit) -> None:
     page = visit("embeddings")
     page.route("**/v1/embeddings", never)
     page.get_by_role("button", name="Embed").click()
@@ -243,7 +243,7 @@ def test_cancelled(visit: Visit) -> None:
     run(page)
 
 
-def test_a_result_outlives_a_switch_of_language_and_view(visit: Visit) -> None:
+def test_results_are_kept_when_language_or_view_changes(visit: Visit) -> None:
     page = visit("embeddings")
     embed(page, TEXTS)
     cut_to(page, 50)

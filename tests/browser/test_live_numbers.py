@@ -1,4 +1,4 @@
-"""What the live view makes of /metrics, against prometheus_client's reader and numpy."""
+"""Numbers of the live view, compared with prometheus_client's parser and NumPy."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def page(visit: Visit) -> Page:
 
 
 def history(page: Page, polls: Sequence[tuple[float, str | None]], read: str, *args: Any) -> dict[str, Any]:
-    """What a History of these polls says."""
+    """The results of a History of these polls."""
     found: dict[str, Any] = call(
         page,
         "live_history.js",
@@ -44,7 +44,7 @@ def history(page: Page, polls: Sequence[tuple[float, str | None]], read: str, *a
 
 
 def number(value: float | str) -> float:
-    """As JSON cannot say it."""
+    """Numbers that JSON cannot represent."""
     return float(value.replace("Infinity", "inf")) if isinstance(value, str) else value
 
 
@@ -52,7 +52,7 @@ def count(value: float, name: str = "things_total") -> str:
     return f'{name}{{model="m"}} {value}\n'
 
 
-def test_the_text_is_read_as_prometheus_reads_it(page: Page, visit: Visit) -> None:
+def test_the_parser_equals_prometheus_client(page: Page, visit: Visit) -> None:
     http_post(f"{visit.url}/v1/embeddings", json={"input": "a text"}).raise_for_status()
     text = http_get(f"{visit.url}/metrics").text
     text += 'odd{a="x\\"y\\\\z\\n",b="},{"} +Inf 1700000000000\nlone NaN\n'
@@ -67,15 +67,15 @@ def test_the_text_is_read_as_prometheus_reads_it(page: Page, visit: Visit) -> No
     assert ours == pytest.approx(theirs, nan_ok=True)
 
 
-def test_lines_that_are_none_are_left_out(page: Page) -> None:
+def test_invalid_lines_are_ignored(page: Page) -> None:
     text = "# HELP a b\n\nbroken{x=1} 2\nno_value\n{} 3\ngood 4"
     assert call(page, "metrics_text.js", PARSE, text) == [["good", {}, 4]]
 
 
-def test_rates_by_differences(page: Page) -> None:
+def test_rates_are_computed_from_differences(page: Page) -> None:
     polls = [(0, count(10)), (1, count(15)), (3, count(25)), (4, None), (6, count(40))]
     found = history(page, polls, "rates", "things_total")
-    assert found["series"] == {"m": [None, 5, 5, None, 5]}  # the last over the 3 s since the last answer
+    assert found["series"] == {"m": [None, 5, 5, None, 5]}  # the last rate covers the 3 s since the last response
     assert found["restartedAt"] is None
 
 
@@ -90,7 +90,7 @@ def test_a_series_that_appears_counts_from_zero(page: Page) -> None:
     assert found["series"] == {"m": [None, 7, 0]}
 
 
-def test_after_a_long_pause_there_is_no_rate(page: Page) -> None:
+def test_no_rate_after_a_long_pause(page: Page) -> None:
     polls = [(0, count(0)), (1, count(1)), (60, count(600)), (61, count(602))]
     assert history(page, polls, "rates", "things_total")["series"] == {"m": [None, 1, None, 2]}
 
@@ -100,7 +100,7 @@ def test_two_minutes_are_kept(page: Page) -> None:
     assert history(page, polls, "rates", "things_total")["moments"] == 122
 
 
-def test_averages_and_shares_need_something_that_grew(page: Page) -> None:
+def test_averages_and_shares_need_an_increase(page: Page) -> None:
     def text(total: float, number: float) -> str:
         return count(total, "batch_sum") + count(number, "batch_count")
 
@@ -109,13 +109,13 @@ def test_averages_and_shares_need_something_that_grew(page: Page) -> None:
     assert found["series"] == {"m": [None, 4, None, 8]}
 
 
-def test_gauges_are_as_they_are(page: Page) -> None:
+def test_gauges_are_shown_unchanged(page: Page) -> None:
     polls = [(0, count(3, "queue")), (1, None), (2, count(1, "queue"))]
     assert history(page, polls, "gauge", "queue")["series"] == {"m": [3, None, 1]}
 
 
 def test_quantiles_over_ten_seconds(page: Page) -> None:
-    """By Prometheus' rule: evenly spread within a bucket; what came before the window does not count."""
+    """Prometheus' definition, with linear interpolation in a bucket; values before the window are excluded."""
 
     def text(fast: int, slow: int, beyond: int) -> str:
         ends = {"0.1": fast, "0.5": fast + slow, "+Inf": fast + slow + beyond}
@@ -127,12 +127,12 @@ def test_quantiles_over_ten_seconds(page: Page) -> None:
     assert median[1] == pytest.approx(0.05)
     assert median[9] == pytest.approx(0.05)
     assert median[10] is not None
-    assert median[11] == pytest.approx(0.3)  # only the ten slow ones are left
+    assert median[11] == pytest.approx(0.3)  # only the ten slow requests are in the window
     last = history(page, [*polls, (12.0, text(100, 10, 90))], "quantiles", "latency", 0.99)["series"]["/r"]
-    assert last[12] == pytest.approx(0.5)  # beyond the last end that is a number
+    assert last[12] == pytest.approx(0.5)  # the last finite bucket boundary
 
 
-def test_what_is_too_much_is_added_up(page: Page) -> None:
+def test_additional_series_are_summed_up(page: Page) -> None:
     code = """({ largest }, given) => Object.fromEntries(largest(new Map(Object.entries(given)), 3, "others"))"""
     given = {"a": [1, 1], "b": [9, None], "c": [5, 5], "d": [None, 2], "e": [None, None]}
     found = call(page, "live_history.js", code, given)

@@ -1,4 +1,4 @@
-"""The live view: charts from /metrics while somebody looks, gaps where there was no answer."""
+"""The live view: charts from /metrics while the page is visible, with gaps for failed polls."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.serving import http_post
 
 PATIENCE_MS = 300_000
 PAUSE_MS = 2500
-"""Longer than two polls are apart."""
+"""Longer than the interval between polls."""
 CHARTS = 12
 
 
@@ -25,21 +25,21 @@ def values(page: Page, title: str) -> Locator:
 
 
 def work(visit: Visit) -> None:
-    """Something for the charts."""
+    """Send requests, so that the charts have values."""
     for body in ({"input": ["a text", "a longer text about nothing"]}, {"input": ["one"]}, {"inputs": "wrong"}):
         http_post(f"{visit.url}/v1/embeddings", json=body, timeout=300)
 
 
 class Scripted:
-    """Answers to /metrics by the test; the last one is answered on and on."""
+    """Responses to /metrics from a list; the last one is repeated."""
 
     def __init__(self, page: Page, answers: Iterator[str | None]) -> None:
-        self.asked = 0
+        self.polls = 0
         self._answers = answers
         page.route("**/metrics", self._answer)
 
     def _answer(self, route: Route) -> None:
-        self.asked += 1
+        self.polls += 1
         text = next(self._answers)
         if text is None:
             route.abort()
@@ -53,7 +53,7 @@ def test_charts_and_table(visit: Visit, lang: str, theme: str, phone: bool) -> N
     expect(page.get_by_role("img")).to_have_count(CHARTS)
     table = page.locator(".live-table")
     expect(table).to_contain_text(MODEL, timeout=PATIENCE_MS)  # its memory
-    page.wait_for_timeout(1500)  # the poll that counters are compared with
+    page.wait_for_timeout(1500)  # the first poll, for differences
     for _ in range(3):
         work(visit)
     expect(table).to_contain_text("/v1/embeddings 200", timeout=PATIENCE_MS)
@@ -64,7 +64,7 @@ def test_charts_and_table(visit: Visit, lang: str, theme: str, phone: bool) -> N
     shot(page, f"live-{lang}-{theme}-{'phone' if phone else 'wide'}")
 
 
-def test_numbers_from_differences(visit: Visit) -> None:
+def test_numbers_are_computed_from_differences(visit: Visit) -> None:
     def text(at: int) -> str:
         ends = {"0.1": 9 * at, "1.0": 10 * at, "+Inf": 10 * at}
         return (
@@ -86,10 +86,10 @@ def test_numbers_from_differences(visit: Visit) -> None:
     expect(values(page, "Padding, share of what is computed")).to_contain_text("25 %")
     expect(values(page, "Latency, median by route")).to_contain_text("56 ms")  # 5 of 9 in the first 100 ms
     rate = values(page, "Tokens computed a second").locator("td").last
-    expect(rate).to_contain_text(re.compile(r"[23],\d\d\d"))  # 3,000 a poll, which is a second or a little more
+    expect(rate).to_contain_text(re.compile(r"[23],\d\d\d"))  # 3,000 per poll, which takes a second or slightly more
 
 
-def test_a_restart_is_said_and_makes_no_negative_number(visit: Visit) -> None:
+def test_a_restart_shows_a_note_and_no_negative_numbers(visit: Visit) -> None:
     def answers() -> Iterator[str]:
         for number in (1000, 1010, 5):
             yield f'service_errors_total{{code="overloaded"}} {number}\n'
@@ -107,7 +107,7 @@ def test_a_restart_is_said_and_makes_no_negative_number(visit: Visit) -> None:
     assert max(heights) <= 112  # of the axis: nothing is below 0
 
 
-def test_a_lost_connection_is_a_gap(visit: Visit) -> None:
+def test_a_lost_connection_shows_a_gap(visit: Visit) -> None:
     visit.allow("ERR_FAILED")
     page = visit("models")
     line = 'service_queue_tokens{model="m"} 5\n'
@@ -120,14 +120,14 @@ def test_a_lost_connection_is_a_gap(visit: Visit) -> None:
     assert path.count("M") == 2
 
 
-def test_a_slow_answer_is_given_up(visit: Visit) -> None:
+def test_a_slow_poll_is_cancelled(visit: Visit) -> None:
     page = visit("models")
     page.route("**/metrics", never)
     page.get_by_role("link", name="Live").click()
     expect(page.get_by_text("No response within 5 s; retrying.")).to_be_visible(timeout=PATIENCE_MS)
 
 
-def test_asks_only_while_somebody_looks(visit: Visit) -> None:
+def test_polls_only_while_visible_and_not_paused(visit: Visit) -> None:
     page = visit("live")
     expect(page.locator(".live-table")).to_contain_text(MODEL, timeout=PATIENCE_MS)
     page.get_by_role("button", name="Pause").click()
@@ -153,11 +153,11 @@ def test_asks_only_while_somebody_looks(visit: Visit) -> None:
 
 
 def never(route: Route) -> None:
-    """An answer that does not come."""
+    """Never respond."""
 
 
 def show(page: Page, state: str) -> None:
-    """As if the tab was hidden or shown."""
+    """Simulate that the tab is hidden or visible."""
     page.evaluate(
         """(state) => {
           Object.defineProperty(document, "visibilityState", { value: state, configurable: true });
@@ -167,18 +167,18 @@ def show(page: Page, state: str) -> None:
     )
 
 
-def test_the_table_stands_still_while_it_is_read(visit: Visit) -> None:
+def test_the_table_does_not_change_while_it_has_the_focus(visit: Visit) -> None:
     page = visit("live")
     table = page.get_by_role("region", name="Current values")
     expect(table).to_contain_text(MODEL, timeout=PATIENCE_MS)
     table.focus()
-    page.wait_for_timeout(1200)  # an update that had begun
+    page.wait_for_timeout(1200)  # an update may have started
     row = table.locator("tbody tr").first.element_handle()
     page.wait_for_timeout(PAUSE_MS)
     assert row.evaluate("row => row.isConnected")
 
 
-def test_polls_keep_the_page_free(visit: Visit, browser: Browser) -> None:
+def test_polls_do_not_block_the_page(visit: Visit, browser: Browser) -> None:
     page = visit("live")
     expect(page.locator(".live-table")).to_contain_text(MODEL, timeout=PATIENCE_MS)
     assert longest_task_cpu_ms(browser, page, lambda: page.wait_for_timeout(5000)) < 50

@@ -1,4 +1,4 @@
-"""The models view: states, figures, and loading, unloading and importing by a click."""
+"""The models view: states, numbers, and buttons to load, unload and import."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PATIENCE_MS = 300_000
 
 
 def row(page: Page, name: str) -> Locator:
-    """A model's place in the list."""
+    """A model's row."""
     return page.locator(f'[data-model="{name}"]')
 
 
@@ -37,7 +37,7 @@ def figure(page: Page, name: str, which: str) -> Locator:
     return row(page, name).locator(f'[data-figure="{which}"]')
 
 
-def test_every_model_with_its_state(visit: Visit, site: Site) -> None:
+def test_all_models_are_listed_with_their_states(visit: Visit, site: Site) -> None:
     page = visit("models")
     expect(row(page, MODEL)).to_contain_text("Ready")
     listed = http_get(f"{site.url}/models").json()["models"]
@@ -49,7 +49,7 @@ def test_every_model_with_its_state(visit: Visit, site: Site) -> None:
     expect(row(page, unavailable["id"])).to_contain_text(unavailable["detail"])
 
 
-def test_what_a_model_takes_and_does(visit: Visit, site: Site) -> None:
+def test_memory_and_throughput_of_a_model(visit: Visit, site: Site) -> None:
     page = visit("models")
     expect(figure(page, MODEL, "memory")).to_have_text(re.compile(r"\d+ MB"))
     expect(figure(page, MODEL, "tokens_per_second")).to_have_text(re.compile(r"\d"))
@@ -73,7 +73,9 @@ def test_import_load_and_unload(visit: Visit, site: Site, hub: HubServer) -> Non
     finally:
         weights.released.set()
     expect(status).to_have_text(f"{FOR_ADMIN} is imported.", timeout=PATIENCE_MS)
-    expect(row(page, FOR_ADMIN)).to_contain_text("Ready", timeout=PATIENCE_MS)  # a load goes on for whoever comes next
+    expect(row(page, FOR_ADMIN)).to_contain_text(
+        "Ready", timeout=PATIENCE_MS
+    )  # the load continues after the page was closed
     expect(figure(page, FOR_ADMIN, "memory")).not_to_have_text("–")
 
     page.get_by_role("button", name=f"Unload {FOR_ADMIN}").click()
@@ -89,7 +91,7 @@ def test_import_load_and_unload(visit: Visit, site: Site, hub: HubServer) -> Non
 
 
 def leave_while_waiting(visit: Visit, site: Site) -> None:
-    """A page that is left takes its request along: the service stops working for it."""
+    """Leave the page during a request, which the service then cancels."""
     page = visit("models")
     body = json.dumps({"model": FOR_ADMIN, "input": "text"})
     with page.expect_request("**/v1/embeddings"):
@@ -99,7 +101,7 @@ def leave_while_waiting(visit: Visit, site: Site) -> None:
     until(lambda: "route=/v1/embeddings status=499" in site.served.log, what="the end of the request")
 
 
-def test_what_fails_says_why_and_can_be_tried_again(visit: Visit, site: Site) -> None:
+def test_failures_show_the_reason_and_can_be_retried(visit: Visit, site: Site) -> None:
     page = visit("models")
     visit.allow("status of 503")
     page.get_by_role("button", name=f"Import {MISSING}").click()
@@ -114,7 +116,7 @@ def test_what_fails_says_why_and_can_be_tried_again(visit: Visit, site: Site) ->
     expect(alert).to_be_hidden()
 
 
-def test_the_list_is_searched(visit: Visit) -> None:
+def test_the_list_can_be_searched(visit: Visit) -> None:
     page = visit("models")
     search = page.get_by_role("searchbox", name="Find a model")
     search.fill("all-minilm")
@@ -153,14 +155,14 @@ def test_looks(visit: Visit, lang: str, theme: str, phone: bool) -> None:
     expect(figure(page, MODEL, "memory")).not_to_have_text("–")
     assert not overflows(page)
     shot(page, f"models-{lang}-{theme}-{'phone' if phone else 'wide'}", whole=False)
-    page.get_by_role("searchbox").fill("all-minilm")  # a list of all takes axe long, and is more of the same
+    page.get_by_role("searchbox").fill("all-minilm")  # axe is slow with the whole list
     axe(page)
 
 
-def test_without_admin_nothing_can_be_done(
+def test_without_admin_there_are_no_buttons(
     visit_of: Callable[[str], Visit], site: Site, stocked: Path, hub: HubServer
 ) -> None:
-    """The page as it is where ADMIN is off: the answer of /models is changed on its way."""
+    """The response of /models is changed to admin: false."""
     visit = visit_of(site.url)
     page = visit("models", settled=False)
     page.route("**/models", lambda route: route.fulfill(json=http_get(f"{site.url}/models").json() | {"admin": False}))

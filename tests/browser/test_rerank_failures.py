@@ -1,4 +1,4 @@
-"""The rerank view where something fails, takes long, or is not wanted any more."""
+"""The rerank view: failures, slow requests and cancellation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.conftest import MODEL
 from tests.serving import until
 
 
-def test_the_service_s_own_words_when_it_refuses(visit: Visit) -> None:
+def test_errors_of_the_service_are_shown(visit: Visit) -> None:
     page = visit("rerank")
     visit.allow("status of 503")
     fill(page)
@@ -27,7 +27,7 @@ def test_the_service_s_own_words_when_it_refuses(visit: Visit) -> None:
     shot(page, "rerank-refused")
 
 
-def test_one_model_of_two_may_fail(visit: Visit) -> None:
+def test_if_one_of_two_models_fails_the_other_is_shown(visit: Visit) -> None:
     page = visit("rerank")
     visit.allow("status of 503")
     fill(page)
@@ -41,7 +41,7 @@ def test_one_model_of_two_may_fail(visit: Visit) -> None:
 
 
 def hang(page: Page) -> None:
-    """Requests for rankings get no answer."""
+    """Rerank requests get no response."""
     page.route("**/v1/rerank", lambda route: None)
 
 
@@ -79,7 +79,7 @@ def test_cancelling_the_second_model_keeps_the_first(visit: Visit) -> None:
 
 
 @pytest.mark.parametrize("leaves", [False, True])
-def test_who_leaves_is_worked_for_no_more(visit: Visit, site: Site, leaves: bool) -> None:
+def test_leaving_or_cancelling_ends_the_request(visit: Visit, site: Site, leaves: bool) -> None:
     page = visit("rerank")
     give_file(page, "many.txt", "\n".join(f"{number} {'network router ' * 120}" for number in range(1000)))
     page.locator(".rerank-form input[type=text]").fill("network")
@@ -95,7 +95,7 @@ def test_who_leaves_is_worked_for_no_more(visit: Visit, site: Site, leaves: bool
     until(lambda: site.served.log.count("status=499") > before, what="the end of the work")
 
 
-def test_a_connection_that_is_lost(visit: Visit) -> None:
+def test_a_lost_connection(visit: Visit) -> None:
     page = visit("rerank")
     visit.allow("ERR_INTERNET_DISCONNECTED|ERR_FAILED")
     fill(page)

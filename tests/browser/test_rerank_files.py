@@ -1,4 +1,4 @@
-"""Passages from files, pastes and drops: what is read, and that nothing is left out without a word."""
+"""Passages from files, pastes and drops: what is read, and that ignored parts are reported."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LIMIT = 3
 
 @pytest.fixture(scope="module")
 def read(browser: Browser, site: Site) -> Iterator[Callable[..., dict[str, Any]]]:
-    """files.js in a page of its own: name and content -> what it read, or why it did not."""
+    """files.js in a separate page: (name, content) -> the passages, or the reason for an error."""
     context = browser.new_context()
     page = context.new_page()
     page.goto(f"{site.url}/playground?view=rerank&lang=en")
@@ -76,7 +76,7 @@ def test_encodings(read: Read, encoding: str, content: str) -> None:
     assert found["encoding"].startswith(encoding)
 
 
-def test_whatever_is_not_read_is_counted(read: Read) -> None:
+def test_ignored_rows_are_counted(read: Read) -> None:
     assert read("a.txt", "a\n\nb\nc\nd\ne") | {"passages": 0} == {
         "passages": 0,
         "found": 5,
@@ -108,19 +108,19 @@ def test_whatever_is_not_read_is_counted(read: Read) -> None:
         ("a.txt", "x" * 1_000_001, "size"),
     ],
 )
-def test_what_cannot_be_read(read: Read, name: str, content: str | bytes, reason: str) -> None:
+def test_unreadable_files(read: Read, name: str, content: str | bytes, reason: str) -> None:
     assert read(name, content) == {"reason": reason}
 
 
-def test_pieces_of_a_file_fit_together(read: Read) -> None:
-    """It is read in pieces of 128 KiB; a letter, a quote or a line may lie across two."""
+def test_files_are_read_correctly_across_pieces(read: Read) -> None:
+    """Files are read in pieces of 128 KiB, which may divide a character, a quoted cell or a line."""
     texts = [f'é "{number}"\r\n日本, {"x" * (number % 7)}' for number in range(30_000)]
     quoted = "\n".join(f'{number},"{text.replace(chr(34), chr(34) * 2)}"' for number, text in enumerate(texts))
     found = read("a.csv", f"id,text\n{quoted}", 50_000)
     assert found["passages"] == texts
 
 
-def test_more_than_the_limit_is_said(visit: Visit) -> None:
+def test_too_many_passages_show_a_note(visit: Visit) -> None:
     page = visit("rerank")
     give_file(page, "many.txt", "\n".join(f"passage {number}" for number in range(1203)))
     expect(notes(page)).to_contain_text("the first 1,000 are used, 203 are left out")
@@ -131,7 +131,7 @@ def test_more_than_the_limit_is_said(visit: Visit) -> None:
     assert page.locator(".rerank-form textarea").input_value().count("\n") == 999
 
 
-def test_a_file_is_ranked_and_can_be_taken_away(visit: Visit) -> None:
+def test_a_file_is_ranked_and_can_be_removed(visit: Visit) -> None:
     page = visit("rerank")
     fill(page)
     give_file(page, "three.jsonl", "\n".join(json.dumps({"text": f"two\nlines {n}"}) for n in range(3)))
@@ -153,7 +153,7 @@ def test_a_file_is_dropped(visit: Visit) -> None:
     expect(notes(page)).to_have_text("Passages read from a.txt: 2")
 
 
-def test_a_large_paste_does_not_go_through_the_field(visit: Visit) -> None:
+def test_a_large_paste_becomes_a_file(visit: Visit) -> None:
     page = visit("rerank")
     area = page.locator(".rerank-form textarea")
     area.fill("typed\n")

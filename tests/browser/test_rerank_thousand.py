@@ -1,4 +1,4 @@
-"""A thousand passages: ranked, drawn and scrolled through without the page standing still."""
+"""A thousand passages are ranked, drawn and scrolled without blocking the page."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WORDS = ["router", "cable", "network", "speed", "bread", "house", "price", "spid
 
 @contextmanager
 def tasks(browser: Browser, page: Page) -> Iterator[list[float]]:
-    """Milliseconds of each task of the page's thread. Of processor time: other processes may take the processor."""
+    """CPU milliseconds of each task of the page's thread, which other processes do not affect."""
     found: list[float] = []
     browser.start_tracing(page=page, categories=["toplevel"])
     yield found
@@ -58,7 +58,7 @@ def test_a_thousand_passages(visit: Visit, browser: Browser) -> None:
     shot(page, "rerank-thousand", whole=False)
     axe(page)
 
-    # Every passage can be reached, and the rows say how many there are
+    # Every passage can be reached, and the rows have the total number
     expect(page.locator(".ranked").first.locator("li").first).to_have_attribute("aria-setsize", "1000")
     rows(page).first.focus()
     page.keyboard.press("End")

@@ -1,4 +1,4 @@
-"""The rerank view: one model, two side by side, what was cut."""
+"""The rerank view: one model, two models, truncation."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ LONG = "naïve 日本 🗽 " + "one two three four five six seven " * 100
 
 
 def answer(site: Site, **body: Any) -> list[tuple[int, float]]:
-    """What the service says to the same request: index and score, best first."""
+    """The service's response to the same request: index and score, best first."""
     response = http_post(f"{site.url}/v1/rerank", json=body, timeout=300)
     return [(each["index"], each["relevance_score"]) for each in response.json()["results"]]
 
 
 def compare(page: Page, expected: list[tuple[int, float]], *, place: int = 0) -> None:
-    """The ranking is the service's, and each row says where its passage was before."""
+    """Check that the ranking equals the service's, and that each row has its original position."""
     found = shown(page, place)
     assert [row["index"] for row in found] == [index for index, _ in expected]
     assert [row["score"] for row in found] == [pytest.approx(score, abs=SHOWN_ATOL) for _, score in expected]
@@ -79,7 +79,7 @@ def test_two_models_side_by_side(visit: Visit, site: Site, lang: str, theme: str
     shot(page, f"rerank-two-{lang}-{theme}-{'phone' if phone else 'wide'}")
 
 
-def test_a_passage_is_pointed_at_in_both_rankings(visit: Visit) -> None:
+def test_hovering_highlights_a_passage_in_both_rankings(visit: Visit) -> None:
     page = visit("rerank")
     fill(page)
     choose(page, RERANKER, MODEL)
@@ -98,7 +98,7 @@ def test_a_passage_is_pointed_at_in_both_rankings(visit: Visit) -> None:
     expect(line).to_have_count(1)
 
 
-def test_by_keyboard(visit: Visit) -> None:
+def test_keyboard_control(visit: Visit) -> None:
     page = visit("rerank")
     fill(page)
     choose(page, RERANKER, MODEL)
@@ -125,7 +125,7 @@ def test_by_keyboard(visit: Visit) -> None:
     expect(tabbable).to_have_count(2)
 
 
-def test_an_input_method_ends_its_words_with_enter(visit: Visit) -> None:
+def test_enter_in_an_input_method_does_not_submit(visit: Visit) -> None:
     page = visit("rerank")
     fill(page)
     page.locator(".rerank-form input[type=text]").dispatch_event("keydown", {"key": "Enter", "isComposing": True})
@@ -141,8 +141,8 @@ def test_top_n_and_raw_scores(visit: Visit, site: Site) -> None:
     page.get_by_label("Best results").fill("2")
     page.get_by_label("Raw scores").check()
     run(page)
-    asked = {"query": QUERY, "documents": PASSAGES, "top_n": 2, "raw_scores": True}
-    first, second = (answer(site, model=name, **asked) for name in (RERANKER, SECOND_RERANKER))
+    requested = {"query": QUERY, "documents": PASSAGES, "top_n": 2, "raw_scores": True}
+    first, second = (answer(site, model=name, **requested) for name in (RERANKER, SECOND_RERANKER))
     assert any(not 0 <= score <= 1 for _, score in [*first, *second])
     compare(page, first)
     compare(page, second, place=1)
@@ -155,7 +155,7 @@ def test_top_n_and_raw_scores(visit: Visit, site: Site) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["0", "1.5", "-2"])
-def test_a_wrong_top_n_is_said(visit: Visit, wrong: str) -> None:
+def test_an_invalid_top_n_shows_an_error(visit: Visit, wrong: str) -> None:
     page = visit("rerank")
     fill(page)
     page.get_by_label("Best results").fill(wrong)
@@ -163,7 +163,7 @@ def test_a_wrong_top_n_is_said(visit: Visit, wrong: str) -> None:
     expect(page.get_by_role("alert")).to_have_text("top_n must be a whole number from 1, or empty.")
 
 
-def test_what_is_missing_is_said(visit: Visit) -> None:
+def test_missing_input_shows_an_error(visit: Visit) -> None:
     page = visit("rerank")
     run(page)
     expect(page.get_by_role("alert")).to_have_text("Write a query.")
@@ -177,7 +177,7 @@ def test_what_is_missing_is_said(visit: Visit) -> None:
 
 
 def stop_of(tokenizer: Tokenizer, limit: int, text: str, query: str | None = None) -> int:
-    """Where the tokenizers library's own truncation ends a text, as the last part of what the model reads."""
+    """The last part of a text that the tokenizers library's truncation keeps."""
     tokenizer.no_padding()
     tokenizer.enable_truncation(limit, strategy="longest_first")
     encoding = tokenizer.encode(text) if query is None else tokenizer.encode(query, text)
@@ -186,7 +186,7 @@ def stop_of(tokenizer: Tokenizer, limit: int, text: str, query: str | None = Non
 
 
 @pytest.mark.parametrize("query", [QUERY, "what is " * 150, "what is " * 400], ids=["short", "long", "too long"])
-def test_what_was_cut_and_where(visit: Visit, tmp_path: Path, query: str) -> None:
+def test_truncated_passages_and_the_place_of_the_cut(visit: Visit, tmp_path: Path, query: str) -> None:
     page = visit("rerank")
     text = LONG.strip()
     fill(page, query.strip(), [*PASSAGES, text])
@@ -206,7 +206,7 @@ def test_what_was_cut_and_where(visit: Visit, tmp_path: Path, query: str) -> Non
         shot(page, "rerank-cut", whole=False)
 
 
-def test_markup_is_text(visit: Visit) -> None:
+def test_markup_is_shown_as_text(visit: Visit) -> None:
     page = visit("rerank")
     nasty = ["<img src=x onerror=alert(1)>", "<script>alert(1)</script>", "{{7*7}} ${1} &amp; <b>bold</b>", "a\u202eb"]
     page.on("dialog", lambda dialog: pytest.fail(dialog.message))
@@ -242,7 +242,7 @@ def test_timing_by_stage(visit: Visit) -> None:
     assert took[2] > 0
 
 
-def test_a_switch_of_language_or_view_keeps_everything(visit: Visit) -> None:
+def test_input_and_results_are_kept_when_language_or_view_changes(visit: Visit) -> None:
     page = visit("rerank")
     fill(page)
     choose(page, RERANKER, MODEL)
@@ -252,7 +252,7 @@ def test_a_switch_of_language_or_view_keeps_everything(visit: Visit) -> None:
     page.get_by_role("combobox", name="Language").select_option("ja")
     expect(page.get_by_role("heading", name="結果")).to_be_visible()
     for place in (0, 1):
-        expect(rows(page, place)).to_have_count(4)  # they come with the next frame
+        expect(rows(page, place)).to_have_count(4)  # drawn in the next frame
     assert [[{**row, "movement": ""} for row in place] for place in (shown(page), shown(page, 1))] == [
         [{**row, "movement": ""} for row in place] for place in before
     ]

@@ -1,4 +1,4 @@
-"""The frame: views, languages, themes, the API key, and the page's own promises."""
+"""The frame: views, languages, themes, the API key and the security policy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KEY = "sk-browser-test"
 
 
 def refuse_without_key(page: Page, site: Site) -> list[str]:
-    """The service as it is with API_KEYS, in front of one without; the keys that it was shown."""
+    """Simulate API_KEYS in front of a service without keys; returns the keys that it gets."""
     shown: list[str] = []
 
     def answer(route: Route) -> None:
@@ -34,7 +34,7 @@ def refuse_without_key(page: Page, site: Site) -> list[str]:
     return shown
 
 
-def test_the_views_are_links_that_the_address_keeps(visit: Visit) -> None:
+def test_views_are_links_and_part_of_the_url(visit: Visit) -> None:
     page = visit(None)
     navigation = page.get_by_role("navigation", name="Views")
     expect(navigation.get_by_role("link", name="Rerank")).to_have_attribute("aria-current", "page")
@@ -46,7 +46,7 @@ def test_the_views_are_links_that_the_address_keeps(visit: Visit) -> None:
     expect(page.get_by_role("heading", level=2)).to_have_text("Rerank")
 
 
-def test_the_language_is_kept_in_the_address(visit: Visit) -> None:
+def test_the_language_is_part_of_the_url(visit: Visit) -> None:
     page = visit("models")
     expect(page.locator("html")).to_have_attribute("lang", "en")
     page.get_by_role("combobox", name="Language").select_option("ja")
@@ -58,7 +58,7 @@ def test_the_language_is_kept_in_the_address(visit: Visit) -> None:
     expect(page.get_by_role("heading", level=2)).to_have_text("モデル")
 
 
-def test_the_browser_decides_where_the_address_does_not(visit: Visit, site: Site) -> None:
+def test_the_browsers_language_and_theme_are_the_defaults(visit: Visit, site: Site) -> None:
     page = visit("models", lang="ja")
     page.goto(f"{site.url}/playground?view=models")
     expect(page.locator("html")).to_have_attribute("lang", "ja")
@@ -76,7 +76,7 @@ def test_themes(visit: Visit, theme: str, system: str, dark: bool) -> None:
     assert int(re.findall(r"\d+", background)[0]) < 64
 
 
-def test_by_keyboard(visit: Visit) -> None:
+def test_keyboard_control(visit: Visit) -> None:
     page = visit("models")
     page.keyboard.press("Tab")
     skip = page.get_by_role("link", name="Skip to content")
@@ -89,7 +89,7 @@ def test_by_keyboard(visit: Visit) -> None:
     expect(page.get_by_role("heading", level=2)).to_have_text("Live")
 
 
-def test_a_key_is_asked_for_kept_and_sent(visit: Visit, site: Site) -> None:
+def test_the_key_is_requested_kept_and_sent(visit: Visit, site: Site) -> None:
     page = visit("models")
     visit.allow("status of 401")
     shown = refuse_without_key(page, site)
@@ -112,7 +112,7 @@ def test_a_key_is_asked_for_kept_and_sent(visit: Visit, site: Site) -> None:
     assert page.evaluate("JSON.stringify(localStorage) + document.cookie") == "{}"
 
 
-def test_who_gives_no_key_is_told_and_can_give_one_later(visit: Visit, site: Site) -> None:
+def test_a_declined_key_can_be_entered_later(visit: Visit, site: Site) -> None:
     page = visit("models")
     visit.allow("status of 401")
     refuse_without_key(page, site)
@@ -130,7 +130,7 @@ def test_who_gives_no_key_is_told_and_can_give_one_later(visit: Visit, site: Sit
     expect(page.locator("[data-model]").first).to_be_visible()
 
 
-def test_a_service_that_is_gone_is_said_to_be(visit: Visit, site: Site) -> None:
+def test_an_unreachable_service_shows_an_error(visit: Visit, site: Site) -> None:
     page = visit("live", settled=False)
     visit.allow("ERR_INTERNET_DISCONNECTED|ERR_FAILED|Failed to fetch")
     page.get_by_role("link", name="Models").click()
@@ -142,17 +142,17 @@ def test_a_service_that_is_gone_is_said_to_be(visit: Visit, site: Site) -> None:
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_every_view_by_phone_in_japanese(visit: Visit, view: str) -> None:
+def test_all_views_on_a_phone_in_japanese(visit: Visit, view: str) -> None:
     page = visit(view, lang="ja", theme="dark", phone=True)
     assert not overflows(page)
     shot(page, f"shell-{view}-phone", whole=False)
 
 
-def test_the_policy_holds(visit: Visit, site: Site) -> None:
-    """What it is there to stop does not happen, and the browser says so."""
+def test_the_security_policy_blocks_violations(visit: Visit, site: Site) -> None:
+    """The browser blocks and reports each violation."""
     page = visit("models")
     visit.allow("Content Security Policy|Trusted Types|TrustedScriptURL|TrustedHTML")
-    visit.allow(r"127\.0\.0\.1:9/x\.png")  # told before the policy stops it
+    visit.allow(r"127\.0\.0\.1:9/x\.png")  # reported before the policy blocks it
     blocked = page.evaluate(
         """async () => {
           const blocked = [];
@@ -173,29 +173,29 @@ def test_the_policy_holds(visit: Visit, site: Site) -> None:
     assert {"html", "worker", "script", "style-src-attr", "img-src"} <= set(blocked)
 
 
-def test_behind_a_path_prefix(visit_of: Callable[[str], Visit], site: Site) -> None:
-    """A proxy that serves the service below a path: every address of the page is relative."""
+def test_the_page_works_behind_a_path_prefix(visit_of: Callable[[str], Visit], site: Site) -> None:
+    """A proxy serves the service below a path: all URLs of the page are relative."""
     prefix = f"{site.url}/some/where"
     visit = visit_of(prefix)
     page = visit("models", settled=False)
-    asked: list[str] = []
+    requested: list[str] = []
 
     def proxy(route: Route) -> None:
-        asked.append(route.request.url)
+        requested.append(route.request.url)
         answer = http_get(route.request.url.replace("/some/where", ""))
         headers = {name: value for name, value in answer.headers.items() if name != "content-length"}
         route.fulfill(status=answer.status_code, body=answer.content, headers=headers)
 
-    visit.allow("status of 404")  # before the proxy was there
+    visit.allow("status of 404")  # before the proxy is set up
     page.route(f"{prefix}/**", proxy)
     page.goto(f"{prefix}/playground?view=models&lang=en")
     expect(page.locator("[data-model]").first).to_be_visible()
-    assert asked
-    assert all(url.startswith(prefix) for url in asked)
+    assert requested
+    assert all(url.startswith(prefix) for url in requested)
 
 
 def strings() -> Iterator[tuple[str, str]]:
-    """Every quoted text of the page's modules that are not for words."""
+    """All string literals in the page's modules, without the translated texts."""
     for path in sorted((ROOT / "playground").glob("*.js")):
         yield path.name, path.read_text(encoding="utf-8")
 
@@ -206,26 +206,26 @@ def test_no_module_writes_markup_or_styles() -> None:
 
 
 def test_no_module_names_another_host() -> None:
-    """The namespace of SVG is a name, and what `copy as` writes is for the reader."""
+    """Except for SVG's namespace and the texts of generated programs."""
     for path in sorted((ROOT / "playground").rglob("*.*")):
         for url in re.findall(r"(?:https?:)?//[a-z][\w.-]+\.[a-z]+[^\s\"'`]*", path.read_text(encoding="utf-8")):
             assert url.startswith("http://www.w3.org/"), (path.name, url)
 
 
-def test_files_are_short() -> None:
+def test_modules_are_short() -> None:
     for path in (ROOT / "playground").rglob("*.js"):
         lines = path.read_text(encoding="utf-8").splitlines()
-        if path.parent.name != "strings":  # lists of texts, as long as the texts are
+        if path.parent.name != "strings":  # lists of texts
             assert len(lines) < 300, path.name
             assert max(map(len, lines)) <= 120, path.name
 
 
-def test_it_is_linked_and_logged(site: Site) -> None:
+def test_the_page_is_linked_and_its_url_logged(site: Site) -> None:
     assert "(./playground)" in http_get(f"{site.url}/docs.json").json()["info"]["description"]
     assert f"playground: {site.url}/playground" in site.served.log
 
 
-def test_the_link_of_the_first_page_leads_here(visit: Visit, site: Site) -> None:
+def test_the_documentation_page_links_to_the_page(visit: Visit, site: Site) -> None:
     context = visit.browser.new_context(viewport={"width": DESKTOP[0], "height": DESKTOP[1]})
     page = context.new_page()
     page.goto(f"{site.url}/")
@@ -235,7 +235,7 @@ def test_the_link_of_the_first_page_leads_here(visit: Visit, site: Site) -> None
     context.close()
 
 
-def test_nothing_of_it_fills_the_log(visit: Visit, site: Site) -> None:
+def test_page_requests_are_not_logged(visit: Visit, site: Site) -> None:
     page = visit("models")
     expect(page.locator("[data-model]").first).to_be_visible()
     lines = site.served.log.splitlines()
@@ -245,8 +245,8 @@ def test_nothing_of_it_fills_the_log(visit: Visit, site: Site) -> None:
     assert routes == {"/playground", "/playground/{file}"}
 
 
-def test_json_of_both_languages_is_equal(visit: Visit, site: Site) -> None:
-    """Every strings module has the same keys and the same placeholders in both languages."""
+def test_both_languages_have_the_same_strings(visit: Visit, site: Site) -> None:
+    """All modules in strings/ have the same keys and placeholders in both languages."""
     page = visit("models")
     for path in sorted((ROOT / "playground/strings").glob("*.js")):
         texts = json.loads(

@@ -1,4 +1,4 @@
-"""The clients' tests on one set of servers: all in the quick environment, those of the other libraries in theirs.
+"""Runs the clients' tests against one set of servers, each environment with the tests of its libraries.
 
 `.venv/bin/python -m tests.clients .venv-clients-quick .venv-clients`
 """
@@ -13,11 +13,11 @@ from tests.serving import ROOT
 
 QUICK = ".venv-clients-quick"
 LIBRARIES = [f"tests/clients/test_{name}.py" for name in ("capture", "haystack", "langchain", "litellm", "llama_index")]
-"""What only the large environment has, and not again what the quick one tests with newer versions."""
+"""Libraries that only the large environment has; the quick one has newer versions of the others."""
 
 
 def main(environments: list[str]) -> int:
-    """Run them all; the exit status is the first one that is not 0."""
+    """Run all tests; return the first exit status that is not 0."""
     with serve_all() as urls:
         known = os.environ | {"CLIENTS_SERVERS": json.dumps(urls)}
         statuses = []

@@ -1,4 +1,4 @@
-"""One call of each client, to record the request that it makes."""
+"""Calls of each client, to record their requests."""
 
 import importlib.util
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ RANK = {"query": QUERY, "documents": DOCUMENTS}
 
 @dataclass(frozen=True)
 class Call:
-    """`means` says what is asked for in plain words: texts, or a query and documents, and what is special."""
+    """`means` describes the call: texts, or a query and documents, and options."""
 
     name: str
     means: dict[str, Any]
@@ -22,7 +22,7 @@ class Call:
 
 
 def calls() -> Iterator[Call]:
-    """Those of the environment: the official clients, or the libraries that build upon them."""
+    """The calls of this environment: of the official clients, or of other libraries."""
     if importlib.util.find_spec("langchain_openai") is None:
         yield from official_calls()
     else:
@@ -173,7 +173,7 @@ def haystack_calls() -> Iterator[Call]:
 
 
 def litellm_calls() -> Iterator[Call]:
-    """litellm, in the words of two providers."""
+    """litellm with two providers."""
     import litellm
 
     yield Call(

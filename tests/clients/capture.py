@@ -1,7 +1,7 @@
-"""What each client sends: `.venv-clients/bin/python -m tests.clients.capture` records it in `captured/`.
+"""Records the requests of clients in `captured/`: `.venv-clients/bin/python -m tests.clients.capture`.
 
-With the quick environment's Python only the official clients' requests are recorded; with the other one only those of
-the libraries upon them. The main suite replays the files: tests/e2e/test_captured_requests.py.
+The quick environment records the official clients, the other one the other libraries.
+tests/e2e/test_captured_requests.py replays the files.
 """
 
 import json
@@ -19,14 +19,13 @@ from tests.clients.environment import isolate, main_process
 
 FOLDER = Path(__file__).parent / "captured"
 KEPT_HEADERS = ("accept", "authorization", "content-type", "user-agent", "x-fern-sdk-name")
-"""Headers that a server may look at, but Accept-Encoding, which follows from the packages that happen to be installed.
-Keys and versions are replaced."""
+"""Headers to record; Accept-Encoding depends on installed packages. Keys and versions are replaced."""
 
 Request = dict[str, Any]
 
 
 class Recorder:
-    """A proxy before the service that keeps every POST."""
+    """A proxy in front of the service that records all POST requests."""
 
     def __init__(self, upstream: str) -> None:
         self.requests: list[Request] = []
@@ -45,14 +44,14 @@ class Recorder:
                 self.wfile.write(answer.content)
 
             def log_message(self, *_: object) -> None:
-                """Say nothing."""
+                """Log nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     @contextmanager
     def running(self) -> Iterator["Recorder"]:
-        """The proxy, until the block ends."""
+        """Run the proxy until the block ends."""
         thread = threading.Thread(target=self._server.serve_forever, name="recorder", daemon=True)
         thread.start()
         try:
@@ -74,7 +73,7 @@ def _request(path: str, headers: dict[str, str], body: bytes) -> Request:
 
 
 def capture(upstream: str) -> dict[str, dict[str, Any]]:
-    """Name -> what the client was asked for, and the request it made, for every client that is installed."""
+    """Name -> the call and its request, for all installed clients."""
     from tests.clients.calls import calls
 
     captured = {}
@@ -88,7 +87,7 @@ def capture(upstream: str) -> dict[str, dict[str, Any]]:
 
 
 def write(captured: dict[str, dict[str, Any]]) -> None:
-    """A file for each."""
+    """Write a file for each request."""
     FOLDER.mkdir(exist_ok=True)
     for name, content in captured.items():
         text = json.dumps(content, indent=2, ensure_ascii=False, sort_keys=True)
@@ -96,7 +95,7 @@ def write(captured: dict[str, dict[str, Any]]) -> None:
 
 
 def kept(name: str) -> dict[str, Any]:
-    """A file's content."""
+    """The content of a recorded file."""
     content: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
     return content
 

@@ -1,4 +1,4 @@
-"""The served process and the expected numbers, both from the main environment; the clients have one of their own."""
+"""The servers and the reference, both of which run in the main environment."""
 
 import json
 import os
@@ -16,14 +16,14 @@ isolate()
 
 @pytest.fixture(scope="session")
 def reference() -> Iterator[Reference]:
-    """sentence-transformers; loads while the server starts."""
+    """sentence-transformers, which loads while the servers start."""
     with main_process("tests.clients.expected") as process:
         yield Reference(process)
 
 
 @pytest.fixture(scope="session")
 def servers(reference: Reference) -> Iterator[dict[str, str]]:
-    """Name -> URL: `python -m tests.clients` says where they are, else they are started here."""
+    """Name -> URL of the servers of `python -m tests.clients`, or of servers that are started here."""
     if known := os.environ.get("CLIENTS_SERVERS"):
         yield json.loads(known)
         return
@@ -34,26 +34,26 @@ def servers(reference: Reference) -> Iterator[dict[str, str]]:
 
 @pytest.fixture(scope="session")
 def url(servers: dict[str, str]) -> str:
-    """The server for everybody."""
+    """The server without API keys."""
     return servers["open"]
 
 
 @pytest.fixture(scope="session")
 def guarded_url(servers: dict[str, str]) -> str:
-    """The server that wants a key."""
+    """The server with an API key."""
     return servers["guarded"]
 
 
 @pytest.fixture
 def crowded_url(guarded_url: str) -> Iterator[str]:
-    """The same while it is at work: it answers 429 to all."""
+    """The guarded server while its queue is full: all requests get 429."""
     with Crowd(guarded_url):
         yield guarded_url
 
 
 @pytest.fixture
 def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """How long a client would have waited before each repetition; nobody sleeps."""
+    """The waiting times before retries, in seconds; `sleep` is replaced."""
     lengths: list[float] = []
     monkeypatch.setattr(time, "sleep", lengths.append)
     return lengths

@@ -1,8 +1,8 @@
-"""A request that keeps the guarded server at work, so that it answers 429 to others."""
+"""A request that fills the queue of the guarded server, so that other requests get 429."""
 
 import http.client
 import json
-from time import monotonic, sleep  # by name: tests put another sleep in the module
+from time import monotonic, sleep  # by name, because tests replace time.sleep
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -17,7 +17,7 @@ _HEADERS = {"Authorization": f"Bearer {API_KEY}", "Content-Type": "application/j
 
 
 class Crowd:
-    """Many passages in one request: others are refused from the start of the block to its end."""
+    """One request with many passages: other requests are rejected during the block."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -29,15 +29,15 @@ class Crowd:
             self._connection.request("POST", "/v1/embeddings", body, _HEADERS)
             if self._seen(429):
                 return self
-            self._connection.close()  # it met one of our own probes in the queue, and was refused itself
+            self._connection.close()  # rejected, because one of our probes was in the queue
         raise TimeoutError(f"{self._url} did not become crowded in {_ATTEMPTS} attempts")
 
     def __exit__(self, *error: object) -> None:
-        self._connection.close()  # the service drops the work of callers that leave
+        self._connection.close()  # the service cancels the work of disconnected clients
         assert self._seen(200), f"{self._url} is still crowded"
 
     def _seen(self, status: int) -> bool:
-        """Whether a stranger gets this status before long."""
+        """Whether another request gets this status within some seconds."""
         deadline = monotonic() + _PATIENCE_S
         while httpx.post(f"{self._url}/v1/embeddings", json={"input": "a"}, headers=_HEADERS).status_code != status:
             if monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""What the clients' processes need around them: no network, no keys of the user's, and the main environment."""
+"""The environment of client processes: no network, no keys of the user, and access to the main environment."""
 
 import atexit
 import contextlib
@@ -12,11 +12,11 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 _MAIN_PYTHON = ROOT / ".venv/bin/python"
 _TIKTOKEN_NAME = "9b5ad71b2ce5302211f9c61530b329a4922fc6a4"
-"""Under which tiktoken looks for cl100k_base: the SHA-1 of its address."""
+"""tiktoken's file name for cl100k_base: the SHA-1 of its URL."""
 
 
 def isolate() -> None:
-    """Set this process's environment; to be called before a client library is imported."""
+    """Set this process's environment. Call this before importing a client library."""
     for name in [name for name in os.environ if name.endswith(("_API_KEY", "_BASE_URL", "_API_BASE"))]:
         del os.environ[name]
     cache = Path(tempfile.mkdtemp(prefix="rerank-embedding-clients-"))
@@ -35,7 +35,7 @@ def isolate() -> None:
 
 @contextlib.contextmanager
 def main_process(module: str) -> Iterator[subprocess.Popen[str]]:
-    """A module in the main environment, which ends when its stdin is closed."""
+    """Run a module in the main environment; it exits when its stdin is closed."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     with subprocess.Popen(
         [_MAIN_PYTHON, "-m", module],

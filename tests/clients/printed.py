@@ -1,4 +1,4 @@
-"""Programs that are run as a reader would run them, and what they must print."""
+"""Runs example programs and checks their output."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from tests.clients.samples import DIMENSIONS, QUERY
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 _TIMEOUT_S = 180
 _DIGITS = 5e-5
-"""Four digits are printed."""
+"""Rounding error of the four printed decimals."""
 
 _QUESTION = "How do I reset my password?"
 _SENTENCES = [
@@ -25,11 +25,11 @@ _DOCUMENTS = [
     "Machine learning is a branch of artificial intelligence.",
     "Deep learning is a method of machine learning.",
 ]
-"""What the examples say, in Python as in JavaScript."""
+"""Texts of the examples in Python and JavaScript."""
 
 
 def run(*command: str, folder: Path = EXAMPLES, **environment: str) -> str:
-    """Standard output of a command that must succeed."""
+    """Standard output of a command; it must succeed."""
     done = subprocess.run(
         command,
         cwd=folder,
@@ -44,20 +44,20 @@ def run(*command: str, folder: Path = EXAMPLES, **environment: str) -> str:
 
 
 def pairs(printed: str) -> list[tuple[float, str]]:
-    """Lines of a number and a text."""
+    """Lines with a number and a text."""
     lines = [line.strip().split("  ", 1) for line in printed.splitlines() if "  " in line.strip()]
     return [(float(number), text) for number, text in lines]
 
 
 def assert_pairs(printed: str, expected: list[tuple[float, str]]) -> None:
-    """The same texts in the same order, with the same numbers as far as they are printed."""
+    """The same texts in the same order, with the same numbers within the printed decimals."""
     found = pairs(printed)
     assert [text for _, text in found] == [text for _, text in expected]
     assert [number for number, _ in found] == pytest.approx([number for number, _ in expected], abs=ATOL + _DIGITS)
 
 
 def assert_cosines(printed: str, reference: Reference) -> None:
-    """What the examples with OpenAI's clients print."""
+    """Check the output of the examples with OpenAI's clients."""
     texts = [_QUESTION, *_SENTENCES]
     question, *vectors = reference.vectors(texts)
     head, *rest = printed.splitlines()
@@ -67,6 +67,6 @@ def assert_cosines(printed: str, reference: Reference) -> None:
 
 
 def assert_two_best(printed: str, reference: Reference) -> None:
-    """What the examples of a ranking print."""
+    """Check the output of the rerank examples."""
     best = reference.ranking(QUERY, _DOCUMENTS)[:2]
     assert_pairs(printed, [(score, _DOCUMENTS[index]) for index, score in best])

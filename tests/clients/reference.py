@@ -1,4 +1,4 @@
-"""Expected numbers, asked of a child process in the main environment, and how they are compared."""
+"""Expected numbers from a child process in the main environment, and their comparison."""
 
 import json
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ Numbers = NDArray[Any]
 
 
 class Reference:
-    """sentence-transformers at the other end of a pipe; see tests/clients/expected.py."""
+    """sentence-transformers in a child process; see tests/clients/expected.py."""
 
     def __init__(self, process: Popen[str]) -> None:
         self._process = process
@@ -28,7 +28,7 @@ class Reference:
         return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))
 
     def tokens(self, texts: Sequence[str]) -> int:
-        """How many the texts have together."""
+        """Total number of tokens of the texts."""
         return sum(count for _, count in self._ask(texts))
 
     def scores(self, query: str, documents: Sequence[str]) -> list[float]:
@@ -53,12 +53,12 @@ class Reference:
 
 
 def assert_same_vectors(ours: ArrayLike, theirs: ArrayLike) -> None:
-    """Equal in shape and, but for rounding, in value."""
+    """Equal in shape and, except for rounding, in value."""
     np.testing.assert_allclose(np.asarray(ours, np.float64), np.asarray(theirs, np.float64), rtol=0, atol=ATOL)
 
 
 def assert_same_ranking(ours: Sequence[tuple[int, float]], theirs: Sequence[tuple[int, float]]) -> None:
-    """The same documents in the same order with, but for rounding, the same scores."""
+    """The same documents in the same order and, except for rounding, the same scores."""
     assert [index for index, _ in ours] == [index for index, _ in theirs]
     assert_same_vectors([score for _, score in ours], [score for _, score in theirs])
 
@@ -70,16 +70,16 @@ def as_int8(vectors: Numbers) -> Numbers:
 
 
 def assert_same_int8(ours: ArrayLike, vectors: Numbers) -> None:
-    """Whole numbers that differ by one at most, where a rounding error lies on a border."""
+    """Integers that differ by at most one, because of rounding errors."""
     numbers = np.asarray(ours)
     assert numbers.dtype.kind == "i"
     np.testing.assert_allclose(numbers, as_int8(vectors).astype(int), rtol=0, atol=1)
 
 
 def assert_same_bits(ours: ArrayLike, vectors: Numbers) -> None:
-    """One bit a dimension, 1 where the number is positive, the first dimension highest.
+    """One bit for each dimension: 1 if the number is positive, first dimension in the highest bit.
 
-    A number next to 0 may be on either side of it: three dimensions of the model are 0 but for rounding.
+    Numbers close to 0 may have either sign: three dimensions of the model are 0 except for rounding.
     """
     bits = np.unpackbits(np.asarray(ours, np.uint8), axis=1)
     clear = np.abs(vectors) > ATOL

@@ -1,10 +1,10 @@
-"""What the clients send; nothing here needs more than Python."""
+"""Texts that the clients send. Imports only the standard library."""
 
 MODEL = "all-minilm-l6-v2"
 FULL_NAME = "sentence-transformers/all-MiniLM-L6-v2"
 DIMENSIONS = 384
 API_KEY = "key-of-the-tests"
-"""What the guarded server wants to be shown."""
+"""The key of the guarded server."""
 
 JAPANESE = "自然言語処理は面白い。"
 TEXTS = [
@@ -23,4 +23,4 @@ DOCUMENTS = [
 ]
 
 TOO_LONG = "one two three four five six seven eight nine ten " * 40
-"""More than the 256 tokens that the model takes."""
+"""A text of more than 256 tokens, the model's limit."""

@@ -1,4 +1,4 @@
-"""What the clients are tested against: the service with all-MiniLM-L6-v2, run by the main environment's Python.
+"""The servers for the clients' tests: the service with all-MiniLM-L6-v2, in the main environment.
 
 `python -m tests.clients.server` prints the URLs as one line of JSON and serves until its stdin is closed.
 """
@@ -21,15 +21,15 @@ SETTINGS = {
     "PRELOAD_MODELS": MODEL,
     "DEVICE": "cpu",
     "DTYPE": "float32",
-    "BACKEND": "torch",  # the reference's own engine: numbers are compared to 1e-5, and nothing needs converting
+    "BACKEND": "torch",  # the reference's engine, because numbers are compared to 1e-5
 }
 SERVERS = {"open": {}, "guarded": {"API_KEYS": API_KEY, "MAX_QUEUED_TOKENS": "20"}}
-"""Name -> settings of its own. `guarded` wants a key, and lets nobody queue while it is at work."""
+"""Name -> additional settings. `guarded` requires a key, and has a short queue."""
 
 
 @contextlib.contextmanager
 def serve_all() -> Iterator[dict[str, str]]:
-    """All servers until the block ends: name -> URL."""
+    """Run all servers until the block ends: name -> URL."""
     with tempfile.TemporaryDirectory(prefix="rerank-embedding-clients-") as folder, contextlib.ExitStack() as stack:
         imported = Path(folder, "imported")
         imported.mkdir()

@@ -1,4 +1,4 @@
-"""cohere: Client speaks v1, ClientV2 speaks v2."""
+"""cohere: Client with API v1, ClientV2 with API v2."""
 
 import asyncio
 import base64
@@ -35,7 +35,7 @@ def client_v2(url: str) -> cohere.ClientV2:
 
 
 def message(error: BaseException) -> str:
-    """What the service said."""
+    """The service's error message."""
     text: str = error.body["message"]  # type: ignore[attr-defined]  # ApiError has it
     return text
 
@@ -47,7 +47,7 @@ def test_embed_v1(client: cohere.Client, reference: Reference) -> None:
 
 
 def test_embed_v1_in_batches(client: cohere.Client, reference: Reference) -> None:
-    texts = [f"Text number {number}." for number in range(100)]  # more than the 96 of one request
+    texts = [f"Text number {number}." for number in range(100)]  # the client sends at most 96 per request
     answer = client.embed(model=MODEL, texts=texts, input_type=SIDE)
     assert_same_vectors(answer.embeddings, reference.vectors(texts))
 
@@ -176,7 +176,7 @@ def test_overload(crowded_url: str, make: Make, naps: list[float]) -> None:
     assert naps[0] >= 1  # without the header it would be half a second
 
 
-def test_rerank_v1_says_its_version_as_the_sdk_reads_it(client: cohere.Client) -> None:
+def test_rerank_v1_returns_api_version_as_an_object(client: cohere.Client) -> None:
     meta = client.rerank(model=MODEL, query=QUERY, documents=DOCUMENTS).meta
     assert meta is not None
     assert meta.api_version is not None

@@ -1,4 +1,4 @@
-"""The examples in Python print what sentence-transformers says."""
+"""The Python examples print the numbers of sentence-transformers."""
 
 import json
 import re
@@ -26,7 +26,7 @@ ROUNDED = ATOL + 5e-5
 
 
 def python(name: str, *arguments: str, **settings: str) -> str:
-    """What an example prints."""
+    """The output of an example."""
     return run(sys.executable, str(EXAMPLES / name), *arguments, folder=EXAMPLES, MODEL=MODEL, **settings)
 
 
@@ -48,7 +48,7 @@ def test_rag_search(url: str, reference: Reference, question: str) -> None:
     assert_pairs(best, [(score, SEARCHED[index]) for index, score in ranking[:2]])
 
 
-def test_examples_show_their_key(guarded_url: str, reference: Reference) -> None:
+def test_examples_send_the_api_key(guarded_url: str, reference: Reference) -> None:
     assert_two_best(python("python/cohere_rerank.py", BASE_URL=guarded_url, API_KEY=API_KEY), reference)
 
 
@@ -57,7 +57,7 @@ Step = tuple[str, int, Any]
 
 @pytest.fixture(scope="module")
 def tour(url: str) -> list[Step]:
-    """Request, status and answer of each step."""
+    """Request, status and response of each step."""
     steps = []
     for part in python("api_tour.py", BASE_URL=url).strip().split("\n\n"):
         title, request, answer = part.split("\n", 2)
@@ -68,18 +68,18 @@ def tour(url: str) -> list[Step]:
 
 
 def answer_of(tour: list[Step], request: str, number: int = 0) -> Any:
-    """The answer of the request that starts so."""
+    """The response of the request that starts with this text."""
     return [body for sent, _, body in tour if sent.startswith(request)][number]
 
 
-def test_the_tour_passes_every_stop(tour: list[Step]) -> None:
+def test_the_tour_runs_all_steps(tour: list[Step]) -> None:
     assert [status for _, status, _ in tour] == [200] * 15 + [404, 400]
     assert answer_of(tour, "GET /health")["status"] == "healthy"
     assert answer_of(tour, f"GET /v1/models/{MODEL}")["id"] == MODEL
-    assert len(answer_of(tour, "GET /v1/models")["data"]) == 4  # three, and how many more
+    assert len(answer_of(tour, "GET /v1/models")["data"]) == 4  # three, and the number of the others
 
 
-def test_the_tour_shows_true_numbers(tour: list[Step], reference: Reference) -> None:
+def test_the_tour_prints_correct_numbers(tour: list[Step], reference: Reference) -> None:
     embeddings = answer_of(tour, "POST /v1/embeddings")
     assert embeddings["usage"]["total_tokens"] == reference.tokens(DOCUMENTS)
     for entry, vector in zip(embeddings["data"], reference.vectors(DOCUMENTS), strict=True):
@@ -103,7 +103,7 @@ def test_the_tour_shows_true_numbers(tour: list[Step], reference: Reference) -> 
     assert [entry["tokens"] for entry in counted] == [reference.tokens([text]) for text in DOCUMENTS]
 
 
-def test_the_tour_ends_with_errors_that_say_what_to_do(tour: list[Step]) -> None:
+def test_the_tour_ends_with_errors(tour: list[Step]) -> None:
     unknown, wrong = tour[-2][2]["error"], tour[-1][2]["error"]
     assert (unknown["code"], unknown["param"]) == ("model_not_found", "model")
     assert re.search(rf"Did you mean {MODEL}", unknown["message"])

@@ -17,12 +17,12 @@ jina_rankers = pytest.importorskip("haystack_integrations.components.rankers.jin
 
 
 def secret(key: str = "unused") -> Any:
-    """How haystack takes a key."""
+    """An API key for haystack."""
     return haystack.utils.Secret.from_token(key)
 
 
 def documents(texts: list[str]) -> list[Any]:
-    """Texts as haystack's documents."""
+    """haystack's documents."""
     return [haystack.Document(content=text, meta={"index": index}) for index, text in enumerate(texts)]
 
 

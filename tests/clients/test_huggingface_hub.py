@@ -1,4 +1,4 @@
-"""huggingface_hub's InferenceClient, which speaks to text-embeddings-inference by URL."""
+"""huggingface_hub's InferenceClient with the URL of the service."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ from tests.clients.samples import API_KEY, DOCUMENTS, JAPANESE, QUERY, TEXTS, TO
 
 @pytest.fixture
 def client(url: str) -> InferenceClient:
-    """The address of the server is its model."""
+    """The URL of the server is passed as the model."""
     return InferenceClient(model=url, token="unused")
 
 
@@ -24,7 +24,7 @@ def test_feature_extraction(url: str, reference: Reference, name: str, path: str
     assert_same_vectors(client.feature_extraction(TEXTS), reference.vectors(TEXTS))
 
 
-def test_without_scaling(client: InferenceClient, reference: Reference) -> None:
+def test_without_normalization(client: InferenceClient, reference: Reference) -> None:
     (vector,) = client.feature_extraction(JAPANESE, normalize=False)
     length = float((vector**2).sum() ** 0.5)
     assert length > 1.5
@@ -52,7 +52,7 @@ def test_truncation(client: InferenceClient, reference: Reference) -> None:
         client.feature_extraction(TOO_LONG, truncate=False)
 
 
-def test_the_start_is_cut_off(client: InferenceClient, reference: Reference) -> None:
+def test_truncation_of_the_start(client: InferenceClient, reference: Reference) -> None:
     text = f"{JAPANESE} {TOO_LONG}"
     ours = client.feature_extraction(text, truncate=True, truncation_direction="left")
     assert_same_vectors(ours, client.feature_extraction(f"two {TOO_LONG}", truncation_direction="left"))

@@ -1,4 +1,4 @@
-"""openai-node and plain fetch, under node:test; and the examples in JavaScript."""
+"""openai-node and fetch with node:test, and the JavaScript examples."""
 
 import json
 import re
@@ -27,7 +27,7 @@ def installed() -> None:
 
 @pytest.fixture(scope="module")
 def given(servers: dict[str, str], reference: Reference) -> dict[str, str]:
-    """What given.mjs reads."""
+    """The data for given.mjs."""
     expected = {
         "texts": TEXTS,
         "vectors": reference.vectors(TEXTS).tolist(),
@@ -55,11 +55,11 @@ def test_in_node(installed: None, given: dict[str, str], name: str) -> None:
     assert "# fail 0" in printed
 
 
-def test_in_node_while_the_service_is_at_work(installed: None, given: dict[str, str], crowded_url: str) -> None:
+def test_in_node_with_a_full_queue(installed: None, given: dict[str, str], crowded_url: str) -> None:
     assert "# pass 1" in run(*NODE, "crowded.test.mjs", folder=TESTS, **given)
 
 
-def test_every_file_of_tests_is_run() -> None:
+def test_all_javascript_test_files_are_run() -> None:
     assert {path.name for path in TESTS.glob("*.test.mjs")} == {"openai.test.mjs", "fetch.test.mjs", "crowded.test.mjs"}
 
 

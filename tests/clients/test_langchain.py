@@ -17,11 +17,11 @@ langchain_openai = pytest.importorskip("langchain_openai", reason=WHY)
 langchain_cohere = pytest.importorskip("langchain_cohere", reason=WHY)
 
 PIECE_TOKENS = 8191
-"""What langchain-openai sends of a text at once."""
+"""Maximum number of tokens in one array of langchain-openai."""
 
 
 class TestOpenAIEmbeddings:
-    """Sends arrays of cl100k_base ids unless told otherwise."""
+    """Sends arrays of cl100k_base ids by default."""
 
     @pytest.mark.parametrize("by_tokens", [True, False], ids=["token arrays by default", "texts"])
     def test_embed(self, url: str, reference: Reference, by_tokens: bool) -> None:
@@ -38,8 +38,8 @@ class TestOpenAIEmbeddings:
         vectors = asyncio.run(embeddings.aembed_documents(TEXTS))
         assert_same_vectors(vectors, reference.vectors(TEXTS, dimensions=64))
 
-    def test_a_text_in_pieces(self, url: str, reference: Reference) -> None:
-        """Its vector is the mean of the pieces' vectors, weighted by their tokens and of length 1 again."""
+    def test_a_long_text_in_pieces(self, url: str, reference: Reference) -> None:
+        """The vector is the normalized mean of the pieces' vectors, weighted by their tokens."""
         text = "Cats sleep all day. " * 1800 + "機械学習は人工知能の一分野です。" * 200
         encoding = tiktoken.get_encoding("cl100k_base")
         ids = encoding.encode(text)
@@ -76,7 +76,7 @@ class TestOpenAIEmbeddings:
 
 
 class TestCohereEmbeddings:
-    """Speaks /v1/embed and names types."""
+    """Uses /v1/embed with embedding_types."""
 
     def test_embed(self, url: str, reference: Reference) -> None:
         embeddings = langchain_cohere.CohereEmbeddings(model=MODEL, base_url=url, cohere_api_key="unused")
@@ -104,7 +104,7 @@ class TestCohereEmbeddings:
 
 
 class TestCohereRerank:
-    """Speaks /v2/rerank."""
+    """Uses /v2/rerank."""
 
     def test_rerank(self, url: str, reference: Reference) -> None:
         reranker = langchain_cohere.CohereRerank(model=MODEL, base_url=url, cohere_api_key="unused", top_n=3)

@@ -1,4 +1,4 @@
-"""litellm: the same calls in the words of several providers."""
+"""litellm: the same calls with several providers."""
 
 import asyncio
 from typing import Any
@@ -25,11 +25,11 @@ RERANK_PROVIDERS = [
     ("jina_ai", "/v1/rerank"),
     ("infinity", ""),
 ]
-"""Provider and what follows the server's address in `api_base`."""
+"""Provider, and the path after the server's URL in `api_base`."""
 
 
 def embed(provider: str, api_base: str, texts: list[str] = TEXTS, **options: Any) -> Any:
-    """litellm.embedding, without repetitions."""
+    """litellm.embedding without retries."""
     options = {"model": f"{provider}/{MODEL}", "api_key": "unused"} | options
     return litellm.embedding(api_base=api_base, input=texts, max_retries=0, **options)
 
@@ -65,11 +65,11 @@ def test_rerank(url: str, reference: Reference, provider: str, path: str, top_n:
     assert_same_ranking(ours, reference.ranking(QUERY, DOCUMENTS)[:top_n])
 
 
-def test_rerank_in_voyages_words(url: str, reference: Reference) -> None:
+def test_rerank_with_voyage(url: str, reference: Reference) -> None:
     assert_same_ranking(rank("voyage", f"{url}/v1", top_n=2), reference.ranking(QUERY, DOCUMENTS)[:2])
 
 
-def test_rerank_in_voyages_words_without_top_k(url: str, reference: Reference) -> None:
+def test_rerank_with_voyage_without_top_k(url: str, reference: Reference) -> None:
     assert_same_ranking(rank("voyage", f"{url}/v1"), reference.ranking(QUERY, DOCUMENTS))
 
 
@@ -108,7 +108,7 @@ def test_bad_input(url: str, provider: str, path: str) -> None:
         embed(provider, url + path, ["a", ""])
 
 
-def test_truncation_refused(url: str) -> None:
+def test_truncation_is_rejected(url: str) -> None:
     with pytest.raises(litellm.BadRequestError, match="the model takes 256"):
         embed("openai", f"{url}/v1", [TOO_LONG], extra_body={"truncate": False})
 

@@ -1,4 +1,4 @@
-"""llama-index: OpenAI's, Cohere's, Jina's and text-embeddings-inference's routes."""
+"""llama-index with the routes of OpenAI, Cohere, Jina and text-embeddings-inference."""
 
 import asyncio
 import importlib
@@ -15,23 +15,23 @@ pytest.importorskip("llama_index.core", reason="only in the environment of all c
 
 
 def embedder(module: str, name: str, **options: Any) -> Any:
-    """A class of a package of its own, made."""
+    """An embedding object of a llama-index package."""
     return getattr(importlib.import_module(f"llama_index.embeddings.{module}"), name)(**options)
 
 
 def reranker(module: str, name: str, **options: Any) -> Any:
-    """The same among the rerankers."""
+    """A rerank object of a llama-index package."""
     return getattr(importlib.import_module(f"llama_index.postprocessor.{module}"), name)(**options)
 
 
 def openai_embedding(url: str, **options: Any) -> Any:
-    """`model_name` is how this class takes names that OpenAI does not have."""
+    """`model_name` allows names that OpenAI does not have."""
     options = {"model_name": MODEL, "api_base": f"{url}/v1", "api_key": "unused", "max_retries": 1} | options
     return embedder("openai", "OpenAIEmbedding", **options)
 
 
 def rank(reranker: Any) -> list[tuple[int, float]]:
-    """(index, score) as it orders DOCUMENTS."""
+    """DOCUMENTS as (index, score), in the order of the result."""
     schema = importlib.import_module("llama_index.core.schema")
     nodes = [
         schema.NodeWithScore(node=schema.TextNode(text=text, id_=str(index)), score=0.0)
@@ -72,7 +72,7 @@ def test_text_embeddings_inference(url: str, reference: Reference) -> None:
 
 
 def test_text_embeddings_inference_with_a_key(guarded_url: str, reference: Reference) -> None:
-    """This class reads no status: a refusal would show as a KeyError, with that server as with this one."""
+    """This class ignores the status; an error response raises KeyError."""
     options = {"model_name": MODEL, "base_url": guarded_url, "auth_token": API_KEY}
     embedding = embedder("text_embeddings_inference", "TextEmbeddingsInference", **options)
     assert_same_vectors([embedding.get_text_embedding("a")], reference.vectors(["a"]))

@@ -1,4 +1,4 @@
-"""openai: embeddings in every form, models, errors and repetitions."""
+"""openai: embeddings in all formats, models, errors and retries."""
 
 import asyncio
 import base64
@@ -14,7 +14,7 @@ from tests.clients.samples import API_KEY, DIMENSIONS, FULL_NAME, JAPANESE, MODE
 
 @pytest.fixture
 def client(url: str) -> openai.OpenAI:
-    """A client with nothing but another base URL."""
+    """A client with another base URL."""
     return openai.OpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=1)
 
 
@@ -34,7 +34,7 @@ def test_many_texts(client: openai.OpenAI, reference: Reference, chosen: dict[st
     assert_same_vectors([entry.embedding for entry in answer.data], reference.vectors(TEXTS))
 
 
-def test_base64_that_the_caller_decodes(client: openai.OpenAI, reference: Reference) -> None:
+def test_explicit_base64(client: openai.OpenAI, reference: Reference) -> None:
     (entry,) = client.embeddings.create(model=MODEL, input=JAPANESE, encoding_format="base64").data
     vector = np.frombuffer(base64.b64decode(str(entry.embedding)), dtype="<f4")
     assert_same_vectors([vector], reference.vectors([JAPANESE]))
@@ -65,7 +65,7 @@ def test_async(url: str, reference: Reference) -> None:
     assert_same_vectors(asyncio.run(ask()), reference.vectors(TEXTS))
 
 
-def test_too_long_a_text_is_cut_and_the_answer_says_so(client: openai.OpenAI, reference: Reference) -> None:
+def test_long_texts_are_truncated_with_a_warning(client: openai.OpenAI, reference: Reference) -> None:
     answer = client.embeddings.create(model=MODEL, input=TOO_LONG)
     assert_same_vectors([answer.data[0].embedding], reference.vectors([TOO_LONG]))
     assert answer.model_extra is not None
@@ -79,7 +79,7 @@ def test_an_empty_text_alone_has_a_vector(client: openai.OpenAI, reference: Refe
     assert "input is empty" in answer.model_extra["warnings"][0]
 
 
-def test_fields_that_the_service_does_not_know(client: openai.OpenAI, reference: Reference) -> None:
+def test_unknown_fields_are_ignored_with_a_warning(client: openai.OpenAI, reference: Reference) -> None:
     answer = client.embeddings.create(model=MODEL, input=["a"], extra_body={"mystery": 1, "late_chunking": False})
     assert_same_vectors([answer.data[0].embedding], reference.vectors(["a"]))
     assert answer.model_extra == {"warnings": ["Ignored fields: mystery."]}
@@ -125,7 +125,7 @@ def test_bad_input(client: openai.OpenAI, wrong: dict[str, object], param: str) 
     assert caught.value.param == param
 
 
-def test_truncation_refused(client: openai.OpenAI) -> None:
+def test_truncation_is_rejected(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError, match="the model takes 256") as caught:
         client.embeddings.create(model=MODEL, input=TOO_LONG, extra_body={"truncate": False})
     assert caught.value.code == "input_too_long"

@@ -1,4 +1,4 @@
-"""voyageai: embed and rerank, in base64 unless told otherwise."""
+"""voyageai: embed (base64 by default) and rerank."""
 
 import asyncio
 
@@ -18,7 +18,7 @@ from tests.clients.samples import API_KEY, DOCUMENTS, MODEL, QUERY, TEXTS, TOO_L
 
 @pytest.fixture
 def client(url: str) -> voyageai.Client:
-    """A client with nothing but another base URL."""
+    """A client with another base URL."""
     return voyageai.Client("unused", base_url=f"{url}/v1")
 
 
@@ -96,7 +96,7 @@ def test_api_key(guarded_url: str, reference: Reference) -> None:
 
 
 def test_overload(crowded_url: str, naps: list[float]) -> None:
-    client = voyageai.Client(API_KEY, base_url=f"{crowded_url}/v1", max_retries=2)  # it counts attempts
+    client = voyageai.Client(API_KEY, base_url=f"{crowded_url}/v1", max_retries=2)  # the number of attempts
     with pytest.raises(voyageai.error.RateLimitError, match="MAX_QUEUED_TOKENS") as caught:
         client.embed(TEXTS, model=MODEL)
     assert int(caught.value.headers["Retry-After"]) >= 1

@@ -1,4 +1,4 @@
-"""A served process with real weights: all-MiniLM-L6-v2, from its Python package."""
+"""A served process with the real weights of all-MiniLM-L6-v2 from its Python package."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +30,7 @@ def weights() -> Path:
 
 @pytest.fixture(scope="session")
 def served(imported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """The service as a user runs it, for all tests that do not end it."""
+    """The service, shared by all tests that do not stop it."""
     home = copy_home(imported, tmp_path_factory.mktemp("served"))
     with serve(home, **SETTINGS, MAX_BODY_BYTES="8000000") as server:
         yield server

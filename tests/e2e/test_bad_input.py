@@ -1,4 +1,4 @@
-"""Wrong requests of every kind: 4xx with our body, never 5xx, and nothing of them in the log."""
+"""Invalid requests of all kinds get 4xx with our error body, never 5xx, and are not quoted in the log."""
 
 import json
 import pickle
@@ -12,7 +12,7 @@ from tests.errors import message_of
 from tests.serving import Served, read_all, until
 
 MARKER = "marker5f0c2ba1d7e94c6f8a3b90e41d2c7b6a"
-"""Put into every wrong request; must never be written anywhere."""
+"""Included in every invalid request; must not appear in responses or the log."""
 PATHS = ("/v1/embeddings", "/v1/rerank")
 
 BODIES: dict[str, bytes] = {
@@ -80,7 +80,7 @@ GARBAGE = (
 
 
 @pytest.fixture(autouse=True)
-def _log_holds_nothing_of_it(served: Served, client: httpx.Client) -> Any:
+def _log_has_no_request_content(served: Served, client: httpx.Client) -> Any:
     yield
     assert client.get("/livez").status_code == 200
     log = served.log
@@ -89,7 +89,7 @@ def _log_holds_nothing_of_it(served: Served, client: httpx.Client) -> Any:
 
 
 def check(response: httpx.Response, *, at_least: int = 400) -> None:
-    """A 4xx with our body."""
+    """Check for a 4xx with our error body."""
     assert at_least <= response.status_code < 500, (response.status_code, response.text[:500])
     message = message_of(response.json())
     assert MARKER not in message
@@ -97,11 +97,11 @@ def check(response: httpx.Response, *, at_least: int = 400) -> None:
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
-def test_bodies(client: httpx.Client, path: str, body: bytes) -> None:
+def test_invalid_bodies(client: httpx.Client, path: str, body: bytes) -> None:
     check(client.post(path, content=body, headers={"Content-Type": "application/json"}))
 
 
-def test_fields(client: httpx.Client) -> None:
+def test_invalid_fields(client: httpx.Client) -> None:
     for fields in FIELDS:
         for path in PATHS:
             check(client.post(path, json=fields))
@@ -109,13 +109,13 @@ def test_fields(client: httpx.Client) -> None:
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("kind", CONTENT_TYPES)
-def test_content_types(client: httpx.Client, path: str, kind: str) -> None:
+def test_unusual_content_types(client: httpx.Client, path: str, kind: str) -> None:
     for body in (b"", MARKER.encode(), pickle.dumps(MARKER), f"--x\r\n\r\n{MARKER}\r\n--x--".encode()):
         check(client.post(path, content=body, headers={"Content-Type": kind}))
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD", "TRACE", "PROPFIND"])
-def test_methods(client: httpx.Client, method: str) -> None:
+def test_wrong_methods(client: httpx.Client, method: str) -> None:
     for path in PATHS:
         response = client.request(method, path, content=b"{}")
         assert 400 <= response.status_code < 500
@@ -126,7 +126,7 @@ def test_methods(client: httpx.Client, method: str) -> None:
 @pytest.mark.parametrize(
     "path", [f"/{MARKER}", f"/v1/{MARKER}", f"/v1/models/{MARKER}", f"/%2e%2e/{MARKER}", f"/livez/{MARKER}?a={MARKER}"]
 )
-def test_paths(client: httpx.Client, path: str) -> None:
+def test_unknown_paths(client: httpx.Client, path: str) -> None:
     check(client.get(path), at_least=404)
     check(client.post(path, json={"input": MARKER}), at_least=404)
 
@@ -142,7 +142,7 @@ def test_unknown_paths_share_one_label(client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("sent", GARBAGE)
-def test_garbage_on_the_wire(served: Served, sent: str) -> None:
+def test_invalid_http(served: Served, sent: str) -> None:
     with socket.create_connection(("127.0.0.1", served.port), timeout=30) as connection:
         connection.sendall(sent.encode("latin-1"))
         connection.shutdown(socket.SHUT_WR)
@@ -152,8 +152,8 @@ def test_garbage_on_the_wire(served: Served, sent: str) -> None:
     assert MARKER.encode() not in answer
 
 
-def test_a_client_that_leaves(served: Served, client: httpx.Client) -> None:
-    """Mid-body, and mid-answer: the server goes on and writes no traceback."""
+def test_disconnecting_clients(served: Served, client: httpx.Client) -> None:
+    """During the body and during the response: the server continues and logs no traceback."""
     body = json.dumps({"input": [f"{MARKER} {number}" for number in range(1000)]}).encode()
     head = f"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     before = closed(client)
@@ -161,13 +161,13 @@ def test_a_client_that_leaves(served: Served, client: httpx.Client) -> None:
         for _ in range(5):
             with socket.create_connection(("127.0.0.1", served.port)) as connection:
                 connection.sendall(head + body[:part])
-    until(lambda: closed(client) == before + 10, what="the end of the requests that nobody waits for")
+    until(lambda: closed(client) == before + 10, what="the end of the disconnected requests")
     answer = client.post("/v1/embeddings", json={"input": "still here"})
     assert answer.status_code == 200
 
 
 def closed(client: httpx.Client) -> float:
-    """Requests to /v1/embeddings whose client left."""
+    """Number of requests to /v1/embeddings with status 499."""
     lines = client.get("/metrics").text.splitlines()
     mine = ("service_requests_total{", 'route="/v1/embeddings"', 'status="499"')
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines if all(part in line for part in mine))

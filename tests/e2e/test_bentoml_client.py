@@ -1,4 +1,4 @@
-"""BentoML's own clients, which learn the two APIs from the service's schema."""
+"""BentoML's clients, which read the two APIs from the service's schema."""
 
 import asyncio
 import contextlib
@@ -27,7 +27,7 @@ def sync_client(served: Served) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def clean(client: Any) -> Iterator[None]:
-    """Remove the folder that a client leaves to the garbage collector, which warns of it."""
+    """Remove the client's temporary folder; the garbage collector would warn about it."""
     yield
     client._temp_dir.cleanup()
 

@@ -45,7 +45,7 @@ PROXY = "http://proxy.example:3128"
 
 @dataclass(frozen=True)
 class Built:
-    """What scripts/build_image left: the Bento, and what the engine was asked."""
+    """The output of scripts/build_image: the Bento, and the calls of the container engine."""
 
     bento: Path
     home: Path
@@ -58,7 +58,7 @@ class Built:
 
 
 def copy_sources(target: Path) -> Path:
-    """The files that git knows, beside the same environment: BentoML reads the name of every file of a checkout."""
+    """Copy the files in git and link the environment: BentoML lists all files of a checkout."""
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in filter(None, names.split("\0")):
@@ -71,7 +71,7 @@ def copy_sources(target: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def built(imported: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """The Bento for a CPU, and its image with one model baked in."""
+    """The Bento for a CPU, and its image with one model."""
     folder = tmp_path_factory.mktemp("built")
     home = copy_home(imported, folder / "home")
     sources = copy_sources(folder / "sources")
@@ -82,7 +82,7 @@ def built(imported: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
     settings = {
         "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
         "RECORD": str(folder / "record"),
-        "DTYPE": DTYPE,  # the model is converted for it
+        "DTYPE": DTYPE,  # the model is converted for this type
         "HTTP_PROXY": PROXY,
         "API_KEYS": SECRET,
         "HF_TOKEN": SECRET,
@@ -95,7 +95,7 @@ def built(imported: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
     return Built(bento, home, folder / "record")
 
 
-def test_the_image_is_built_with_the_proxy_and_the_model_on_top(built: Built) -> None:
+def test_the_image_is_built_with_proxy_settings_and_the_model(built: Built) -> None:
     build, layer = [call for call in built.calls if call.startswith("build ")]
     assert "--tag registry.example/it:1" in build
     assert f"--build-arg HTTP_PROXY={PROXY}" in build
@@ -109,7 +109,7 @@ def test_the_image_is_built_with_the_proxy_and_the_model_on_top(built: Built) ->
     assert "USER bentoml\n\nENTRYPOINT" in dockerfile
 
 
-def test_the_bundle_holds_no_secrets_no_tests_and_no_weights(built: Built) -> None:
+def test_the_bundle_has_no_secrets_tests_or_weights(built: Built) -> None:
     packed = [path for path in built.bento.rglob("*") if path.is_file()]
     names = {str(path.relative_to(built.bento)) for path in packed}
     assert {"src/service.py", "src/api/cl100k_base.tiktoken", "src/models/catalog.yaml", "src/metrics.py"} <= names
@@ -123,13 +123,13 @@ def test_the_bundle_holds_no_secrets_no_tests_and_no_weights(built: Built) -> No
         assert PROXY.encode() not in text, path
     info = yaml.safe_load((built.bento / "bento.yaml").read_text(encoding="utf-8"))
     assert info["args"] == {"platform": "cpu"}
-    assert info["models"] == []  # BentoML would resolve them at every start
+    assert info["models"] == []  # BentoML would resolve them at each start
     assert (built.bento / "src/scripts/healthcheck").stat().st_mode & stat.S_IXUSR
 
 
 @pytest.fixture(scope="module")
 def served(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dict[str, str], Path]]:
-    """entrypoint.sh in a container's environment: where it listens, that environment, its writable folder."""
+    """entrypoint.sh in the environment of a container: its URL, the environment, its writable folder."""
     folder = tmp_path_factory.mktemp("container")
     port = free_port()
     home = copy_home(built.home, folder / "data")
@@ -188,8 +188,8 @@ def test_the_bundle_serves_both_endpoints(served: tuple[str, dict[str, str], Pat
     assert http_get(f"{url}/playground/app.js", timeout=300).text == page
 
 
-def test_it_writes_nowhere_but_to_its_volume_and_tmp(built: Built, served: tuple[str, dict[str, str], Path]) -> None:
-    """So the root file system may be read-only."""
+def test_the_service_writes_only_to_its_volume_and_tmp(built: Built, served: tuple[str, dict[str, str], Path]) -> None:
+    """The root file system can be read-only."""
     url, _, folder = served
     assert http_get(f"{url}/readyz").status_code == 200
     assert list((folder / "nobody").iterdir()) == []
@@ -205,10 +205,10 @@ def test_it_writes_nowhere_but_to_its_volume_and_tmp(built: Built, served: tuple
         (["src/scripts/import_models", "--list"], "stored as sentence-transformers--all-minilm-l6-v2:"),
     ],
 )
-def test_its_scripts_run_where_they_are(
+def test_the_scripts_run_in_the_bundle(
     built: Built, served: tuple[str, dict[str, str], Path], command: list[str], output: str
 ) -> None:
-    """The health check, and what the init container of deploy/kubernetes calls."""
+    """The health check, and the import of the init container in deploy/kubernetes."""
     _, environment, _ = served
     result = subprocess.run(command, cwd=built.bento, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr

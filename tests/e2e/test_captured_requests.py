@@ -1,4 +1,4 @@
-"""Requests that clients made, recorded by tests/clients/capture.py, and what each client reads of the answer."""
+"""Replays client requests that tests/clients/capture.py recorded, and checks the fields that each client reads."""
 
 import base64
 import json
@@ -22,7 +22,7 @@ SCORE_ATOL = unit_atol(PRECISION)
 Numbers = NDArray[Any]
 
 
-def test_there_are_files() -> None:
+def test_captured_requests_exist() -> None:
     assert len(FILES) >= 26
 
 
@@ -47,7 +47,7 @@ def test_replay(client: httpx.Client, path: Path) -> None:
 
 
 def read_vectors(request: dict[str, Any], answer: Any) -> dict[str, Numbers]:
-    """Type of the numbers -> (N, D), where the client looks for them."""
+    """Type of the numbers -> (N, D), from the fields that the client reads."""
     body = request["body"]
     if request["path"] in ("/", "/embed"):
         return {"float": np.asarray(answer)}
@@ -71,14 +71,14 @@ def read_vectors(request: dict[str, Any], answer: Any) -> dict[str, Numbers]:
 
 
 def check_vectors(found: dict[str, Numbers], means: dict[str, Any]) -> None:
-    """Each type of numbers says the same as sentence-transformers."""
+    """All types of numbers match sentence-transformers."""
     theirs = expected.vectors(means["texts"])[:, : means.get("dimensions")].astype(np.float64)
     theirs /= np.linalg.norm(theirs, axis=1, keepdims=True)
     assert found
     for name, ours in found.items():
         if name == "ubinary":
             same_bits = np.unpackbits(ours.astype(np.uint8), axis=1) == (theirs > 0)
-            assert same_bits.mean() > 0.99 - np.arccos(MIN_COSINE) / np.pi  # next to 0, it may be on either side
+            assert same_bits.mean() > 0.99 - np.arccos(MIN_COSINE) / np.pi  # numbers close to 0 may have either sign
             continue
         assert ours.shape == theirs.shape
         lengths = np.linalg.norm(ours.astype(np.float64), axis=1, keepdims=True)
@@ -89,7 +89,7 @@ def check_vectors(found: dict[str, Numbers], means: dict[str, Any]) -> None:
 
 
 def check_tokens(answer: Any, counts: list[int]) -> None:
-    """What is billed: OpenAI's, Jina's and Voyage's `usage`, Cohere's `meta`."""
+    """Token counts: `usage` of OpenAI, Jina and Voyage, `meta` of Cohere."""
     if "usage" in answer:
         assert answer["usage"] == {"prompt_tokens": sum(counts), "total_tokens": sum(counts)}
     if "meta" in answer:
@@ -97,7 +97,7 @@ def check_tokens(answer: Any, counts: list[int]) -> None:
 
 
 def read_ranking(request: dict[str, Any], answer: Any) -> list[dict[str, Any]]:
-    """The results, where the client looks for them."""
+    """The results, from the fields that the client reads."""
     if request["path"] == "/rerank":
         return [{"index": each["index"], "relevance_score": each["score"]} for each in answer]
     if "truncation" in request["body"]:  # Voyage
@@ -111,7 +111,7 @@ def read_ranking(request: dict[str, Any], answer: Any) -> list[dict[str, Any]]:
 
 
 def check_ranking(results: list[dict[str, Any]], means: dict[str, Any]) -> None:
-    """The order and the scores of sentence-transformers, and the documents where they were asked for."""
+    """Order and scores of sentence-transformers, and the documents if they were requested."""
     scores = expected.scores(means["query"], means["documents"])
     order = sorted(range(len(scores)), key=lambda index: -scores[index])[: means.get("top_n")]
     assert [each["index"] for each in results] == order

@@ -1,4 +1,4 @@
-"""A short run of corpus_endurance.py: one SIGKILL of the script, one of the service, and every row is right."""
+"""A short run of corpus_endurance.py: with one SIGKILL of the script and one of the service, all rows are correct."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from tests.serving import copy_home
 ROWS = 600
 
 
-def test_nothing_is_lost_or_twice(imported: Path, tmp_path: Path, weights: Path) -> None:
+def test_no_row_is_lost_or_duplicated(imported: Path, tmp_path: Path, weights: Path) -> None:
     kills: list[corpus_endurance.Kill] = ["SIGKILL of the script", "SIGKILL of the service"]
     home = copy_home(imported, tmp_path / "home")
     out, measured = corpus_endurance.endure(home, tmp_path, ROWS, kills, save_every_s=0)

@@ -1,4 +1,4 @@
-"""curl: what a person types, on every kind of route, and what comes back on errors."""
+"""curl on every kind of route, and its error responses."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ ATOL = unit_atol(openvino_precision())
 
 
 def curl(served: Served, path: str, body: dict[str, Any] | str | None = None, *options: str) -> tuple[int, Any]:
-    """Status and answer."""
+    """Status and body of the response."""
     command = ["curl", "-sS", "-w", "\n%{http_code}", "--max-time", "60", f"{served.url}{path}", *options]
     if body is not None:
         text = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""What a served process does at its worst: SIGTERM under load, a full disk at import."""
+"""Faults of a served process: SIGTERM under load, a full disk during an import."""
 
 from __future__ import annotations
 
@@ -36,30 +36,30 @@ import os, resource, sys
 if "importing.child" in sys.orig_argv and os.path.exists({flag!r}):
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
 """
-"""Every Python process reads this at its start: while the flag is there, an import can write nothing."""
+"""Read by every Python process at start: imports cannot write while the flag file exists."""
 
 
 def embed(url: str, texts: str | list[str], model: str = MODEL) -> httpx.Response:
-    """One request over a connection of its own."""
+    """One request over a new connection."""
     return http_post(f"{url}/v1/embeddings", json={"model": model, "input": texts}, timeout=120)
 
 
 def vector(response: httpx.Response) -> list[float]:
-    """The first vector of an answer, which must be 200."""
+    """The first vector of a 200 response."""
     assert response.status_code == 200, response.text
     numbers: list[float] = response.json()["data"][0]["embedding"]
     return numbers
 
 
 def state(url: str, name: str) -> dict[str, Any]:
-    """What /models says of one model."""
+    """The state of a model in /models."""
     models = http_get(f"{url}/models", timeout=300).json()["models"]
     facts: dict[str, Any] = next(model for model in models if model["id"] == name)
     return facts
 
 
 class Load:
-    """Clients that ask without pause until the server is gone, and how each request ended."""
+    """Clients that send requests without pause until the server has exited, and the outcome of each request."""
 
     def __init__(self, url: str) -> None:
         self.sent: Counter[str] = Counter()
@@ -68,7 +68,7 @@ class Load:
         self._url = url
 
     def client(self, number: int) -> tuple[Counter[str], Counter[int | str]]:
-        """Every fourth client sends bulk requests, the others one text each."""
+        """Every fourth client sends bulk requests, the others single texts."""
         texts = [f"text {place} of client {number} " * 5 for place in range(20)] if number % 4 == 0 else SMALL
         sent: Counter[str] = Counter()
         ended: Counter[int | str] = Counter()
@@ -76,10 +76,10 @@ class Load:
             sent["requests"] += 1
             try:
                 response = embed(self._url, texts)
-            except httpx.ConnectError:  # refused: nobody listens any more
+            except httpx.ConnectError:  # refused: the server has exited
                 ended["refused"] += 1
                 self.gone.set()
-            except (httpx.NetworkError, httpx.ProtocolError):  # and no timeout: nobody may be left hanging
+            except (httpx.NetworkError, httpx.ProtocolError):  # a timeout would be an error
                 ended["closed"] += 1
             else:
                 ended[response.status_code] += 1
@@ -106,22 +106,22 @@ def test_sigterm_under_load(imported: Path, tmp_path: Path) -> None:
         assert server.supervisor.returncode == 0
         assert ended.total() == sent >= 100
         assert set(ended) <= {200, 503, "refused", "closed"}, ended
-        # Closed unanswered: a connection that the worker had accepted and not read, and then one that still waited in
-        # the supervisor's listening socket, for each client at most; after that every connection is refused.
+        # Closed without a response, at most two for each client: a connection that the worker had accepted but not
+        # read, and one that waited in the supervisor's listening socket.
         assert ended["closed"] <= 2 * CLIENTS
         assert "Traceback" not in server.log, server.log
 
 
 def answered(server: Served) -> float:
-    """Embedding requests that were answered, from the metrics."""
+    """Number of embedding responses in the metrics."""
     lines = http_get(f"{server.url}/metrics", timeout=300).text.splitlines()
     done = [line for line in lines if "service_requests_total{" in line and 'route="/v1/embeddings"' in line]
     return sum(float(line.rsplit(" ", 1)[1]) for line in done)
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Path:
-    """Folders of two checkpoints that are not in the store, and their catalogue."""
+def importable(tmp_path: Path) -> Path:
+    """Folders of two checkpoints that are not imported, and their catalogue."""
     for repo in (REPO, SECOND_REPO):
         tiny.build("intfloat/multilingual-e5-small", tmp_path / "checkpoints" / repo.replace("/", "_"))
     (tmp_path / "catalog.yaml").write_text(CATALOG, encoding="utf-8")
@@ -131,31 +131,31 @@ def shop(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def shopping(imported: Path, shop: Path) -> Iterator[Served]:
-    """The service that may import them."""
+def importing_service(imported: Path, importable: Path) -> Iterator[Served]:
+    """The service that can import them."""
     settings = SETTINGS | {
-        "EXTRA_CATALOG": str(shop / "catalog.yaml"),
-        "RERANKER_MODELS_DIR": str(shop / "checkpoints"),
+        "EXTRA_CATALOG": str(importable / "catalog.yaml"),
+        "RERANKER_MODELS_DIR": str(importable / "checkpoints"),
         "BACKEND": "torch",
-        "PYTHONPATH": str(shop),
+        "PYTHONPATH": str(importable),
     }
-    with serve(copy_home(imported, shop / "home"), **settings) as server:
+    with serve(copy_home(imported, importable / "home"), **settings) as server:
         yield server
 
 
-def test_a_full_disk_at_import(shopping: Served, shop: Path) -> None:
-    """Simulated by a limit on the size of files in the importing child."""
+def test_an_import_recovers_from_a_full_disk(importing_service: Served, importable: Path) -> None:
+    """The disk is simulated by a limit on file sizes in the import process."""
     with ThreadPoolExecutor(CLIENTS) as pool:
-        answers = list(pool.map(lambda _: embed(shopping.url, SMALL, NAME), range(200)))
+        answers = list(pool.map(lambda _: embed(importing_service.url, SMALL, NAME), range(200)))
     messages = {refused(answer, 503, "model_unavailable") for answer in answers}
     (message,) = messages
     assert "(File too large). Is the disk full or read-only?" in message
-    assert state(shopping.url, NAME)["state"] == "unavailable"
-    home = shop / "home"
+    assert state(importing_service.url, NAME)["state"] == "unavailable"
+    home = importable / "home"
     assert not list((home / "models").glob("*tiny-embedder*/*/model.yaml"))
     assert not [path for path in (home / "imports").iterdir() if path.is_dir()]
-    vector(embed(shopping.url, SMALL))  # others are served
-    (shop / "full").unlink()
-    first = vector(embed(shopping.url, SMALL, SECOND_NAME))
-    until(lambda: embed(shopping.url, SMALL, NAME).status_code == 200, what="another try")  # after half a minute
-    assert_allclose(vector(embed(shopping.url, SMALL, NAME)), first, atol=FLOAT32)  # same seed, same weights
+    vector(embed(importing_service.url, SMALL))  # other models are still served
+    (importable / "full").unlink()
+    first = vector(embed(importing_service.url, SMALL, SECOND_NAME))
+    until(lambda: embed(importing_service.url, SMALL, NAME).status_code == 200, what="a retry")  # after half a minute
+    assert_allclose(vector(embed(importing_service.url, SMALL, NAME)), first, atol=FLOAT32)  # same seed, same weights

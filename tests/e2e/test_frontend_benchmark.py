@@ -1,4 +1,4 @@
-"""The front-end benchmark runs: a service whose engine computes nothing answers, and its processor time is read."""
+"""The front-end benchmark runs against a service with a stub engine, and measures its CPU time."""
 
 import sys
 from pathlib import Path
@@ -7,7 +7,7 @@ from benchmarks.frontend import Checkout, measure, serve
 from tests.serving import ROOT, copy_home
 
 
-def test_a_request_costs_something(imported: Path, tmp_path: Path) -> None:
+def test_cpu_time_per_request_is_measured(imported: Path, tmp_path: Path) -> None:
     server = serve(Checkout(ROOT, Path(sys.executable)), copy_home(imported, tmp_path / "home"))
     try:
         requests_per_s, cpu_us = measure(server, connections=2, window_s=1)

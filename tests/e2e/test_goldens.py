@@ -1,4 +1,4 @@
-"""Real weights against published numbers: a right checkpoint is stored and verified, a damaged one never arrives."""
+"""Real weights and published numbers: correct weights are imported and verified, damaged ones are rejected."""
 
 import json
 import shutil
@@ -26,14 +26,14 @@ EMBEDDINGS = "embeddings.word_embeddings.weight"
 ATTENTION = "encoder.layer.3.attention.self"
 
 PUBLISHED = 5e-6
-"""What rounding to five places changes."""
+"""The rounding error of five decimals."""
 
 Damage = Callable[[dict[str, torch.Tensor]], None]
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Path]:
-    """A BENTOML_HOME that the scripts use, too."""
+    """A BENTOML_HOME for the scripts."""
     BentoMLContainer.bentoml_home.set(str(tmp_path / "home"))
     yield tmp_path / "home"
     BentoMLContainer.bentoml_home.reset()
@@ -41,11 +41,11 @@ def home(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def store(home: Path) -> ModelStore:
-    """Its model store, which is empty."""
+    """Its model store, empty."""
     return ModelStore()
 
 
-def test_real_weights_have_the_published_numbers(store: ModelStore) -> None:
+def test_real_weights_match_the_published_numbers(store: ModelStore) -> None:
     results = []
     register_checkpoint(
         SPEC,
@@ -64,7 +64,7 @@ def test_real_weights_have_the_published_numbers(store: ModelStore) -> None:
     ("settings", "largest"),
     [
         ({"DTYPE": "float32", "BACKEND": "torch"}, PUBLISHED + FLOAT32),
-        ({}, 0.006),  # the check's own tolerance: `auto` takes bfloat16 where the processor has it
+        ({}, 0.006),  # the tolerance of the check: `auto` uses bfloat16 if the processor supports it
     ],
 )
 def test_an_imported_model_is_verified(
@@ -78,7 +78,7 @@ def test_an_imported_model_is_verified(
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     copy_home(imported, home)
-    assert import_models.main(["--model", MODEL]) == 0  # it converts it for these settings
+    assert import_models.main(["--model", MODEL]) == 0  # converts it for these settings
     capsys.readouterr()
     assert verify_models.main([]) == 0
     header, row = capsys.readouterr().out.splitlines()
@@ -101,8 +101,8 @@ def swap_query_and_value(tensors: dict[str, torch.Tensor]) -> None:
         tensors[query], tensors[value] = tensors[value], tensors[query]
 
 
-def permute_some_words(tensors: dict[str, torch.Tensor]) -> None:
-    """One word in four takes the place of its neighbour; the others stay."""
+def swap_some_words(tensors: dict[str, torch.Tensor]) -> None:
+    """Swap neighbouring word vectors, one pair in four words."""
     order = torch.arange(len(tensors[EMBEDDINGS]))
     order[2000:30000:4], order[2001:30000:4] = order[2001:30000:4].clone(), order[2000:30000:4].clone()
     tensors[EMBEDDINGS] = tensors[EMBEDDINGS][order]
@@ -116,11 +116,11 @@ def put_a_nan(tensors: dict[str, torch.Tensor]) -> None:
     ("damage", "reason"),
     [
         (swap_query_and_value, "query_cosines differ by"),
-        (permute_some_words, "query_cosines differ by"),
+        (swap_some_words, "query_cosines differ by"),
         (put_a_nan, "NaN or infinity"),
     ],
 )
-def test_damaged_weights_never_reach_the_store(
+def test_damaged_weights_are_not_stored(
     store: ModelStore,
     weights: Path,
     tmp_path: Path,

@@ -1,4 +1,4 @@
-"""Two workers, and an orderly end: SIGTERM answers whoever waits, and the process exits."""
+"""Two workers, and SIGTERM: running requests finish and the processes exit."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,11 +12,11 @@ from tests.serving import Served, copy_home, http_get, http_post, serve, until
 
 
 def long_request(url: str, seconds: float = 300) -> int | None:
-    """The status of a request that takes a while; None where the connection ended without an answer."""
+    """The status of a long request; None if the connection closed without a response."""
     texts = [f"number {number} " * 100 for number in range(20)]
     try:
         response = http_post(f"{url}/v1/embeddings", json={"input": texts}, timeout=seconds)
-    except (httpx.NetworkError, httpx.ProtocolError):  # and no timeout: nobody may be left hanging
+    except (httpx.NetworkError, httpx.ProtocolError):  # a timeout would be an error
         return None
     if response.status_code != 200:
         message_of(response.json())
@@ -24,7 +24,7 @@ def long_request(url: str, seconds: float = 300) -> int | None:
 
 
 def computing(server: Served) -> float:
-    """Embedding requests that are being worked on, in all workers."""
+    """Number of running embedding requests of all workers."""
     lines = http_get(f"{server.url}/metrics").text.splitlines()
     running = [line for line in lines if line.startswith('service_requests_in_progress{route="/v1/embeddings"')]
     return sum(float(line.rsplit(" ", 1)[1]) for line in running)
@@ -53,5 +53,5 @@ def test_two_workers_and_sigterm(imported: Path, tmp_path: Path) -> None:
 
 
 def short(server: Served, number: int) -> int:
-    """One text, over a connection of its own, so that the system spreads them over the workers."""
+    """One text over a new connection; the system distributes connections over the workers."""
     return http_post(f"{server.url}/v1/embeddings", json={"input": f"text {number}"}, timeout=300).status_code

@@ -1,7 +1,7 @@
-"""schemathesis over the service's own document: no server error, no undocumented status, answers as described.
+"""schemathesis with the service's OpenAPI document: no 5xx, no undocumented status, responses match their schemas.
 
-Without its pytest plugin, which does not know pytest 9.2: one test an operation, the same strategies. It is imported
-where it is used: only one of the processes that collect these tests runs them, and the import takes seconds.
+Used without its pytest plugin, which does not support pytest 9.2. Imported inside functions, because that takes seconds
+and all test processes collect this file.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ DIALECTS = dict.fromkeys(
 )
 ALIASES = dict.fromkeys(("/embeddings", "/"), 6)
 POSTS = OWN | DIALECTS | ALIASES
-"""Route -> requests of each kind that it gets."""
+"""Route -> number of requests of each kind."""
 GETS = ("/models", "/info", "/v1/models", "/v1/models/{name}", "/health", "/livez", "/readyz", "/metrics")
 GET_EXAMPLES = 10
 
 
 @pytest.fixture(scope="module")
 def document(served: Served) -> Any:
-    """The document as the service serves it."""
+    """The document that the service returns."""
     import schemathesis
 
     return schemathesis.openapi.from_url(f"{served.url}/docs.json")
 
 
 def exercise(document: Any, path: str, mode: Mode, *, model: str | None = None) -> None:
-    """Send what the document allows, or does not allow, and check each answer."""
+    """Send valid and invalid requests, and check each response."""
     from schemathesis import GenerationMode
     from schemathesis.checks import not_a_server_error
     from schemathesis.specs.openapi import checks
@@ -74,7 +74,7 @@ def test_every_operation_is_exercised(document: Any) -> None:
 
 @pytest.mark.parametrize("mode", ["positive", "negative"])
 @pytest.mark.parametrize("path", POSTS)
-def test_requests_with_a_model_that_exists(document: Any, path: str, mode: Mode) -> None:
+def test_requests_with_an_existing_model(document: Any, path: str, mode: Mode) -> None:
     exercise(document, path, mode, model=MODEL)
 
 
@@ -85,5 +85,5 @@ def test_requests_with_any_model(document: Any, path: str, mode: Mode) -> None:
 
 
 @pytest.mark.parametrize("path", GETS)
-def test_questions(document: Any, path: str) -> None:
+def test_get_routes(document: Any, path: str) -> None:
     exercise(document, path, "positive")

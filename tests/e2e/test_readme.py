@@ -1,9 +1,8 @@
 """README.md, CONTRIBUTING.md and docs/ are correct: their commands print the output shown, their messages are in the
 code.
 
-A block of language `bash` is run as one script; a `text` block right after it is its output. There `...` stands for
-anything within one JSON value, and a JSON response may be wrapped. Japanese pages have the same blocks, byte for byte
-(tests/unit/test_readme_ja.py).
+Each `bash` block runs as one script; a `text` block directly after it is its output, in which `...` stands for any part
+of a JSON value. JSON may be wrapped. Japanese pages have identical blocks (tests/unit/test_readme_ja.py).
 """
 
 from __future__ import annotations
@@ -57,10 +56,10 @@ NOT_RUN = {
     "scripts/check --fix": "would rewrite the working tree",
     "python -m scripts.generate": "would write files; tests/unit/scripts/test_generate.py runs it with --check",
 }
-"""Lines that are shown and not run here, and why."""
+"""Lines that are not run here -> the reason."""
 
 ON_HUB = ("cl-nagoya/ruri-v3-30m", "hotchpotch/japanese-reranker-tiny-v2", "Qwen/Qwen3-Reranker-0.6B")
-"""Tiny models under the names that the pages download. None of them has golden numbers, which would refuse them."""
+"""Names of models that the pages download; here they are tiny. None of them has golden numbers."""
 
 SOURCES = [
     str(node.value)
@@ -70,12 +69,12 @@ SOURCES = [
     for node in ast.walk(parse_file(path))
     if isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
 ] + [(ROOT / "scripts" / "detect_hardware").read_text(encoding="utf-8").replace("$root", "")]
-"""Every text in the code, with `...` for what is filled in."""
+"""All strings in the code, with `...` for placeholders."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """Commands of a page, without those that are not run, and the output that it shows."""
+    """The commands of a page that are run, and the output that it shows."""
 
     page: str
     line: int
@@ -84,7 +83,7 @@ class Block:
 
 
 def blocks() -> list[Block]:
-    """Every block of commands in which something is left to run."""
+    """All blocks with commands to run."""
     found = []
     for page, text in PAGES.items():
         for match in re.finditer(r"^```bash\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", text, re.DOTALL | re.MULTILINE):
@@ -112,7 +111,7 @@ def own_catalogue() -> str:
 
 
 def rows(text: str) -> list[list[str]]:
-    """Cells of the tables in a text, heads and rules left out."""
+    """The cells of the tables in a text, without header rows."""
     lines = [line for line in text.splitlines() if line.startswith("|")]
     rules = {number for number, line in enumerate(lines) if line.startswith("| ---")}
     heads = {number - 1 for number in rules}
@@ -125,7 +124,7 @@ BLOCKS = blocks()
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Places that the pages name -> places that stand for them here."""
+    """Paths in the pages -> paths of the test."""
     data = tmp_path_factory.mktemp("data")
     tiny.build("intfloat/e5-base", data / "my-model")
     tiny.build("cl-nagoya/ruri-v3-70m", data / "cl-nagoya_ruri-v3-70m")
@@ -141,7 +140,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def environment(
     folders: dict[str, str], imported: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, str]]:
-    """A model store with the embedded model, a Hub with tiny ones, and the pages' own catalogue file."""
+    """A model store with the embedded model, a Hub with tiny models, and the catalogue file of the pages."""
     home = copy_home(imported, tmp_path_factory.mktemp("readme"))
     with HubServer() as hub:
         for repo in ON_HUB:
@@ -149,14 +148,14 @@ def environment(
             hub.add(repo, folder, commit=load_catalog().get(repo).revision)
         hub.add("my-org/my-model", Path(folders["/data/my-model"]))
         catalogue = folders["EXTRA_CATALOG=my-models.yaml"].partition("=")[2]
-        # torch: a conversion to OpenVINO at each import would take longer than all else
+        # torch: converting each import to OpenVINO would take longer than the rest of the file
         settings = {"DEVICE": "cpu", "DTYPE": DTYPE, "BACKEND": "torch", "EXTRA_CATALOG": catalogue}
         yield child_environment(home, settings | hub.environment(home / "huggingface"))
 
 
 @pytest.fixture(scope="module")
 def readme_server(environment: dict[str, str]) -> Iterator[Served]:
-    """What `./start.sh` leaves running; its settings are those of `environment`."""
+    """The service that `./start.sh` starts, with the settings of `environment`."""
     names = ("DEVICE", "DTYPE", "BACKEND", "EXTRA_CATALOG", "HF_ENDPOINT", "HF_HOME", "HF_TOKEN", "NO_PROXY")
     settings: dict[str, Any] = {name: environment[name] for name in names}
     with serve(Path(environment["BENTOML_HOME"]), **settings) as server:
@@ -164,7 +163,7 @@ def readme_server(environment: dict[str, str]) -> Iterator[Served]:
 
 
 def run(script: str, server: Served, environment: dict[str, str], folders: dict[str, str]) -> str:
-    """Standard output of commands that must succeed, run from the root."""
+    """Standard output of commands, run from the root; they must succeed."""
     for name, value in (folders | {"localhost:7987": f"127.0.0.1:{server.port}"}).items():
         script = script.replace(name, value)
     path = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
@@ -185,9 +184,9 @@ ENGINE_TOLERANCE = unit_atol(openvino_precision())
 
 
 def shows(shown: str, printed: str) -> bool:
-    """Whether a shown output is what was printed: spaces between columns and tiny differences do not count.
+    """Whether the shown output matches the printed one, except for spaces and small differences.
 
-    A number that goes on (`0.0103...`) may differ by ENGINE_TOLERANCE.
+    A truncated number (`0.0103...`) may differ by ENGINE_TOLERANCE.
     """
     one_line = printed.startswith("{")
     left, right = (text.strip() for text in (shown, printed))
@@ -204,7 +203,9 @@ def shows(shown: str, printed: str) -> bool:
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: f"{block.page} line {block.line}")
-def test_commands(block: Block, readme_server: Served, environment: dict[str, str], folders: dict[str, str]) -> None:
+def test_commands_print_the_shown_output(
+    block: Block, readme_server: Served, environment: dict[str, str], folders: dict[str, str]
+) -> None:
     printed = run(block.script, readme_server, environment, folders)
     if block.shown is None:
         assert '{"error"' not in printed
@@ -212,7 +213,7 @@ def test_commands(block: Block, readme_server: Served, environment: dict[str, st
         assert shows(block.shown, printed), f"{block.page} shows:\n{block.shown}\nbut this is printed:\n{printed}"
 
 
-def test_three_ways_to_ask_for_a_prompt(
+def test_three_ways_to_select_a_prompt_are_equal(
     readme_server: Served, environment: dict[str, str], folders: dict[str, str]
 ) -> None:
     (block,) = [block for block in BLOCKS if ":query" in block.script]
@@ -242,7 +243,7 @@ def test_the_comparison_itself(shown: str, printed: str, *, same: bool) -> None:
     assert shows(shown, printed) == same
 
 
-def test_every_block_is_run_or_excepted_by_name() -> None:
+def test_every_block_is_run_or_listed_as_an_exception() -> None:
     text = "".join(PAGES.values())
     languages = set(re.findall(r"^```(\w*)$", text, re.MULTILINE)) - {""}
     assert languages == {"bash", "text", "yaml"}
@@ -255,12 +256,12 @@ def test_every_block_is_run_or_excepted_by_name() -> None:
     assert all((ROOT / page).exists() for page in PAGES_NOT_RUN)
 
 
-def test_the_smallest_block_of_a_model_is_three_lines() -> None:
+def test_the_minimal_model_block_has_three_lines() -> None:
     assert own_catalogue().startswith("models:\n")
     assert len(own_catalogue().splitlines()) == 4
 
 
-def test_errors_are_all_listed() -> None:
+def test_all_errors_are_listed() -> None:
     family = [
         kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.ServiceError)
     ]
@@ -269,14 +270,14 @@ def test_errors_are_all_listed() -> None:
     }
 
 
-def test_routes_are_all_listed(readme_server: Served) -> None:
+def test_all_routes_are_listed(readme_server: Served) -> None:
     documented = http_get(f"{readme_server.url}/docs.json", timeout=300).json()["paths"]
     listed = set(re.findall(r"`(GET|POST) ([^`]+)`", section("docs/api.md", "Routes")))
     expected = {(method.upper(), path) for path, methods in documented.items() for method in methods}
-    assert listed >= expected  # the table also has pages and files, which the OpenAPI document leaves out
+    assert listed >= expected  # the table also has pages and files, which are not in the OpenAPI document
 
 
-def test_choices_have_the_licence_of_the_catalogue() -> None:
+def test_licences_of_recommended_models_match_the_catalogue() -> None:
     catalog = load_catalog()
     picks = re.findall(r"`([^`]+)` \(([^)]+)\)", section("README.md", "Recommended models"))
     assert len(picks) == 12
@@ -287,6 +288,6 @@ def test_choices_have_the_licence_of_the_catalogue() -> None:
 @pytest.mark.parametrize(
     "message", [re.findall(r"`(.+)`", row[0])[0] for row in rows(PAGES["docs/troubleshooting.md"])]
 )
-def test_messages_are_the_services_own(message: str) -> None:
+def test_quoted_messages_are_in_the_code(message: str) -> None:
     pattern = re.compile(".*".join(re.escape(part) for part in message.split("...")), re.DOTALL)
     assert any(pattern.search(text) for text in SOURCES), f"nothing in the code says: {message}"

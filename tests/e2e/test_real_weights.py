@@ -1,4 +1,4 @@
-"""The README's requests, and vectors equal to sentence-transformers' own for every kind of text."""
+"""The README's requests, and vectors equal to sentence-transformers for many kinds of text."""
 
 import json
 import subprocess
@@ -31,7 +31,7 @@ Floats = NDArray[np.float32]
 
 
 def curl(served: Served, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    """What a person types."""
+    """The response of a curl command."""
     command = ["curl", "-sS", "--fail-with-body", f"{served.url}{path}", "-H", "Content-Type: application/json"]
     done = subprocess.run([*command, "-d", json.dumps(body)], capture_output=True, check=True, timeout=300)
     answer: dict[str, Any] = json.loads(done.stdout)
@@ -60,30 +60,30 @@ def test_curl_rerank(served: Served) -> None:
 
 @pytest.fixture(scope="module")
 def reference(weights: Path) -> SentenceTransformer:
-    """The same weights in sentence-transformers, in float32."""
+    """sentence-transformers with the same weights in float32."""
     return SentenceTransformer(str(weights), device="cpu", model_kwargs={"dtype": torch.float32})
 
 
 @pytest.fixture(scope="module")
 def expected(reference: SentenceTransformer) -> Floats:
-    """Its vectors, (N, D)."""
+    """The reference's vectors (N, D)."""
     return np.asarray(reference.encode(TEXTS, normalize_embeddings=True, show_progress_bar=False))
 
 
 def embed(client: httpx.Client, texts: list[str]) -> Floats:
-    """(N, D)."""
+    """The service's vectors (N, D)."""
     response = client.post("/v1/embeddings", json={"model": MODEL, "input": texts})
     assert response.status_code == 200, response.text
     return np.asarray([entry["embedding"] for entry in response.json()["data"]], dtype=np.float32)
 
 
 def smallest_cosine(ours: Floats, theirs: Floats) -> float:
-    """Both hold unit rows."""
+    """The smallest cosine of corresponding rows; both have unit rows."""
     return float((ours.astype(np.float64) * theirs.astype(np.float64)).sum(1).min())
 
 
-def test_all_at_once(client: httpx.Client, reference: SentenceTransformer, expected: Floats) -> None:
-    """Vectors, tokens, and what was cut."""
+def test_all_texts_in_one_request(client: httpx.Client, reference: SentenceTransformer, expected: Floats) -> None:
+    """Checks vectors, tokens and truncation."""
     assert len(TEXTS) == 200
     answer = client.post("/v1/embeddings", json={"model": MODEL, "input": TEXTS}).json()
     vectors = np.asarray([entry["embedding"] for entry in answer["data"]], dtype=np.float32)
@@ -98,13 +98,13 @@ def test_all_at_once(client: httpx.Client, reference: SentenceTransformer, expec
     ]
 
 
-def test_alone(client: httpx.Client, expected: Floats) -> None:
+def test_each_text_in_its_own_request(client: httpx.Client, expected: Floats) -> None:
     ours = np.concatenate([embed(client, [text]) for text in TEXTS])
     assert smallest_cosine(ours, expected) > MIN_COSINE
 
 
-def test_in_random_batches_at_the_same_time(client: httpx.Client, expected: Floats) -> None:
-    """Requests that run together share forward passes; nobody gets a neighbour's vector."""
+def test_random_batches_in_concurrent_requests(client: httpx.Client, expected: Floats) -> None:
+    """Concurrent requests share forward passes, and each gets its own vectors."""
     batches = random_batches(len(TEXTS), seed=3)
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda batch: embed(client, [TEXTS[index] for index in batch]), batches))
@@ -113,7 +113,7 @@ def test_in_random_batches_at_the_same_time(client: httpx.Client, expected: Floa
 
 
 def test_health_answers_while_many_passages_are_computed(client: httpx.Client) -> None:
-    """Twenty times, however fast the passages are: as many requests as it takes, but not one for each answer."""
+    """Passages are sent until /health has answered twenty times."""
     passages = [f"{number} {TEXTS[number % 200]}" for number in range(128)]
     answered = requests = 0
     with ThreadPoolExecutor(1) as pool, httpx.Client(base_url=client.base_url, timeout=300) as other:

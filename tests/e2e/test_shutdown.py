@@ -1,4 +1,4 @@
-"""Replacing a process: behind a proxy nobody notices, and who waits for a process that goes down is told."""
+"""Shutdown: a process behind a proxy is replaced without failed requests; unfinished requests get an error."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from tests.serving import InProcess, Served, copy_home, http_get, http_post, rea
 
 CLIENTS = 4
 PRE_STOP_S = 2
-"""Between the last request that is sent to a process and its SIGTERM, as preStop does in deploy/kubernetes."""
+"""Time between the last request to a process and its SIGTERM, as with preStop in deploy/kubernetes."""
 
 
 class Proxy:
-    """Sends each request to the one process that it was told of last, over a connection of its own."""
+    """Forwards each request to the current backend, over a new connection."""
 
     def __init__(self, backend: str) -> None:
         self.backend = backend
         self.app = Starlette(routes=[Route("/{path:path}", self.forward, methods=["GET", "POST"])])
 
     async def forward(self, request: Request) -> Response:
-        """One request to the backend and its answer back; a backend that cannot be reached is a 502."""
+        """Forward one request and its response; 502 if the backend cannot be reached."""
         body = await request.body()
         try:
             async with httpx.AsyncClient(timeout=60, verify=False) as client:
@@ -49,7 +49,7 @@ class Proxy:
 
 @contextmanager
 def load(url: str) -> Iterator[Counter[Any]]:
-    """Clients that ask without pause while the block runs: how often which answer came, and which were wrong."""
+    """Clients that send requests without pause: yields the number of responses by status, and the wrong ones."""
     ended: Counter[Any] = Counter()
     stop, lock = threading.Event(), threading.Lock()
 
@@ -71,9 +71,9 @@ def load(url: str) -> Iterator[Counter[Any]]:
             each.result()
 
 
-def test_a_process_is_replaced_and_no_request_fails(imported: Path, tmp_path: Path) -> None:
+def test_replacing_a_process_fails_no_request(imported: Path, tmp_path: Path) -> None:
     with ExitStack() as later:
-        # both before the load, which would compete with the start for the processors
+        # before the load, which would slow the start
         old, new = (
             later.enter_context(serve(copy_home(imported, tmp_path / age), **SETTINGS)) for age in ("old", "new")
         )
@@ -95,7 +95,7 @@ def test_a_process_is_replaced_and_no_request_fails(imported: Path, tmp_path: Pa
 
 
 class Silent:
-    """A provider that takes requests and never answers: a listening socket, and nothing behind it."""
+    """A provider that never responds: a listening socket that accepts nothing."""
 
     def __init__(self) -> None:
         self._socket = socket.create_server(("127.0.0.1", 0))
@@ -105,8 +105,8 @@ class Silent:
         self._socket.close()
 
 
-def test_nothing_outlasts_the_grace(imported: Path, tmp_path: Path) -> None:
-    """Minutes of computing, a half-sent body, an unread answer, a forwarded request and a long tokenisation at once."""
+def test_all_requests_end_within_the_grace_period(imported: Path, tmp_path: Path) -> None:
+    """A long computation, an incomplete body, an unread response, a forwarded request and a long tokenization."""
     home = copy_home(imported, tmp_path)
     settings = SETTINGS | {"SHUTDOWN_GRACE_S": "1", "COHERE_API_KEY": "x", "MAX_BATCH_TOKENS": "64"}
     with ExitStack() as stack:

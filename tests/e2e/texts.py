@@ -38,7 +38,7 @@ SENTENCES = (*corpus.ENGLISH, *corpus.JAPANESE, *CODE, *EMOJI, *SCRIPTS)
 
 
 def mixed_texts(count: int = 200, *, seed: int = 7) -> list[str]:
-    """One sentence to more than three times 256 tokens, no two alike; the odd ones come first."""
+    """Distinct texts, from one sentence to more than 768 tokens; unusual ones come first."""
     pick = random.Random(seed)
     texts = list(dict.fromkeys((*ODD, *EMOJI, *CODE, *SCRIPTS)))
     while len(texts) < count:
@@ -50,7 +50,7 @@ def mixed_texts(count: int = 200, *, seed: int = 7) -> list[str]:
 
 
 def random_batches(count: int, *, seed: int) -> list[list[int]]:
-    """The indices 0..count-1, shuffled and cut into batches of 1 to 40."""
+    """The indices 0 to count - 1, shuffled and divided into batches of 1 to 40."""
     pick = random.Random(seed)
     order = pick.sample(range(count), count)
     batches = []

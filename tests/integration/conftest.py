@@ -1,4 +1,4 @@
-"""The real app in this process, over tiny models imported with the real verification."""
+"""The app in this process, with tiny models that were imported and verified."""
 
 import contextlib
 import gc
@@ -34,21 +34,21 @@ from tests.variant import DTYPE, THREADS
 DEFAULT_EMBEDDER = "BAAI/bge-m3"
 DEFAULT_RERANKER = "BAAI/bge-reranker-v2-m3"
 E5 = "intfloat/multilingual-e5-base"
-"""512 tokens, a prompt for each side."""
+"""A model with a limit of 512 tokens and prompts for queries and documents."""
 
 Checkpoint = Callable[[str], Path]
-"""Full name -> the original folder of a tiny model that is in the store, too."""
+"""Full name -> the original folder of a tiny model, which is also imported."""
 
 
 class RunApp(Protocol):
-    """Runs the app with settings of its own: `run_app(MAX_BODY_BYTES="100")`."""
+    """Runs the app with other settings: `run_app(MAX_BODY_BYTES="100")`."""
 
     def __call__(self, **settings: str) -> AbstractContextManager["App"]: ...
 
 
 @dataclass(frozen=True)
 class App:
-    """The running app: a client for it, and the service module that it was made from."""
+    """The running app, a client for it, and its service module."""
 
     client: httpx.Client
     server: InProcess
@@ -56,13 +56,13 @@ class App:
     work: Work
 
     def loaded(self, name: str) -> LoadedModel:
-        """A model in memory; StopIteration where it is not."""
+        """A loaded model; StopIteration if it is not loaded."""
         return next(model for model in self.work.pool.loaded() if model.name == name)
 
 
 @pytest.fixture(scope="session")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    """Checkpoints and stores that nobody writes to."""
+    """Checkpoints and stores; read-only."""
     return Workshop(tmp_path_factory)
 
 
@@ -74,12 +74,12 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def checkpoint(checkpoints: Path) -> Checkpoint:
-    """Builds a tiny model and imports it, once."""
+    """Build and import a tiny model, once."""
     catalog, store, done = load_catalog(), ModelStore(), dict[str, Path]()
     settings = load_settings({"RERANKER_MODELS_DIR": str(checkpoints), "DEVICE": "cpu", "DTYPE": "float32"})
 
     def check(spec: ModelSpec, stored: StoredModel) -> None:
-        verify(spec, stored, settings)  # without goldens: they are numbers of the real weights
+        verify(spec, stored, settings)  # without goldens, which need the real weights
 
     def build_and_import(full_name: str) -> Path:
         if full_name not in done:
@@ -94,7 +94,7 @@ def checkpoint(checkpoints: Path) -> Checkpoint:
 
 @contextlib.contextmanager
 def running(folder: Path, **settings: str) -> Iterator[App]:
-    """The app of a freshly imported service.py, on a socket, with its own metrics registry."""
+    """The app of a newly imported service.py, on a socket, with its own metrics registry."""
     defaults = {
         "EMBEDDING_MODEL_NAME": DEFAULT_EMBEDDER,
         "RERANKER_MODEL_NAME": DEFAULT_RERANKER,
@@ -128,7 +128,7 @@ def running(folder: Path, **settings: str) -> Iterator[App]:
 
 
 def _fresh_service(patch: pytest.MonkeyPatch) -> ModuleType:
-    """service.py reads its settings when it is imported."""
+    """Import service.py again, which then reads its settings."""
     spec = importlib.util.spec_from_file_location("service", ROOT / "service.py")
     assert spec is not None
     assert spec.loader is not None
@@ -140,7 +140,7 @@ def _fresh_service(patch: pytest.MonkeyPatch) -> ModuleType:
 
 @pytest.fixture(scope="module")
 def app(checkpoint: Checkpoint, checkpoints: Path) -> Iterator[App]:
-    """The app with ordinary settings and both default models in the store, for a whole file of tests."""
+    """The app with default settings and both default models imported; shared by a file of tests."""
     checkpoint(DEFAULT_EMBEDDER)
     checkpoint(DEFAULT_RERANKER)
     with running(checkpoints) as running_app:
@@ -155,7 +155,7 @@ def api(app: App) -> httpx.Client:
 
 @pytest.fixture
 def run_app(checkpoint: Checkpoint, checkpoints: Path) -> RunApp:
-    """For apps with special settings; not beside `app`, since BentoML keeps one service a process."""
+    """Runs apps with other settings. Not together with `app`: BentoML supports one service per process."""
     checkpoint(DEFAULT_EMBEDDER)
     checkpoint(DEFAULT_RERANKER)
 
@@ -167,7 +167,7 @@ def run_app(checkpoint: Checkpoint, checkpoints: Path) -> RunApp:
 
 @pytest.fixture
 def default(checkpoint: Checkpoint) -> ReferenceEmbedder:
-    """The model of a request that names none."""
+    """The default embedding model."""
     return reference.embedder(DEFAULT_EMBEDDER, checkpoint(DEFAULT_EMBEDDER), 8192)
 
 
@@ -179,22 +179,22 @@ def e5(checkpoint: Checkpoint) -> ReferenceEmbedder:
 
 @pytest.fixture
 def reranker(checkpoint: Checkpoint) -> ReferenceReranker:
-    """The reranker of a request that names none."""
+    """The default reranker."""
     return reference.reranker(DEFAULT_RERANKER, checkpoint(DEFAULT_RERANKER), 8192)
 
 
 def embed(client: httpx.Client, texts: list[str], **fields: Any) -> dict[str, Any]:
-    """The answer of /v1/embeddings, which must be 200."""
+    """The body of a 200 response of /v1/embeddings."""
     return ok(client.post("/v1/embeddings", json={"input": texts, **fields}))
 
 
 def rerank(client: httpx.Client, query: str, documents: list[str], **fields: Any) -> dict[str, Any]:
-    """The answer of /v1/rerank, which must be 200."""
+    """The body of a 200 response of /v1/rerank."""
     return ok(client.post("/v1/rerank", json={"query": query, "documents": documents, **fields}))
 
 
 def ok(response: httpx.Response) -> dict[str, Any]:
-    """The body of a 200."""
+    """The body of a 200 response."""
     assert response.status_code == 200, response.text
     body: dict[str, Any] = response.json()
     return body

@@ -1,4 +1,4 @@
-"""In a process of its own: what one pass over long texts takes, and what it keeps, beside the estimate."""
+"""Runs in a child process: measures the memory that a pass over long texts takes and keeps."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from runners.loading import load_backend
 from settings import Settings
 
 Task = tuple[ModelSpec, StoredModel, Device, Settings, tuple[int, ...]]
-"""A model, how to load it, and the lengths of the texts of one pass."""
+"""A model, its device and settings, and the lengths of the texts of one pass."""
 
 
 def main() -> None:
-    """The argument is a file with a pickled list of tasks; prints a JSON list with what each of them took."""
-    tasks: list[Task] = pickle.loads(Path(sys.argv[1]).read_bytes())  # of our own test
+    """Run the pickled tasks in the file of the first argument; print a JSON list of measurements."""
+    tasks: list[Task] = pickle.loads(Path(sys.argv[1]).read_bytes())  # written by our test
     sys.stdout.write(json.dumps([measure(*task) for task in tasks]) + "\n")
 
 
 def measure(
     spec: ModelSpec, stored: StoredModel, device: Device, settings: Settings, lengths: tuple[int, ...]
 ) -> dict[str, Any]:
-    """Bytes of one pass over texts of these lengths: expected, taken and kept; and its rows."""
+    """The rows of one pass over texts of these lengths, and its bytes: estimated, peak and kept."""
     segments = stored.facts.token_type_ids
     texts = [TokenSequence([10 + place % 90 for place in range(n)], [0] * n if segments else None) for n in lengths]
     backend = load_backend(spec, stored, device, settings)
     backend.forward([TokenSequence(texts[0].input_ids[:64], [0] * 64 if segments else None)])
     return_memory()
     before = resident("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # VmHWM counts from here on
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # resets VmHWM
     rows = backend.forward(texts)
     peak = resident("VmHWM")
     return_memory()
@@ -47,7 +47,7 @@ def measure(
 
 
 def resident(field: str) -> int:
-    """Bytes, by the kernel's name for them."""
+    """Bytes of a value in /proc/self/status."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(field))
 

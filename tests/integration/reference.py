@@ -1,4 +1,4 @@
-"""sentence-transformers on the original folder, in float32 on the CPU: whose numbers ours must equal."""
+"""The reference: sentence-transformers on the original folder, in float32 on the CPU."""
 
 from functools import cache
 from pathlib import Path
@@ -18,17 +18,17 @@ Floats = NDArray[np.float32]
 Side = Literal["left", "right"]
 
 ATOL = FLOAT32 if DTYPE in ("float32", "auto") else unit_atol("bf16")
-"""How near ours must come: the apps of these tests use torch, for which `auto` is float32 on a CPU."""
+"""Tolerance. The apps of these tests use torch, for which `auto` is float32 on a CPU."""
 
 _SEGMENTS = {"model_input_names": ["input_ids", "token_type_ids", "attention_mask"]}
 _XLM_ROBERTA = {"tokenizer_type": "xlm-roberta"}
-_AS_STORED = {"tokenizer_type": "modernbert"}  # the class that takes tokenizer.json as it is
+_AS_STORED = {"tokenizer_type": "modernbert"}  # this class uses tokenizer.json unchanged
 PROCESSOR_FIXES: dict[str, dict[str, Any]] = {
     **dict.fromkeys(bert_japanese.BUILDERS, _SEGMENTS),
     **dict.fromkeys(luke.BUILDERS, _XLM_ROBERTA),
     **dict.fromkeys(deberta.BUILDERS, _AS_STORED),
 }
-"""What transformers 5 needs to read these tokenizers as they were trained (MODELS.md, section 1)."""
+"""Options with which transformers 5 reads these tokenizers correctly."""
 
 CODE = "def sort(items):\n    return sorted(items, key=lambda item: (-len(item), item))  # 並べ替え\n"
 TEXTS = [
@@ -43,13 +43,13 @@ TEXTS = [
     "\u0000 control \u200b zero width \ufeff characters",
     " ".join(corpus.ENGLISH[6:16]),
 ]
-"""Mixed length and script; none beyond 512 tokens."""
+"""Texts of different lengths and scripts, up to 512 tokens."""
 LONG = (" ".join(corpus.ENGLISH) + "".join(corpus.JAPANESE) + " ") * 2
-"""Beyond every limit of 512 tokens and less."""
+"""A text of more than 512 tokens."""
 
 
 class ReferenceEmbedder:
-    """One SentenceTransformer."""
+    """A SentenceTransformer."""
 
     def __init__(self, full_name: str, folder: Path, max_tokens: int) -> None:
         fix = PROCESSOR_FIXES.get(full_name)
@@ -59,14 +59,14 @@ class ReferenceEmbedder:
         self._model.max_seq_length = max_tokens
 
     def encode(self, texts: list[str], *, prompt: str | None = None, cut: Side = "right") -> Floats:
-        """Unit vectors (N, D); `cut` is the side on which too long a text loses tokens."""
+        """Unit vectors (N, D); `cut` is the side that long texts are truncated on."""
         self._model.tokenizer.truncation_side = cut
         vectors = self._model.encode(texts, prompt=prompt, normalize_embeddings=True, show_progress_bar=False)
         self._model.tokenizer.truncation_side = "right"
         return np.asarray(vectors)
 
     def pooled(self, texts: list[str]) -> Floats:
-        """Vectors (N, D) before anything is scaled."""
+        """Vectors (N, D) before normalization."""
         features = {
             name: tensor for name, tensor in self._model.tokenize(texts).items() if isinstance(tensor, torch.Tensor)
         }
@@ -77,12 +77,12 @@ class ReferenceEmbedder:
         return features["sentence_embedding"].numpy()
 
     def count(self, texts: list[str]) -> int:
-        """Tokens that the model reads, special ones included."""
+        """Total number of tokens, with special tokens."""
         return sum(int(self._model.tokenize([text])["attention_mask"].sum()) for text in texts)
 
 
 class ReferenceReranker:
-    """One CrossEncoder."""
+    """A CrossEncoder."""
 
     def __init__(self, full_name: str, folder: Path, max_tokens: int) -> None:
         fix = PROCESSOR_FIXES.get(full_name)
@@ -96,7 +96,7 @@ class ReferenceReranker:
         self._model.max_seq_length = max_tokens
 
     def predict(self, query: str, documents: list[str], *, raw: bool = False, cut: Side = "right") -> Floats:
-        """Scores in 0..1, or `raw` logits, (N,); `cut` is the side on which too long a pair loses tokens."""
+        """Scores from 0 to 1, or `raw` logits: (N,); `cut` is the side that long pairs are truncated on."""
         pairs = [(query, document) for document in documents]
         self._model.tokenizer.truncation_side = cut
         activation = torch.nn.Identity() if raw else torch.nn.Sigmoid()
@@ -105,12 +105,12 @@ class ReferenceReranker:
         return np.asarray(scores)
 
     def first_tokens(self, text: str, count: int) -> str:
-        """The part of a text that its first `count` tokens make."""
+        """The part of a text that its first `count` tokens cover."""
         offsets = self._model.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
         return text if len(offsets) <= count else text[: offsets[count - 1][1]]
 
     def count(self, query: str, documents: list[str]) -> int:
-        """Tokens of all pairs, special ones included."""
+        """Total number of tokens of all pairs, with special tokens."""
         encode = self._model.tokenizer
         limit = self._max_tokens
         return sum(len(encode(query, text, truncation=True, max_length=limit)["input_ids"]) for text in documents)

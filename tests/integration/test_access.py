@@ -1,4 +1,4 @@
-"""API keys and the pages of one origin, through the whole app."""
+"""API keys and CORS for one allowed origin, in the whole app."""
 
 import logging
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ PREFLIGHT = {
     "Origin": ORIGIN,
     "Access-Control-Request-Method": "POST",
     "Access-Control-Request-Headers": "authorization,content-type",
-    "Access-Control-Request-Private-Network": "true",  # from a public page to a private address
+    "Access-Control-Request-Private-Network": "true",  # a public page calls a private address
 }
 MODEL_PATHS = [endpoint.path for endpoint in ENDPOINTS if endpoint.forms]
 
@@ -27,7 +27,7 @@ MODEL_PATHS = [endpoint.path for endpoint in ENDPOINTS if endpoint.forms]
 def guarded(
     checkpoint: Checkpoint, checkpoints: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[httpx.Client]:
-    """An app with keys from both settings, closed metrics and one origin."""
+    """An app with keys from both settings, METRICS_OPEN=false and one allowed origin."""
     checkpoint("BAAI/bge-m3")
     keys = tmp_path_factory.mktemp("secrets") / "keys"
     keys.write_text(f"# the second\n{OTHER_KEY}\n", encoding="utf-8")
@@ -46,7 +46,7 @@ def test_a_key_opens_every_route(guarded: httpx.Client, headers: dict[str, str])
 
 @pytest.mark.parametrize("path", MODEL_PATHS)
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer sk-nobody"}])
-def test_without_one_nothing_is_answered(guarded: httpx.Client, path: str, headers: dict[str, str]) -> None:
+def test_post_routes_require_a_key(guarded: httpx.Client, path: str, headers: dict[str, str]) -> None:
     answer = guarded.post(path, content=b"{", headers=headers)
     refused(answer, 401, "invalid_api_key")
     assert answer.headers["www-authenticate"] == "Bearer"
@@ -55,28 +55,28 @@ def test_without_one_nothing_is_answered(guarded: httpx.Client, path: str, heade
 @pytest.mark.parametrize(
     "path", ["/", "/models", "/v1/models", "/v1/models/bge-m3", "/info", "/docs.json", "/metrics", "/no"]
 )
-def test_nor_asked_about(guarded: httpx.Client, path: str) -> None:
+def test_get_routes_require_a_key(guarded: httpx.Client, path: str) -> None:
     refused(guarded.get(path), 401, "invalid_api_key")
 
 
-def test_probes_are_open(guarded: httpx.Client) -> None:
+def test_health_routes_need_no_key(guarded: httpx.Client) -> None:
     for path in ("/health", "/healthz", "/livez", "/readyz"):
         assert guarded.get(path).status_code == 200
 
 
-def test_the_document_says_how_to_show_a_key(guarded: httpx.Client) -> None:
+def test_openapi_describes_the_key_headers(guarded: httpx.Client) -> None:
     document = ok(guarded.get("/docs.json", headers=BEARER))
     assert document["security"] == [{"bearer": []}, {"header": []}]
     assert set(document["components"]["securitySchemes"]) == {"bearer", "header"}
 
 
-def test_refusals_are_counted(guarded: httpx.Client) -> None:
+def test_401_responses_are_counted_in_metrics(guarded: httpx.Client) -> None:
     guarded.post("/v1/rerank", json={})
     metrics = guarded.get("/metrics", headers=BEARER).text
     assert any('route="/v1/rerank"' in line and 'status="401"' in line for line in metrics.splitlines())
 
 
-def test_no_key_is_written_down(guarded: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
+def test_keys_appear_in_no_response_or_log(guarded: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     written = [guarded.get(path, headers=BEARER).text for path in ("/models", "/docs.json", "/metrics", "/info")]
     written.append(guarded.post("/v1/embeddings", json={}, headers=BEARER).text)
@@ -95,7 +95,7 @@ def test_a_preflight_needs_no_key(guarded: httpx.Client, path: str) -> None:
     assert {"authorization", "content-type"} <= {name.strip() for name in allowed.split(",")}
 
 
-def test_a_page_may_read_answers_and_refusals(guarded: httpx.Client) -> None:
+def test_an_allowed_origin_can_read_responses_and_errors(guarded: httpx.Client) -> None:
     for headers, status in ((BEARER, 200), ({}, 401)):
         answer = guarded.post("/v1/embeddings", json={"input": "a"}, headers={"Origin": ORIGIN, **headers})
         assert answer.status_code == status
@@ -104,7 +104,7 @@ def test_a_page_may_read_answers_and_refusals(guarded: httpx.Client) -> None:
         assert "X-Warnings" in answer.headers["access-control-expose-headers"]
 
 
-def test_another_page_may_not(guarded: httpx.Client) -> None:
+def test_other_origins_are_not_allowed(guarded: httpx.Client) -> None:
     other = {"Origin": "https://elsewhere.example"}
     assert guarded.options("/v1/embeddings", headers=PREFLIGHT | other).status_code == 400
     answer = guarded.post("/v1/embeddings", json={"input": "a"}, headers=other | BEARER)

@@ -1,4 +1,4 @@
-"""The model that is forwarded to Cohere: through the official SDK, against a server that speaks its protocol."""
+"""The model that is forwarded to Cohere, with the official SDK against a local server of its protocol."""
 
 import json
 from collections.abc import AsyncIterator, Iterator
@@ -36,21 +36,21 @@ def server() -> Iterator[CohereServer]:
 
 @pytest.fixture(autouse=True)
 def cohere(server: CohereServer, monkeypatch: pytest.MonkeyPatch) -> CohereServer:
-    """The server with nothing to remember; where it says nothing of waiting, the SDK does not wait either."""
+    """The server without recorded requests or failures. The SDK waits only as long as the server requests."""
     monkeypatch.setattr("cohere.core.http_client.INITIAL_RETRY_DELAY_SECONDS", 0.001)
     server.reset()
     return server
 
 
 class Connect(Protocol):
-    """Sets up the model: `connect(REQUEST_TIMEOUT_S="1")`."""
+    """Creates the reranker: `connect(REQUEST_TIMEOUT_S="1")`."""
 
     def __call__(self, **environ: str) -> CohereReranker: ...
 
 
 @pytest.fixture
 async def connect(cohere: CohereServer) -> AsyncIterator[Connect]:
-    """Every model that it set up is closed; an open connection would be a warning, which is an error."""
+    """Closes each reranker afterwards; an open connection would be a warning, and tests fail on warnings."""
     models: list[CohereReranker] = []
 
     def set_up(**environ: str) -> CohereReranker:
@@ -64,7 +64,7 @@ async def connect(cohere: CohereServer) -> AsyncIterator[Connect]:
 
 
 async def failure(model: CohereReranker, kind: type[ServiceError], status: int) -> ServiceError:
-    """The error of one request, which gives nothing away."""
+    """The error of one request; its message contains no user text."""
     with pytest.raises(kind) as raised:
         await model.rerank(QUERY, DOCUMENTS)
     error = raised.value
@@ -75,7 +75,7 @@ async def failure(model: CohereReranker, kind: type[ServiceError], status: int) 
     return error
 
 
-async def test_scores_come_in_the_order_of_the_documents(connect: Connect) -> None:
+async def test_scores_have_the_order_of_the_documents(connect: Connect) -> None:
     result = await connect().rerank(QUERY, DOCUMENTS)
     assert_allclose(result.scores, EXPECTED)
     assert_allclose(result.raw, EXPECTED)
@@ -83,7 +83,7 @@ async def test_scores_come_in_the_order_of_the_documents(connect: Connect) -> No
     assert result.truncated == []
 
 
-async def test_what_is_sent(connect: Connect, cohere: CohereServer) -> None:
+async def test_the_request_that_cohere_gets(connect: Connect, cohere: CohereServer) -> None:
     await connect().rerank(QUERY, DOCUMENTS)
     (request,) = cohere.requests
     assert request.headers["authorization"] == f"Bearer {KEY}"
@@ -91,19 +91,19 @@ async def test_what_is_sent(connect: Connect, cohere: CohereServer) -> None:
     assert request.body == {"model": "rerank-multilingual-v3.0", "query": QUERY, "documents": DOCUMENTS}
 
 
-async def test_a_base_url_may_hold_a_path(connect: Connect, cohere: CohereServer) -> None:
+async def test_a_base_url_may_have_a_path(connect: Connect, cohere: CohereServer) -> None:
     await failure(connect(COHERE_BASE_URL=f"{cohere.url}/private"), UpstreamError, 502)
-    assert cohere.requests == []  # nothing was asked at the root
+    assert cohere.requests == []  # no request without the path
 
 
-async def test_a_thousand_documents(connect: Connect) -> None:
+async def test_a_thousand_documents_are_ranked(connect: Connect) -> None:
     documents = [f"document {number}" for number in range(1000)]
     result = await connect().rerank(QUERY, documents)
     assert_allclose(result.scores, [score(QUERY, text) for text in documents])
 
 
 @pytest.mark.parametrize("status", [500, 503, 429])
-async def test_a_passing_failure_is_tried_again(connect: Connect, cohere: CohereServer, status: int) -> None:
+async def test_a_temporary_failure_is_retried(connect: Connect, cohere: CohereServer, status: int) -> None:
     cohere.fail(status, times=RETRIES)
     result = await connect().rerank(QUERY, DOCUMENTS)
     assert_allclose(result.scores, EXPECTED)
@@ -111,7 +111,7 @@ async def test_a_passing_failure_is_tried_again(connect: Connect, cohere: Cohere
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
-async def test_a_lasting_failure_is_ours_to_tell(connect: Connect, cohere: CohereServer, status: int) -> None:
+async def test_a_permanent_5xx_becomes_502(connect: Connect, cohere: CohereServer, status: int) -> None:
     cohere.fail(status, f"stack trace with {QUERY}", times=1 + RETRIES)
     error = await failure(connect(), UpstreamError, 502)
     assert error.message == f"Cohere failed with status {status}. Try again."
@@ -123,7 +123,7 @@ async def test_a_lasting_failure_is_ours_to_tell(connect: Connect, cohere: Coher
     ("headers", "retry_after_s"),
     [({}, 5), ({"Retry_After": "7"}, 7), ({"Retry_After": "Mon, 23 Nov 2026 00:00:00 GMT"}, 5)],
 )
-async def test_a_lasting_rate_limit_is_handed_on(
+async def test_a_permanent_429_is_returned(
     connect: Connect, cohere: CohereServer, headers: dict[str, str], retry_after_s: int
 ) -> None:
     cohere.fail(429, "trial key limit", times=1 + RETRIES, **headers)
@@ -133,21 +133,21 @@ async def test_a_lasting_rate_limit_is_handed_on(
 
 
 @pytest.mark.parametrize("status", [401, 403, 498])
-async def test_a_refused_key_is_the_operators_to_mend(connect: Connect, cohere: CohereServer, status: int) -> None:
+async def test_a_rejected_key_is_not_the_clients_error(connect: Connect, cohere: CohereServer, status: int) -> None:
     cohere.fail(status, f"invalid api token {KEY}")
     error = await failure(connect(), ModelUnavailableError, 503)
     assert "COHERE_API_KEY" in error.message
     assert len(cohere.requests) == 1
 
 
-async def test_a_wrong_key_is_refused_and_not_repeated(connect: Connect) -> None:
+async def test_a_wrong_key_does_not_appear_in_the_error(connect: Connect) -> None:
     with pytest.raises(ModelUnavailableError, match="COHERE_API_KEY") as raised:
         await connect(COHERE_API_KEY="co-wrong").rerank(QUERY, DOCUMENTS)
     assert "co-wrong" not in raised.value.message
 
 
 @pytest.mark.parametrize("status", [400, 422])
-async def test_a_bad_request_is_told_in_coheres_words(connect: Connect, cohere: CohereServer, status: int) -> None:
+async def test_a_4xx_has_coheres_message(connect: Connect, cohere: CohereServer, status: int) -> None:
     cohere.fail(status, "too many documents, at most 1000")
     error = await failure(connect(), InvalidRequestError, 400)
     assert error.message == "Cohere rejected the request: too many documents, at most 1000"
@@ -155,38 +155,34 @@ async def test_a_bad_request_is_told_in_coheres_words(connect: Connect, cohere: 
 
 
 @pytest.mark.parametrize("body", [f'{{"message": "bad text: {DOCUMENTS[0]}"}}', '{"message": null}', '["no"]', "no"])
-async def test_words_that_quote_the_user_or_are_none_are_kept_back(
-    connect: Connect, cohere: CohereServer, body: str
-) -> None:
+async def test_messages_with_user_text_are_not_passed_on(connect: Connect, cohere: CohereServer, body: str) -> None:
     cohere.answer(body, 400)
     error = await failure(connect(), InvalidRequestError, 400)
     assert error.message == "Cohere rejected the request: status 400"
 
 
 @pytest.mark.parametrize("status", [402, 404, 405])
-async def test_what_no_request_can_help_is_not_the_clients_fault(
-    connect: Connect, cohere: CohereServer, status: int
-) -> None:
+async def test_account_errors_are_not_the_clients_error(connect: Connect, cohere: CohereServer, status: int) -> None:
     cohere.fail(status, "no such model")
     error = await failure(connect(), UpstreamError, 502)
     assert "COHERE_BASE_URL" in error.message
 
 
-async def test_no_answer_in_time(connect: Connect, cohere: CohereServer) -> None:
+async def test_a_timeout_becomes_an_error(connect: Connect, cohere: CohereServer) -> None:
     cohere.hang()
     error = await failure(connect(REQUEST_TIMEOUT_S="0.2"), UpstreamError, 502)
     assert error.message == "Cohere did not respond in time. Try again."
     assert len(cohere.requests) == 1
 
 
-async def test_a_cut_connection(connect: Connect, cohere: CohereServer) -> None:
+async def test_a_closed_connection_becomes_an_error(connect: Connect, cohere: CohereServer) -> None:
     cohere.cut()
     error = await failure(connect(), UpstreamError, 502)
     assert "cannot be reached" in error.message
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9", "no-scheme", "http://127.0.0.1:port"])
-async def test_nobody_at_the_base_url(connect: Connect, url: str) -> None:
+async def test_an_unreachable_base_url_becomes_an_error(connect: Connect, url: str) -> None:
     error = await failure(connect(COHERE_BASE_URL=url), UpstreamError, 502)
     assert "COHERE_BASE_URL" in error.message
 
@@ -208,25 +204,25 @@ STRANGE: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", STRANGE)
-async def test_an_answer_with_something_missing(connect: Connect, cohere: CohereServer, name: str) -> None:
+async def test_an_incomplete_response_becomes_an_error(connect: Connect, cohere: CohereServer, name: str) -> None:
     cohere.answer(json.dumps({"id": "x", "results": STRANGE[name]}))
     error = await failure(connect(), UpstreamError, 502)
     assert "score" in error.message
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>welcome</html>", b"[]", b"null", b"{}", b"\xff\xfe\x00", b"3"])
-async def test_an_answer_that_is_none(connect: Connect, cohere: CohereServer, body: bytes) -> None:
+async def test_an_invalid_response_becomes_an_error(connect: Connect, cohere: CohereServer, body: bytes) -> None:
     cohere.answer(body)
     await failure(connect(), UpstreamError, 502)
 
 
-async def test_an_answer_without_counts_counts_nothing(connect: Connect, cohere: CohereServer) -> None:
+async def test_without_token_counts_the_usage_is_0(connect: Connect, cohere: CohereServer) -> None:
     cohere.answer('{"results": [{"index": 0, "relevance_score": 0.25}]}')
     result = await connect().rerank(QUERY, DOCUMENTS[:1])
     assert (result.prompt_tokens, result.scores.tolist()) == (0, [0.25])
 
 
-async def test_truncation_cannot_be_forbidden(connect: Connect, cohere: CohereServer) -> None:
+async def test_truncate_false_is_rejected(connect: Connect, cohere: CohereServer) -> None:
     with pytest.raises(InvalidRequestError, match="Cohere") as raised:
         await connect().rerank(QUERY, DOCUMENTS, RerankOptions(truncate="refuse"))
     assert raised.value.param == "truncate"

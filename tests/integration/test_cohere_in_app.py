@@ -1,4 +1,4 @@
-"""The forwarded model through the whole app: it answers, fails and is listed like any other reranker."""
+"""The model that is forwarded to Cohere, in the whole app: it behaves like every other reranker."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -27,7 +27,7 @@ def cohere() -> Iterator[CohereServer]:
 
 @pytest.fixture
 def client(cohere: CohereServer, run_app: RunApp) -> Iterator[httpx.Client]:
-    """A client of the app, which has a key."""
+    """A client of the app, which has COHERE_API_KEY."""
     with run_app(COHERE_API_KEY=KEY, COHERE_BASE_URL=cohere.url, REQUEST_TIMEOUT_S="20") as app:
         yield app.client
 
@@ -39,7 +39,7 @@ def listed(client: httpx.Client) -> dict[str, Any]:
 
 
 def shape(value: Any) -> Any:
-    """Keys and types."""
+    """The keys and types of a JSON value."""
     if isinstance(value, dict):
         return {key: shape(entry) for key, entry in value.items()}
     return [shape(entry) for entry in value] if isinstance(value, list) else type(value)
@@ -54,7 +54,7 @@ def test_with_a_key_the_model_is_forwarded_and_then_ready(client: httpx.Client) 
     assert KEY not in client.get("/models").text
 
 
-def test_answers_have_the_shape_of_every_reranker(client: httpx.Client) -> None:
+def test_responses_have_the_format_of_other_rerankers(client: httpx.Client) -> None:
     for fields in ({}, {"top_n": 2, "return_documents": True}):
         ours = rerank(client, QUERY, DOCUMENTS, **fields)
         theirs = rerank(client, QUERY, DOCUMENTS, model=MODEL, **fields)
@@ -68,7 +68,7 @@ def test_answers_have_the_shape_of_every_reranker(client: httpx.Client) -> None:
             assert [result["document"] for result in results] == [DOCUMENTS[index] for index in order]
 
 
-def test_failures_are_answered_and_the_next_request_is_served(client: httpx.Client, cohere: CohereServer) -> None:
+def test_requests_succeed_after_a_failure(client: httpx.Client, cohere: CohereServer) -> None:
     cohere.fail(429, times=ATTEMPTS, Retry_After="9")
     limited = client.post("/v1/rerank", json=BODY)
     refused(limited, 429, "rate_limit_exceeded")
@@ -82,14 +82,14 @@ def test_failures_are_answered_and_the_next_request_is_served(client: httpx.Clie
     assert len(rerank(client, QUERY, DOCUMENTS, model=MODEL)["results"]) == len(DOCUMENTS)
 
 
-def test_what_cohere_cannot_do_is_refused_without_asking_it(client: httpx.Client, cohere: CohereServer) -> None:
+def test_unsupported_options_are_rejected_before_forwarding(client: httpx.Client, cohere: CohereServer) -> None:
     refused(client.post("/v1/rerank", json=BODY | {"truncate": False}), 400, "invalid_value", "truncate")
     refused(client.post("/v1/rerank", json=BODY | {"instruction": "be kind"}), 400, "invalid_value", "instruction")
     refused(client.post("/v1/embeddings", json={"model": MODEL, "input": "a"}), 400, "wrong_model_kind", "model")
     assert cohere.requests == []
 
 
-def test_without_a_key_the_app_says_what_is_missing(run_app: RunApp) -> None:
+def test_without_a_key_the_error_names_the_setting(run_app: RunApp) -> None:
     with run_app() as app:
         model = listed(app.client)
         assert model["state"] == "unavailable"

@@ -1,4 +1,4 @@
-"""Cohere's routes: /v1/embed, /v2/embed and /v2/rerank give sentence-transformers' numbers in Cohere's words."""
+"""Cohere's routes /v1/embed, /v2/embed and /v2/rerank: its format, with the numbers of sentence-transformers."""
 
 import base64
 from typing import Any
@@ -21,11 +21,11 @@ EMBED = ("/v1/embed", "/v2/embed")
 
 
 def floats(body: dict[str, Any]) -> NDArray[np.float32]:
-    """Of an answer by type."""
+    """The float vectors of a response by type."""
     return np.asarray(body["embeddings"]["float"], dtype=np.float32)
 
 
-def test_v1_answers_a_plain_list(api: httpx.Client, default: ReferenceEmbedder) -> None:
+def test_v1_embed_returns_a_plain_list(api: httpx.Client, default: ReferenceEmbedder) -> None:
     body = ok(api.post("/v1/embed", json={"texts": TEXTS, "input_type": "search_document"}))
     assert_allclose(np.asarray(body["embeddings"]), default.encode(TEXTS), atol=ATOL)
     assert set(body) == {"id", "response_type", "texts", "embeddings", "meta"}
@@ -39,7 +39,7 @@ def test_v1_answers_a_plain_list(api: httpx.Client, default: ReferenceEmbedder) 
     }
 
 
-def test_v2_answers_by_type(api: httpx.Client, default: ReferenceEmbedder) -> None:
+def test_v2_embed_returns_vectors_by_type(api: httpx.Client, default: ReferenceEmbedder) -> None:
     body = ok(api.post("/v2/embed", json={"texts": TEXTS}))
     assert_allclose(floats(body), default.encode(TEXTS), atol=ATOL)
     assert (body["response_type"], body["meta"]["api_version"]) == ("embeddings_by_type", {"version": "2"})
@@ -48,7 +48,7 @@ def test_v2_answers_by_type(api: httpx.Client, default: ReferenceEmbedder) -> No
 
 
 @pytest.mark.parametrize("path", EMBED)
-def test_every_type_is_the_float_vector_quantised(api: httpx.Client, default: ReferenceEmbedder, path: str) -> None:
+def test_other_types_are_the_quantized_float_vectors(api: httpx.Client, default: ReferenceEmbedder, path: str) -> None:
     types = ["ubinary", "int8", "float", "uint8", "binary", "base64", "int8"]
     body = ok(api.post(path, json={"texts": TEXTS, "embedding_types": types}))
     assert body["response_type"] == "embeddings_by_type"
@@ -65,12 +65,12 @@ def test_every_type_is_the_float_vector_quantised(api: httpx.Client, default: Re
 
 
 @pytest.mark.parametrize("path", EMBED)
-def test_only_the_types_that_were_asked_for(api: httpx.Client, path: str) -> None:
+def test_only_requested_types_are_returned(api: httpx.Client, path: str) -> None:
     body = ok(api.post(path, json={"texts": ["a"], "embedding_types": ["int8"]}))
     assert set(body["embeddings"]) == {"int8"}
 
 
-def test_inputs_in_the_longer_form(api: httpx.Client, default: ReferenceEmbedder) -> None:
+def test_inputs_with_content_parts(api: httpx.Client, default: ReferenceEmbedder) -> None:
     inputs = [
         {"content": [{"type": "text", "text": TEXTS[0]}]},
         {"content": [{"text": TEXTS[1]}, {"type": "text", "text": TEXTS[2]}]},
@@ -84,7 +84,7 @@ def test_inputs_in_the_longer_form(api: httpx.Client, default: ReferenceEmbedder
     ("input_type", "prompt"),
     [("search_query", "query: "), ("search_document", "passage: "), ("clustering", None), (None, None)],
 )
-def test_the_input_type_chooses_the_prompt(
+def test_input_type_selects_the_prompt(
     api: httpx.Client, e5: ReferenceEmbedder, input_type: str | None, prompt: str | None
 ) -> None:
     body = ok(api.post("/v2/embed", json={"model": E5, "texts": TEXTS, "input_type": input_type}))
@@ -100,7 +100,9 @@ def test_output_dimension(api: httpx.Client, default: ReferenceEmbedder) -> None
 
 
 @pytest.mark.parametrize(("truncate", "side"), [("END", "right"), ("START", "left"), (None, "right")])
-def test_what_is_cut(api: httpx.Client, e5: ReferenceEmbedder, truncate: str | None, side: Any) -> None:
+def test_truncate_cuts_the_requested_end(
+    api: httpx.Client, e5: ReferenceEmbedder, truncate: str | None, side: Any
+) -> None:
     texts = ["short", LONG]
     body = ok(api.post("/v2/embed", json={"model": E5, "texts": texts, "truncate": truncate}))
     assert_allclose(floats(body), e5.encode(texts, cut=side), atol=ATOL)
@@ -109,12 +111,12 @@ def test_what_is_cut(api: httpx.Client, e5: ReferenceEmbedder, truncate: str | N
     assert body["meta"]["tokens"]["input_tokens"] == e5.count(["short"]) + 512
 
 
-def test_the_sides_differ(e5: ReferenceEmbedder) -> None:
-    """Else the test above would show little."""
+def test_start_and_end_truncation_differ(e5: ReferenceEmbedder) -> None:
+    """The test above needs two different ends."""
     assert np.abs(e5.encode([LONG]) - e5.encode([LONG], cut="left")).max() > 100 * ATOL
 
 
-def test_none_refuses_what_is_too_long(api: httpx.Client, e5: ReferenceEmbedder) -> None:
+def test_truncate_none_rejects_long_texts(api: httpx.Client, e5: ReferenceEmbedder) -> None:
     body = {"model": E5, "texts": ["a", LONG], "truncate": "NONE"}
     refused(api.post("/v2/embed", json=body), 400, "input_too_long", "texts.1")
     inputs = [{"content": [{"text": LONG}]}]
@@ -153,8 +155,8 @@ def test_a_search_unit_is_a_hundred_documents(api: httpx.Client, documents: int,
     assert len(body["results"]) == 1
 
 
-def test_documents_are_returned_only_if_asked_for(api: httpx.Client) -> None:
-    """Early versions of Cohere's SDK ask, and read objects."""
+def test_documents_are_returned_only_on_request(api: httpx.Client) -> None:
+    """Early versions of Cohere's SDK request them, and expect objects."""
     documents = ["a", {"text": "b", "id": 1}]
     for given in ({}, {"return_documents": None}, {"return_documents": False}):
         body = ok(api.post("/v2/rerank", json={"query": "q", "documents": documents} | given))
@@ -164,7 +166,7 @@ def test_documents_are_returned_only_if_asked_for(api: httpx.Client) -> None:
     assert found == {0: {"text": "a"}, 1: {"text": "b", "id": 1}}
 
 
-def test_what_is_read_of_objects_is_chosen_as_on_v1(api: httpx.Client) -> None:
+def test_rank_fields_select_fields_of_objects(api: httpx.Client) -> None:
     documents = [{"title": QUERY, "text": "x"}, {"title": "x", "text": QUERY}]
     body = {"query": QUERY, "documents": documents, "rank_fields": ["title"]}
     v1, v2 = (ok(api.post(path, json=body)) for path in ("/v1/rerank", "/v2/rerank"))
@@ -172,7 +174,7 @@ def test_what_is_read_of_objects_is_chosen_as_on_v1(api: httpx.Client) -> None:
     assert ranking(v2) != ranking(ok(api.post("/v2/rerank", json=body | {"rank_fields": None})))
 
 
-def test_fields_without_effect_are_named(api: httpx.Client) -> None:
+def test_ignored_fields_are_named_in_warnings(api: httpx.Client) -> None:
     for path, body in (
         ("/v2/rerank", {"query": "q", "documents": ["a"]}),
         ("/v1/embed", {"texts": ["a"]}),
@@ -184,7 +186,7 @@ def test_fields_without_effect_are_named(api: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("tokens", [1, 7, 300])
-def test_so_many_tokens_of_each_document_are_read(api: httpx.Client, reranker: ReferenceReranker, tokens: int) -> None:
+def test_max_tokens_per_doc_truncates_documents(api: httpx.Client, reranker: ReferenceReranker, tokens: int) -> None:
     documents = [*TEXTS, LONG]
     body = ok(api.post("/v2/rerank", json={"query": QUERY, "documents": documents, "max_tokens_per_doc": tokens}))
     shortened = [reranker.first_tokens(text, tokens) for text in documents]
@@ -196,7 +198,7 @@ def test_so_many_tokens_of_each_document_are_read(api: httpx.Client, reranker: R
     assert body["meta"]["warnings"][-1].endswith(f"to the request's max_tokens_per_doc of {tokens}.")
 
 
-def test_by_default_4096_tokens_of_each_are_read(api: httpx.Client, reranker: ReferenceReranker) -> None:
+def test_documents_are_truncated_to_4096_tokens_by_default(api: httpx.Client, reranker: ReferenceReranker) -> None:
     text = LONG * 6
     first = reranker.first_tokens(text, 4096)
     assert first != text
@@ -242,22 +244,22 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("path", "body", "param"), WRONG)
-def test_a_wrong_field_is_named(api: httpx.Client, path: str, body: dict[str, Any], param: str) -> None:
+def test_an_error_names_the_invalid_field(api: httpx.Client, path: str, body: dict[str, Any], param: str) -> None:
     message = refused(api.post(path, json=body), 400, "invalid_value", param)
     assert param.split(".")[0] in message
 
 
-def test_more_dimensions_than_there_are(api: httpx.Client) -> None:
+def test_too_many_dimensions_are_rejected(api: httpx.Client) -> None:
     body = {"texts": ["a"], "output_dimension": 10**6}
     refused(api.post("/v2/embed", json=body), 400, "invalid_value", "output_dimension")
 
 
 @pytest.mark.parametrize("path", EMBED)
-def test_a_reranker_makes_no_vectors(api: httpx.Client, path: str) -> None:
+def test_embedding_with_a_reranker_is_rejected(api: httpx.Client, path: str) -> None:
     refused(api.post(path, json={"texts": ["a"], "model": DEFAULT_RERANKER}), 400, "wrong_model_kind", "model")
 
 
-def test_tokenize_with_text_answers_as_cohere(api: httpx.Client, checkpoint: Checkpoint) -> None:
+def test_tokenize_with_text_returns_coheres_format(api: httpx.Client, checkpoint: Checkpoint) -> None:
     tokenizer = AutoTokenizer.from_pretrained(checkpoint(DEFAULT_EMBEDDER))
     body = ok(api.post("/v1/tokenize", json={"text": TEXTS[1]}))
     assert body["tokens"] == tokenizer(TEXTS[1], add_special_tokens=False)["input_ids"]

@@ -1,4 +1,4 @@
-"""The torch engine on a GPU: packed texts, captured passes, memory. Without a GPU these are left out."""
+"""The torch engine on a GPU: packed texts, captured passes, memory. Skipped without a GPU."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.integration.test_packing import PACKED, PADDED
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch sees")
 
-GPU = Device("cuda", "cuda:0", "float16", threads=1)  # random weights make too much of what bfloat16 rounds
+GPU = Device("cuda", "cuda:0", "float16", threads=1)  # bfloat16's rounding has too large an effect on random weights
 CPU = Device("cpu", "cpu", "float32", threads=4)
 CPU_HALF = Device("cpu", "cpu", "float16", threads=4)
 
@@ -29,7 +29,7 @@ Build = Callable[[str], Model]
 
 @pytest.fixture(scope="session")
 def build(workshop: Workshop) -> Build:
-    """A tiny model after its real import."""
+    """An imported tiny model."""
     return workshop.model
 
 
@@ -38,7 +38,7 @@ def on(device: Device, model: Model) -> TorchBackend:
 
 
 def head_width(model: Model) -> int:
-    """Of one attention head; flash attention takes multiples of 8, which every real model has."""
+    """Width of an attention head. Flash attention needs a multiple of 8, which all real models have."""
     config = json.loads((model.stored.folder / "config.json").read_text(encoding="utf-8"))
     return int(config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"])
 
@@ -59,18 +59,18 @@ def texts(model: Model, count: int, longest: int, seed: int = 0) -> TokenSequenc
 
 
 @pytest.mark.parametrize("name", [*PACKED, *PADDED])
-def test_half_precision_on_the_gpu_is_float32_on_the_processor(build: Build, name: str) -> None:
+def test_half_precision_on_the_gpu_is_close_to_float32_on_a_cpu(build: Build, name: str) -> None:
     model = build(name)
     found, exact, half = on(GPU, model), on(CPU, model), on(CPU_HALF, model)
     assert found.padding_cost == (0.0 if name in PACKED and head_width(model) % 8 == 0 else 1.0)
     for sequences in (*probes(model.stored.facts), texts(model, 64, 40), texts(model, 20, 300)):
         rows = found.forward(sequences)
-        # rotary angles of far positions lose as much in a processor's float16
+        # float16 on a CPU loses as much for the rotary angles of high positions
         assert near(model, exact.forward(sequences), rows) is None or near(model, half.forward(sequences), rows) is None
 
 
 @pytest.mark.parametrize("name", ["multilingual-e5-small", "ruri-v3-30m", "bge-reranker-v2-m3", "all-mpnet-base-v2"])
-def test_a_text_alone_is_what_it_is_in_any_batch(build: Build, name: str) -> None:
+def test_a_text_has_the_same_vector_alone_and_in_a_batch(build: Build, name: str) -> None:
     model = build(name)
     backend = on(GPU, model)
     sequences = texts(model, 40, 200)
@@ -79,7 +79,7 @@ def test_a_text_alone_is_what_it_is_in_any_batch(build: Build, name: str) -> Non
     assert near(model, alone, backend.forward(sequences[::-1])[::-1]) is None
 
 
-def test_an_exact_pass_is_float32_and_leaves_the_captured_ones_alone(build: Build) -> None:
+def test_an_exact_pass_is_float32_and_keeps_captured_passes(build: Build) -> None:
     model = build("multilingual-e5-small")
     backend, sequences = on(GPU, model), texts(model, 5, 60)
     before = backend.forward(sequences)
@@ -88,7 +88,7 @@ def test_an_exact_pass_is_float32_and_leaves_the_captured_ones_alone(build: Buil
     np.testing.assert_array_equal(backend.forward(sequences), before)
 
 
-def test_a_pass_without_room_says_so_and_the_next_one_is_right(build: Build) -> None:
+def test_passes_succeed_after_one_is_out_of_memory(build: Build) -> None:
     model = build("multilingual-e5-small")
     backend, sequences = on(GPU, model), texts(model, 5, 60)
     before = backend.forward(sequences)
@@ -102,7 +102,7 @@ def test_a_pass_without_room_says_so_and_the_next_one_is_right(build: Build) -> 
     np.testing.assert_array_equal(backend.forward(sequences), before)
 
 
-def test_models_compute_side_by_side(build: Build) -> None:
+def test_two_models_compute_at_the_same_time(build: Build) -> None:
     models = [build(name) for name in ("multilingual-e5-small", "ruri-v3-30m", "bge-reranker-v2-m3")]
     backends = [on(GPU, model) for model in models]
     work = [(index, texts(models[index], 1 + number % 9, 200, number)) for number in range(90) for index in range(3)]
@@ -114,7 +114,7 @@ def test_models_compute_side_by_side(build: Build) -> None:
 
 
 def test_a_model_loads_while_others_compute(build: Build) -> None:
-    """Its passes are captured while other threads use the device."""
+    """Passes are captured while other threads use the device."""
     model, other = build("multilingual-e5-small"), build("ruri-v3-30m")
     backend, sequences = on(GPU, model), texts(model, 5, 60)
     expected = backend.forward(sequences)
@@ -125,7 +125,7 @@ def test_a_model_loads_while_others_compute(build: Build) -> None:
         assert not loading.result().padding_cost
 
 
-def test_closing_gives_the_memory_back(build: Build) -> None:
+def test_close_releases_the_memory(build: Build) -> None:
     model = build("multilingual-e5-small")
     gc.collect()
     torch.cuda.empty_cache()

@@ -1,4 +1,4 @@
-"""/v1/embeddings: the vectors of sentence-transformers, whatever the company, in OpenAI's shape."""
+"""/v1/embeddings: OpenAI's format, with the vectors of sentence-transformers."""
 
 import base64
 from typing import Any
@@ -24,7 +24,7 @@ LIMITS = {
     "sonoisa/sentence-luke-japanese-base-lite": 80,  # LUKE
     "Alibaba-NLP/gte-modernbert-base": 8192,  # ModernBERT
 }
-"""Full name -> tokens that fit, as the model card says."""
+"""Full name -> token limit on the model card."""
 SHORT_LIMITS = [name for name, limit in LIMITS.items() if limit <= 512]
 
 Floats = NDArray[np.float32]
@@ -32,7 +32,7 @@ Floats = NDArray[np.float32]
 
 @pytest.fixture(params=LIMITS)
 def name(request: pytest.FixtureRequest, checkpoint: Checkpoint) -> str:
-    """Each model, in the store."""
+    """Each model, imported."""
     checkpoint(request.param)
     full_name: str = request.param
     return full_name
@@ -43,19 +43,19 @@ def expected(name: str, checkpoint: Checkpoint) -> ReferenceEmbedder:
 
 
 def vectors(body: dict[str, Any]) -> Floats:
-    """(N, D), in the order of `index`, which must be the order of the list."""
+    """The vectors (N, D) of a response, whose entries must be in the order of `index`."""
     assert [entry["index"] for entry in body["data"]] == list(range(len(body["data"])))
     return np.asarray([entry["embedding"] for entry in body["data"]], dtype=np.float32)
 
 
-def test_vectors_are_the_references(name: str, checkpoint: Checkpoint, api: httpx.Client) -> None:
+def test_vectors_equal_the_reference(name: str, checkpoint: Checkpoint, api: httpx.Client) -> None:
     model = expected(name, checkpoint)
     together = vectors(embed(api, TEXTS, model=name))
     assert_allclose(together, model.encode(TEXTS), atol=ATOL)
     assert_allclose(np.linalg.norm(together, axis=1), 1, atol=sum_atol(together.shape[1]))
 
 
-def test_neighbours_do_not_matter(name: str, api: httpx.Client) -> None:
+def test_other_texts_do_not_change_a_vector(name: str, api: httpx.Client) -> None:
     alone = np.concatenate([vectors(embed(api, [text], model=name)) for text in TEXTS])
     backwards = vectors(embed(api, TEXTS[::-1], model=name))[::-1]
     twice = vectors(embed(api, TEXTS + TEXTS, model=name))
@@ -64,14 +64,14 @@ def test_neighbours_do_not_matter(name: str, api: httpx.Client) -> None:
     assert_allclose(alone, twice[len(TEXTS) :], atol=ATOL)
 
 
-def test_tokens_are_counted_by_the_tokenizer(name: str, checkpoint: Checkpoint, api: httpx.Client) -> None:
+def test_usage_is_the_tokenizers_count(name: str, checkpoint: Checkpoint, api: httpx.Client) -> None:
     model = expected(name, checkpoint)
     usage = embed(api, [*TEXTS, TEXTS[0]], model=name)["usage"]
     assert usage["prompt_tokens"] == usage["total_tokens"] == model.count([*TEXTS, TEXTS[0]])
 
 
 @pytest.mark.parametrize("name", SHORT_LIMITS)
-def test_too_long_a_text_is_cut_and_said_so(name: str, checkpoint: Checkpoint, api: httpx.Client) -> None:
+def test_long_texts_are_truncated_with_a_warning(name: str, checkpoint: Checkpoint, api: httpx.Client) -> None:
     model = expected(name, checkpoint)
     limit = LIMITS[name]
     body = embed(api, ["short", LONG, LONG], model=name)
@@ -84,7 +84,7 @@ def test_too_long_a_text_is_cut_and_said_so(name: str, checkpoint: Checkpoint, a
 
 
 @pytest.mark.parametrize("name", SHORT_LIMITS)
-def test_at_the_limit_nothing_is_cut(name: str, checkpoint: Checkpoint, api: httpx.Client) -> None:
+def test_a_text_at_the_limit_is_not_truncated(name: str, checkpoint: Checkpoint, api: httpx.Client) -> None:
     model = expected(name, checkpoint)
     limit = LIMITS[name]
     words = 1
@@ -103,7 +103,7 @@ def test_at_the_limit_nothing_is_cut(name: str, checkpoint: Checkpoint, api: htt
     assert f"{limit + 1} tokens" in refused.json()["error"]["message"]
 
 
-def test_dimensions_cut_first_and_scale_then(checkpoint: Checkpoint, api: httpx.Client) -> None:
+def test_dimensions_truncates_then_normalizes(checkpoint: Checkpoint, api: httpx.Client) -> None:
     full = vectors(embed(api, TEXTS))
     cut = vectors(embed(api, TEXTS, dimensions=8))
     lengths = np.linalg.norm(full[:, :8], axis=1, keepdims=True)
@@ -125,12 +125,12 @@ def test_base64_is_little_endian_float32(checkpoint: Checkpoint, api: httpx.Clie
         assert_allclose(np.stack(decoded), plain, atol=ATOL)
 
 
-def test_the_default_is_float(checkpoint: Checkpoint, api: httpx.Client) -> None:
+def test_the_default_encoding_is_float(checkpoint: Checkpoint, api: httpx.Client) -> None:
     for fields in ({}, {"encoding_format": None}, {"encoding_format": "float"}):
         assert isinstance(embed(api, ["a"], **fields)["data"][0]["embedding"], list)
 
 
-def test_shape_of_the_answer(api: httpx.Client) -> None:
+def test_response_format(api: httpx.Client) -> None:
     body = embed(api, ["a", "b"], user="somebody")
     assert set(body) == {"object", "data", "model", "usage"}
     assert embed(api, ["a", "b"], unknown_field={"is": "ignored"}) == body | {
@@ -142,19 +142,19 @@ def test_shape_of_the_answer(api: httpx.Client) -> None:
     assert {entry["object"] for entry in body["data"]} == {"embedding"}
 
 
-def test_one_string_is_a_list_of_one(api: httpx.Client) -> None:
+def test_a_single_string_is_accepted(api: httpx.Client) -> None:
     single = ok(api.post("/v1/embeddings", json={"input": "only one"}))
     assert_allclose(vectors(single), vectors(embed(api, ["only one"])), atol=ATOL)
 
 
 @pytest.mark.parametrize("name", ["bge-m3", "BAAI/bge-m3", "BGE-M3", "baai/bge-m3"])
-def test_names_whatever_their_case_are_echoed(api: httpx.Client, name: str) -> None:
+def test_the_response_repeats_the_model_name(api: httpx.Client, name: str) -> None:
     body = embed(api, ["a"], model=name)
     assert body["model"] == name
     assert_allclose(vectors(body), vectors(embed(api, ["a"])), atol=ATOL)
 
 
-def test_a_reranker_makes_no_vectors(api: httpx.Client) -> None:
+def test_embedding_with_a_reranker_is_rejected(api: httpx.Client) -> None:
     refused = api.post("/v1/embeddings", json={"input": "a", "model": "bge-reranker-v2-m3"})
     assert refused.status_code == 400
     assert refused.json()["error"]["code"] == "wrong_model_kind"

@@ -1,4 +1,4 @@
-"""Empty texts: a ranking takes them like any other document, and one alone has the vector of its special tokens."""
+"""Empty texts: accepted as documents, and as a single input, whose vector is that of the special tokens."""
 
 from typing import Any
 
@@ -40,7 +40,7 @@ ROUTES: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def scores(answer: Any) -> list[float]:
-    """In the order of the documents, in whatever shape they come."""
+    """The scores of any route's response, in the order of the documents."""
     results = answer["results"] if isinstance(answer, dict) else answer
     ordered = sorted(results, key=lambda result: result["index"])
     return [result.get("relevance_score", result.get("score")) for result in ordered]
@@ -58,27 +58,29 @@ def test_an_empty_document_has_the_references_score(
 
 
 @pytest.mark.parametrize(("path", "body"), ROUTES.values(), ids=ROUTES)
-def test_on_every_route(api: httpx.Client, reranker: ReferenceReranker, path: str, body: dict[str, Any]) -> None:
+def test_empty_documents_on_every_route(
+    api: httpx.Client, reranker: ReferenceReranker, path: str, body: dict[str, Any]
+) -> None:
     answer = ok(api.post(path, json={"query": QUERY} | body))
     assert_allclose(scores(answer), reranker.predict(QUERY, DOCUMENTS), atol=ATOL)
 
 
 @pytest.mark.parametrize(("path", "body"), ROUTES.values(), ids=ROUTES)
-def test_two_empty_texts_are_refused(api: httpx.Client, path: str, body: dict[str, Any]) -> None:
+def test_an_empty_query_with_an_empty_document_is_rejected(api: httpx.Client, path: str, body: dict[str, Any]) -> None:
     field = "texts" if "texts" in body else "documents"
     message = refused(api.post(path, json={"query": ""} | body), 400, "invalid_value", f"{field}.1")
     assert message == f"{field}.1 and query are both empty; one of them must have text."
 
 
 @pytest.mark.parametrize("model", [MINILM, DEFAULT_EMBEDDER])
-def test_an_embedding_model_ranks_them_too(checkpoint: Checkpoint, api: httpx.Client, model: str) -> None:
+def test_an_embedding_model_ranks_empty_documents(checkpoint: Checkpoint, api: httpx.Client, model: str) -> None:
     embedder = reference.embedder(model, checkpoint(model), 256)
     body = {"model": model, "query": QUERY, "documents": DOCUMENTS}
     cosines = embedder.encode(DOCUMENTS) @ embedder.encode([QUERY])[0]
     assert_allclose(scores(ok(api.post("/v1/rerank", json=body))), (1 + cosines) / 2, atol=ATOL)
 
 
-def test_sentences_may_be_empty_where_the_other_is_not(api: httpx.Client, default: ReferenceEmbedder) -> None:
+def test_similarity_accepts_one_empty_sentence_of_a_pair(api: httpx.Client, default: ReferenceEmbedder) -> None:
     inputs = {"source_sentence": QUERY, "sentences": DOCUMENTS}
     found = ok(api.post("/similarity", json={"inputs": inputs}))
     assert_allclose(np.asarray(found), default.encode(DOCUMENTS) @ default.encode([QUERY])[0], atol=ATOL)
@@ -98,7 +100,7 @@ def test_one_empty_input_has_the_vector_of_the_special_tokens(
     assert warning.startswith("input is empty: ")
 
 
-def test_and_says_so_in_a_header_where_the_answer_has_no_place(api: httpx.Client, default: ReferenceEmbedder) -> None:
+def test_empty_input_warnings_in_the_header(api: httpx.Client, default: ReferenceEmbedder) -> None:
     response = api.post("/embed", json={"inputs": ""})
     assert_allclose(np.asarray(ok(response)), default.encode([""]), atol=ATOL)
     assert response.headers["X-Warnings"].startswith("inputs is empty: ")
@@ -118,14 +120,14 @@ def test_and_says_so_in_a_header_where_the_answer_has_no_place(api: httpx.Client
         ("/embed", {"inputs": ["", "a"]}, "inputs.0"),
     ],
 )
-def test_in_a_list_it_is_a_mistake(api: httpx.Client, path: str, body: dict[str, Any], param: str) -> None:
+def test_an_empty_input_in_a_list_is_rejected(api: httpx.Client, path: str, body: dict[str, Any], param: str) -> None:
     refused(api.post(path, json=body), 400, "invalid_value", param)
 
 
-def test_an_empty_text_has_its_special_tokens_only(api: httpx.Client, default: ReferenceEmbedder) -> None:
+def test_tokenize_counts_special_tokens_of_an_empty_text(api: httpx.Client, default: ReferenceEmbedder) -> None:
     counted = ok(api.post("/v1/tokenize", json={"input": ""}))
     assert counted["data"][0]["tokens"] == counted["special_tokens"] == default.count([""])
-    told: Any = ok(api.post("/tokenize", json={"inputs": ""}))
-    assert [token["special"] for token in told[0]] == [True] * counted["special_tokens"]
+    body: Any = ok(api.post("/tokenize", json={"inputs": ""}))
+    assert [token["special"] for token in body[0]] == [True] * counted["special_tokens"]
     cohere = ok(api.post("/v1/tokenize", json={"text": ""}))
     assert (cohere["tokens"], cohere["token_strings"]) == ([], [])

@@ -1,4 +1,4 @@
-"""DTYPE=int8: real weights stay near sentence-transformers, bad results are refused, and auto never takes it."""
+"""DTYPE=int8: close to sentence-transformers with real weights; inaccurate models are rejected; auto never uses it."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from tests.integration.architectures.workshop import CATALOG, Model, Workshop, i
 from tests.variant import THREADS
 
 AUTO = Device("cpu", "cpu", "float32", threads=THREADS)
-INT8 = replace(AUTO, asked_dtype="int8")
+INT8 = replace(AUTO, requested_dtype="int8")
 SETTINGS = Settings()
 EMBEDDER, RERANKER = "multilingual-e5-small", "ms-marco-minilm-l-6-v2"
 LOWEST_COSINE = 0.99
-"""To sentence-transformers in float32; 0.9963 was measured for the shortest text."""
+"""Minimum cosine to sentence-transformers in float32; 0.9963 was measured for the shortest text."""
 
 
 def stored_copy(model: Model, folder: Path) -> StoredModel:
@@ -37,7 +37,7 @@ def stored_copy(model: Model, folder: Path) -> StoredModel:
     return replace(model.stored, folder=folder)
 
 
-def test_real_weights_stay_near_sentence_transformers(tmp_path: Path) -> None:
+def test_real_weights_are_close_to_sentence_transformers(tmp_path: Path) -> None:
     spec = CATALOG.get("all-minilm-l6-v2")
     weights = packaged_folder(spec)
     assert weights is not None
@@ -55,7 +55,7 @@ def test_real_weights_stay_near_sentence_transformers(tmp_path: Path) -> None:
     backend.close()
 
 
-def test_a_reranker_keeps_its_order(workshop: Workshop) -> None:
+def test_a_reranker_keeps_the_order_of_float32(workshop: Workshop) -> None:
     model = workshop.model(RERANKER)
     report = export(model.stored.folder, model.spec, model.stored.facts, "int8")
     assert str(report["cost"]).startswith("Kendall's tau "), report
@@ -69,7 +69,7 @@ def test_a_reranker_keeps_its_order(workshop: Workshop) -> None:
     exact.close()
 
 
-def test_results_that_change_too_much_are_refused_with_figures_and_limit(
+def test_an_inaccurate_model_is_rejected_with_figures_and_limit(
     workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = workshop.model(EMBEDDER)
@@ -84,7 +84,7 @@ def test_results_that_change_too_much_are_refused_with_figures_and_limit(
     assert isinstance(load_backend(model.spec, stored, AUTO, SETTINGS), TorchBackend)
 
 
-def test_auto_never_takes_int8(workshop: Workshop, tmp_path: Path) -> None:
+def test_auto_never_uses_int8(workshop: Workshop, tmp_path: Path) -> None:
     model = workshop.model(EMBEDDER)
     stored = stored_copy(model, tmp_path / "auto")
     export(stored.folder, model.spec, stored.facts, "int8")

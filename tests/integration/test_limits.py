@@ -1,4 +1,4 @@
-"""Limits on what one request may cost: each is named where it is reached, and the rest is answered as before."""
+"""Limits of one request. Errors and warnings name the limit."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -32,7 +32,7 @@ def app(checkpoint: Checkpoint, checkpoints: Any) -> Iterator[App]:
 
 
 @pytest.mark.parametrize(("path", "field"), [("/tokenize", "inputs"), ("/v1/tokenize", "text")])
-def test_so_many_tokens_are_told(api: httpx.Client, path: str, field: str) -> None:
+def test_tokenize_rejects_texts_beyond_max_tokenize_tokens(api: httpx.Client, path: str, field: str) -> None:
     def sent(text: str) -> Any:
         return [text] if field == "inputs" else text
 
@@ -45,7 +45,7 @@ def test_so_many_tokens_are_told(api: httpx.Client, path: str, field: str) -> No
     assert "MAX_TOKENIZE_TOKENS" in message
 
 
-def test_in_all_texts_of_a_request(api: httpx.Client) -> None:
+def test_max_tokenize_tokens_is_the_total_of_all_texts(api: httpx.Client) -> None:
     texts = ["a " * 100] * 3
     refused(api.post("/tokenize", json={"inputs": texts}), 400, "invalid_value", "inputs")
     assert len(ok(api.post("/tokenize", json={"inputs": texts[:2]}))) == 2
@@ -60,7 +60,7 @@ def test_in_all_texts_of_a_request(api: httpx.Client) -> None:
         ("/v1/tokenize", {"text": "a" * 2_001}, "text"),
     ],
 )
-def test_a_text_that_is_not_read_whole_is_not_counted(
+def test_token_counts_reject_texts_beyond_max_text_bytes(
     api: httpx.Client, path: str, body: dict[str, Any], param: str
 ) -> None:
     message = refused(api.post(path, json=body), 400, "invalid_value", param)
@@ -69,7 +69,7 @@ def test_a_text_that_is_not_read_whole_is_not_counted(
     )
 
 
-def test_of_a_sparse_text_a_part_is_read(api: httpx.Client, default: ReferenceEmbedder) -> None:
+def test_inputs_are_read_up_to_max_text_bytes(api: httpx.Client, default: ReferenceEmbedder) -> None:
     answer = embed(api, ["a", SPARSE])
     vectors = [entry["embedding"] for entry in answer["data"]]
     assert_allclose(vectors, default.encode(["a", "a planet"]), atol=ATOL)
@@ -81,7 +81,7 @@ def test_of_a_sparse_text_a_part_is_read(api: httpx.Client, default: ReferenceEm
     assert "MAX_TEXT_BYTES" in refused(api.post("/v1/embeddings", json=body), 400, "input_too_long", "input.1")
 
 
-def test_also_of_a_document(api: httpx.Client) -> None:
+def test_documents_are_read_up_to_max_text_bytes(api: httpx.Client) -> None:
     answer = rerank(api, "planet", ["a", SPARSE])
     plain = rerank(api, "planet", ["a", "a planet"])
     assert [result["index"] for result in answer["results"]] == [result["index"] for result in plain["results"]]
@@ -105,12 +105,12 @@ def test_also_of_a_document(api: httpx.Client) -> None:
         ({"input": "a", "unused": [{}] * 101}, "MAX_BODY_FIELDS"),
     ],
 )
-def test_a_body_of_too_many_values(api: httpx.Client, body: dict[str, Any], setting: str) -> None:
+def test_a_body_with_too_many_values_is_rejected(api: httpx.Client, body: dict[str, Any], setting: str) -> None:
     for path in ("/v1/embeddings", "/embeddings"):
         assert setting in refused(api.post(path, json=body), 413, "body_too_large")
 
 
-def test_a_cut_text_is_told_in_a_header_where_the_answer_has_no_place(api: httpx.Client) -> None:
+def test_warnings_in_the_header(api: httpx.Client) -> None:
     response = api.post("/embed", json={"model": E5, "inputs": ["a", LONG], "mystery": 1})
     assert len(ok(response)) == 2
     ignored, _, cut = response.headers["X-Warnings"].partition(". ")
@@ -119,8 +119,8 @@ def test_a_cut_text_is_told_in_a_header_where_the_answer_has_no_place(api: httpx
     assert cut.endswith(" tokens to the model's limit of 512.")
     ranked = api.post("/rerank", json={"query": "q", "texts": ["a"], "return_scores": True})
     assert ranked.headers["X-Warnings"] == "Ignored fields: return_scores."
-    told = api.post("/tokenize", json={"inputs": "a", "mystery": 1})
-    assert told.headers["X-Warnings"] == "Ignored fields: mystery."
+    tokenized = api.post("/tokenize", json={"inputs": "a", "mystery": 1})
+    assert tokenized.headers["X-Warnings"] == "Ignored fields: mystery."
     inputs = {"source_sentence": "a", "sentences": ["b"]}
     compared = api.post("/similarity", json={"inputs": inputs, "parameters": {"mystery": 1}})
     assert compared.headers["X-Warnings"] == "Ignored fields: mystery."

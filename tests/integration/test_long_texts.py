@@ -1,4 +1,4 @@
-"""Long texts: memory within the estimate and given back, numbers of a plain padded pass, whatever computes them."""
+"""Long texts: memory is within the estimate and released, and numbers equal those of a plain padded pass."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ from tests.unit.fakes import make_engine
 
 LONG = 2600
 MODELS = [
-    "bge-m3",  # each token sees the whole text
-    "qwen3-embedding-0.6b",  # only what stands before it
-    "ruri-v3-30m",  # a window
+    "bge-m3",  # full attention
+    "qwen3-embedding-0.6b",  # causal
+    "ruri-v3-30m",  # sliding window
     "jina-reranker-turbo",  # ALiBi: a bias for each head
 ]
 PASSES = [*((name, (LONG, 700)) for name in MODELS), ("qwen3-embedding-0.6b", (LONG,))]
@@ -55,13 +55,13 @@ def exported(workshop: Workshop) -> Get:
 
 
 def texts(model: Model, *lengths: int) -> list[TokenSequence]:
-    """As long_text.py makes them."""
+    """The same texts as in long_text.py."""
     segments = model.stored.facts.token_type_ids
     return [TokenSequence([10 + place % 90 for place in range(n)], [0] * n if segments else None) for n in lengths]
 
 
 def padded(model: Model, sequences: list[TokenSequence]) -> Rows:
-    """Rows of transformers' own attention over a padded batch."""
+    """Rows of a padded batch with transformers' attention."""
     stored = model.stored
     network = load_network(stored.folder, model.spec, stored.facts, torch.float32, attention="sdpa")
     with torch.inference_mode():
@@ -76,7 +76,7 @@ def assert_same(found: Rows, expected: Rows) -> None:
 
 @pytest.fixture(scope="session")
 def measured(exported: Get, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """What each of PASSES took, in a process of its own."""
+    """Measurements of each of PASSES, in a child process."""
     tasks = [(exported(name).spec, exported(name).stored, DEVICE, AUTO, lengths) for name, lengths in PASSES]
     file = tmp_path_factory.mktemp("measured") / "tasks"
     file.write_bytes(pickle.dumps(tasks))
@@ -88,10 +88,10 @@ def measured(exported: Get, tmp_path_factory: pytest.TempPathFactory) -> list[di
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the kernel's count of pages")
 @pytest.mark.parametrize("number", range(len(PASSES)), ids=[f"{name}-{len(lengths)}" for name, lengths in PASSES])
-def test_a_long_text_takes_what_was_estimated_and_gives_it_back(
+def test_the_memory_of_a_pass_is_within_the_estimate_and_released(
     exported: Get, measured: list[dict[str, Any]], number: int
 ) -> None:
-    """Alone and beside another one."""
+    """One text, and two in a batch."""
     (name, lengths), found = PASSES[number], measured[number]
     assert 0 < found["peak"] <= found["estimate"]
     assert found["kept"] <= 2**26
@@ -99,12 +99,12 @@ def test_a_long_text_takes_what_was_estimated_and_gives_it_back(
     assert_same(np.array(found["rows"], dtype=np.float32), padded(model, texts(model, *lengths)))
 
 
-@pytest.mark.parametrize("beside", [(), (300, 40)])
+@pytest.mark.parametrize("others", [(), (300, 40)])
 @pytest.mark.parametrize("name", MODELS)
-async def test_a_text_at_the_limit_fits_the_budget_or_is_refused_with_the_reason(
-    exported: Get, monkeypatch: pytest.MonkeyPatch, name: str, beside: tuple[int, ...]
+async def test_a_text_that_exceeds_the_memory_budget_is_rejected(
+    exported: Get, monkeypatch: pytest.MonkeyPatch, name: str, others: tuple[int, ...]
 ) -> None:
-    """Alone and beside others: a pass that would take more than there is never begins."""
+    """One text, and several in a batch: a pass that would exceed the budget never starts."""
     model = exported(name)
     backend = load_backend(model.spec, model.stored, DEVICE, AUTO)
     limit = model.stored.facts.max_tokens
@@ -120,14 +120,16 @@ async def test_a_text_at_the_limit_fits_the_budget_or_is_refused_with_the_reason
         memory = PassMemory(DeviceMemory(budget), backend.pass_bytes)
         engine = make_engine(backend, name=name, max_batch_tokens=16_384, memory=memory)
         with pytest.raises(InputTooLongError, match=f"input of {limit} tokens needs") if refused else nullcontext():
-            assert len(await engine.run(texts(model, limit, *beside))) == 1 + len(beside)
+            assert len(await engine.run(texts(model, limit, *others))) == 1 + len(others)
         await asyncio.to_thread(engine._batcher.close)
     assert max(passes) == needed
 
 
 @pytest.mark.parametrize("name", ["ruri-v3-30m", "embeddinggemma-300m", "e5-mistral-7b"])
-def test_a_window_is_computed_in_blocks(workshop: Workshop, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Of a length that neither divides the text nor the window."""
+def test_a_sliding_window_computed_in_blocks_is_exact(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The block length divides neither the text nor the window."""
     model = workshop.model(name)
     monkeypatch.setattr(packing, "QUERY_BLOCK", 50)
     backend = load_backend(model.spec, model.stored, DEVICE, TORCH)
@@ -135,7 +137,7 @@ def test_a_window_is_computed_in_blocks(workshop: Workshop, monkeypatch: pytest.
     assert_same(backend._forward(sequences, packed=True), padded(model, sequences))  # type: ignore[attr-defined]
 
 
-def test_a_bias_is_computed_in_blocks(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bias_computed_in_blocks_is_exact(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     model = workshop.model("jina-reranker-turbo")
     sequences = texts(model, 700, 5, 99)
     expected = padded(model, sequences)
@@ -152,7 +154,7 @@ def backend(exported: Get) -> OpenVINOBackend:
     return loaded
 
 
-def test_memory_of_a_large_pass_is_given_back_and_of_a_small_one_kept(
+def test_only_large_passes_release_openvinos_memory(
     backend: OpenVINOBackend, exported: Get, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = exported("multilingual-e5-small")
@@ -170,8 +172,8 @@ def test_memory_of_a_large_pass_is_given_back_and_of_a_small_one_kept(
     assert given_back
 
 
-def test_passes_are_right_after_memory_was_given_back(exported: Get, monkeypatch: pytest.MonkeyPatch) -> None:
-    """OpenVINO's own way to give memory back made later passes answer with earlier rows."""
+def test_passes_are_correct_after_memory_was_released(exported: Get, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenVINO's own function for releasing memory makes later passes return earlier rows."""
     model = exported("ruri-v3-30m")
     monkeypatch.setattr(openvino, "KEPT_BYTES", 2**20)
     backend = load_backend(model.spec, model.stored, DEVICE, AUTO)
@@ -180,7 +182,7 @@ def test_passes_are_right_after_memory_was_given_back(exported: Get, monkeypatch
         assert_same(backend.forward(texts(model, length)), expected[length])
 
 
-def test_what_takes_torch_less_memory_is_computed_there(
+def test_passes_that_need_less_memory_in_torch_run_in_torch(
     backend: OpenVINOBackend, exported: Get, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = exported("multilingual-e5-small")
@@ -190,6 +192,6 @@ def test_what_takes_torch_less_memory_is_computed_there(
     monkeypatch.setattr(openvino, "TORCH_BYTES", 2**20)
     monkeypatch.setattr(backend, "_torch_bytes", lambda _: needed // 4)
     assert backend.pass_bytes(size) == needed // 4
-    monkeypatch.setattr(backend._graphs, "infer", None)  # a call of it fails
+    monkeypatch.setattr(backend._graphs, "infer", None)  # any call fails
     assert_same(backend.forward(sequences), expected)
     assert_same(backend.forward_exact(sequences), expected)

@@ -1,4 +1,4 @@
-"""A service without API keys: everybody may ask, no page may unless the settings say so, and the log warns."""
+"""A service without API keys: open to all clients and, with CORS_ORIGINS, to pages; the log has a warning."""
 
 import sys
 
@@ -17,7 +17,7 @@ WARNING = "without API keys"
 KEY = "sk-integration-one"
 
 
-def test_every_page_may_where_all_are_allowed(run_app: RunApp) -> None:
+def test_cors_origins_star_allows_all_origins(run_app: RunApp) -> None:
     with run_app(CORS_ORIGINS="*") as app:
         answer = app.client.get("/models", headers={"Origin": ORIGIN})
         assert answer.headers["access-control-allow-origin"] == "*"
@@ -25,8 +25,8 @@ def test_every_page_may_where_all_are_allowed(run_app: RunApp) -> None:
         assert app.client.options("/v1/rerank", headers=PREFLIGHT).status_code == 200
 
 
-def test_without_the_settings_everybody_may_ask_and_no_page(run_app: RunApp, caplog: pytest.LogCaptureFixture) -> None:
-    """The app's own HOST is 0.0.0.0 here, though the tests' server listens on 127.0.0.1."""
+def test_by_default_no_key_is_needed_and_no_origin_allowed(run_app: RunApp, caplog: pytest.LogCaptureFixture) -> None:
+    """The app's HOST is 0.0.0.0, although the tests' server listens on 127.0.0.1."""
     with run_app() as app:
         assert app.client.get("/metrics").status_code == 200
         assert "security" not in ok(app.client.get("/docs.json"))
@@ -51,8 +51,8 @@ def test_without_the_settings_everybody_may_ask_and_no_page(run_app: RunApp, cap
         ({"HOST": "192.0.2.1"}, False),
     ],
 )
-def test_who_is_warned(settings: dict[str, str], warned: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """service.py is imported and nothing listens."""
+def test_open_to_all_by_host_and_keys(settings: dict[str, str], warned: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only imports service.py; no server listens."""
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setitem(sys.modules, "service", None)

@@ -1,4 +1,4 @@
-"""/v1/embeddings, /v1/rerank and /v1/tokenize in the words of OpenAI, Jina, Voyage and Cohere's older SDK."""
+"""/v1/embeddings, /v1/rerank and /v1/tokenize with the fields of OpenAI, Jina, Voyage and Cohere's older SDK."""
 
 import base64
 import json
@@ -30,7 +30,7 @@ TOKYO = ([9080, 22656, 16144, 61075, 72368, 15682, 14276, 109, 47653, 38641, 181
 
 
 def vectors(body: dict[str, Any], dtype: str = "<f4") -> NDArray[Any]:
-    """(N, D) of an answer with lists of numbers, or with base64."""
+    """The vectors (N, D) of a response with lists of numbers or base64."""
     rows = [entry["embedding"] for entry in body["data"]]
     if isinstance(rows[0], str):
         return np.stack([np.frombuffer(base64.b64decode(row), dtype=dtype) for row in rows])
@@ -38,7 +38,7 @@ def vectors(body: dict[str, Any], dtype: str = "<f4") -> NDArray[Any]:
 
 
 def quantised(floats: NDArray[np.float32], name: Any) -> NDArray[Any]:
-    """By sentence-transformers, each vector in its own range."""
+    """Quantized by sentence-transformers; each vector has its own range."""
     if name == "float":
         return floats
     limits = [np.full(len(vector), np.abs(vector).max()) for vector in floats]
@@ -51,7 +51,7 @@ def quantised(floats: NDArray[np.float32], name: Any) -> NDArray[Any]:
 
 
 def scores(body: dict[str, Any]) -> list[float]:
-    """In the order of the documents."""
+    """The scores in the order of the documents."""
     return [result["relevance_score"] for result in sorted(body["results"], key=lambda result: result["index"])]
 
 
@@ -61,7 +61,7 @@ def test_embeddings_has_an_alias(api: httpx.Client, default: ReferenceEmbedder) 
     assert body == embed(api, TEXTS)
 
 
-def test_objects_count_by_their_text(api: httpx.Client, default: ReferenceEmbedder) -> None:
+def test_objects_with_text_are_embedded(api: httpx.Client, default: ReferenceEmbedder) -> None:
     body = ok(api.post("/v1/embeddings", json={"input": [{"text": TEXTS[0]}, TEXTS[1], {"text": TEXTS[2], "id": 1}]}))
     assert_allclose(vectors(body), default.encode(TEXTS[:3]), atol=ATOL)
     assert_allclose(
@@ -72,7 +72,7 @@ def test_objects_count_by_their_text(api: httpx.Client, default: ReferenceEmbedd
 
 
 @pytest.mark.parametrize("name", ["float", "ubinary", "binary", "int8"])
-def test_llama_index_calls_the_type_encoding_type(api: httpx.Client, default: ReferenceEmbedder, name: Any) -> None:
+def test_encoding_type_is_an_alias_for_llama_index(api: httpx.Client, default: ReferenceEmbedder, name: Any) -> None:
     """JinaEmbedding of llama-index-embeddings-jinaai 0.7.0 sends it and unpacks ubinary."""
     dtype = DTYPES[name]
     body = embed(api, TEXTS, encoding_type=name)
@@ -98,8 +98,8 @@ def test_llama_index_calls_the_type_encoding_type(api: httpx.Client, default: Re
         ("/embed", {"inputs": [5, 6]}),
     ],
 )
-def test_integers_may_be_written_with_a_point(api: httpx.Client, path: str, body: dict[str, Any]) -> None:
-    """JSON has one kind of numbers: 8.0 is what some clients make of 8."""
+def test_integers_may_have_a_decimal_point(api: httpx.Client, path: str, body: dict[str, Any]) -> None:
+    """Some clients send 8 as 8.0."""
 
     def with_points(value: Any) -> Any:
         if isinstance(value, dict):
@@ -108,22 +108,22 @@ def test_integers_may_be_written_with_a_point(api: httpx.Client, path: str, body
             return [with_points(item) for item in value]
         return float(value) if isinstance(value, int) else value
 
-    def told(answer: Any) -> Any:
+    def without_id(answer: Any) -> Any:
         return {name: answer[name] for name in ("data", "results", "embeddings") if name in answer} or answer
 
     sent = json.dumps(with_points(body))
     assert ".0" in sent
     answer = ok(api.post(path, content=sent, headers={"Content-Type": "application/json"}))
-    assert told(answer) == told(ok(api.post(path, json=body)))
+    assert without_id(answer) == without_id(ok(api.post(path, json=body)))
 
 
-def test_normalize_is_another_name_of_normalized(api: httpx.Client) -> None:
+def test_normalize_is_an_alias_of_normalized(api: httpx.Client) -> None:
     raw = embed(api, TEXTS, normalized=False)
     assert embed(api, TEXTS, normalize=False) == raw
     assert embed(api, TEXTS, normalize=True) == embed(api, TEXTS) != raw
 
 
-def test_numbers_in_returned_documents_come_back_or_are_refused(api: httpx.Client) -> None:
+def test_returned_documents_keep_their_numbers_or_are_rejected(api: httpx.Client) -> None:
     body = b'{"query": "q", "documents": ["a", {"text": "b", "n": %b}], "return_documents": %b}'
     headers = {"Content-Type": "application/json"}
     for number in (b"9" * 4000, b"18446744073709551616", b"0.1", b"1e300", b"null"):
@@ -141,7 +141,7 @@ def test_numbers_in_returned_documents_come_back_or_are_refused(api: httpx.Clien
 
 
 @pytest.mark.parametrize("encoding", [{}, {"token_encoding": None}, {"token_encoding": "cl100k_base"}])
-def test_token_ids_are_openais(api: httpx.Client, default: ReferenceEmbedder, encoding: dict[str, Any]) -> None:
+def test_cl100k_base_token_ids(api: httpx.Client, default: ReferenceEmbedder, encoding: dict[str, Any]) -> None:
     (hello_ids, hello), (tokyo_ids, tokyo) = HELLO, TOKYO
     body = ok(api.post("/v1/embeddings", json={"input": [hello_ids, tokyo_ids], **encoding}))
     assert_allclose(vectors(body), default.encode([hello, tokyo]), atol=ATOL)
@@ -150,14 +150,14 @@ def test_token_ids_are_openais(api: httpx.Client, default: ReferenceEmbedder, en
     assert_allclose(vectors(one), default.encode([tokyo]), atol=ATOL)
 
 
-def test_many_token_ids_are_decoded_alike(api: httpx.Client, default: ReferenceEmbedder) -> None:
-    """As langchain sends them: long pieces, decoded beside the event loop."""
+def test_many_token_ids_have_the_same_vectors(api: httpx.Client, default: ReferenceEmbedder) -> None:
+    """LangChain sends long arrays, which are decoded on another thread."""
     ids, text = TOKYO
     body = ok(api.post("/v1/embeddings", json={"input": [ids * 100, ids, ids * 100]}))
     assert_allclose(vectors(body), default.encode([text * 100, text, text * 100]), atol=ATOL)
 
 
-def test_token_ids_of_the_models_own(api: httpx.Client, checkpoint: Checkpoint, default: ReferenceEmbedder) -> None:
+def test_token_ids_of_the_model(api: httpx.Client, checkpoint: Checkpoint, default: ReferenceEmbedder) -> None:
     ids = AutoTokenizer.from_pretrained(checkpoint(DEFAULT_EMBEDDER))(TEXTS[:4], add_special_tokens=False)["input_ids"]
     body = ok(api.post("/v1/embeddings", json={"input": [*ids, ids[0]], "token_encoding": "model"}))
     assert_allclose(vectors(body), default.encode([*TEXTS[:4], TEXTS[0]]), atol=ATOL)
@@ -165,7 +165,7 @@ def test_token_ids_of_the_models_own(api: httpx.Client, checkpoint: Checkpoint, 
 
 
 @pytest.mark.parametrize("encoding", ["cl100k_base", "model"])
-def test_an_unknown_token_id_is_refused_by_its_array(api: httpx.Client, encoding: str) -> None:
+def test_an_unknown_token_id_is_rejected_with_its_index(api: httpx.Client, encoding: str) -> None:
     body = {"input": [[5], [5], [6, 2 * 10**6]], "token_encoding": encoding}
     refused(api.post("/v1/embeddings", json=body), 400, "invalid_value", "input.2")
 
@@ -181,22 +181,20 @@ def test_output_types(api: httpx.Client, default: ReferenceEmbedder, name: str, 
     assert_array_equal(vectors(found, DTYPES[name]), quantised(floats, name))
 
 
-def test_jinas_base64(api: httpx.Client) -> None:
+def test_jinas_embedding_type_base64(api: httpx.Client) -> None:
     coded = embed(api, TEXTS, embedding_type="base64")
     assert coded == embed(api, TEXTS, encoding_format="base64")
     assert_array_equal(vectors(coded), vectors(embed(api, TEXTS)))
 
 
-def test_vectors_as_the_model_makes_them(api: httpx.Client, default: ReferenceEmbedder) -> None:
+def test_normalized_false_returns_raw_vectors(api: httpx.Client, default: ReferenceEmbedder) -> None:
     pooled = default.pooled(TEXTS)
     assert_allclose(vectors(embed(api, TEXTS, normalized=False)), pooled, atol=scaled(pooled, ATOL))
     assert_allclose(vectors(embed(api, TEXTS, normalized=True)), default.encode(TEXTS), atol=ATOL)
 
 
 @pytest.mark.parametrize("field", ["dimensions", "output_dimension"])
-def test_cut_vectors_of_a_model_that_was_not_trained_for_it(
-    api: httpx.Client, default: ReferenceEmbedder, field: str
-) -> None:
+def test_untrained_dimensions_have_a_warning(api: httpx.Client, default: ReferenceEmbedder, field: str) -> None:
     cut = default.encode(TEXTS)[:, :10]
     body = embed(api, TEXTS, **{field: 10})
     assert_allclose(vectors(body), cut / np.linalg.norm(cut, axis=1, keepdims=True), atol=ATOL)
@@ -208,7 +206,7 @@ def test_cut_vectors_of_a_model_that_was_not_trained_for_it(
     assert "warnings" not in embed(api, TEXTS, **{field: width})
 
 
-def test_cut_vectors_of_a_model_that_was_trained_for_others(api: httpx.Client, checkpoint: Checkpoint) -> None:
+def test_dimensions_between_trained_ones_have_a_warning(api: httpx.Client, checkpoint: Checkpoint) -> None:
     checkpoint(MATRYOSHKA)
     (warning,) = embed(api, ["a"], model=MATRYOSHKA, dimensions=8)["warnings"]
     assert warning.startswith("mxbai-embed-large was not trained for 8 dimensions, but for 512 and ")
@@ -226,7 +224,9 @@ def test_jinas_task_is_an_input_type(
 
 @pytest.mark.parametrize("field", ["truncate", "truncation"])
 @pytest.mark.parametrize(("value", "side"), [(True, "right"), ("END", "right"), ("start", "left"), (None, "right")])
-def test_which_end_is_cut(api: httpx.Client, e5: ReferenceEmbedder, field: str, value: object, side: Any) -> None:
+def test_truncate_cuts_the_requested_end(
+    api: httpx.Client, e5: ReferenceEmbedder, field: str, value: object, side: Any
+) -> None:
     body = embed(api, ["short", LONG], model=E5, **{field: value})
     assert_allclose(vectors(body), e5.encode(["short", LONG], cut=side), atol=ATOL)
     assert body["warnings"][0].startswith("input.1 was cut from ")
@@ -234,12 +234,12 @@ def test_which_end_is_cut(api: httpx.Client, e5: ReferenceEmbedder, field: str, 
 
 @pytest.mark.parametrize("field", ["truncate", "truncation"])
 @pytest.mark.parametrize("value", [False, "NONE", "false"])
-def test_nothing_is_cut(api: httpx.Client, e5: ReferenceEmbedder, field: str, value: object) -> None:
+def test_truncate_false_rejects_long_texts(api: httpx.Client, e5: ReferenceEmbedder, field: str, value: object) -> None:
     body = {"model": E5, "input": ["short", LONG], field: value}
     refused(api.post("/v1/embeddings", json=body), 400, "input_too_long", "input.1")
 
 
-def test_a_ranking_of_objects(api: httpx.Client, reranker: ReferenceReranker) -> None:
+def test_documents_may_be_objects(api: httpx.Client, reranker: ReferenceReranker) -> None:
     documents: list[Any] = [{"text": text, "id": index} for index, text in enumerate(TEXTS[:-1])] + TEXTS[-1:]
     for path in ("/v1/rerank", "/rerank"):
         request = {"query": {"text": QUERY}, "documents": documents, "return_documents": True}
@@ -248,7 +248,7 @@ def test_a_ranking_of_objects(api: httpx.Client, reranker: ReferenceReranker) ->
         assert all(result["document"] == documents[result["index"]] for result in body["results"])
 
 
-def test_rank_fields_are_read_in_their_order(api: httpx.Client, reranker: ReferenceReranker) -> None:
+def test_rank_fields_are_joined_in_their_order(api: httpx.Client, reranker: ReferenceReranker) -> None:
     documents: list[Any] = [{"title": TEXTS[0], "body": TEXTS[1]}, {"body": TEXTS[2], "n": 3}, TEXTS[3]]
     body = ok(api.post("/v1/rerank", json={"query": QUERY, "documents": documents, "rank_fields": ["body", "title"]}))
     read = [f"{TEXTS[1]}\n{TEXTS[0]}", TEXTS[2], TEXTS[3]]
@@ -276,21 +276,20 @@ def test_max_tokens_per_doc(api: httpx.Client, checkpoint: Checkpoint, reranker:
     assert_allclose(found, (1 + cosines) / 2, atol=ATOL)
 
 
-def test_a_shortened_document_is_not_too_long(api: httpx.Client) -> None:
-    """Only what the model cannot take is refused."""
+def test_a_document_shortened_by_max_tokens_is_not_too_long(api: httpx.Client) -> None:
     body = rerank(api, QUERY, [LONG], max_tokens_per_doc=100, truncate=False)
     assert body["meta"]["warnings"][0].startswith("documents.0 was cut from ")
 
 
 @pytest.mark.parametrize("fields", [{"top_k": 2}, {"top_k": 2, "top_n": 2}, {"top_k": None}, {"truncation": True}])
-def test_voyage_finds_the_results_under_data(api: httpx.Client, fields: dict[str, Any]) -> None:
+def test_voyage_gets_the_results_in_data(api: httpx.Client, fields: dict[str, Any]) -> None:
     body = rerank(api, QUERY, TEXTS, **fields)
     assert body["object"] == "list"
     assert body["data"] == body["results"]
     assert body["results"] == rerank(api, QUERY, TEXTS, top_n=fields.get("top_k"))["results"]
 
 
-def test_documents_come_as_coheres_sdk_reads_them(api: httpx.Client) -> None:
+def test_coheres_sdk_gets_documents_as_objects(api: httpx.Client) -> None:
     documents: list[Any] = ["a", {"text": "b", "id": 1}]
     request = {"query": "q", "documents": documents, "return_documents": True}
     objects = [{"text": "a"}, documents[1]]
@@ -321,5 +320,5 @@ def test_token_counts(api: httpx.Client, e5: ReferenceEmbedder) -> None:
     assert one["tokens"] == e5.count([f"query: {QUERY}"])
 
 
-def test_a_reranker_counts_too(api: httpx.Client, reranker: ReferenceReranker) -> None:
+def test_token_counts_of_a_reranker(api: httpx.Client, reranker: ReferenceReranker) -> None:
     assert ok(api.post("/v1/tokenize", json={"model": DEFAULT_RERANKER, "input": "a"}))["max_tokens"] == 8192

@@ -54,8 +54,8 @@ from tests.integration.architectures.workshop import Model, Workshop
 from tests.tolerance import scaled
 from tests.variant import THREADS
 
-DEVICE = Device("cpu", "cpu", "float32", threads=THREADS, asked_dtype="float32")
-ANY = replace(DEVICE, asked_dtype=None)
+DEVICE = Device("cpu", "cpu", "float32", threads=THREADS, requested_dtype="float32")
+ANY = replace(DEVICE, requested_dtype=None)
 """DTYPE=auto: weights in float16, computed in bfloat16 where the processor has it."""
 AUTO, TORCH, OPENVINO = (Settings(backend=name) for name in ("auto", "torch", "openvino"))
 EMBEDDERS = [
@@ -244,7 +244,7 @@ def test_an_export_of_the_version_before_serves_until_there_is_a_newer_one(
     with monkeypatch.context() as patch:
         patch.setattr(openvino_export, "UnpaddedBody", EarlierBody)
         patch.setattr(openvino_export, "UnpaddedBatch", EarlierBatch)
-        for weights in (weights_for(device.asked_dtype) for device in (ANY, DEVICE)):
+        for weights in (weights_for(device.requested_dtype) for device in (ANY, DEVICE)):
             export(stored.folder, fresh.spec, stored.facts, weights)
             export_folder(stored.folder, weights).rename(export_folder(stored.folder, weights, EARLIER_VERSIONS[0]))
     assert needs_export(stored, ANY, AUTO)
@@ -440,7 +440,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def export_here(spec: ModelSpec, stored: StoredModel, device: Device, *, torch: bool) -> None:
         assert torch  # BACKEND=auto
-        export(stored.folder, spec, stored.facts, weights_for(device.asked_dtype))
+        export(stored.folder, spec, stored.facts, weights_for(device.requested_dtype))
 
     monkeypatch.setattr(export_child, "export_in_child", export_here)
 

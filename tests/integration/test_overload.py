@@ -1,4 +1,4 @@
-"""What happens at the limits, and when something fails: 408, 413, 429, 500, 503, 504, and callers that leave."""
+"""Limits and failures: 408, 413, 429, 500, 503, 504, and clients that disconnect."""
 
 import logging
 import socket
@@ -23,7 +23,7 @@ MARKER = "zebra-and-quagga"
 
 
 class Gate:
-    """Stands before every forward pass: counts the rows, and holds the passes while it is closed."""
+    """Counts the rows of forward passes, and blocks the passes while it is closed."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.rows = 0
@@ -33,7 +33,7 @@ class Gate:
 
         def gated(backend: TorchBackend, sequences: TokenSequences) -> Rows:
             self.arrived.set()
-            if not self.open.wait(PATIENCE_S):  # a test that failed does not keep the app from closing
+            if not self.open.wait(PATIENCE_S):  # after a failed test, the app must be able to close
                 raise TimeoutError("the test never opened the gate")
             self.rows += len(sequences)
             return forward(backend, sequences)
@@ -43,7 +43,7 @@ class Gate:
 
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
-    """Open at first, so that models load; open again at the end, so that threads can end."""
+    """Open at first, so that models can load, and again at the end, so that threads can end."""
     gate = Gate(monkeypatch)
     gate.open.set()
     yield gate
@@ -52,13 +52,13 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
 
 @pytest.fixture
 def pool() -> Iterator[ThreadPoolExecutor]:
-    """Clients that wait at the same time."""
+    """Threads for concurrent clients."""
     with ThreadPoolExecutor(8) as executor:
         yield executor
 
 
 def close(gate: Gate, app: App) -> None:
-    """Load the default model, then hold its passes."""
+    """Load the default model, then close the gate."""
     embed(app.client, ["warm"])
     gate.arrived.clear()
     gate.rows = 0
@@ -66,20 +66,20 @@ def close(gate: Gate, app: App) -> None:
 
 
 def queued_tokens(app: App) -> int:
-    """Of requests that wait for the default model."""
+    """Queued tokens of the default model."""
     engine = app.loaded("bge-m3").engine
     assert engine is not None
     return engine.queued_tokens
 
 
-def test_a_body_that_is_announced_too_large(run_app: RunApp) -> None:
+def test_a_content_length_beyond_the_limit_is_rejected(run_app: RunApp) -> None:
     with run_app(MAX_BODY_BYTES="1000") as app:
         message = refused(app.client.post("/v1/embeddings", json={"input": "x" * 1000}), 413, "body_too_large")
         assert "1000" in message
         ok(app.client.post("/v1/embeddings", json={"input": "x" * 900}))
 
 
-def test_a_body_that_grows_too_large(run_app: RunApp) -> None:
+def test_a_chunked_body_beyond_the_limit_is_rejected(run_app: RunApp) -> None:
     def chunks() -> Iterator[bytes]:
         yield b'{"input": "'
         for _ in range(20):
@@ -91,7 +91,7 @@ def test_a_body_that_grows_too_large(run_app: RunApp) -> None:
         refused(response, 413, "body_too_large")
 
 
-def test_a_body_that_does_not_arrive(run_app: RunApp) -> None:
+def test_an_incomplete_body_gets_408(run_app: RunApp) -> None:
     with run_app(REQUEST_TIMEOUT_S="0.3") as app, socket.create_connection(("127.0.0.1", app.server.port)) as slow:
         slow.sendall(b'POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n{"input"')
         slow.settimeout(20)
@@ -100,7 +100,7 @@ def test_a_body_that_does_not_arrive(run_app: RunApp) -> None:
     assert b'"code":"request_timeout"' in answer
 
 
-def test_a_full_queue(run_app: RunApp, gate: Gate, pool: ThreadPoolExecutor) -> None:
+def test_a_full_queue_gets_429(run_app: RunApp, gate: Gate, pool: ThreadPoolExecutor) -> None:
     with run_app(MAX_QUEUED_TOKENS="20") as app:
         close(gate, app)
         computed = pool.submit(embed, app.client, ["computed"])
@@ -113,10 +113,12 @@ def test_a_full_queue(run_app: RunApp, gate: Gate, pool: ThreadPoolExecutor) -> 
         assert int(response.headers["retry-after"]) >= 1
         gate.open.set()
         assert len(computed.result()["data"]) == len(queued.result()["data"]) == 1
-        embed(app.client, ["after that there is room again " * 5])  # a lone request may exceed the limit
+        embed(
+            app.client, ["after that there is room again " * 5]
+        )  # the first request in an empty queue may exceed the limit
 
 
-def test_the_deadline(run_app: RunApp, gate: Gate) -> None:
+def test_the_deadline_gets_504(run_app: RunApp, gate: Gate) -> None:
     with run_app(REQUEST_TIMEOUT_S="1") as app:
 
         def answered() -> bool:
@@ -130,7 +132,7 @@ def test_the_deadline(run_app: RunApp, gate: Gate) -> None:
         until(answered, what="an answer")
 
 
-def test_an_unexpected_failure_tells_nothing(
+def test_an_unexpected_exception_gets_500_without_details(
     run_app: RunApp, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with run_app() as app:
@@ -146,13 +148,13 @@ def test_an_unexpected_failure_tells_nothing(
         refused(response, 500, "internal_error")
         assert MARKER not in response.text
         assert "RuntimeError" not in response.text
-        assert "RuntimeError" in caplog.text  # the traceback is for the operator ...
-        assert MARKER not in caplog.text  # ... the text is the user's
+        assert "RuntimeError" in caplog.text  # the traceback is logged
+        assert MARKER not in caplog.text  # without the user's text
         embed(app.client, ["well again"])
 
 
-def test_a_failing_text_fails_alone(run_app: RunApp, gate: Gate, pool: ThreadPoolExecutor) -> None:
-    """Several requests share a batch; only the one whose row cannot be computed gets the error."""
+def test_a_failing_text_does_not_affect_its_batch(run_app: RunApp, gate: Gate, pool: ThreadPoolExecutor) -> None:
+    """Several requests share a batch; only the one with the failing row gets an error."""
     with run_app() as app:
         close(gate, app)
         forward = TorchBackend.forward
@@ -175,7 +177,7 @@ def test_a_failing_text_fails_alone(run_app: RunApp, gate: Gate, pool: ThreadPoo
             held.result()
 
 
-def test_work_of_a_caller_that_left_is_dropped(run_app: RunApp, gate: Gate) -> None:
+def test_requests_of_disconnected_clients_are_not_computed(run_app: RunApp, gate: Gate) -> None:
     with run_app(MAX_BATCH_TOKENS="64") as app:
         close(gate, app)
         with pytest.raises(httpx.ReadTimeout):
@@ -186,7 +188,7 @@ def test_work_of_a_caller_that_left_is_dropped(run_app: RunApp, gate: Gate) -> N
         assert gate.rows < 100
 
 
-def test_not_in_the_store_and_not_to_be_imported(run_app: RunApp) -> None:
+def test_a_missing_model_gets_503_without_import_on_demand(run_app: RunApp) -> None:
     with run_app() as app:
         embed(app.client, ["warm"])
         response = app.client.post("/v1/embeddings", json={"input": "a", "model": "e5-large"})
@@ -195,7 +197,7 @@ def test_not_in_the_store_and_not_to_be_imported(run_app: RunApp) -> None:
         assert "Ready now: bge-m3." in message
 
 
-def test_readiness_waits_for_the_models_asked_for(run_app: RunApp, checkpoint: Checkpoint) -> None:
+def test_readyz_waits_for_preload_models(run_app: RunApp, checkpoint: Checkpoint) -> None:
     with run_app(PRELOAD_MODELS="bge-m3, bge-reranker-v2-m3") as app:
         until(lambda: app.client.get("/readyz").status_code == 200, what="readiness")
         assert ok(app.client.get("/health"))["models_loaded"] == ["bge-m3", "bge-reranker-v2-m3"]
@@ -208,7 +210,7 @@ def test_readiness_waits_for_the_models_asked_for(run_app: RunApp, checkpoint: C
         assert app.client.get("/livez").status_code == 200
 
 
-def test_a_model_that_is_idle_is_unloaded_and_comes_back(run_app: RunApp, pool: ThreadPoolExecutor) -> None:
+def test_an_idle_model_is_unloaded_and_reloaded(run_app: RunApp, pool: ThreadPoolExecutor) -> None:
     def state() -> str:
         models = app.client.get("/models").json()["models"]
         return str(next(model["state"] for model in models if model["id"] == "bge-m3"))

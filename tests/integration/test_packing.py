@@ -1,4 +1,4 @@
-"""Texts packed end to end: every architecture that takes part computes what it computes for padded ones."""
+"""Packed texts: every architecture that supports packing computes the same numbers as for padded texts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PACKED = [
     "qwen3-embedding-0.6b",  # causal, fewer keys than queries
     "embeddinggemma-300m",  # sliding window both ways, Dense layers as head
     "e5-mistral-7b",  # sliding window, causal
-    "bge-m3",  # XLM-RoBERTa, positions that begin behind the padding's id
+    "bge-m3",  # XLM-RoBERTa, positions start after the padding id
     "bge-reranker-v2-m3",
     "japanese-reranker-large",  # segments
     "japanese-reranker-tiny-v2",  # ModernBERT
@@ -31,7 +31,7 @@ PACKED = [
     "qwen3-reranker-0.6b",
 ]
 PADDED = ["all-mpnet-base-v2", "luke-japanese-base", "nv-embed-v2", "mxbai-rerank-large", "jina-reranker-turbo"]
-"""Their attention reads more than who sees whom."""
+"""Their attention has inputs other than the mask."""
 
 LENGTHS = (3, 190, 17, 64, 5)
 """The longest exceeds the sliding windows."""
@@ -41,7 +41,7 @@ Load = Callable[[str], tuple[Model, Network]]
 
 @pytest.fixture(scope="session")
 def load(workshop: Workshop) -> Load:
-    """A tiny model after its real import, with the attention that takes both kinds of batch."""
+    """An imported tiny model with the attention for packed and padded batches."""
     register()
 
     def get(name: str) -> tuple[Model, Network]:
@@ -53,7 +53,7 @@ def load(workshop: Workshop) -> Load:
 
 
 def texts(model: Model) -> list[TokenSequence]:
-    """Random ids of these lengths, the first tokens of each left out of pooling."""
+    """Random ids of these lengths; pooling excludes the first tokens of each."""
     facts, random = model.stored.facts, np.random.default_rng(1)
     lengths = [min(length, facts.max_tokens) for length in LENGTHS]
     return [
@@ -83,12 +83,12 @@ def packed(network: Network, sequences: list[TokenSequence]) -> Rows:
 
 
 def assert_same(found: Rows, expected: Rows) -> None:
-    """As near as float32 allows."""
+    """Equal within float32's accuracy."""
     np.testing.assert_allclose(found, expected, rtol=0, atol=scaled(expected))
 
 
 @pytest.mark.parametrize("name", PACKED)
-def test_packed_texts_come_out_as_padded_ones(load: Load, name: str) -> None:
+def test_packed_texts_equal_padded_ones(load: Load, name: str) -> None:
     model, network = load(name)
     assert can_pack(network.body.encoder)
     sequences = texts(model)
@@ -96,7 +96,7 @@ def test_packed_texts_come_out_as_padded_ones(load: Load, name: str) -> None:
 
 
 def unpadded(model: Model, network: Network, sequences: list[TokenSequence]) -> Rows:
-    """Attention alone computes padding."""
+    """A batch that only attention pads."""
     batch = UnpaddedBatch.of(PaddedBatch.of(sequences, model.stored.facts.pad_id), step=8)
     with torch.inference_mode():
         rows = UnpaddedBody(network.body)(*map(torch.from_numpy, batch.arrays()))
@@ -105,7 +105,7 @@ def unpadded(model: Model, network: Network, sequences: list[TokenSequence]) -> 
 
 
 @pytest.mark.parametrize("name", PACKED)
-def test_texts_that_only_attention_pads_come_out_as_padded_ones(load: Load, name: str) -> None:
+def test_texts_padded_only_in_attention_equal_padded_ones(load: Load, name: str) -> None:
     model, network = load(name)
     sequences = texts(model)
     assert_same(unpadded(model, network, sequences), padded(model, network, sequences))
@@ -114,7 +114,7 @@ def test_texts_that_only_attention_pads_come_out_as_padded_ones(load: Load, name
 
 
 @pytest.mark.parametrize("name", PACKED)
-def test_a_packed_text_does_not_see_its_neighbours(load: Load, name: str) -> None:
+def test_packed_texts_do_not_attend_to_each_other(load: Load, name: str) -> None:
     model, network = load(name)
     sequences = texts(model)
     alone = np.concatenate([packed(network, [sequence]) for sequence in sequences])
@@ -123,6 +123,6 @@ def test_a_packed_text_does_not_see_its_neighbours(load: Load, name: str) -> Non
 
 
 @pytest.mark.parametrize("name", PADDED)
-def test_what_cannot_be_packed_says_so(load: Load, name: str) -> None:
+def test_can_pack_is_false_for_other_architectures(load: Load, name: str) -> None:
     _, network = load(name)
     assert not can_pack(network.body.encoder)

@@ -1,4 +1,4 @@
-"""The playground's files, and models loaded, unloaded and imported by request, through the whole app."""
+"""The playground's files, and loading, unloading and importing by request, in the whole app."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SHORT = "bge-m3"
 KEY = "sk-playground"
 
 
-def test_the_page(api: httpx.Client) -> None:
+def test_the_page_is_served(api: httpx.Client) -> None:
     page = api.get("/playground")
     assert page.status_code == 200
     assert page.headers["content-type"].startswith("text/html")
@@ -29,7 +29,7 @@ def test_the_page(api: httpx.Client) -> None:
     assert all("unsafe" not in value and "*" not in value and "http" not in value for value in policy.values())
 
 
-def test_every_file_of_it(api: httpx.Client) -> None:
+def test_all_files_of_the_page_are_served(api: httpx.Client) -> None:
     kinds = {".js": "javascript", ".css": "text/css", ".svg": "image/svg+xml"}
     files = [path for path in FOLDER.rglob("*") if path.suffix in kinds]
     assert len(files) > 20
@@ -41,7 +41,7 @@ def test_every_file_of_it(api: httpx.Client) -> None:
         assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-def test_a_file_that_did_not_change_is_not_sent_again(api: httpx.Client) -> None:
+def test_an_unchanged_file_gets_304(api: httpx.Client) -> None:
     first = api.get("/playground/app.js")
     again = api.get("/playground/app.js", headers={"If-None-Match": first.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
@@ -68,8 +68,8 @@ OUTSIDE = [
 
 
 @pytest.mark.parametrize("path", OUTSIDE)
-def test_nothing_else_is_to_be_had(app: App, path: str) -> None:
-    """Sent as it stands: clients tidy paths up."""
+def test_other_files_are_not_served(app: App, path: str) -> None:
+    """Sent unchanged over a socket, because clients normalize paths."""
     with socket.create_connection(("127.0.0.1", app.server.port), timeout=10) as connection:
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
         answer = read_all(connection)
@@ -77,7 +77,7 @@ def test_nothing_else_is_to_be_had(app: App, path: str) -> None:
     assert b"route_not_found" in answer
 
 
-def test_other_methods(api: httpx.Client) -> None:
+def test_other_methods_get_405(api: httpx.Client) -> None:
     refused(api.post("/playground"), 405, "method_not_allowed")
     refused(api.delete("/playground/app.js"), 405, "method_not_allowed")
 
@@ -91,11 +91,11 @@ def test_metrics_have_one_label_for_all_files(api: httpx.Client) -> None:
     assert "nothing" not in metrics
 
 
-def test_it_is_linked_from_the_first_page(api: httpx.Client) -> None:
+def test_the_documentation_page_links_to_it(api: httpx.Client) -> None:
     assert "(./playground)" in ok(api.get("/docs.json"))["info"]["description"]
 
 
-def test_the_listing_says_what_the_page_has_to_know(api: httpx.Client) -> None:
+def test_models_has_the_limits_and_defaults_for_the_page(api: httpx.Client) -> None:
     embed(api, ["a"])
     listing = ok(api.get("/models"))
     assert listing["limits"] == {"max_inputs": 2048, "max_documents": 1000, "max_body_bytes": 64 * 2**20}
@@ -106,12 +106,12 @@ def test_the_listing_says_what_the_page_has_to_know(api: httpx.Client) -> None:
     assert memory["e5-large"] is None
 
 
-def test_nobody_loads_models_by_request_unless_allowed(api: httpx.Client) -> None:
+def test_managing_models_requires_admin(api: httpx.Client) -> None:
     refused(api.post(f"/models/{SHORT}/unload"), 403, "forbidden")
     assert not [path for path in ok(api.get("/docs.json"))["paths"] if path.endswith("load")]
 
 
-def test_switched_off(run_app: RunApp) -> None:
+def test_playground_false_serves_no_page(run_app: RunApp) -> None:
     with run_app(PLAYGROUND="false") as app:
         for path in ("/playground", "/playground/app.js", "/playground/"):
             refused(app.client.get(path), 404, "route_not_found")
@@ -119,7 +119,7 @@ def test_switched_off(run_app: RunApp) -> None:
         assert ok(app.client.get("/models"))["playground"] is False
 
 
-def test_with_keys_the_page_is_open_and_nothing_else(run_app: RunApp) -> None:
+def test_with_api_keys_only_the_page_is_open(run_app: RunApp) -> None:
     with run_app(API_KEYS=KEY, ADMIN="true") as app:
         for path in ("/playground", "/playground/app.js", "/playground/strings/shell.js"):
             assert app.client.get(path).status_code == 200
@@ -132,7 +132,7 @@ def test_with_keys_the_page_is_open_and_nothing_else(run_app: RunApp) -> None:
         refused(app.client.get("/playground"), 401, "invalid_api_key")
 
 
-def test_models_come_and_go_by_request(
+def test_models_are_loaded_and_unloaded_by_request(
     run_app: RunApp, checkpoint: Checkpoint, caplog: pytest.LogCaptureFixture
 ) -> None:
     checkpoint(DEFAULT_EMBEDDER)

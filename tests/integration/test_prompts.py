@@ -1,4 +1,4 @@
-"""Prompts really stand before the text: vectors and scores are those of somebody else's code with that prompt."""
+"""Prompts are applied: vectors and scores equal those of reference implementations with the same prompt."""
 
 from collections.abc import AsyncIterator, Callable
 from functools import partial
@@ -37,12 +37,12 @@ TEXTS = [*corpus.ENGLISH[:4], *corpus.JAPANESE[:3], "a"]
 OTHER_TASK = "Find the cat"
 
 Judge = Callable[[list[str], str], NDArray[np.float64]]
-"""Scores of documents under an instruction."""
+"""(documents, instruction) -> scores."""
 
 
 @pytest.fixture
 async def work(checkpoint: Checkpoint) -> AsyncIterator[Work]:
-    """Pool and routes over the store, as if the machine were large enough for the 7B models."""
+    """`Work` over a pool with enough memory for the 7B models."""
     settings = load_settings({"DTYPE": "float32"})
     pool = ModelPool(
         load_catalog(),
@@ -62,7 +62,7 @@ async def vectors(work: Work, texts: list[str], **fields: Any) -> NDArray[np.flo
 
 
 async def scores(work: Work, query: str, documents: list[str], **fields: Any) -> NDArray[np.float64]:
-    """In the order of the documents."""
+    """The scores in the order of the documents."""
     body = {"query": query, "documents": documents} | fields
     response = await rerank(work, RerankRequest.model_validate(body), client=None)
     results = sorted(orjson.loads(response.body)["results"], key=lambda result: result["index"])
@@ -92,7 +92,7 @@ def encode(reference: SentenceTransformer, texts: list[str], prompt: str | None 
         ({"model": E5, "input_type": "clustering"}, None),
     ],
 )
-async def test_vectors_are_the_references_with_that_prompt(
+async def test_vectors_equal_the_reference_with_the_same_prompt(
     work: Work, reference: SentenceTransformer, fields: dict[str, Any], prompt: str | None
 ) -> None:
     expected = encode(reference, TEXTS, prompt)
@@ -101,8 +101,8 @@ async def test_vectors_are_the_references_with_that_prompt(
     assert_allclose(await vectors(work, by_hand, model=E5), expected, atol=ATOL)
 
 
-async def test_sides_differ(work: Work, checkpoint: Checkpoint) -> None:
-    """Else the tests of this file would show nothing."""
+async def test_query_and_document_vectors_differ(work: Work, checkpoint: Checkpoint) -> None:
+    """Otherwise the tests of this file would prove nothing."""
     checkpoint(E5)
     plain, query, document = [
         await vectors(work, TEXTS, model=E5, input_type=side) for side in (None, "query", "document")
@@ -111,9 +111,7 @@ async def test_sides_differ(work: Work, checkpoint: Checkpoint) -> None:
         assert np.abs(one - other).max(axis=1).min() > 100 * ATOL
 
 
-async def test_the_answer_repeats_the_name_that_was_asked_for_and_counts_the_prompt(
-    work: Work, checkpoint: Checkpoint
-) -> None:
+async def test_the_model_name_is_repeated_and_usage_includes_the_prompt(work: Work, checkpoint: Checkpoint) -> None:
     checkpoint(E5)
     usage = {}
     for name in (E5, f"{E5}:query"):
@@ -124,13 +122,13 @@ async def test_the_answer_repeats_the_name_that_was_asked_for_and_counts_the_pro
     assert usage[f"{E5}:query"] > usage[E5]
 
 
-async def test_ranking_by_cosine_puts_each_sides_prompt_before_it(work: Work, reference: SentenceTransformer) -> None:
-    asked, found = encode(reference, [QUERY], "query: "), encode(reference, TEXTS, "passage: ")
-    expected = (1 + found.astype(np.float64) @ asked[0].astype(np.float64)) / 2
+async def test_ranking_by_cosine_uses_the_prompt_of_each_side(work: Work, reference: SentenceTransformer) -> None:
+    query, found = encode(reference, [QUERY], "query: "), encode(reference, TEXTS, "passage: ")
+    expected = (1 + found.astype(np.float64) @ query[0].astype(np.float64)) / 2
     assert_allclose(await scores(work, QUERY, TEXTS, model=E5), expected, atol=ATOL)
 
 
-async def test_ruris_prompts_are_japanese(work: Work, checkpoint: Checkpoint) -> None:
+async def test_ruri_uses_its_japanese_prompts(work: Work, checkpoint: Checkpoint) -> None:
     checkpoint(RURI)
     by_suffix = await vectors(work, TEXTS, model="ruri-base:query")
     assert_allclose(by_suffix, await vectors(work, [f"クエリ: {text}" for text in TEXTS], model=RURI), atol=ATOL)
@@ -138,7 +136,7 @@ async def test_ruris_prompts_are_japanese(work: Work, checkpoint: Checkpoint) ->
 
 @pytest.mark.parametrize("instruction", [None, OTHER_TASK])
 @pytest.mark.parametrize(("name", "module"), [(E5_MISTRAL, last_token), (NV_EMBED, nv_embed)])
-async def test_an_instruction_template_is_the_references(
+async def test_an_instruction_equals_the_references_template(
     work: Work, checkpoint: Checkpoint, name: str, module: Any, instruction: str | None
 ) -> None:
     folder = checkpoint(name)
@@ -150,18 +148,18 @@ async def test_an_instruction_template_is_the_references(
     assert_allclose(plain, module.embeddings(folder, TEXTS, max_tokens=512), atol=ATOL)
 
 
-async def test_ranking_by_cosine_takes_an_instruction(work: Work, checkpoint: Checkpoint) -> None:
+async def test_ranking_by_cosine_uses_the_instruction(work: Work, checkpoint: Checkpoint) -> None:
     folder = checkpoint(E5_MISTRAL)
     template = f"Instruct: {OTHER_TASK}\nQuery: "
-    (asked,) = last_token.embeddings(folder, [QUERY], instruction=template, max_tokens=512)
+    (query,) = last_token.embeddings(folder, [QUERY], instruction=template, max_tokens=512)
     found = last_token.embeddings(folder, TEXTS, max_tokens=512)
-    expected = (1 + found @ asked) / 2
+    expected = (1 + found @ query) / 2
     assert_allclose(await scores(work, QUERY, TEXTS, model=E5_MISTRAL, instruction=OTHER_TASK), expected, atol=ATOL)
 
 
 @pytest.fixture(scope="module")
 def judge(checkpoint: Checkpoint) -> Judge:
-    """P(yes) after the model card's prompt with another instruction, by transformers."""
+    """P(yes) by transformers, with the model card's prompt and another instruction."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     folder = checkpoint(QWEN3)
@@ -181,7 +179,7 @@ def judge(checkpoint: Checkpoint) -> Judge:
     return lambda documents, instruction: np.array([chance(document, instruction) for document in documents])
 
 
-async def test_an_instruction_changes_what_qwen3s_reranker_reads(work: Work, judge: Judge) -> None:
+async def test_qwen3_reranker_uses_the_instruction(work: Work, judge: Judge) -> None:
     default = load_catalog().get(QWEN3).instruction or ""
     usual = await scores(work, QUERY, TEXTS, model=QWEN3)
     assert_allclose(usual, judge(TEXTS, default), atol=ATOL)
@@ -202,7 +200,7 @@ async def test_an_instruction_changes_what_qwen3s_reranker_reads(work: Work, jud
         ({"model": f"{E5}:query:query"}, "model"),
     ],
 )
-async def test_what_is_wrong_is_refused_before_the_model_is_loaded(
+async def test_invalid_prompts_are_rejected_before_the_model_is_loaded(
     work: Work, fields: dict[str, Any], param: str
 ) -> None:
     with pytest.raises(ServiceError) as raised:
@@ -212,7 +210,7 @@ async def test_what_is_wrong_is_refused_before_the_model_is_loaded(
 
 
 @pytest.mark.parametrize("model", ["BAAI/bge-reranker-v2-m3", E5])
-async def test_an_instruction_for_a_model_that_takes_none_is_refused(
+async def test_an_instruction_for_a_model_without_one_is_rejected(
     work: Work, checkpoint: Checkpoint, model: str
 ) -> None:
     checkpoint(model)

@@ -1,4 +1,4 @@
-"""Requests that are wrong: the status, one body for all of them, and the field's name."""
+"""Invalid requests: the status, the error body and the name of the field."""
 
 from typing import Any
 
@@ -104,25 +104,25 @@ NOT_AN_OBJECT = [b"[]", b'"text"', b"5", b"null", b"true"]
 
 
 @pytest.mark.parametrize(("path", "body", "param"), WRONG_FIELDS)
-def test_a_wrong_field_is_named(api: httpx.Client, path: str, body: dict[str, Any], param: str) -> None:
+def test_an_error_names_the_invalid_field(api: httpx.Client, path: str, body: dict[str, Any], param: str) -> None:
     message = refused(api.post(path, json=body), 400, "invalid_value", param)
     assert param.split(".")[0] in message
 
 
 @pytest.mark.parametrize("path", [EMBEDDINGS, RERANK])
 @pytest.mark.parametrize("body", BROKEN_JSON.values(), ids=BROKEN_JSON)
-def test_broken_json(api: httpx.Client, path: str, body: bytes) -> None:
+def test_invalid_json_gets_400(api: httpx.Client, path: str, body: bytes) -> None:
     assert "JSON" in refused(api.post(path, content=body), 400, "invalid_value")
 
 
 @pytest.mark.parametrize("path", [EMBEDDINGS, RERANK])
 @pytest.mark.parametrize("body", NOT_AN_OBJECT)
-def test_json_that_is_no_object(api: httpx.Client, path: str, body: bytes) -> None:
+def test_json_other_than_an_object_gets_400(api: httpx.Client, path: str, body: bytes) -> None:
     assert "object" in refused(api.post(path, content=body), 400, "invalid_value")
 
 
 @pytest.mark.parametrize("path", [endpoint.path for endpoint in ENDPOINTS if endpoint.forms])
-def test_every_route_refuses_alike(api: httpx.Client, path: str) -> None:
+def test_all_routes_return_the_same_error(api: httpx.Client, path: str) -> None:
     for body in (b"", b'{"inputs": NaN}', b"[]"):
         refused(api.post(path, content=body), 400, "invalid_value")
     assert set(api.delete(path).headers["allow"].split(", ")) <= {"POST", "GET", "HEAD"}
@@ -131,8 +131,8 @@ def test_every_route_refuses_alike(api: httpx.Client, path: str) -> None:
 @pytest.mark.parametrize(
     "kind", ["text/plain", "application/vnd.bentoml+pickle", "multipart/form-data; boundary=x", ""]
 )
-def test_the_content_type_does_not_matter(api: httpx.Client, kind: str) -> None:
-    """Whatever a client calls it, the body is read as JSON and never unpickled."""
+def test_every_content_type_is_read_as_json(api: httpx.Client, kind: str) -> None:
+    """BentoML would unpickle a body with its pickle content type."""
     body = ok(api.post(EMBEDDINGS, content=b'{"input": "a"}', headers={"Content-Type": kind}))
     assert body == embed(api, ["a"])
 
@@ -140,7 +140,7 @@ def test_the_content_type_does_not_matter(api: httpx.Client, kind: str) -> None:
 @pytest.mark.parametrize(
     ("path", "field"), [(EMBEDDINGS, {"input": "a"}), (RERANK, {"query": "q", "documents": ["d"]})]
 )
-def test_an_unknown_model_gets_the_nearest_names(api: httpx.Client, path: str, field: dict[str, Any]) -> None:
+def test_an_unknown_model_error_suggests_similar_names(api: httpx.Client, path: str, field: dict[str, Any]) -> None:
     message = refused(api.post(path, json={**field, "model": "bge-m33"}), 404, "model_not_found", "model")
     assert "bge-m3" in message
     assert "bge-m33" not in message
@@ -148,12 +148,12 @@ def test_an_unknown_model_gets_the_nearest_names(api: httpx.Client, path: str, f
     assert "/models" in nothing_near
 
 
-def test_an_unknown_model_of_the_list(api: httpx.Client) -> None:
+def test_v1_models_of_an_unknown_name_gets_404(api: httpx.Client) -> None:
     refused(api.get("/v1/models/nobody/nothing"), 404, "model_not_found", "model")
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/v1", "/v1/embedding", "/v1/embeddings/x", "/models/bge-m3", "/%00"])
-def test_an_unknown_route(api: httpx.Client, path: str) -> None:
+def test_an_unknown_route_gets_404(api: httpx.Client, path: str) -> None:
     refused(api.get(path), 404, "route_not_found")
     refused(api.post(path, json={}), 404, "route_not_found")
 
@@ -173,13 +173,13 @@ def test_an_unknown_route(api: httpx.Client, path: str) -> None:
         ("POST", "/docs.json", {"GET", "HEAD"}),
     ],
 )
-def test_a_wrong_method_says_which_are_right(api: httpx.Client, method: str, path: str, allowed: set[str]) -> None:
+def test_a_wrong_method_gets_405_with_allow(api: httpx.Client, method: str, path: str, allowed: set[str]) -> None:
     response = api.request(method, path)
     refused(response, 405, "method_not_allowed")
     assert set(response.headers["allow"].split(", ")) == allowed
 
 
-def test_the_most_that_is_allowed(api: httpx.Client) -> None:
+def test_the_maximum_numbers_of_inputs_and_documents(api: httpx.Client) -> None:
     assert len(embed(api, ["a"] * 2048)["data"]) == 2048
     many = ok(api.post(RERANK, json={"query": "q", "documents": ["d"] * 1000}))
     assert many["meta"]["returned_documents"] == 1000

@@ -1,4 +1,4 @@
-"""/v1/rerank: the scores of sentence-transformers, in the order and shape that SPEC.md says."""
+"""/v1/rerank: the scores of sentence-transformers, best first."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ QUERIES = [corpus.ENGLISH[0], corpus.JAPANESE[1]]
 
 @pytest.fixture(params=LIMITS)
 def name(request: pytest.FixtureRequest, checkpoint: Checkpoint) -> str:
-    """Each model, in the store."""
+    """Each model, imported."""
     checkpoint(request.param)
     full_name: str = request.param
     return full_name
@@ -38,18 +38,18 @@ def expected(name: str, checkpoint: Checkpoint) -> ReferenceReranker:
 
 
 def scores(body: dict[str, Any]) -> list[float]:
-    """In the order of the documents."""
+    """The scores in the order of the documents."""
     by_index = {result["index"]: result["relevance_score"] for result in body["results"]}
     return [by_index[index] for index in range(body["meta"]["total_documents"])]
 
 
 @pytest.mark.parametrize("query", QUERIES)
-def test_scores_are_the_references(name: str, query: str, checkpoint: Checkpoint, api: httpx.Client) -> None:
+def test_scores_equal_the_reference(name: str, query: str, checkpoint: Checkpoint, api: httpx.Client) -> None:
     model = expected(name, checkpoint)
     assert_allclose(scores(rerank(api, query, TEXTS, model=name)), model.predict(query, TEXTS), atol=ATOL)
 
 
-def test_neighbours_do_not_matter(name: str, api: httpx.Client) -> None:
+def test_other_documents_do_not_change_a_score(name: str, api: httpx.Client) -> None:
     query = QUERIES[0]
     alone = [scores(rerank(api, query, [text], model=name))[0] for text in TEXTS]
     backwards = scores(rerank(api, query, TEXTS[::-1], model=name))[::-1]
@@ -59,7 +59,7 @@ def test_neighbours_do_not_matter(name: str, api: httpx.Client) -> None:
     assert_allclose(alone, twice[len(TEXTS) :], atol=ATOL)
 
 
-def test_tokens_are_counted_by_the_tokenizer(name: str, checkpoint: Checkpoint, api: httpx.Client) -> None:
+def test_usage_is_the_tokenizers_count(name: str, checkpoint: Checkpoint, api: httpx.Client) -> None:
     documents = [*TEXTS, TEXTS[0]]
     usage = rerank(api, QUERIES[0], documents, model=name)["usage"]
     assert usage["prompt_tokens"] == usage["total_tokens"]
@@ -67,7 +67,9 @@ def test_tokens_are_counted_by_the_tokenizer(name: str, checkpoint: Checkpoint, 
 
 
 @pytest.mark.parametrize(("name", "query"), TOO_LONG)
-def test_too_long_a_pair_is_cut_longest_first(name: str, query: str, checkpoint: Checkpoint, api: httpx.Client) -> None:
+def test_long_pairs_are_truncated_longest_first(
+    name: str, query: str, checkpoint: Checkpoint, api: httpx.Client
+) -> None:
     model = expected(name, checkpoint)
     documents = ["short", LONG, corpus.JAPANESE[0], LONG]
     body = rerank(api, query, documents, model=name)
@@ -83,7 +85,7 @@ def test_too_long_a_pair_is_cut_longest_first(name: str, query: str, checkpoint:
     assert refused.json()["error"]["param"] == f"documents.{cut[0]}"
 
 
-def test_best_first_and_ties_in_input_order(api: httpx.Client) -> None:
+def test_results_are_best_first_and_ties_in_input_order(api: httpx.Client) -> None:
     documents = [*TEXTS, *TEXTS]
     results = rerank(api, QUERIES[0], documents)["results"]
     keys = [(-result["relevance_score"], result["index"]) for result in results]
@@ -101,24 +103,24 @@ def test_top_n(api: httpx.Client, top_n: int | None, returned: int) -> None:
     assert body["meta"]["returned_documents"] == returned
 
 
-def test_negative_top_n_is_refused(api: httpx.Client) -> None:
+def test_negative_top_n_is_rejected(api: httpx.Client) -> None:
     refused = api.post("/v1/rerank", json={"query": "q", "documents": ["d"], "top_n": -1})
     assert refused.status_code == 400
     assert refused.json()["error"]["param"] == "top_n"
 
 
 @pytest.mark.parametrize(
-    ("asked", "returned"), [(True, True), ("true", True), (False, False), ("false", False), (None, False)]
+    ("requested", "returned"), [(True, True), ("true", True), (False, False), ("false", False), (None, False)]
 )
-def test_documents_come_back_only_if_asked_for(api: httpx.Client, asked: object, returned: bool) -> None:
-    for result in rerank(api, QUERIES[0], TEXTS, return_documents=asked)["results"]:
+def test_documents_are_returned_only_on_request(api: httpx.Client, requested: object, returned: bool) -> None:
+    for result in rerank(api, QUERIES[0], TEXTS, return_documents=requested)["results"]:
         if returned:
             assert result["document"] == TEXTS[result["index"]]
         else:
             assert set(result) == {"index", "relevance_score"}
 
 
-def test_shape_of_the_answer(api: httpx.Client) -> None:
+def test_response_format(api: httpx.Client) -> None:
     body = rerank(api, "q", ["a", "b"])
     unknown = rerank(api, "q", ["a", "b"], unknown_field=[1])
     assert unknown["results"] == body["results"]
@@ -145,7 +147,7 @@ def test_an_embedding_model_ranks_by_cosine(checkpoint: Checkpoint, api: httpx.C
     assert max(scores(body)) <= 1
 
 
-def test_cosine_uses_the_prompt_of_each_side(checkpoint: Checkpoint, api: httpx.Client) -> None:
+def test_cosine_ranking_uses_the_prompt_of_each_side(checkpoint: Checkpoint, api: httpx.Client) -> None:
     name = "intfloat/multilingual-e5-base"
     model = reference.embedder(name, checkpoint(name), 512)
     documents = [f"passage: {text}" for text in TEXTS]
@@ -155,7 +157,7 @@ def test_cosine_uses_the_prompt_of_each_side(checkpoint: Checkpoint, api: httpx.
     assert_allclose(vector, model.encode([TEXTS[0]])[0], atol=ATOL)
 
 
-def test_cosine_reports_what_it_cut(checkpoint: Checkpoint, api: httpx.Client) -> None:
+def test_cosine_ranking_reports_truncation(checkpoint: Checkpoint, api: httpx.Client) -> None:
     name = "sentence-transformers/all-MiniLM-L6-v2"
     checkpoint(name)
     body = rerank(api, LONG, ["short", LONG], model=name)
@@ -165,7 +167,7 @@ def test_cosine_reports_what_it_cut(checkpoint: Checkpoint, api: httpx.Client) -
     assert refused.json()["error"]["param"] == "query"
 
 
-def test_scores_stay_apart_where_they_are_high(api: httpx.Client) -> None:
-    """Float64 sigmoid: what differs in the logits differs in the scores."""
+def test_high_scores_stay_distinct(api: httpx.Client) -> None:
+    """The sigmoid is computed in float64, so that different logits have different scores."""
     values = scores(rerank(api, QUERIES[0], TEXTS))
-    assert len(np.unique(values)) >= len(TEXTS) - 2  # whitespace texts are one text to a tokenizer
+    assert len(np.unique(values)) >= len(TEXTS) - 2  # the whitespace texts have the same tokens

@@ -1,4 +1,4 @@
-"""The GET routes: what the service says about itself."""
+"""The GET routes: health, models, documentation and metrics."""
 
 import os
 import time
@@ -26,7 +26,7 @@ def test_probes_are_plain(api: httpx.Client, path: str) -> None:
     assert response.headers["content-type"].startswith("text/plain")
 
 
-def test_models_tell_facts_and_state(api: httpx.Client) -> None:
+def test_models_has_facts_and_states(api: httpx.Client) -> None:
     embed(api, ["something to load the model for"])
     listing = ok(api.get("/models"))
     assert listing["default_embedding_model"] == DEFAULT_EMBEDDER
@@ -49,7 +49,7 @@ def test_models_tell_facts_and_state(api: httpx.Client) -> None:
     assert "IMPORT_ON_DEMAND" in absent["detail"]
 
 
-def test_a_stored_model_says_so_until_it_is_used(app: App) -> None:
+def test_a_stored_model_becomes_ready_on_first_use(app: App) -> None:
     with pytest.raises(StopIteration):
         app.loaded("bge-reranker-v2-m3")
     states = {model["id"]: model["state"] for model in ok(app.client.get("/models"))["models"]}
@@ -74,7 +74,7 @@ def test_one_openai_model(api: httpx.Client, name: str) -> None:
     assert model == {"id": "bge-m3", "object": "model", "created": 0, "owned_by": "BAAI"}
 
 
-def test_docs(api: httpx.Client) -> None:
+def test_docs_json_describes_the_routes(api: httpx.Client) -> None:
     document = ok(api.get("/docs.json"))
     assert document["openapi"].startswith("3.")
     assert {"/v1/embeddings", "/v1/rerank", "/models", "/health"} <= set(document["paths"])
@@ -83,19 +83,19 @@ def test_docs(api: httpx.Client) -> None:
     assert page.headers["content-type"].startswith("text/html")
 
 
-def test_metrics_while_a_worker_makes_a_file(api: httpx.Client) -> None:
-    """prometheus_client opens a file, then gives it its size: until then there is nothing to read in it."""
+def test_metrics_ignores_an_empty_worker_file(api: httpx.Client) -> None:
+    """prometheus_client creates an empty file before it sets the size."""
     empty = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"], "gauge_livesum_999999999.db")
     empty.touch()
     try:
         metrics = api.get("/metrics")
     finally:
-        empty.unlink(missing_ok=True)  # no process of that number: housekeeping removes it
+        empty.unlink(missing_ok=True)  # housekeeping may have removed it: no process has this id
     assert metrics.status_code == 200
     assert "service_requests_total" in metrics.text
 
 
-def test_metrics_forget_workers_that_died(api: httpx.Client) -> None:
+def test_metrics_drops_dead_workers(api: httpx.Client) -> None:
     left = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"], "gauge_livesum_999999999.db")
     left.touch()
     end = time.monotonic() + PATIENCE_S
@@ -104,7 +104,7 @@ def test_metrics_forget_workers_that_died(api: httpx.Client) -> None:
     assert not left.exists()
 
 
-def test_metrics_label_paths_without_bound_growth(api: httpx.Client) -> None:
+def test_metrics_has_one_label_for_unknown_paths(api: httpx.Client) -> None:
     for path in ("/.env", "/wp-login.php", "/v1/nothing", "/models/bge-m3/x"):
         assert api.get(path).status_code == 404
     api.get("/v1/models/BAAI/bge-m3")

@@ -1,4 +1,4 @@
-"""text-embeddings-inference's routes give the numbers of sentence-transformers and the ids of transformers."""
+"""The routes of text-embeddings-inference: numbers of sentence-transformers, token ids of transformers."""
 
 from typing import Any
 
@@ -27,30 +27,30 @@ def tokenizer(checkpoint: Checkpoint) -> Any:
 
 
 def vectors(api: httpx.Client, path: str, **body: Any) -> NDArray[np.float32]:
-    """A bare list of vectors."""
+    """The vectors of a response, which is a plain list."""
     return np.asarray(ok(api.post(path, json=body)), dtype=np.float32)
 
 
 @pytest.mark.parametrize("path", ["/embed", "/"])
-def test_texts_become_a_bare_list_of_vectors(api: httpx.Client, default: ReferenceEmbedder, path: str) -> None:
+def test_embed_returns_a_plain_list_of_vectors(api: httpx.Client, default: ReferenceEmbedder, path: str) -> None:
     assert_allclose(vectors(api, path, inputs=TEXTS), default.encode(TEXTS), atol=ATOL)
     assert_allclose(vectors(api, path, inputs=TEXTS[0]), default.encode(TEXTS[:1]), atol=ATOL)
 
 
-def test_token_ids_are_the_models_own(api: httpx.Client, default: ReferenceEmbedder, tokenizer: Any) -> None:
+def test_token_ids_are_those_of_the_model(api: httpx.Client, default: ReferenceEmbedder, tokenizer: Any) -> None:
     ids = tokenizer(TEXTS[:6], add_special_tokens=False)["input_ids"]
     assert_allclose(vectors(api, "/embed", inputs=ids), default.encode(TEXTS[:6]), atol=ATOL)
     assert_allclose(vectors(api, "/embed", inputs=ids[0]), default.encode(TEXTS[:1]), atol=ATOL)
 
 
-def test_an_unknown_token_id_is_refused_by_its_array(api: httpx.Client) -> None:
+def test_an_unknown_token_id_is_rejected_with_its_index(api: httpx.Client) -> None:
     message = refused(api.post("/embed", json={"inputs": [[5], [5], [7, 10**6]]}), 400, "invalid_value", "inputs.2")
     assert message.startswith("inputs.2 has a token id outside this model's vocabulary")
     refused(api.post("/embed", json={"inputs": [-1]}), 400, "invalid_value", "inputs.0")
 
 
 @pytest.mark.parametrize("normalize", [False, "false"])
-def test_vectors_as_the_model_makes_them(api: httpx.Client, default: ReferenceEmbedder, normalize: object) -> None:
+def test_normalize_false_returns_raw_vectors(api: httpx.Client, default: ReferenceEmbedder, normalize: object) -> None:
     raw = vectors(api, "/embed", inputs=TEXTS, normalize=normalize)
     pooled = default.pooled(TEXTS)
     assert_allclose(raw, pooled, atol=scaled(pooled, ATOL))
@@ -68,7 +68,9 @@ def test_dimensions(api: httpx.Client, default: ReferenceEmbedder) -> None:
 
 
 @pytest.mark.parametrize(("name", "prompt"), [("query", "query: "), ("document", "passage: "), (None, None)])
-def test_a_prompt_by_its_name(api: httpx.Client, e5: ReferenceEmbedder, name: str | None, prompt: str | None) -> None:
+def test_prompt_name_selects_the_prompt(
+    api: httpx.Client, e5: ReferenceEmbedder, name: str | None, prompt: str | None
+) -> None:
     found = vectors(api, "/embed", model=E5, inputs=TEXTS, prompt_name=name)
     assert_allclose(found, e5.encode(TEXTS, prompt=prompt), atol=ATOL)
 
@@ -76,17 +78,17 @@ def test_a_prompt_by_its_name(api: httpx.Client, e5: ReferenceEmbedder, name: st
 @pytest.mark.parametrize(
     ("direction", "side"), [("left", "left"), ("Left", "left"), ("right", "right"), (None, "right")]
 )
-def test_which_end_is_cut(api: httpx.Client, e5: ReferenceEmbedder, direction: str | None, side: Any) -> None:
+def test_truncation_direction(api: httpx.Client, e5: ReferenceEmbedder, direction: str | None, side: Any) -> None:
     found = vectors(api, "/embed", model=E5, inputs=["short", LONG], truncation_direction=direction)
     assert_allclose(found, e5.encode(["short", LONG], cut=side), atol=ATOL)
 
 
-def test_a_prompt_stands_before_a_text_whose_start_is_cut(api: httpx.Client, e5: ReferenceEmbedder) -> None:
+def test_left_truncation_keeps_the_prompt(api: httpx.Client, e5: ReferenceEmbedder) -> None:
     found = vectors(api, "/embed", model=E5, inputs=[LONG], truncation_direction="left", prompt_name="query")
     assert_allclose(found, e5.encode([LONG], prompt="query: ", cut="left"), atol=ATOL)
 
 
-def test_truncate_false_refuses(api: httpx.Client, e5: ReferenceEmbedder) -> None:
+def test_truncate_false_rejects_long_texts(api: httpx.Client, e5: ReferenceEmbedder) -> None:
     body = {"model": E5, "inputs": ["a", LONG], "truncate": False, "truncation_direction": "left"}
     refused(api.post("/embed", json=body), 400, "input_too_long", "inputs.1")
 
@@ -99,7 +101,7 @@ def test_similarity(api: httpx.Client, default: ReferenceEmbedder, path: str) ->
     assert 0.99999 < float(same) <= 1
 
 
-def test_similarity_takes_parameters(api: httpx.Client, e5: ReferenceEmbedder) -> None:
+def test_similarity_uses_its_parameters(api: httpx.Client, e5: ReferenceEmbedder) -> None:
     inputs = {"source_sentence": QUERY, "sentences": [TEXTS[0], LONG]}
     parameters = {"prompt_name": "query", "truncation_direction": "left"}
     found = ok(api.post("/similarity", json={"model": E5, "inputs": inputs, "parameters": parameters}))
@@ -108,7 +110,7 @@ def test_similarity_takes_parameters(api: httpx.Client, e5: ReferenceEmbedder) -
 
 
 def scores(results: Any) -> list[float]:
-    """In the order of the texts."""
+    """The scores in the order of the texts."""
     return [result["score"] for result in sorted(results, key=lambda result: result["index"])]
 
 
@@ -121,14 +123,14 @@ def test_rerank(api: httpx.Client, reranker: ReferenceReranker, raw: bool) -> No
     assert all(set(result) == {"index", "score"} for result in results)
 
 
-def test_rerank_returns_texts_if_asked(api: httpx.Client) -> None:
+def test_rerank_returns_texts_on_request(api: httpx.Client) -> None:
     results: Any = ok(api.post("/rerank", json={"query": QUERY, "texts": TEXTS, "return_text": True}))
     assert [result["text"] for result in results] == [TEXTS[result["index"]] for result in results]
 
 
 @pytest.mark.parametrize("direction", ["left", "right"])
 @pytest.mark.parametrize("query", [QUERY, LONG])
-def test_which_end_of_a_pair_is_cut(api: httpx.Client, checkpoint: Checkpoint, query: str, direction: Any) -> None:
+def test_truncation_direction_of_a_pair(api: httpx.Client, checkpoint: Checkpoint, query: str, direction: Any) -> None:
     model = reference.reranker(RERANKER_512, checkpoint(RERANKER_512), 512)
     body = {"model": RERANKER_512, "query": query, "texts": ["short", LONG], "truncation_direction": direction}
     results = ok(api.post("/rerank", json=body))
@@ -137,7 +139,7 @@ def test_which_end_of_a_pair_is_cut(api: httpx.Client, checkpoint: Checkpoint, q
             f"texts.{0 if query == LONG else 1}")  # fmt: skip
 
 
-def test_documents_get_the_other_answer(api: httpx.Client, reranker: ReferenceReranker) -> None:
+def test_rerank_with_documents_returns_the_v1_format(api: httpx.Client, reranker: ReferenceReranker) -> None:
     body = {"query": QUERY, "documents": TEXTS[:3], "texts": ["x"]}
     alias, original = (ok(api.post(path, json=body)) for path in ("/rerank", "/v1/rerank"))
     assert alias["results"] == original["results"]
@@ -146,8 +148,8 @@ def test_documents_get_the_other_answer(api: httpx.Client, reranker: ReferenceRe
 
 
 def test_tokens_are_those_of_transformers(api: httpx.Client, tokenizer: Any) -> None:
-    told: Any = ok(api.post("/tokenize", json={"inputs": TEXTS}))
-    for text, tokens in zip(TEXTS, told, strict=True):
+    body: Any = ok(api.post("/tokenize", json={"inputs": TEXTS}))
+    for text, tokens in zip(TEXTS, body, strict=True):
         encoded = tokenizer(text, return_offsets_mapping=True, return_special_tokens_mask=True)
         assert [token["id"] for token in tokens] == encoded["input_ids"]
         assert [token["special"] for token in tokens] == [bool(flag) for flag in encoded["special_tokens_mask"]]
@@ -160,16 +162,16 @@ def test_tokens_are_those_of_transformers(api: httpx.Client, tokenizer: Any) -> 
 
 
 @pytest.mark.parametrize("special", [False, True])
-def test_special_tokens_are_told_or_not(api: httpx.Client, tokenizer: Any, special: bool) -> None:
-    told: Any = ok(api.post("/tokenize", json={"inputs": QUERY, "add_special_tokens": special}))
-    assert [token["id"] for token in told[0]] == tokenizer(QUERY, add_special_tokens=special)["input_ids"]
+def test_add_special_tokens(api: httpx.Client, tokenizer: Any, special: bool) -> None:
+    body: Any = ok(api.post("/tokenize", json={"inputs": QUERY, "add_special_tokens": special}))
+    assert [token["id"] for token in body[0]] == tokenizer(QUERY, add_special_tokens=special)["input_ids"]
 
 
-def test_tokens_of_a_prompt_and_beyond_the_limit(api: httpx.Client, checkpoint: Checkpoint) -> None:
+def test_tokens_include_the_prompt_and_exceed_the_limit(api: httpx.Client, checkpoint: Checkpoint) -> None:
     theirs = AutoTokenizer.from_pretrained(checkpoint(E5))
-    told: Any = ok(api.post("/tokenize", json={"model": E5, "inputs": [LONG], "prompt_name": "query"}))
-    assert len(told[0]) > 512
-    assert [token["id"] for token in told[0]] == theirs(f"query: {LONG}")["input_ids"]
+    body: Any = ok(api.post("/tokenize", json={"model": E5, "inputs": [LONG], "prompt_name": "query"}))
+    assert len(body[0]) > 512
+    assert [token["id"] for token in body[0]] == theirs(f"query: {LONG}")["input_ids"]
 
 
 def test_info(api: httpx.Client, default: ReferenceEmbedder) -> None:
@@ -213,5 +215,5 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("path", "body", "param"), WRONG)
-def test_a_wrong_field_is_named(api: httpx.Client, path: str, body: dict[str, Any], param: str) -> None:
+def test_an_error_names_the_invalid_field(api: httpx.Client, path: str, body: dict[str, Any], param: str) -> None:
     refused(api.post(path, json=body), 400, "invalid_value", param)

@@ -1,4 +1,4 @@
-"""BentoML's TimeoutMiddleware still keeps what it should let go, which is one reason not to use its middlewares."""
+"""BentoML's TimeoutMiddleware keeps finished requests in memory, which is one reason not to use its middlewares."""
 
 import asyncio
 
@@ -6,13 +6,13 @@ from bentoml._internal.server.http.traffic import TimeoutMiddleware
 
 
 async def test_bentomls_timeout_middleware_keeps_the_timer_of_a_finished_request() -> None:
-    """When this fails, BentoML has mended it, and api/bento.py need not name it any more."""
+    """If this fails, BentoML has fixed it: update the docstring of api/bento.py."""
     loop = asyncio.get_running_loop()
     timers: list[asyncio.TimerHandle] = []
     call_later = loop.call_later
 
     def recording(delay: float, callback: object, *arguments: object) -> asyncio.TimerHandle:
-        timers.append(call_later(delay, callback, *arguments))  # type: ignore[arg-type]  # passed through as it is
+        timers.append(call_later(delay, callback, *arguments))  # type: ignore[arg-type]  # passed through unchanged
         return timers[-1]
 
     async def app(scope: object, receive: object, send: object) -> None:

@@ -1,4 +1,4 @@
-"""Programs that load or attack a service for longer than a test may take. Each one's docstring says how to run it.
+"""Load and fault programs that run longer than a test; their docstrings show the commands.
 
-Short runs of them are tests: tests/e2e/test_soak.py, test_fuzz.py, test_hostile.py, test_corpus.py.
+tests/e2e/test_soak.py, test_fuzz.py, test_hostile.py and test_corpus.py are short runs of them.
 """

@@ -1,12 +1,12 @@
-"""A corpus through scripts/embed_corpus while the script and the service are killed again and again.
+"""Embeds a corpus with scripts/embed_corpus while the script and the service are killed repeatedly.
 
     python -m tests.programs.corpus_endurance --rows 200000
 
-Serves the real all-MiniLM-L6-v2, writes a JSONL file of short texts, embeds it into a Parquet file and kills, in turn,
-the script (SIGKILL), the service (SIGTERM) and the service (SIGKILL), each started again at once: the service on the
-same port, the script by the same command. Printed as JSON and judged by the exit status: 0 when the output has exactly
-so many rows in their order, every vector has length 1, 500 of them are those of sentence-transformers in float32 (as
-near as tests/tolerance.py says), and the engine computed for more than 90 % of the time between the kills.
+Serves the real all-MiniLM-L6-v2, writes a JSONL file of short texts, embeds it into a Parquet file, and kills in turn
+the script (SIGKILL), the service (SIGTERM) and the service (SIGKILL). Each is restarted immediately with the same
+command and port. Prints a JSON report. The exit status is 0 if the output has all rows in order, every vector has
+length 1, 500 of them equal sentence-transformers in float32 (tests/tolerance.py), and the engine was busy for more than
+90 % of the time between the kills.
 """
 
 import argparse
@@ -39,12 +39,12 @@ KILLS: tuple[Kill, ...] = ("SIGKILL of the script", "SIGTERM of the service", "S
 SAMPLE = 500
 NORM_ATOL = FLOAT32
 ATOL = {"auto": unit_atol(openvino_precision()), "torch": FLOAT32}
-"""Largest difference of a number from that of sentence-transformers, by BACKEND."""
+"""Tolerance to sentence-transformers, by BACKEND."""
 
 MIN_BUSY = 0.9
 _POLL_S = 0.25
 _SHORTEST_S = 5.0
-"""Over a shorter time a forward pass more or less is too large a share to judge by."""
+"""Minimum duration for a reliable share: in a shorter time, one forward pass would change it too much."""
 WORDS = (
     *("river", "stone", "market", "engine", "winter", "letter", "garden"),
     *("signal", "paper", "bridge", "copper", "window", "village", "music"),
@@ -52,7 +52,7 @@ WORDS = (
 
 
 def text(number: int) -> str:
-    """Some six words that no other row has in this order."""
+    """About six words, different for each row."""
     source = random.Random(number)
     return f"{number} {' '.join(source.choices(WORDS, k=source.randint(3, 7)))}"
 
@@ -66,18 +66,18 @@ def write_corpus(path: Path, rows: int) -> Path:
 
 @dataclass
 class Watch:
-    """The engine's counter of seconds, read in a thread; a segment is the time between two kills."""
+    """Reads the engine's counter of seconds in a thread; a segment is the time between two kills."""
 
     url: str
     segments: list[list[tuple[float, float]]] = field(default_factory=lambda: [[]])
     _over: threading.Event = field(default_factory=threading.Event)
 
     def next_segment(self) -> None:
-        """A kill is over, and everything runs again."""
+        """Start a segment after a restart."""
         self.segments.append([])
 
     def read(self) -> None:
-        """Note time and counter until the end."""
+        """Record time and counter until the end."""
         with httpx.Client(base_url=self.url, timeout=5) as client:
             while not self._over.wait(_POLL_S):
                 with contextlib.suppress(httpx.TransportError):
@@ -87,7 +87,7 @@ class Watch:
 
     @contextlib.contextmanager
     def running(self) -> Iterator["Watch"]:
-        """Read meanwhile."""
+        """Read the counter during the block."""
         thread = threading.Thread(target=self.read)
         thread.start()
         try:
@@ -97,12 +97,12 @@ class Watch:
             thread.join()
 
     def shares(self) -> list[float]:
-        """Of each segment, from the first forward pass that was noted to the last, the share in which one ran."""
+        """Share of time in forward passes, for each segment, from its first recorded pass to its last."""
         return [round(share, 3) for samples in self.segments if (share := busy_share(samples)) is not None]
 
 
 def busy_share(samples: Sequence[tuple[float, float]]) -> float | None:
-    """Seconds of forward passes a second; None where there is nothing to measure by."""
+    """Seconds of forward passes per second; None if the time is too short."""
     rises = [new for old, new in itertools.pairwise(samples) if new[1] > old[1]]
     if len(rises) < 2 or rises[-1][0] - rises[0][0] < _SHORTEST_S:
         return None
@@ -110,7 +110,7 @@ def busy_share(samples: Sequence[tuple[float, float]]) -> float | None:
 
 
 def done_rows(out: Path) -> int:
-    """Rows that the script has finished, by its journal."""
+    """Number of finished rows in the script's journal."""
     try:
         lines = (out.with_name(f"{out.name}.parts") / "journal.jsonl").read_bytes().split(b"\n")[1:-1]
     except FileNotFoundError:
@@ -120,7 +120,7 @@ def done_rows(out: Path) -> int:
 
 @dataclass
 class Endurance:
-    """The service and the script, each of which can be killed and started again."""
+    """The service and the script, which can be killed and restarted."""
 
     home: Path
     corpus: Path
@@ -147,7 +147,7 @@ class Endurance:
         self._script = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
     def kill(self, what: Kill) -> None:
-        """End the one and start it again."""
+        """Kill and restart one of them."""
         assert self._script is not None
         assert self._served is not None
         if what == "SIGKILL of the script":
@@ -165,14 +165,14 @@ class Endurance:
         self.start_service()
 
     def reach(self, rows: int) -> None:
-        """Wait until so many rows are finished; the script must not end before."""
+        """Wait until this many rows are finished; the script must not end earlier."""
         script = self._script
         assert script is not None
         until(lambda: done_rows(self.out) >= rows or script.poll() is not None, timeout_s=7200, what=f"row {rows}")
         assert script.poll() is None, f"the script ended with status {script.returncode}"
 
     def end(self) -> dict[str, Any]:
-        """The script's summary."""
+        """Wait for the script, and return its summary."""
         assert self._script is not None
         output, _ = self._script.communicate()
         assert self._script.returncode == 0, output
@@ -180,7 +180,7 @@ class Endurance:
         return summary
 
     def close(self) -> None:
-        """End what still runs."""
+        """Stop both."""
         if self._script is not None and self._script.poll() is None:
             self._script.kill()
             self._script.communicate()
@@ -196,7 +196,7 @@ def endure(
     backend: str = "auto",
     save_every_s: float = 10,
 ) -> tuple[Path, dict[str, Any]]:
-    """Embed a corpus over the kills: the output, and what was measured."""
+    """Embed a corpus with kills: the output and the measurements."""
     run = Endurance(
         home, write_corpus(folder / "corpus.jsonl", rows), folder / "vectors.parquet", backend, save_every_s
     )
@@ -223,7 +223,7 @@ def endure(
 
 
 def check(out: Path, rows: int, weights: Path, sample: int = SAMPLE) -> dict[str, Any]:
-    """What the output holds, read as a stream; the sample is compared with sentence-transformers."""
+    """Check the output, read as a stream; a sample is compared with sentence-transformers."""
     from sentence_transformers import SentenceTransformer
 
     wanted = sorted(random.Random(0).sample(range(rows), min(sample, rows)))
@@ -243,7 +243,7 @@ def check(out: Path, rows: int, weights: Path, sample: int = SAMPLE) -> dict[str
 
 
 def right(checked: dict[str, Any], rows: int, backend: str = "auto") -> bool:
-    """Whether nothing is lost, twice or wrong."""
+    """Whether no row is missing, duplicated or wrong."""
     whole = checked["rows"] == rows and checked["in_order"]
     return bool(whole and checked["worst_norm"] < NORM_ATOL and checked["worst_difference"] < ATOL[backend])
 

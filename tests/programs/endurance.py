@@ -1,11 +1,11 @@
-"""Mixed load over several models with eviction, for as long as you like; leaks show as growth.
+"""Mixed load over several models with eviction, to find memory leaks.
 
     python -m tests.programs.endurance --minutes 30
 
-Serves the real all-MiniLM-L6-v2 and tiny models under a memory budget that cannot hold all of them, and sends single
-texts, bulk requests, reranks and wrong requests from several threads. Printed as JSON and judged by the exit status:
-0 when every answer had the status that it should have, every answer was right, and resident memory, threads and file
-descriptors of the worker at the end are within 5 % of what they were after the first tenth of the time.
+Serves the real all-MiniLM-L6-v2 and tiny models with a memory budget that is too small for all of them, and sends
+single texts, bulk requests, rerank requests and invalid requests from several threads. Prints a JSON report. The exit
+status is 0 if every response had the expected status and content, and the worker's resident memory, threads and file
+descriptors at the end are within 5 % of their values after the first tenth of the time.
 """
 
 import argparse
@@ -45,7 +45,7 @@ WORDS = (
 
 @dataclass
 class Tally:
-    """What the requests came to; shared by the threads."""
+    """Results of the requests; shared by the threads."""
 
     statuses: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
@@ -63,7 +63,7 @@ def tiny_name(full_name: str) -> str:
 
 
 def write_catalog(folder: Path) -> Path:
-    """The tiny models under names of their own: under their real ones the golden numbers would refuse them."""
+    """A catalogue of the tiny models, with other names: they would not match golden numbers of the real ones."""
     blocks = []
     for full_name in (*EMBEDDERS, *RERANKERS):
         kind = "embedding" if full_name in EMBEDDERS else "reranker"
@@ -83,7 +83,7 @@ def import_all(home: Path, catalog: Path) -> None:
 
 
 def budget_fraction() -> float:
-    """A share of the memory that holds the real model and little else."""
+    """A memory fraction for the real model and few others."""
     parameters = load_catalog().get(REAL).parameters or 0
     device = Device("cpu", "cpu", "float32", 1)
     return (memory_needed(parameters, "float32") * 1.005) / memory_bytes(device)

@@ -1,13 +1,12 @@
-"""Arbitrary bytes at every POST route of a running service: no 5xx, no hang, no growth.
+"""Sends arbitrary bytes to all POST routes of a running service, to find 5xx, hangs and leaks.
 
     bentoml serve &                                       # anywhere
     python -m tests.programs.fuzz --url http://127.0.0.1:7987 --pid <pid of the worker> --minutes 10
 
-Bodies are valid requests that were mutated: bytes changed, cut and repeated, JSON values put in each other's place;
-and some are nothing but random bytes. Some arrive as raw HTTP with wrong lengths, encodings and methods. Printed as
-JSON and judged by the exit status: 0 when no answer was a 5xx, each came within HANG_S, and resident memory, threads
-and file descriptors at the end are within 5 % of what they were after the first fifth of the time.
-Without --pid growth is not looked at. The seed makes a run repeatable; a body that failed is printed with its route.
+Bodies are valid requests with changed, removed or repeated bytes and swapped JSON values, or random bytes. Some are raw
+HTTP with wrong lengths, encodings and methods. Prints a JSON report. The exit status is 0 if no response was a 5xx,
+each came within HANG_S, and resident memory, threads and file descriptors at the end are within 5 % of their values
+after the first fifth of the time (only with --pid). The seed makes a run reproducible; failing bodies are printed.
 """
 
 import argparse
@@ -47,7 +46,7 @@ BODIES: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (("/tokenize",), {"inputs": "a text", "add_special_tokens": False}),
     (("/v1/tokenize",), {"input": ["a text"], "input_type": "query"}),
 ]
-"""Requests that are right, and the routes that take them."""
+"""Valid requests and their routes."""
 VALUES: list[Any] = [
     *(
         None,
@@ -74,7 +73,7 @@ VALUES: list[Any] = [
 
 @dataclass
 class Findings:
-    """What came back; shared by the threads."""
+    """Results of the requests; shared by the threads."""
 
     statuses: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
@@ -90,7 +89,7 @@ class Findings:
 
 
 def mutated_json(source: random.Random, value: Any) -> Any:
-    """The value with some of its parts replaced, doubled, removed or renamed."""
+    """The value with some parts replaced, duplicated, removed or renamed."""
     if source.random() < 0.04:
         return source.choice(VALUES)
     if isinstance(value, dict):
@@ -105,7 +104,7 @@ def mutated_json(source: random.Random, value: Any) -> Any:
 
 
 def mutated_bytes(source: random.Random, body: bytes) -> bytes:
-    """The bytes with some changed, cut out, doubled or swapped for random ones."""
+    """The bytes with some changed, removed, duplicated or replaced by random ones."""
     content = bytearray(body)
     for _ in range(source.randint(0, 4)):
         place, length = source.randrange(len(content) + 1), source.randint(1, 20)
@@ -122,7 +121,7 @@ def mutated_bytes(source: random.Random, body: bytes) -> bytes:
 
 
 def make_request(source: random.Random) -> tuple[str, bytes]:
-    """A route and a body, from well-formed to nonsense."""
+    """A route and a body, which may be valid or random."""
     paths, right = source.choice(BODIES)
     path = source.choice(paths if source.random() < 0.85 else PATHS)
     kind = source.random()
@@ -134,14 +133,14 @@ def make_request(source: random.Random) -> tuple[str, bytes]:
 
 
 def raw_request(source: random.Random, host: str, path: str, body: bytes) -> bytes:
-    """A request as bytes, of which something is wrong."""
+    """An invalid HTTP request as bytes."""
     length = source.choice([str(len(body)), str(len(body) + 5), "0", "-1", "x", "99999999999999999999"])
     head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n".encode()
     return mutated_bytes(source, head) + body
 
 
 def send_raw(address: tuple[str, int], content: bytes) -> str:
-    """Status line of the answer to raw bytes; what ends without one is `closed`."""
+    """Status line of the response to raw bytes; `closed` without a response."""
     with socket.create_connection(address, timeout=HANG_S) as connection:
         try:
             connection.sendall(content)
@@ -155,7 +154,7 @@ def send_raw(address: tuple[str, int], content: bytes) -> str:
 
 
 def fuzz(url: str, seconds: float, seed: int, findings: Findings) -> None:
-    """One thread's requests until the time is up."""
+    """Send the requests of one thread until the time is over."""
     source = random.Random(seed)
     parts = urlsplit(url)
     assert parts.hostname
@@ -178,7 +177,7 @@ def fuzz(url: str, seconds: float, seed: int, findings: Findings) -> None:
 
 
 def run(url: str, seconds: float, seed: int, pid: int | None) -> dict[str, Any]:
-    """All threads, and what the worker's resources did meanwhile."""
+    """Run all threads, and measure the worker's resources."""
     findings = Findings()
     threads = [
         threading.Thread(target=fuzz, args=(url, seconds, seed * 1000 + number, findings)) for number in range(THREADS)

@@ -1,12 +1,12 @@
-"""What one client can send to hurt the others, one attack after the other, beside a short text every second.
+"""Runs attacks of one client, one after the other, while another client sends a short text every second.
 
-    python -m tests.programs.hostile                       # all attacks, against a service of its own
+    python -m tests.programs.hostile                       # all attacks, against a new service
     python -m tests.programs.hostile --attack imports      # one
 
-Serves as ./start.sh does, with ADMIN to unload what was imported: the real all-MiniLM-L6-v2, and tiny models with
-random weights but the full limits of a yes/no reranker and of two embedders for long texts. Printed as JSON, and judged
-by the exit status: 0 when no answer was a 5xx, every short text was answered within SHORT_TEXT_S, and after each attack
-the memory of the service came back to within MEMORY_TOLERANCE of what it was.
+Serves like ./start.sh, with ADMIN to unload imported models: the real all-MiniLM-L6-v2, and tiny random models with the
+full token limits of a yes/no reranker and two embedders for long texts. Prints a JSON report. The exit status is 0 if
+no response was a 5xx, every short text took at most SHORT_TEXT_S, and after each attack the service's memory returned
+to within MEMORY_TOLERANCE of its previous value.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from tests.serving import ROOT, Served, child_environment, serve
 SHORT_TEXT_S = 1.0
 MEMORY_TOLERANCE = 0.10
 SETTLE_S = 60
-"""Memory may take so long to come back: a batch that began before its client left is computed to its end."""
+"""Time limit for memory to be released: a batch continues after its client has disconnected."""
 REAL = "all-minilm-l6-v2"
 YES_NO = "hostile-yes-no"
 SETTINGS = {
@@ -50,7 +50,7 @@ SETTINGS = {
     "ADMIN": "true",
 }
 LONG = {"hostile-causal": 32_000, "hostile-window": 8_192}
-"""Embedders by the length of the text that they are sent, in words."""
+"""Embedding model -> number of words in its text."""
 SOURCES = {
     YES_NO: "Qwen/Qwen3-Reranker-0.6B",
     "hostile-causal": "Qwen/Qwen3-Embedding-0.6B",
@@ -63,7 +63,7 @@ UNWANTED = "hostile-import-of-a-page"
 
 @dataclass(frozen=True)
 class Attack:
-    """Requests that one client sends at a time: path, headers, body; `leaves_after_s` is when it loses patience."""
+    """Concurrent requests of one client: path, headers, body; the client disconnects after `leaves_after_s`."""
 
     requests: list[tuple[str, dict[str, str], bytes]]
     leaves_after_s: float = TIMEOUT_S
@@ -80,7 +80,7 @@ def many_tokens() -> Attack:
 
 def few_tokens() -> Attack:
     blanks = [post("/v1/embeddings", {"input": " " * 8_000_000}), post("/v1/embeddings", {"input": "\u3000" * 2**21})]
-    blank_id = 3909  # of cl100k_base: many blanks
+    blank_id = 3909  # many spaces in cl100k_base
     return Attack([*blanks, post("/v1/embeddings", {"input": [blank_id] * 1_500_000})])
 
 
@@ -90,22 +90,22 @@ def many_fields() -> Attack:
 
 
 def long_query() -> Attack:
-    """200 texts of the largest length, which is work for minutes; the client leaves."""
+    """200 texts of the maximum length, which take minutes; the client disconnects."""
     documents = [f"document {number}" for number in range(200)]
     body = {"model": YES_NO, "query": "query " * 170_000, "documents": documents}
     return Attack([post("/v1/rerank", body)], leaves_after_s=60)
 
 
 def long_texts() -> Attack:
-    """Alone, and beside others."""
+    """Long texts, alone and in a batch with others."""
     texts = {model: "long text " * (length // 2) for model, length in LONG.items()}
     alone = [post("/v1/embeddings", {"model": model, "input": text}) for model, text in texts.items()]
-    beside = [post("/v1/embeddings", {"model": model, "input": [text, "a", text]}) for model, text in texts.items()]
-    return Attack([*alone, *beside])
+    batched = [post("/v1/embeddings", {"model": model, "input": [text, "a", text]}) for model, text in texts.items()]
+    return Attack([*alone, *batched])
 
 
 def many_texts() -> Attack:
-    """A client that leaves."""
+    """A client that disconnects."""
     texts = [f"{number} " + "word " * 5_600 for number in range(2_048)]
     return Attack([post("/v1/embeddings", {"input": texts})], leaves_after_s=15)
 
@@ -141,7 +141,7 @@ ATTACKS: dict[str, Callable[[], Attack]] = {
 
 
 def send(url: str, attack: Attack) -> Counter[str]:
-    """All requests of an attack at once, from one client: how often which status came."""
+    """Send all requests of an attack at once: the number of responses by status."""
 
     def one(request: tuple[str, dict[str, str], bytes]) -> str:
         path, headers, body = request
@@ -156,13 +156,13 @@ def send(url: str, attack: Attack) -> Counter[str]:
 
 
 def resident(served: Served) -> int:
-    """Memory of the workers and of their children, in bytes."""
+    """Memory of the workers and their children, in bytes."""
     workers = served.workers()
     return sum(each.memory_info().rss for worker in workers for each in (worker, *worker.children(recursive=True)))
 
 
 def settled(served: Served, before: int, settle_s: float) -> int:
-    """Memory once it is back, or after `settle_s`."""
+    """Memory when it has returned to `before`, or after `settle_s`."""
     until = time.monotonic() + settle_s
     while (now := resident(served)) > before * (1 + MEMORY_TOLERANCE) and time.monotonic() < until:
         time.sleep(1)
@@ -170,7 +170,7 @@ def settled(served: Served, before: int, settle_s: float) -> int:
 
 
 def unload_imported(url: str) -> None:
-    """So that what is left in memory is what should not be."""
+    """Unload imported models, so that only leaks remain."""
     with httpx.Client(base_url=url, timeout=TIMEOUT_S) as client:
         loaded = client.get("/health").json()["models_loaded"]
         for name in set(loaded) & set(IMPORTS):
@@ -178,7 +178,7 @@ def unload_imported(url: str) -> None:
 
 
 def launch(served: Served, name: str, settle_s: float = SETTLE_S) -> dict[str, Any]:
-    """One attack, and what it came to."""
+    """Run one attack and return its results."""
     attack = ATTACKS[name]()
     before, peak, stop = resident(served), [0], threading.Event()
 
@@ -186,7 +186,7 @@ def launch(served: Served, name: str, settle_s: float = SETTLE_S) -> dict[str, A
         while not stop.wait(0.1):
             try:
                 peak[0] = max(peak[0], resident(served))
-            except psutil.NoSuchProcess:  # an import that has ended
+            except psutil.NoSuchProcess:  # a finished import
                 continue
 
     watcher = threading.Thread(target=watch)
@@ -214,7 +214,7 @@ def launch(served: Served, name: str, settle_s: float = SETTLE_S) -> dict[str, A
 
 
 def wrong(report: dict[str, dict[str, Any]]) -> list[str]:
-    """Attacks that got a 5xx or no answer, or that made a short text fail."""
+    """Attacks with a 5xx or without a response, or with a failed short text."""
     return [
         name
         for name, found in report.items()
@@ -224,17 +224,17 @@ def wrong(report: dict[str, dict[str, Any]]) -> list[str]:
 
 
 def slow(report: dict[str, dict[str, Any]]) -> list[str]:
-    """Attacks that made a short text wait."""
+    """Attacks that delayed a short text."""
     return [name for name, found in report.items() if found["short_max_s"] > SHORT_TEXT_S]
 
 
 def kept(report: dict[str, dict[str, Any]]) -> list[str]:
-    """Attacks after which memory did not come back."""
+    """Attacks after which memory was not released."""
     return [name for name, found in report.items() if found["memory"] > MEMORY_TOLERANCE]
 
 
 def write_catalog(home: Path) -> Path:
-    """The tiny models, under names of their own: under their real ones the golden numbers would refuse them."""
+    """A catalogue of the tiny models, with other names: they would not match golden numbers of the real ones."""
     known = {block["repo"]: block for block in yaml.safe_load(CATALOG_PATH.read_text(encoding="utf-8"))["models"]}
     models = [known[source] | {"name": name, "repo": f"hostile/{name}"} for name, source in SOURCES.items()]
     models += [{"name": name, "repo": f"hostile/{name}", "kind": "embedding"} for name in (*IMPORTS, UNWANTED)]
@@ -247,7 +247,7 @@ def write_catalog(home: Path) -> Path:
 
 @contextmanager
 def service() -> Iterator[Served]:
-    """A service with the models of the attacks, those of `imports` on a Hub of its own."""
+    """A service with the models of the attacks, and a Hub with those of `imports`."""
     with tempfile.TemporaryDirectory() as folder, HubServer() as hub:
         home = Path(folder)
         settings: dict[str, Any] = SETTINGS | {"EXTRA_CATALOG": str(write_catalog(home))}
@@ -266,7 +266,7 @@ def service() -> Iterator[Served]:
 
 
 def warm_up(url: str) -> None:
-    """Load each model, and let it compute once what it keeps memory for."""
+    """Load each model, and let it allocate the memory that it keeps."""
     words = "some words " * 100
     long = {model: "long text " * (length // 2) for model, length in LONG.items()}
     with httpx.Client(base_url=url, timeout=TIMEOUT_S) as client:
@@ -279,7 +279,7 @@ def warm_up(url: str) -> None:
 
 
 def run(names: list[str]) -> dict[str, dict[str, Any]]:
-    """Attacks against one service."""
+    """Run attacks against one service."""
     report: dict[str, dict[str, Any]] = {}
     with service() as served:
         for name in names:

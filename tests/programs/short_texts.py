@@ -1,4 +1,4 @@
-"""Someone who sends a short text every second while others do what they do: how long each answer took."""
+"""A client that sends a short text every second, and measures the time of each response."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ TIMEOUT_S = 300
 
 @contextmanager
 def short_texts(url: str, taken: list[tuple[float, int]]) -> Iterator[None]:
-    """Short texts from a process of its own while the block runs; then `taken` has seconds and status of each."""
+    """Send short texts from another process during the block; then `taken` has the seconds and status of each."""
     command = [sys.executable, "-m", "tests.programs.short_texts", "--url", url]
     process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout is not None
-    process.stdout.readline()  # the first text is answered
+    process.stdout.readline()  # wait for the first response
     try:
         yield
     finally:
-        output, _ = process.communicate()  # closes its input, which ends it
+        output, _ = process.communicate()  # closes stdin, which ends the process
         taken += [(seconds, status) for seconds, status in json.loads(output)]
 
 
 def main() -> None:
-    """Until the input ends."""
+    """Send short texts until stdin is closed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--url", required=True)
     url = parser.parse_args().url

@@ -1,12 +1,12 @@
-"""Many connections for a while against a running service: refusals, memory and pauses.
+"""Load with many connections on a running service: errors, memory and pauses.
 
     bentoml serve &                                       # anywhere
     python -m tests.programs.soak --url http://127.0.0.1:7987 --pid <pid of the worker> --seconds 60
 
-CONNECTIONS keep-alive connections send one short embedding request after the other; meanwhile a process of its own
-polls /livez without pause and notes the longest wait. Printed as JSON, and judged by the exit status: 0 when nothing
-but 200 came back and the worker's memory at the end is within 5 % of that after the first ten seconds.
-Without --pid memory is not looked at. Pauses are printed and not judged: on a shared machine they are the scheduler's.
+CONNECTIONS keep-alive connections send short embedding requests, while another process polls /livez and records the
+longest wait. Prints a JSON report. The exit status is 0 if all responses were 200 and the worker's memory at the end is
+within 5 % of that after the first ten seconds (only with --pid). Pauses do not affect it, because the scheduler of a
+shared machine causes them, too.
 """
 
 import argparse
@@ -33,7 +33,7 @@ MODEL = "all-minilm-l6-v2"
 
 @dataclass
 class Load:
-    """What the requests came to."""
+    """Results of the requests."""
 
     statuses: Counter[int] = field(default_factory=Counter)
     broken: int = 0
@@ -41,7 +41,7 @@ class Load:
 
 
 async def exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> int:
-    """One request on an open connection: its status, the body read to the end."""
+    """Send one request on an open connection, read the whole response and return its status."""
     writer.write(request)
     head = await reader.readuntil(b"\r\n\r\n")
     lines = head.decode("latin-1").lower().split("\r\n")
@@ -51,7 +51,7 @@ async def exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, r
 
 
 def post(host: str, number: int) -> bytes:
-    """A request whose text is like no other."""
+    """A request with a unique text."""
     text = f"request {number}: " + "the quick brown fox jumps over the lazy dog " * (number % 4)
     body = json.dumps({"model": MODEL, "input": text}).encode()
     head = f"POST /v1/embeddings HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
@@ -59,7 +59,7 @@ def post(host: str, number: int) -> bytes:
 
 
 async def connection(url: str, until: float, numbers: "count[int]", load: Load) -> None:
-    """Requests one after the other until the time is up."""
+    """Send requests one after the other until the time is over."""
     address = urlsplit(url)
     assert address.hostname is not None
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
@@ -75,7 +75,7 @@ async def connection(url: str, until: float, numbers: "count[int]", load: Load) 
 
 
 async def probe(url: str, seconds: float) -> dict[str, float]:
-    """Poll /livez without pause: how often, and how long each answer took, in ms."""
+    """Poll /livez without pause: the number of requests and their times in ms."""
     address = urlsplit(url)
     assert address.hostname is not None
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
@@ -98,7 +98,7 @@ async def probe(url: str, seconds: float) -> dict[str, float]:
 
 
 async def soak(url: str, seconds: float, pid: int | None) -> dict[str, Any]:
-    """Run the load, with the probe in a process of its own, and say what happened."""
+    """Run the load, with the probe in another process, and return a report."""
     worker = psutil.Process(pid) if pid else None
     command = [sys.executable, "-m", "tests.programs.soak", "--url", url, "--seconds", str(seconds), "--probe"]
     prober = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=subprocess.PIPE)
@@ -128,7 +128,7 @@ async def soak(url: str, seconds: float, pid: int | None) -> dict[str, Any]:
 
 
 def failures(report: dict[str, Any]) -> int:
-    """Requests that were not answered with 200, and connections that broke."""
+    """Number of responses other than 200 and of failed connections."""
     refused = sum(number for status, number in report["statuses"].items() if status != "200")
     return int(refused + report["broken_connections"])
 

@@ -1,4 +1,4 @@
-"""The few formulas that all architectures share, in float64, for one sequence of T tokens."""
+"""Formulas that the architectures share, in float64, for one sequence of T tokens."""
 
 import math
 
@@ -8,21 +8,21 @@ from .reading import Array, Tensors
 
 
 def linear(x: Array, tensors: Tensors, name: str) -> Array:
-    """x W^T + b, without b where the checkpoint has none: (..., I) -> (..., O)."""
+    """x W^T + b, without b if the checkpoint has none: (..., I) -> (..., O)."""
     y = x @ tensors[f"{name}.weight"].T
     bias = tensors.get(f"{name}.bias")
     return y if bias is None else y + bias
 
 
 def layer_norm(x: Array, tensors: Tensors, name: str, eps: float) -> Array:
-    """Ba et al. 2016: centre, divide by the biased standard deviation with eps inside the root."""
+    """Ba et al. 2016: subtract the mean, divide by the biased standard deviation with eps inside the root."""
     centred = x - x.mean(-1, keepdims=True)
     normed = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + eps)
     return np.asarray(normed * tensors[f"{name}.weight"] + tensors[f"{name}.bias"])
 
 
 def rms_norm(x: Array, tensors: Tensors, name: str, eps: float) -> Array:
-    """Zhang & Sennrich 2019: no centring, no bias."""
+    """Zhang & Sennrich 2019: without mean and bias."""
     return np.asarray(x / np.sqrt((x**2).mean(-1, keepdims=True) + eps) * tensors[f"{name}.weight"])
 
 

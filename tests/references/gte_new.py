@@ -73,7 +73,7 @@ def last_states(tensors: Tensors, config: dict[str, Any], ids: list[int]) -> Arr
 
 
 def _layer(tensors: Tensors, config: dict[str, Any], name: str, hidden: Array) -> Array:
-    """Post-norm; positions turn q and k only; `up_gate_proj` holds up first, gate second, GELU on the gate.
+    """Post-norm; rotary positions of q and k only; `up_gate_proj` has up first, then gate; GELU on the gate.
 
     NewAttention and NewGatedMLP: `up, gate = split(up_gate)`, `down(gelu(gate) * up)`.
     """

@@ -39,10 +39,10 @@ def head_slopes(heads: int, slopes: Slopes = "reranker") -> Array:
 
     Press et al. 2022: 2^(-8/n), 2^(-16/n), ... for n a power of two; otherwise those of the power of two
     below, then every other slope of the power of two above. The reranker's own modeling_bert.py halves the
-    latter ("quick fix on large jump at header=12"): 2^-1.5, 2^-2.5, 2^-3.5, 2^-4.5 for 12 heads. Read second
-    hand, in a GGUF repair script for this model that was compared with the Hub's code at revision b8c14f4 to
-    within 0.005 (stored file 67206688007); text-embeddings-inference#582, which has the paper's slopes,
-    reports that its scores differ from the original's. "paper" gives the slopes of jina-embeddings-v2.
+    latter ("quick fix on large jump at header=12"): 2^-1.5, 2^-2.5, 2^-3.5, 2^-4.5 for 12 heads. Source: a GGUF
+    repair script for this model, whose results were within 0.005 of the Hub's code at revision b8c14f4 (stored
+    file 67206688007); text-embeddings-inference#582, which uses the paper's slopes, reports different scores.
+    "paper" gives the slopes of jina-embeddings-v2.
     """
     below = 2 ** math.floor(math.log2(heads))
     extra = _power_of_two_slopes(2 * below)[0::2][: heads - below]
@@ -55,7 +55,7 @@ def _power_of_two_slopes(heads: int) -> Array:
 
 
 def _last_states(tensors: Tensors, config: dict[str, Any], ids: list[int], slopes: Array) -> Array:
-    """Every token after the last layer: (T, H). No position table: ALiBi alone carries positions."""
+    """Every token after the last layer: (T, H). Positions only affect ALiBi."""
     heads, eps = config["num_attention_heads"], config["layer_norm_eps"]
     positions = np.arange(len(ids), dtype=np.float64)
     bias = -slopes[:, None, None] * np.abs(positions[None, :] - positions[:, None])
@@ -70,9 +70,9 @@ def _last_states(tensors: Tensors, config: dict[str, Any], ids: list[int], slope
 
 
 def _layer(tensors: Tensors, name: str, hidden: Array, bias: Array, *, heads: int, eps: float) -> Array:
-    """Post-norm; the bias joins after the scaling by sqrt(D); GELU acts on the first half of `gated_layers`.
+    """Post-norm; the bias is added after the scaling by sqrt(D); GELU on the first half of `gated_layers`.
 
-    JinaBertSelfAttention, JinaBertSelfOutput and JinaBertGLUMLP (which owns its residual and its layer norm).
+    JinaBertSelfAttention, JinaBertSelfOutput and JinaBertGLUMLP (with its residual and layer norm).
     """
     inside = f"{name}.attention.self"
     query, key, value = (

@@ -1,4 +1,4 @@
-"""intfloat/e5-mistral-7b-instruct: the causal Mistral, read at its closing `</s>`.
+"""intfloat/e5-mistral-7b-instruct: the causal Mistral, with the state of its final `</s>`.
 
 Read on the model card (`last_token_pool`, `get_detailed_instruct`) and in Wang et al. 2024, "Improving Text
 Embeddings with Large Language Models", section 3.
@@ -14,7 +14,7 @@ from .reading import Array, plain_ids, read_config, read_tensors, read_tokenizer
 
 
 def embeddings(folder: Path, texts: list[str], *, instruction: str = "", max_tokens: int) -> Array:
-    """Unit vectors of the last token: (N, H). `instruction` is put before each text as it stands."""
+    """Unit vectors of the last token: (N, H). `instruction` is prepended to each text unchanged."""
     config, tensors = read_config(folder), read_tensors(folder)
     rows = [
         unit(last_states(tensors, config, ids, prefix="", causal=True)[-1])
@@ -24,7 +24,7 @@ def embeddings(folder: Path, texts: list[str], *, instruction: str = "", max_tok
 
 
 def token_ids(folder: Path, texts: list[str], max_tokens: int) -> list[list[int]]:
-    """`<s> text </s>`: both ends survive the cut (tokenizer_config.json: add_bos_token and add_eos_token)."""
+    """`<s> text </s>`, both kept by truncation (tokenizer_config.json: add_bos_token and add_eos_token)."""
     tokenizer = read_tokenizer(folder)
     start, end = special_ids(tokenizer, ("<s>", "</s>"))
     return [[start, *plain_ids(tokenizer, text)[: max_tokens - 2], end] for text in texts]

@@ -14,7 +14,7 @@ from .reading import Array, Tensors
 def last_states(tensors: Tensors, config: dict[str, Any], ids: list[int], *, prefix: str, causal: bool) -> Array:
     """Every token after the last layer and the final norm: (T, H).
 
-    A causal layer sees itself and the `sliding_window - 1` tokens before it; one that is not sees all.
+    In a causal layer, a token attends to itself and the `sliding_window - 1` tokens before it, otherwise to all.
     """
     distance = np.arange(len(ids))[:, None] - np.arange(len(ids))[None, :]
     window = config.get("sliding_window") or len(ids)

@@ -15,10 +15,9 @@ LAYER_NORM_EPS = 1e-5  # torch.nn.LayerNorm's default; PreNorm passes none
 
 
 def embeddings(folder: Path, texts: list[str], *, instruction: str = "", max_tokens: int) -> Array:
-    """Unit vectors: (N, H), as `NVEmbedModel.encode(texts, instruction=..., max_length=...)` gives them.
+    """Unit vectors (N, H), as of `NVEmbedModel.encode(texts, instruction=..., max_length=...)`.
 
-    A text whose every token belongs to the instruction has nothing to average: the original divides by zero
-    there, and so does this.
+    Without any token after the instruction, the mean divides by zero, as in the original.
     """
     config, tensors = read_config(folder), read_tensors(folder)
     skipped = instruction_tokens(folder, instruction) if config["is_mask_instruction"] else 0
@@ -32,9 +31,9 @@ def embeddings(folder: Path, texts: list[str], *, instruction: str = "", max_tok
 
 
 def token_ids(folder: Path, texts: list[str], *, instruction: str, max_tokens: int) -> list[list[int]]:
-    """`<s>` and the tokens of instruction + text + "</s>", cut on the right: a long text loses its `</s>`.
+    """`<s>` and the tokens of instruction + text + "</s>", truncated on the right: long texts lose `</s>`.
 
-    input_transform_func: the end token is glued on as text, so the truncation does not make room for it.
+    input_transform_func appends the end token as text, so truncation does not keep it.
     """
     tokenizer = read_tokenizer(folder)
     start = special_ids(tokenizer, ("<s>",))
@@ -42,25 +41,25 @@ def token_ids(folder: Path, texts: list[str], *, instruction: str, max_tokens: i
 
 
 def instruction_tokens(folder: Path, instruction: str) -> int:
-    """How many leading positions the mean leaves out: `len(tokenizer.tokenize(instruction))`, without `<s>`.
+    """Leading positions that the mean excludes: `len(tokenizer.tokenize(instruction))`, without `<s>`.
 
-    The sequence does start with `<s>`, so the mask covers `<s>` and all but the last of these tokens. With
-    the card's template that is exact: its closing space is a token only when the instruction stands alone.
+    The sequence starts with `<s>`, so the mask covers `<s>` and all but the last of these tokens. This is exact with
+    the card's template: its final space is a token only at the end of a text.
     """
     return len(plain_ids(read_tokenizer(folder), instruction)) if instruction else 0
 
 
 def latent_attention(tensors: Tensors, hidden: Array, *, heads: int) -> Array:
-    """Tokens ask, the learned latents answer; then GEGLU; a residual round each: (T, H) -> (T, H).
+    """Cross attention from tokens to learned latents, then GEGLU, each with a residual: (T, H) -> (T, H).
 
     LatentAttentionModel: queries from norm(hidden), keys and values from norm_context(latents), no biases, no
-    mask, scale 1 / sqrt(cross_dim_head); `net.0` holds x first, the gate second (GEGLU: x * gelu(gate)).
+    mask, scale 1 / sqrt(cross_dim_head); `net.0` has x first, then the gate (GEGLU: x * gelu(gate)).
     """
     block = "latent_attention_model.cross_attend_blocks"
-    asked = layer_norm(hidden, tensors, f"{block}.0.norm", LAYER_NORM_EPS)
+    normalized = layer_norm(hidden, tensors, f"{block}.0.norm", LAYER_NORM_EPS)
     latents = tensors["latent_attention_model.latents"]
     latents = layer_norm(latents, tensors, f"{block}.0.norm_context", LAYER_NORM_EPS)
-    query = split_heads(linear(asked, tensors, f"{block}.0.fn.to_q"), heads)
+    query = split_heads(linear(normalized, tensors, f"{block}.0.fn.to_q"), heads)
     fused = linear(latents, tensors, f"{block}.0.fn.to_kv")
     key, value = (split_heads(part, heads) for part in np.split(fused, 2, axis=-1))
     hidden = linear(attention(query, key, value), tensors, f"{block}.0.fn.to_out") + hidden

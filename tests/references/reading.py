@@ -1,4 +1,4 @@
-"""What an original folder holds: its config, its tensors as float64, its tokens."""
+"""Reads an original folder: its config, its tensors as float64, its tokens."""
 
 import json
 from collections.abc import Sequence
@@ -15,13 +15,13 @@ Tensors = dict[str, Array]
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """config.json as it lies there."""
+    """config.json, unchanged."""
     config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     return config
 
 
 def read_tensors(folder: Path) -> Tensors:
-    """Every tensor of the checkpoint under its Hub name, widened to float64 (bf16 and fp16 widen exactly)."""
+    """All tensors with their Hub names, converted to float64, which is exact for bf16 and fp16."""
     index = folder / "model.safetensors.index.json"
     names = ["model.safetensors"]
     if index.exists():
@@ -35,7 +35,7 @@ def read_tensors(folder: Path) -> Tensors:
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:
-    """tokenizer.json with whatever truncation and padding it was saved with switched off."""
+    """tokenizer.json without its truncation and padding."""
     tokenizer: Tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_truncation()
     tokenizer.no_padding()
@@ -43,17 +43,17 @@ def read_tokenizer(folder: Path) -> Tokenizer:
 
 
 def plain_ids(tokenizer: Tokenizer, text: str) -> list[int]:
-    """The ids of the text alone, without the special tokens a template would add."""
+    """The ids of a text without special tokens."""
     ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
     return ids
 
 
 def pair_lengths(query: int, document: int, budget: int) -> tuple[int, int]:
-    """How many tokens of each side stay under `longest_first`, as the fast tokenizers count them.
+    """Number of tokens that `longest_first` keeps of each side, as in the fast tokenizers.
 
-    The longer side is cut down to the shorter one; if that is not enough both get half, and an odd token goes
-    to the side that was longer (to the document when both were equal): `tokenizers/src/utils/truncation.rs`.
-    The slow Python tokenizers gave the odd token to the query instead.
+    The longer side is truncated to the length of the shorter one. If that is not enough, both get half, and the longer
+    side an odd token (the document if both are equal): `tokenizers/src/utils/truncation.rs`. The slow tokenizers in
+    Python give the odd token to the query.
     """
     if query + document <= budget:
         return query, document
@@ -65,7 +65,7 @@ def pair_lengths(query: int, document: int, budget: int) -> tuple[int, int]:
 
 
 def roberta_pair_ids(tokenizer: Tokenizer, pair: tuple[str, str], max_tokens: int) -> list[int]:
-    """`<s> query </s> </s> document </s>`, cut longest first: the RoBERTa and XLM-R template.
+    """`<s> query </s> </s> document </s>`, truncated longest first: the RoBERTa and XLM-R template.
 
     Source: `XLMRobertaTokenizer.build_inputs_with_special_tokens`, Liu et al. 2019 (RoBERTa), section 4.2.
     """
@@ -76,6 +76,6 @@ def roberta_pair_ids(tokenizer: Tokenizer, pair: tuple[str, str], max_tokens: in
 
 
 def special_ids(tokenizer: Tokenizer, tokens: Sequence[str]) -> list[int]:
-    """Their ids; KeyError for one that tokenizer.json lacks."""
+    """The ids of special tokens; KeyError if tokenizer.json does not have one."""
     vocabulary = tokenizer.get_vocab()
     return [vocabulary[token] for token in tokens]

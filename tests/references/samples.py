@@ -1,4 +1,4 @@
-"""Texts and pairs that every reference is asked about, in English and Japanese, long and short."""
+"""Texts and pairs for all references, in English and Japanese, long and short."""
 
 import torch
 
@@ -15,7 +15,7 @@ INSTRUCTION = "Instruct: Given a web search query, retrieve relevant passages th
 
 
 def padded(rows: list[list[int]], pad_id: int) -> dict[str, torch.Tensor]:
-    """Rows of ids as one right-padded batch: what a model of transformers takes."""
+    """Rows of ids as a right-padded batch for transformers."""
     width = max(map(len, rows))
     return {
         "input_ids": torch.tensor([row + [pad_id] * (width - len(row)) for row in rows]),

@@ -1,6 +1,6 @@
 """BERT with English word pieces: MiniLM, E5, BGE, mxbai-embed and the ms-marco rerankers.
 
-multilingual-e5-small is here too: its network is BERT, only its tokenizer is XLM-R's.
+Also multilingual-e5-small: a BERT network with XLM-R's tokenizer.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ BGE = SentenceFiles(
 
 @dataclass(frozen=True, kw_only=True)
 class Repository:
-    """How one repository differs from the others of its family; `sentence` None means a reranker."""
+    """The differences of one repository within its family; `sentence` None: a reranker."""
 
     name: str
     hidden: int = 48
@@ -104,7 +104,7 @@ REPOSITORIES = (
 
 
 def config(repository: Repository, vocab_size: int) -> dict[str, Any]:
-    """config.json with the real keys; ms-marco's names the identity as activation, so it scores raw logits."""
+    """config.json with the real keys; in ms-marco's, the activation is the identity, so that scores are raw logits."""
     settings = {
         "architectures": ["BertModel" if repository.sentence else "BertForSequenceClassification"],
         "attention_probs_dropout_prob": 0.1,
@@ -156,7 +156,7 @@ def write_tokenizer(folder: Path, repository: Repository) -> int:
 
 
 def write(folder: Path, seed: int, *, repository: Repository) -> None:
-    """One repository of `REPOSITORIES` into the folder."""
+    """Write one repository of `REPOSITORIES`."""
     random = weights.generator(repository.name, seed)
     settings = config(repository, write_tokenizer(folder, repository))
     if repository.sentence is None:

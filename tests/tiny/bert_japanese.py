@@ -1,7 +1,7 @@
 """Japanese BERT (cl-tohoku v2 and v3): MeCab words, then word pieces, and no tokenizer.json.
 
-The rerankers were trained with segments 0 and 1, and the segment table here is loud: a tokenizer that forgets
-`token_type_ids` (transformers 5 does) changes the scores.
+The rerankers were trained with segments 0 and 1. The segment table has large values, so that a tokenizer without
+`token_type_ids` (transformers 5) changes the scores.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ RURI = SentenceFiles(normalize=False, versions=("3.0.0", "4.41.2", "2.3.1+cu118"
 
 @dataclass(frozen=True, kw_only=True)
 class Repository:
-    """How one repository differs from the others of its family."""
+    """The differences of one repository within its family."""
 
     name: str
     reranker: bool = False
@@ -41,7 +41,7 @@ REPOSITORIES = (
 
 
 def config(repository: Repository, vocab_size: int) -> dict[str, Any]:
-    """config.json with the real keys; the tokenizer's class is named here as well as in its own file."""
+    """config.json with the real keys; it names the tokenizer's class, as does the tokenizer's own file."""
     head = {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}} if repository.reranker else {}
     return head | {
         "architectures": ["BertForSequenceClassification" if repository.reranker else "BertModel"],
@@ -69,7 +69,7 @@ def config(repository: Repository, vocab_size: int) -> dict[str, Any]:
 
 
 def write(folder: Path, seed: int, *, repository: Repository) -> None:
-    """One repository of `REPOSITORIES`; Japanese-SimCSE is a bare pickle without modules.json or pooling."""
+    """Write one repository of `REPOSITORIES`; Japanese-SimCSE is a pickle without modules.json or pooling."""
     random = weights.generator(repository.name, seed)
     vocab_size = tokenizer_files.write_bert_japanese(folder, max_length=repository.max_length)
     model_class = BertForSequenceClassification if repository.reranker else BertModel

@@ -10,7 +10,7 @@ NAME = "Cohere/rerank-multilingual-v3.0"
 
 
 def build(folder: Path, seed: int) -> None:
-    """README.md, .gitattributes and tokenizer.json; the seed has nothing to decide."""
+    """Write README.md, .gitattributes and tokenizer.json; the seed has no effect."""
     folder.mkdir(parents=True, exist_ok=True)
     write_extras(folder, NAME)
     vocab.xlm_roberta().save(str(folder / "tokenizer.json"))

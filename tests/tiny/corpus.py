@@ -1,7 +1,7 @@
-"""The text that every tiny vocabulary is made from: English, Japanese and a little of other languages.
+"""The text for training all tiny vocabularies: English, Japanese and a few other languages.
 
-Small enough to train a sentencepiece model in well under a second, wide enough that the sentences of the
-tests (planets, coffee, search, reset a password) are made of several known pieces and not of unknown ones.
+Small enough to train a sentencepiece model in less than a second, and large enough that the tests' sentences consist
+of known pieces.
 """
 
 ENGLISH: tuple[str, ...] = (
@@ -73,17 +73,17 @@ OTHER: tuple[str, ...] = (
 LINES: tuple[str, ...] = ENGLISH + JAPANESE + OTHER
 
 KANA = "".join(map(chr, (*range(0x3041, 0x3094), *range(0x30A1, 0x30F7), 0x30FC)))
-"""Every hiragana and katakana letter and the long-vowel mark, so that no Japanese test falls to unknown."""
+"""All hiragana and katakana letters and the long-vowel mark, so that Japanese texts have no unknown tokens."""
 
 FULL_WIDTH = (
     "ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ"
     "ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ０１２３４５６７８９！？（）：％"
 )
-"""What NFKC folds to ASCII: present in vocabularies that do not fold, absent from those that do."""
+"""Characters that NFKC folds to ASCII: only in vocabularies without folding."""
 
 ASCII = "".join(map(chr, range(0x21, 0x7F)))
 
 
 def letters() -> list[str]:
-    """Every single character of the corpus, of kana, ASCII and the full-width forms, in code-point order."""
+    """All characters of the corpus, of kana, ASCII and the full-width forms, in code-point order."""
     return sorted(set("".join(LINES)) - {" "} | set(KANA) | set(FULL_WIDTH) | set(ASCII))

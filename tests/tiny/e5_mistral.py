@@ -1,4 +1,4 @@
-"""intfloat/e5-mistral-7b-instruct in miniature, and what NV-Embed shares: tokenizer and Mistral tensors."""
+"""A tiny intfloat/e5-mistral-7b-instruct, and the parts that NV-Embed shares: tokenizer and Mistral tensors."""
 
 import json
 from collections.abc import Callable
@@ -27,7 +27,7 @@ TASKS = {
 
 @cache
 def _word_pieces() -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
-    """BPE as sentencepiece trains it, `▁` only at the head of a piece: the pieces and the merges to them."""
+    """Pieces and merges of sentencepiece's BPE, with `▁` only at the start of a piece."""
     words = Tokenizer(models.BPE())
     words.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
     trainer = trainers.BpeTrainer(vocab_size=700, initial_alphabet=[vocab.SPACE], show_progress=False)
@@ -40,7 +40,7 @@ def _word_pieces() -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
 def llama_tokenizer() -> Tokenizer:
     """`<unk>` 0, `<s>` 1, `</s>` 2, 256 byte tokens, the pieces; the pipeline of Mistral-7B-v0.1.
 
-    The post-processor adds `<s>` and nothing else, whatever tokenizer_config.json says of the end token.
+    The post-processor adds only `<s>`, regardless of the end token in tokenizer_config.json.
     """
     pieces, merges = _word_pieces()
     ids = {piece: index for index, piece in enumerate(("<unk>", "<s>", "</s>", *vocab.BYTE_PIECES, *pieces))}
@@ -58,7 +58,7 @@ def llama_tokenizer() -> Tokenizer:
 
 
 def write_llama_tokenizer(folder: Path, *, add_eos_token: bool) -> int:
-    """tokenizer.json and its companions; returns how many ids there are."""
+    """Write the tokenizer's files; return the number of ids."""
     tokenizer = llama_tokenizer()
     config = SPECIALS | {
         "add_bos_token": True,
@@ -77,7 +77,7 @@ def write_llama_tokenizer(folder: Path, *, add_eos_token: bool) -> int:
 
 
 def mistral_config(vocab_size: int) -> dict[str, Any]:
-    """The keys that a MistralModel's config has in both repositories."""
+    """The keys of MistralModel's config that both repositories have."""
     return {
         "architectures": ["MistralModel"],
         "attention_dropout": 0.0,
@@ -121,7 +121,7 @@ def mistral_shapes(config: dict[str, Any], prefix: str) -> Shapes:
 
 
 def build(folder: Path, seed: int) -> None:
-    """The repository in miniature: fp16 in two shards, last-token pooling, prompts under task names."""
+    """Write the repository: fp16 in two shards, last-token pooling, prompts with task names."""
     folder.mkdir(parents=True, exist_ok=True)
     config = mistral_config(write_llama_tokenizer(folder, add_eos_token=True))
     config |= {"_name_or_path": "mistralai/Mistral-7B-v0.1", "pad_token_id": 2, "use_cache": False}

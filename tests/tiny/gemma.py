@@ -1,4 +1,4 @@
-"""embeddinggemma-300m: Gemma 3 with attention both ways, mean pooling, two dense layers and Normalize."""
+"""embeddinggemma-300m: Gemma 3 with bidirectional attention, mean pooling, two dense layers and Normalize."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -63,7 +63,7 @@ def write_tokenizer(folder: Path) -> int:
 
 
 def config(vocab_size: int) -> dict[str, Any]:
-    """config.json with the real keys; `sliding_window` is the whole width, halved when it is read."""
+    """config.json with the real keys; `sliding_window` is the total width, which transformers halves."""
     return {
         "_sliding_window_pattern": 6,
         "architectures": ["Gemma3TextModel"],

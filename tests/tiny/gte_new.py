@@ -1,4 +1,4 @@
-"""Alibaba-NLP/gte-multilingual-reranker-base and -base in miniature: model_type "new", code elsewhere."""
+"""Tiny Alibaba-NLP/gte-multilingual-reranker-base and -base: model_type "new", with code in another repository."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +27,7 @@ HEADS = ("MaskedLM", "MultipleChoice", "QuestionAnswering", "SequenceClassificat
 
 
 def _config(vocab_size: int, architectures: list[str]) -> dict[str, Any]:
-    """config.json with the embedding table rounded up, as 250002 ids became 250048 rows."""
+    """config.json with the embedding table rounded up; the original has 250048 rows for 250002 ids."""
     code = "Alibaba-NLP/new-impl--"
     classes = {"AutoConfig": f"{code}configuration.NewConfig", "AutoModel": f"{code}modeling.NewModel"}
     classes |= {f"AutoModelFor{head}": f"{code}modeling.NewFor{head}" for head in HEADS}
@@ -85,7 +85,7 @@ def _shapes(config: dict[str, Any], *, pooler: bool) -> Shapes:
 
 
 def build_reranker(folder: Path, seed: int) -> None:
-    """The reranker: fp16, pooler and classifier, no code of its own."""
+    """The reranker: fp16, pooler and classifier, no code in the repository."""
     folder.mkdir(parents=True, exist_ok=True)
     config = _config(write_xlm_roberta_json(folder, 8192), ["NewForSequenceClassification"])
     write_json(folder / "config.json", config)

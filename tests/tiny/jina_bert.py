@@ -1,4 +1,4 @@
-"""jinaai/jina-reranker-v1-turbo-en in miniature: a JinaBERT whose config says model_type "bert"."""
+"""A tiny jinaai/jina-reranker-v1-turbo-en: a JinaBERT whose config has model_type "bert"."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,9 +18,9 @@ SPECIALS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 
 
 def _config(vocab_size: int) -> dict[str, Any]:
-    """config.json of the repository: architectures name the bare model, pad_token_id is not the tokenizer's.
+    """config.json of the repository: architectures name the bare model, pad_token_id differs from the tokenizer's.
 
-    Twelve heads, as there: the ALiBi slopes of a number that is no power of two are the hard ones.
+    It has 12 heads like the original, because ALiBi slopes differ for numbers that are not a power of two.
     """
     heads = ("MaskedLM", "QuestionAnswering", "SequenceClassification", "TokenClassification")
     classes = {"AutoConfig": "configuration_bert.JinaBertConfig", "AutoModel": "modeling_bert.JinaBertModel"}
@@ -57,7 +57,7 @@ def _config(vocab_size: int) -> dict[str, Any]:
 
 
 def _write_tokenizer(folder: Path) -> int:
-    """A byte-level BPE with RoBERTa's ids and template, no token types; returns how many ids there are."""
+    """Write a byte-level BPE with RoBERTa's ids and template, without token types; return the number of ids."""
     pieces, merges = vocab.byte_pairs(640, None)
     ids = {token: index for index, token in enumerate(SPECIALS)}
     ids |= {piece: index + len(SPECIALS) for piece, index in pieces.items()}
@@ -95,7 +95,7 @@ def _shapes(config: dict[str, Any]) -> Shapes:
 
 
 def build(folder: Path, seed: int) -> None:
-    """The repository in miniature: bf16, in-repo code, ONNX exports beside it."""
+    """Write the repository: bf16, with code and ONNX exports."""
     folder.mkdir(parents=True, exist_ok=True)
     config = _config(_write_tokenizer(folder))
     write_json(folder / "config.json", config)

@@ -1,6 +1,6 @@
-"""jinaai/jina-reranker-v2-base-multilingual in miniature, and how other models with own code are drawn.
+"""A tiny jinaai/jina-reranker-v2-base-multilingual, and random weights for other models with their own code.
 
-No class of transformers has these tensor names, so the shapes are written out and the weights drawn by name.
+No class of transformers has these tensor names, so the shapes are written out and weights are drawn by name.
 """
 
 from collections.abc import Callable, Sequence
@@ -36,10 +36,10 @@ Tensors = dict[str, torch.Tensor]
 
 
 def draw(name: str, seed: int, shapes: Shapes, gains: dict[str, float]) -> Tensors:
-    """Random float32 tensors of which every part matters.
+    """Random float32 tensors that all affect the result.
 
-    Norm weights lie around 1, biases around 0. A matrix keeps the variance of what it multiplies, times the
-    gain whose key ends its name: query and key matrices get more, or all attention would be uniform.
+    Norm weights are close to 1, biases to 0. A matrix multiplies the variance by the gain whose key ends its name:
+    query and key matrices have a larger one, so that attention is not uniform.
     """
     random = generator(name, seed)
     tensors: Tensors = {}
@@ -58,7 +58,7 @@ def draw(name: str, seed: int, shapes: Shapes, gains: dict[str, float]) -> Tenso
 
 
 def linear_shapes(name: str, inputs: int, outputs: int, *, bias: bool = True) -> Shapes:
-    """weight and, unless told otherwise, bias of one linear layer."""
+    """weight and, by default, bias of one linear layer."""
     shapes: Shapes = {f"{name}.weight": (outputs, inputs)}
     return shapes | {f"{name}.bias": (outputs,)} if bias else shapes
 
@@ -86,7 +86,7 @@ def save(folder: Path, tensors: Tensors, dtype: torch.dtype, *, shards: int = 1)
 
 
 def spread(tensors: Tensors, head: str, logits: Sequence[float] | Array) -> Tensors:
-    """The same tensors, the head scaled so that those logits get mean 0 and deviation `LOGIT_STD`."""
+    """The tensors with a scaled head, so that the logits have mean 0 and standard deviation `LOGIT_STD`."""
     values = torch.tensor(list(logits))
     factor = LOGIT_STD / values.std()
     shift = (tensors[f"{head}.bias"] - values.mean()) * factor
@@ -94,20 +94,20 @@ def spread(tensors: Tensors, head: str, logits: Sequence[float] | Array) -> Tens
 
 
 def sample_pairs() -> list[tuple[str, str]]:
-    """Two questions against every sentence of the corpus: what the logits of a reranker are spread over."""
+    """Two questions, each with all sentences of the corpus, for scaling the logits."""
     questions = (ENGLISH[0], JAPANESE[0])
     return [(question, document) for question in questions for document in (ENGLISH + JAPANESE)[1::3]]
 
 
 def write_code(folder: Path, names: Sequence[str]) -> None:
-    """Remote code that must never run: importing it raises."""
+    """Write remote code that must not run: importing it raises."""
     for name in names:
         text = f'raise RuntimeError("remote code was executed: {name}.py")\n'
         (folder / f"{name}.py").write_text(text, encoding="utf-8")
 
 
 def write_xlm_roberta_json(folder: Path, max_tokens: int) -> int:
-    """The fast files of XLM-R without sentencepiece.bpe.model; returns how many ids there are."""
+    """Write the fast files of XLM-R without sentencepiece.bpe.model; return the number of ids."""
     tokenizer = vocab.xlm_roberta()
     special = XLM_ROBERTA_TOKENS | {"mask_token": added_token("<mask>", lstrip=True)}
     config = XLM_ROBERTA_TOKENS | {"clean_up_tokenization_spaces": True, "mask_token": "<mask>"}
@@ -117,7 +117,7 @@ def write_xlm_roberta_json(folder: Path, max_tokens: int) -> int:
 
 
 def _config(vocab_size: int) -> dict[str, Any]:
-    """config.json of the repository, which names no model_type."""
+    """config.json of the repository, without model_type."""
     classes = {"AutoConfig": "configuration_xlm_roberta.XLMRobertaFlashConfig"}
     classes["AutoModel"] = "modeling_xlm_roberta.XLMRobertaModel"
     classes["AutoModelForSequenceClassification"] = "modeling_xlm_roberta.XLMRobertaForSequenceClassification"
@@ -175,7 +175,7 @@ def _shapes(config: dict[str, Any]) -> Shapes:
 
 
 def build(folder: Path, seed: int) -> None:
-    """The repository in miniature: bf16, once as safetensors and once as pickle."""
+    """Write the repository: bf16, as safetensors and as a pickle."""
     folder.mkdir(parents=True, exist_ok=True)
     config = _config(write_xlm_roberta_json(folder, 1024))
     write_json(folder / "config.json", config)

@@ -1,7 +1,6 @@
-"""The files around the weights: sentence-transformers' JSON, and what a Hub repository also carries.
+"""The files beside the weights: sentence-transformers' JSON, and other files of a Hub repository.
 
-A folder written here is what `snapshot_download` would leave. `2_Normalize` is named in modules.json but
-never exists as a folder: git keeps no empty folders, and Normalize has no config.
+modules.json names `2_Normalize`, but the folder does not exist: Normalize has no config, and git has no empty folders.
 """
 
 import json
@@ -26,7 +25,7 @@ OPENVINO_EXTRAS = ("openvino/openvino_model.bin", "openvino/openvino_model.xml")
 
 @dataclass(frozen=True, kw_only=True)
 class SentenceFiles:
-    """What a sentence-transformers repository says about itself; None leaves the file or the key out."""
+    """The content of sentence-transformers' files; None omits the file or the key."""
 
     pooling: str = "mean"
     normalize: bool = True
@@ -40,7 +39,7 @@ class SentenceFiles:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Indented JSON, non-ASCII letters kept, parents made."""
+    """Write indented JSON with non-ASCII letters; create parent folders."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -48,8 +47,8 @@ def write_json(path: Path, content: Any) -> None:
 def write_sentence_files(folder: Path, dimensions: int, files: SentenceFiles) -> None:
     """modules.json, config_sentence_transformers.json, sentence_bert_config.json and 1_Pooling/config.json.
 
-    Repositories of before sentence-transformers 3 carry versions only and the four first pooling keys
-    (`legacy_pooling`); newer ones add prompts, and `include_prompt` to the pooling.
+    Repositories before sentence-transformers 3 have only versions and the first four pooling keys (`legacy_pooling`);
+    newer ones also have prompts, and `include_prompt` in the pooling.
     """
     kinds = ["Transformer", "Pooling", *files.middle_modules, *(["Normalize"] if files.normalize else [])]
     modules = [
@@ -80,10 +79,7 @@ def write_sentence_files(folder: Path, dimensions: int, files: SentenceFiles) ->
 
 
 def write_extras(folder: Path, name: str, extras: Sequence[str] = ()) -> None:
-    """README.md, .gitattributes and the named dummies: what an importer must skip, never read.
-
-    A dummy `.onnx` or `.bin` in a subfolder is not a model: opening it fails, which is the point.
-    """
+    """Write README.md, .gitattributes and invalid `.onnx` or `.bin` files, none of which an import may open."""
     card = f"---\nlibrary_name: transformers\n---\n# {name}\nA tiny random stand-in written by tests/tiny.\n"
     (folder / "README.md").write_text(card, encoding="utf-8")
     (folder / ".gitattributes").write_text("*.safetensors filter=lfs diff=lfs merge=lfs -text\n", encoding="utf-8")

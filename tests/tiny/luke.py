@@ -1,6 +1,6 @@
-"""Japanese LUKE-lite (studio-ousia): a RoBERTa with entity tables that a sentence encoder never feeds.
+"""Japanese LUKE-lite (studio-ousia): a RoBERTa with entity tables, which sentence encoders do not use.
 
-The tokenizer is mLUKE's, shipped as sentencepiece only. `entity_vocab.json` has four entries ("lite").
+The tokenizer is mLUKE's, only as sentencepiece. `entity_vocab.json` has four entries ("lite").
 """
 
 from collections.abc import Callable
@@ -30,7 +30,7 @@ FILES = {
 
 
 def config(name: str, vocab_size: int) -> dict[str, Any]:
-    """config.json with the real keys: 514 positions, entity-aware attention, entity vectors of their own width."""
+    """config.json with the real keys: 514 positions, entity-aware attention, entity vectors of another width."""
     return {
         "_name_or_path": "studio-ousia/luke-japanese-base-lite" if name == SONOISA else "pkshatech/GLuCoSE-base-ja",
         "architectures": ["LukeModel"],
@@ -64,7 +64,7 @@ def config(name: str, vocab_size: int) -> dict[str, Any]:
 
 
 def write(folder: Path, seed: int, *, name: str) -> None:
-    """sonoisa's is a pickle, GLuCoSE-v2 is safetensors."""
+    """Write a repository: sonoisa's is a pickle, GLuCoSE-v2 is safetensors."""
     vocab_size = tokenizer_files.write_mluke(folder, max_length=512)
     model = weights.build_model(LukeModel, folder, config(name, vocab_size))
     weights.fill(model, weights.generator(name, seed))

@@ -1,6 +1,6 @@
 """ModernBERT: ruri-v3 and the Japanese v2 rerankers (sentencepiece), gte and granite (BPE of two kinds).
 
-Layer 0 attends to everything, layer 1 to a window of 128: texts of more than 64 tokens tell them apart.
+Layer 0 has full attention, layer 1 a window of 128: the difference shows in texts of more than 64 tokens.
 """
 
 from collections.abc import Callable
@@ -28,13 +28,13 @@ FRAME_TOKENS = (
     "[PAD]",
     "[MASK]",
 )
-"""Special tokens of ModernBERT-base, whose ids follow the pieces."""
+"""Special tokens of ModernBERT-base; their ids are after the pieces."""
 RURI = SentenceFiles(normalize=False, max_seq_length=8192, versions=("3.4.1", "4.48.3", "2.5.1+cu124"), prompts={})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Repository:
-    """How one repository differs from the others; `tokenizer` is japanese, english or gemma."""
+    """The differences of one repository; `tokenizer` is japanese, english or gemma."""
 
     name: str
     tokenizer: str = "japanese"
@@ -147,7 +147,7 @@ def write_japanese_tokenizer(folder: Path, limit: int) -> tuple[int, dict[str, i
 
 
 def write_english_tokenizer(folder: Path, limit: int) -> tuple[int, dict[str, int]]:
-    """ModernBERT-base's fast files; the table is padded to a multiple of 64, as 50368 is for 50285 tokens."""
+    """ModernBERT-base's fast files; the table is padded to a multiple of 64 (original: 50368 for 50285 tokens)."""
     tokenizer = vocab.byte_level_bpe(900, split=None, special=FRAME_TOKENS[:-1])
     tokenizer.add_special_tokens([tokenizers.AddedToken("[MASK]", lstrip=True, normalized=False)])
     ids = {token: index for token, index in tokenizer.get_vocab().items() if token in FRAME_TOKENS}
@@ -166,7 +166,7 @@ def write_english_tokenizer(folder: Path, limit: int) -> tuple[int, dict[str, in
 
 
 def write_gemma_tokenizer(folder: Path, limit: int) -> tuple[int, dict[str, int]]:
-    """Gemma's pieces under the names that ModernBERT asks for: `<bos>` opens, `<eos>` closes."""
+    """Gemma's pieces with ModernBERT's template: `<bos>` first, `<eos>` last."""
     tokenizer = vocab.gemma()
     names = {"bos_token": "<bos>", "cls_token": "<bos>", "eos_token": "<eos>", "mask_token": "<mask>"}
     names |= {"pad_token": "<pad>", "sep_token": "<eos>", "unk_token": "<unk>"}
@@ -187,7 +187,7 @@ TOKENIZERS = {
 
 
 def config(repository: Repository, vocab_size: int, ids: dict[str, int]) -> dict[str, Any]:
-    """config.json as transformers 4.48 wrote it, rope bases and layer pattern under their old names."""
+    """config.json of transformers 4.48, with the old names of rope bases and layer pattern."""
     reranker = repository.sentence is None
     head = {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}} if reranker else {}
     special = {f"{kind}_token_id": index for kind, index in ids.items()}
@@ -236,7 +236,7 @@ def config(repository: Repository, vocab_size: int, ids: dict[str, int]) -> dict
 
 
 def write(folder: Path, seed: int, *, repository: Repository) -> None:
-    """One repository of `REPOSITORIES` into the folder."""
+    """Write one repository of `REPOSITORIES`."""
     random = weights.generator(repository.name, seed)
     vocab_size, ids = TOKENIZERS[repository.tokenizer](folder, repository.limit)
     settings = config(repository, vocab_size, ids)

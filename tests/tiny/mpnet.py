@@ -16,7 +16,7 @@ EXTRAS = ("data_config.json", "train_script.py", "onnx/model.onnx", *OPENVINO_EX
 
 
 def write(folder: Path, seed: int) -> None:
-    """The config names MPNetForMaskedLM, as the real one does, though the file holds the bare encoder."""
+    """The config names MPNetForMaskedLM like the original, although the weights are a bare encoder."""
     vocab_size = tokenizer_files.write_mpnet(folder)
     config = {
         "_name_or_path": "microsoft/mpnet-base",

@@ -1,4 +1,4 @@
-"""nvidia/NV-Embed-v2 in miniature: a bidirectional Mistral and its latent attention, in four shards."""
+"""A tiny nvidia/NV-Embed-v2: a bidirectional Mistral and its latent attention, in four shards."""
 
 import json
 from collections.abc import Callable
@@ -16,10 +16,10 @@ LATENT_GAINS = {"to_q.weight": 2.0, "to_kv.weight": 1.6, "to_out.weight": 1.5, "
 
 
 def _config(vocab_size: int) -> dict[str, Any]:
-    """config.json: the language model and the latent attention each have a config of their own inside.
+    """config.json with nested configs of the language model and the latent attention.
 
-    The real latent_attention_config leaves its numbers to the defaults of configuration_nvembed.py
-    (512 latents, 8 heads of 4096, hidden and latent width 4096); a miniature has to write them out.
+    The original uses the defaults of configuration_nvembed.py for the latent attention (512 latents, 8 heads of 4096,
+    hidden and latent width 4096).
     """
     text = mistral_config(vocab_size) | {"_name_or_path": "nvidia/NV-Embed-v2", "model_type": "bidir_mistral"}
     latent = {"model_type": "latent_attention", "num_latents_value": 12, "num_cross_heads": 4}
@@ -61,7 +61,7 @@ def _latent_shapes(config: dict[str, Any]) -> Shapes:
 
 
 def build(folder: Path, seed: int) -> None:
-    """The repository in miniature: fp16 in four shards, in-repo code, mean pooling without the prompt."""
+    """Write the repository: fp16 in four shards, with code, mean pooling without the prompt."""
     folder.mkdir(parents=True, exist_ok=True)
     config = _config(write_llama_tokenizer(folder, add_eos_token=False))
     write_json(folder / "config.json", config)

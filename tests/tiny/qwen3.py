@@ -1,7 +1,7 @@
-"""Qwen3-Embedding and Qwen3-Reranker: decoders that read the last token, stored in bfloat16.
+"""Qwen3-Embedding and Qwen3-Reranker: decoders whose result is the last token, stored in bfloat16.
 
-The embedding file names its tensors without the `model.` prefix although its config says Qwen3ForCausalLM;
-the reranker keeps the prefix and ties its output to its words, so there is no `lm_head` in either file.
+The embedding model's tensors have no `model.` prefix, although its config has Qwen3ForCausalLM. The reranker's have
+the prefix, and its output is tied to the word table, so neither file has `lm_head`.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ CHAT_TEMPLATE = (
     "{%- if enable_thinking is defined and enable_thinking is false %}{{- '<think>\\n\\n</think>\\n\\n' }}"
     "{%- endif %}{%- endif %}"
 )
-"""Qwen3's template without its tools and thoughts: what a reranker's prompt goes through."""
+"""Qwen3's chat template without tools and thinking, for the reranker's prompt."""
 PROMPTS = {
     "query": "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:",
     "document": "",
@@ -41,11 +41,11 @@ JUDGE = (
     "\n<Document>: {document}"
     "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
 )
-"""The prompt of the model card, on whose last token "yes" and "no" are compared."""
+"""The model card's prompt; "yes" and "no" are compared at its last token."""
 
 
 def write_tokenizer(folder: Path, *, closing: bool) -> tokenizers.Tokenizer:
-    """vocab.json, merges.txt and the fast files; `closing` ends each text with `<|endoftext|>` (embedding)."""
+    """Write vocab.json, merges.txt and the fast files; `closing` appends `<|endoftext|>` to texts (embedding)."""
     tokenizer = vocab.byte_level_bpe(950, split=vocab.QWEN_SPLIT, special=SPECIAL)
     tokenizer.add_tokens([tokenizers.AddedToken(token, normalized=False) for token in THOUGHT])
     frame: tokenizers.processors.PostProcessor = tokenizers.processors.ByteLevel(trim_offsets=False, use_regex=False)
@@ -74,7 +74,7 @@ def write_tokenizer(folder: Path, *, closing: bool) -> tokenizers.Tokenizer:
 
 
 def config(tokenizer: tokenizers.Tokenizer, *, limit: int, end: str) -> dict[str, Any]:
-    """config.json with the real keys; head_dim is not hidden / heads, and keys are shared by two heads."""
+    """config.json with the real keys; head_dim differs from hidden / heads, and two heads share keys."""
     return {
         "architectures": ["Qwen3ForCausalLM"],
         "attention_bias": False,
@@ -106,7 +106,7 @@ def config(tokenizer: tokenizers.Tokenizer, *, limit: int, end: str) -> dict[str
 
 
 def write_generation_config(folder: Path, tokenizer: tokenizers.Tokenizer) -> None:
-    """generation_config.json, which scoring never reads."""
+    """Write generation_config.json, which scoring does not use."""
     end = tokenizer.token_to_id(END)
     layout.write_json(
         folder / "generation_config.json",
@@ -144,9 +144,9 @@ def write_reranker(folder: Path, seed: int) -> None:
 
 @torch.no_grad()
 def _spread_answers(model: PreTrainedModel, tokenizer: tokenizers.Tokenizer, random: torch.Generator) -> None:
-    """Set the rows of "yes" and "no" so that their difference scores the sample pairs around zero.
+    """Set the rows of "yes" and "no" so that the scores of the sample pairs are around zero.
 
-    The prompt itself holds both words, so the rows are set again until the states they were fitted to settle.
+    This is repeated, because the prompt contains both words, so that the states depend on these rows.
     """
     words = model.get_input_embeddings().weight
     yes, no = (tokenizer.encode(word).ids for word in ("yes", "no"))

@@ -1,4 +1,4 @@
-"""Writes a family's tokenizer into a folder, file by file as the Hub repositories ship it."""
+"""Writes the tokenizer files of a family as in its Hub repositories."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from . import corpus, vocab
 from .layout import write_json
 
 NO_LIMIT = 1000000000000000019884624838656
-"""What transformers writes as `model_max_length` for a tokenizer that was never told one."""
+"""transformers' default for `model_max_length`."""
 XLM_ROBERTA_TOKENS = {
     "bos_token": "<s>",
     "cls_token": "<s>",
@@ -32,7 +32,7 @@ BERT_TOKENS = {
 PAIRS = tuple(
     (lines[0], other) for lines in (corpus.ENGLISH, corpus.JAPANESE[1:]) for other in (*lines[1:8], corpus.OTHER[2])
 )
-"""Queries and documents that a random head is scaled on."""
+"""Queries and documents for scaling a random head."""
 
 
 class EncodedPair(NamedTuple):
@@ -43,14 +43,14 @@ class EncodedPair(NamedTuple):
 
 
 def encode_pairs(folder: Path) -> list[EncodedPair]:
-    """`PAIRS` through the folder's tokenizer.json."""
+    """Encode `PAIRS` with the folder's tokenizer.json."""
     tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
     encoded = [tokenizer.encode(query, document) for query, document in PAIRS]
     return [EncodedPair(pair.ids, pair.type_ids) for pair in encoded]
 
 
 def encode_japanese_pairs(folder: Path) -> list[EncodedPair]:
-    """`PAIRS` through MeCab and vocab.txt, with the segments that the rerankers were trained on."""
+    """Encode `PAIRS` with MeCab and vocab.txt, and with segment ids."""
     tokenizer = BertJapaneseTokenizer(
         str(folder / "vocab.txt"), word_tokenizer_type="mecab", mecab_kwargs={"mecab_dic": "unidic_lite"}
     )
@@ -63,12 +63,12 @@ def encode_japanese_pairs(folder: Path) -> list[EncodedPair]:
 
 
 def added_token(content: str, *, lstrip: bool = False) -> dict[str, Any]:
-    """A special token as tokenizer_config.json spells it."""
+    """A special token in tokenizer_config.json's format."""
     return {"content": content, "lstrip": lstrip, "normalized": False, "rstrip": False, "single_word": False}
 
 
 def decoder_table(tokenizer: tokenizers.Tokenizer) -> dict[str, dict[str, Any]]:
-    """`added_tokens_decoder`: id -> token, as transformers has written it since 4.34."""
+    """`added_tokens_decoder`: id -> token, as in transformers 4.34 and later."""
     added = sorted(tokenizer.get_added_tokens_decoder().items())
     return {
         str(index): added_token(token.content, lstrip=token.lstrip) | {"special": token.special}
@@ -218,12 +218,12 @@ def write_bert_japanese(folder: Path, *, max_length: int) -> int:
 
 
 def write_lines(path: Path, lines: Sequence[str]) -> None:
-    """One piece a line, as vocab.txt."""
+    """Write one piece per line, as in vocab.txt."""
     path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
 
 
 def write_byte_level_source(folder: Path, tokenizer: tokenizers.Tokenizer) -> None:
-    """vocab.json and merges.txt, which Qwen's repositories ship beside tokenizer.json."""
+    """Write vocab.json and merges.txt, which Qwen's repositories also have."""
     model = json.loads(tokenizer.to_str())["model"]
     write_json(folder / "vocab.json", model["vocab"])
     write_lines(folder / "merges.txt", ["#version: 0.2", *(" ".join(merge) for merge in model["merges"])])

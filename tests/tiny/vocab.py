@@ -1,8 +1,7 @@
-"""Real tokenizers over tiny vocabularies, trained in code: what each family's `tokenizer.json` holds.
+"""Tokenizers with tiny vocabularies, trained in code: the content of each family's `tokenizer.json`.
 
-Everything here is a pure function of the built-in corpus and cached for the life of the process, because
-training a sentencepiece model (0.1 to 0.3 s) is the only slow step of building a tiny model. The functions
-return plain values (bytes, tuples), never a shared mutable tokenizer: each folder gets its own.
+All functions depend only on the built-in corpus. They are cached, because training a sentencepiece model (0.1 to 0.3 s)
+is the slowest step of a build, and return immutable values.
 """
 
 import io
@@ -24,11 +23,11 @@ QWEN_SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-"""How Qwen2 and Qwen3 cut text before byte-pair encoding (transformers, tokenization_qwen2.py)."""
+"""How Qwen2 and Qwen3 split text before byte-pair encoding (transformers, tokenization_qwen2.py)."""
 
 
 class SentencePieces(NamedTuple):
-    """A trained sentencepiece model: the file's bytes, (piece, score) by id, and the normaliser's table."""
+    """A trained sentencepiece model: the file's bytes, (piece, score) by id, and the normalizer's table."""
 
     model: bytes
     pieces: tuple[tuple[str, float], ...]
@@ -36,7 +35,7 @@ class SentencePieces(NamedTuple):
 
 
 def _train(size: int, **options: Any) -> SentencePieces:
-    """Train on the corpus, one thread, so that the same options give the same bytes."""
+    """Train on the corpus, with one thread for reproducible bytes."""
     writer = io.BytesIO()
     letters = (corpus.KANA, corpus.ASCII, corpus.FULL_WIDTH)
     lines = [*corpus.LINES, *letters, *(" ".join(row) for row in letters)]
@@ -58,13 +57,13 @@ def _train(size: int, **options: Any) -> SentencePieces:
 
 @cache
 def xlm_roberta_pieces() -> SentencePieces:
-    """Unigram pieces as XLM-R, mLUKE and BGE ship them: ids 0 to 2 are `<unk>`, `<s>`, `</s>`, NFKC on."""
+    """Unigram pieces of XLM-R, mLUKE and BGE: ids 0 to 2 are `<unk>`, `<s>`, `</s>`; with NFKC."""
     return _train(1100, normalization_rule_name="nmt_nfkc")
 
 
 @cache
 def deberta_pieces() -> SentencePieces:
-    """Unigram pieces as DeBERTa-v3 ships them: `[PAD]`, `[CLS]`, `[SEP]`, `[UNK]` are ids 0 to 3, NFKC on."""
+    """Unigram pieces of DeBERTa-v3: `[PAD]`, `[CLS]`, `[SEP]`, `[UNK]` are ids 0 to 3; with NFKC."""
     named = {"pad": "[PAD]", "bos": "[CLS]", "eos": "[SEP]", "unk": "[UNK]"}
     options: dict[str, Any] = {f"{key}_piece": piece for key, piece in named.items()}
     options.update({f"{key}_id": index for index, key in enumerate(named)})
@@ -73,7 +72,7 @@ def deberta_pieces() -> SentencePieces:
 
 @cache
 def llama_unigram_pieces() -> SentencePieces:
-    """Unigram with byte fallback, no normaliser (ModernBERT-ja): `<pad>` 3, `<sep>` 4, `<mask>` 5, `<cls>` 6."""
+    """Unigram with byte fallback, no normalizer (ModernBERT-ja): `<pad>` 3, `<sep>` 4, `<mask>` 5, `<cls>` 6."""
     return _train(
         1400,
         normalization_rule_name="identity",
@@ -133,7 +132,7 @@ def japanese_wordpieces() -> tuple[str, ...]:
 
 @cache
 def byte_pairs(size: int, split: str | None) -> tuple[dict[str, int], tuple[tuple[str, str], ...]]:
-    """Byte-level BPE (vocabulary, merges); `split` cuts the text first, None for GPT-2's expression."""
+    """Byte-level BPE (vocabulary, merges); `split` splits the text first, None: GPT-2's expression."""
     trainer = trainers.BpeTrainer(
         vocab_size=size, initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()), show_progress=False
     )
@@ -206,12 +205,12 @@ def bert() -> tokenizers.Tokenizer:
 
 
 def mpnet_wordpieces() -> tuple[str, ...]:
-    """MPNet puts four tokens before BERT's vocabulary and `<mask>` after it; unknown stays `[UNK]` (104)."""
+    """BERT's vocabulary after four tokens of MPNet and before `<mask>`; the unknown token is `[UNK]` (104)."""
     return ("<s>", "<pad>", "</s>", "<unk>", *english_wordpieces(), "<mask>")
 
 
 def mpnet() -> tokenizers.Tokenizer:
-    """MPNet: BERT's word pieces inside RoBERTa's frame `<s> A </s></s> B </s>`, one segment."""
+    """MPNet: BERT's word pieces with RoBERTa's template `<s> A </s></s> B </s>`, one segment."""
     words = {piece: index for index, piece in enumerate(mpnet_wordpieces())}
     tokenizer = _word_pieces(words, ("<s>", "<pad>", "</s>", "[UNK]", "<mask>"))
     tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), True, False)
@@ -228,7 +227,7 @@ def _word_pieces(words: dict[str, int], special: tuple[str, ...]) -> tokenizers.
 
 
 def llama_unigram() -> tokenizers.Tokenizer:
-    """ModernBERT-ja: Llama's frame `<s> A </s>` (for pairs `<s> A </s><s> B </s>`) around unigram pieces."""
+    """ModernBERT-ja: unigram pieces with Llama's template `<s> A </s>` (for pairs `<s> A </s><s> B </s>`)."""
     trained = llama_unigram_pieces()
     tokenizer = tokenizers.Tokenizer(models.Unigram(list(trained.pieces), 0, True))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(SPACE, prepend_scheme="never", split=False)
@@ -241,7 +240,7 @@ def llama_unigram() -> tokenizers.Tokenizer:
 
 
 def gemma() -> tokenizers.Tokenizer:
-    """Gemma: spaces become `▁`, BPE over the whole text, frame `<bos> A <eos>`."""
+    """Gemma: spaces become `▁`, BPE over the whole text, template `<bos> A <eos>`."""
     trained = gemma_pieces()
     vocabulary = {piece: index for index, (piece, _) in enumerate(trained.pieces)}
     splits = [
@@ -266,7 +265,7 @@ def gemma() -> tokenizers.Tokenizer:
 
 
 def byte_level_bpe(size: int, *, split: str | None, special: tuple[str, ...]) -> tokenizers.Tokenizer:
-    """Byte-level BPE with NFC and its special tokens after the pieces; the caller sets the post-processor."""
+    """Byte-level BPE with NFC and special tokens after the pieces; the caller sets the post-processor."""
     vocabulary, merges = byte_pairs(size, split)
     tokenizer = tokenizers.Tokenizer(models.BPE(vocabulary, list(merges)))
     tokenizer.normalizer = normalizers.NFC()

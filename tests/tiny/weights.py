@@ -1,8 +1,8 @@
-"""Random weights that mean something: loud enough that a mistake in the forward pass is seen in the output.
+"""Random weights that are large enough for mistakes in the forward pass to change the output.
 
-transformers initialises with a standard deviation of 0.02, which makes attention uniform, segments and
-positions invisible and every logit zero. Here each kind of tensor gets a scale that keeps activations near
-one, attention peaked, and the score of a reranker spread over about -3 to 3.
+With transformers' standard deviation of 0.02, attention is uniform, segments and positions have no effect, and logits
+are zero. Here each kind of tensor has a scale that keeps activations near one, attention peaked, and scores of
+rerankers between about -3 and 3.
 """
 
 import zlib
@@ -19,20 +19,20 @@ from .layout import write_json
 from .tokenizer_files import EncodedPair
 
 ATTENTION_GAIN = 1.6
-"""On all four attention matrices. Queries and keys read normed inputs, so attention logits have a standard
-deviation of 1.6 squared, about 2.5; values and outputs outweigh the residual, so `[CLS]` sees the text."""
+"""Gain of the four attention matrices. Queries and keys have normalized inputs, so attention logits have a standard
+deviation of 1.6 squared, about 2.5; values and outputs exceed the residual, so `[CLS]` depends on the text."""
 EMBEDDING_STD = {"position": 0.5, "token_type": 0.7}
-"""Against 1.0 for words: order and segment move the output, words still decide it."""
+"""Words have 1.0, so that they affect the output more than order and segment."""
 LOGIT_STD = 1.5
 
 
 def generator(name: str, seed: int) -> torch.Generator:
-    """Random numbers of their own for each (model, seed): two models of one shape differ."""
+    """A generator for (model, seed), so that models of the same shape differ."""
     return torch.Generator().manual_seed(zlib.crc32(name.encode()) + seed)
 
 
 def build_model(model_class: type[PreTrainedModel], folder: Path, config: Mapping[str, Any]) -> PreTrainedModel:
-    """Write config.json and make the model from what transformers reads back, in float32, for `fill`."""
+    """Write config.json and create the model from it with transformers, in float32, for `fill`."""
     write_json(folder / "config.json", dict(config))
     parsed = AutoConfig.from_pretrained(folder)
     parsed.dtype = torch.float32
@@ -47,7 +47,7 @@ def fill(model: PreTrainedModel, random: torch.Generator, *, embedding_std: floa
     for name, parameter in sorted(model.named_parameters()):
         noise = torch.randn(parameter.shape, generator=random)
         if parameter.ndim == 1:
-            parameter.add_(0.1 * noise)  # around what the class starts from: 1 or 0 for norms, 0 for biases
+            parameter.add_(0.1 * noise)  # around the class's values: 1 or 0 for norms, 0 for biases
         elif name in tables:
             kind = next((kind for kind in EMBEDDING_STD if kind in name), None)
             parameter.copy_(noise * (embedding_std if kind is None else EMBEDDING_STD[kind]))
@@ -58,7 +58,7 @@ def fill(model: PreTrainedModel, random: torch.Generator, *, embedding_std: floa
 
 @torch.no_grad()
 def spread_logits(model: PreTrainedModel, head: nn.Linear, pairs: Sequence[EncodedPair]) -> None:
-    """Scale the head, (1, H), so that these pairs score with mean 0 and standard deviation `LOGIT_STD`."""
+    """Scale the head (1, H), so that the scores of these pairs have mean 0 and standard deviation `LOGIT_STD`."""
     head.bias.zero_()
     logits = torch.cat([_score(model, pair) for pair in pairs])
     factor = LOGIT_STD / logits.std()
@@ -67,7 +67,7 @@ def spread_logits(model: PreTrainedModel, head: nn.Linear, pairs: Sequence[Encod
 
 
 def _score(model: PreTrainedModel, pair: EncodedPair) -> Tensor:
-    """The logit of one pair, (1,); segments only where the network has more than one."""
+    """The logit of one pair: (1,), with segments only if the network has more than one."""
     ids = torch.tensor([pair.input_ids])
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     if getattr(model.config, "type_vocab_size", 0) > 1:
@@ -77,10 +77,9 @@ def _score(model: PreTrainedModel, pair: EncodedPair) -> Tensor:
 
 
 def tensors(model: PreTrainedModel, dtype: torch.dtype, *, position_ids: str | None = None) -> dict[str, Tensor]:
-    """The state as a repository stores it: tied copies left out, contiguous, in the stored type.
+    """The tensors as a repository stores them: contiguous, in the stored type, without tied copies.
 
-    `position_ids` names the module that kept its (1, T) int64 buffer in the file, as transformers
-    saved it until 4.30; models of today ignore it.
+    `position_ids` names a module whose (1, T) int64 buffer is included, as in transformers before 4.31.
     """
     tied = set(model.all_tied_weights_keys)
     state = {
@@ -93,11 +92,11 @@ def tensors(model: PreTrainedModel, dtype: torch.dtype, *, position_ids: str | N
 
 
 def write_safetensors(folder: Path, state: Mapping[str, Tensor], name: str = "model.safetensors") -> None:
-    """One file with the `format` mark that transformers asks for."""
+    """Write one file with the `format` entry that transformers requires."""
     folder.mkdir(parents=True, exist_ok=True)
     safetensors.torch.save_file(dict(state), folder / name, metadata={"format": "pt"})
 
 
 def write_pickle(folder: Path, state: Mapping[str, Tensor], name: str = "pytorch_model.bin") -> None:
-    """A zip pickle as `torch.save` wrote it."""
+    """Write a zip pickle with `torch.save`."""
     torch.save(dict(state), folder / name)

@@ -1,6 +1,6 @@
 """XLM-RoBERTa: the rerankers of BAAI, hotchpotch and Youdao, the embedders of BAAI, intfloat and Snowflake.
 
-The position table holds limit + 2 rows, because RoBERTa counts positions from padding_idx + 1 = 2.
+The position table has limit + 2 rows, because RoBERTa's positions start at padding_idx + 1 = 2.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ E5 = SentenceFiles(legacy_pooling=True)
 
 @dataclass(frozen=True, kw_only=True)
 class Repository:
-    """How one repository differs from the others of its family; `sentence` None means a reranker."""
+    """The differences of one repository within its family; `sentence` None: a reranker."""
 
     name: str
     limit: int = 512
@@ -86,7 +86,7 @@ REPOSITORIES = (
 
 
 def config(repository: Repository, vocab_size: int) -> dict[str, Any]:
-    """config.json with the keys of the real one, only narrower and two layers deep."""
+    """config.json with the real keys, but narrower and with two layers."""
     reranker = repository.sentence is None
     head = {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}} if reranker else {}
     return head | {
@@ -117,7 +117,7 @@ def config(repository: Repository, vocab_size: int) -> dict[str, Any]:
 
 
 def write(folder: Path, seed: int, *, repository: Repository) -> None:
-    """One repository of `REPOSITORIES` into the folder."""
+    """Write one repository of `REPOSITORIES`."""
     random = weights.generator(repository.name, seed)
     vocab_size = tokenizer_files.write_xlm_roberta(folder, max_length=repository.limit)
     settings = config(repository, vocab_size)
@@ -141,7 +141,7 @@ def write(folder: Path, seed: int, *, repository: Repository) -> None:
 
 
 def write_bge_m3_heads(folder: Path, hidden: int, random: torch.Generator) -> None:
-    """The multi-vector head (H, H) and the sparse head (1, H), which dense retrieval never reads."""
+    """Write the multi-vector head (H, H) and the sparse head (1, H), which dense retrieval does not use."""
     for name, rows in (("colbert_linear.pt", hidden), ("sparse_linear.pt", 1)):
         head = {"weight": torch.randn(rows, hidden, generator=random), "bias": torch.zeros(rows)}
         weights.write_pickle(folder, head, name)

@@ -117,9 +117,9 @@ def test_nothing_is_checked_outside_of_serve(monkeypatch: pytest.MonkeyPatch, bu
 
 
 def test_only_known_errors_lose_their_traceback() -> None:
-    with pytest.raises(click.ClickException, match="PORT: no"), startup.in_one_sentence():
+    with pytest.raises(click.ClickException, match="PORT: no"), startup.without_traceback():
         raise SettingsError("PORT: no")
-    with pytest.raises(ValueError, match="a mistake of ours"), startup.in_one_sentence():
+    with pytest.raises(ValueError, match="a mistake of ours"), startup.without_traceback():
         raise ValueError("a mistake of ours")
 
 

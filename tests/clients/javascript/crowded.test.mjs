@@ -1,4 +1,4 @@
-// openai-node while the service is at work and lets nobody queue.
+// openai-node with a full queue.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -6,7 +6,7 @@ import OpenAI from "openai";
 
 import { API_KEY, MODEL, URL_GUARDED } from "./given.mjs";
 
-test("a full queue is a RateLimitError that says when to come back", async () => {
+test("a full queue is a RateLimitError with Retry-After", async () => {
   const client = new OpenAI({ baseURL: `${URL_GUARDED}/v1`, apiKey: API_KEY, maxRetries: 0 });
   await assert.rejects(client.embeddings.create({ model: MODEL, input: "a" }), (error) => {
     assert.ok(error instanceof OpenAI.RateLimitError, `${error}`);

@@ -1,4 +1,4 @@
-// Plain fetch, without any library.
+// fetch without a library.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -46,7 +46,7 @@ test("one error body for every client", async () => {
   assert.equal(body.message, body.error.message);
 });
 
-test("without its key nothing is answered", async () => {
+test("requests without the key get 401", async () => {
   const refused = await post("/v1/embeddings", { model: MODEL, input: "a" }, {}, URL_GUARDED);
   assert.deepEqual([refused.status, refused.body.error.code], [401, "invalid_api_key"]);
   assert.equal(refused.headers.get("www-authenticate"), "Bearer");

@@ -1,4 +1,4 @@
-// What tests/clients/test_javascript.py hands over: URLs, texts, and the numbers of sentence-transformers.
+// Data from tests/clients/test_javascript.py: URLs, texts, and the numbers of sentence-transformers.
 
 import assert from "node:assert/strict";
 

@@ -1,4 +1,4 @@
-// openai-node: vectors in every form, models, and errors as its own classes.
+// openai-node: vectors in all formats, models, and errors as its classes.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -10,7 +10,7 @@ import { FULL_NAME, MODEL, URL_GUARDED, URL_OPEN, assertAllClose, assertClose, t
 const client = new OpenAI({ baseURL: `${URL_OPEN}/v1`, apiKey: "unused", maxRetries: 0 });
 const embeddings = (answer) => answer.data.map((entry) => entry.embedding);
 
-test("it asks for base64 by default and decodes it", async () => {
+test("it requests base64 by default and decodes it", async () => {
   const answer = await client.embeddings.create({ model: MODEL, input: texts });
   assertAllClose(embeddings(answer), given.vectors);
   assert.deepEqual(answer.data.map((entry) => entry.index), [...texts.keys()]);
@@ -23,7 +23,7 @@ test("float", async () => {
   assertAllClose(embeddings(answer), given.vectors);
 });
 
-test("base64 that the caller decodes", async () => {
+test("explicit base64", async () => {
   const answer = await client.embeddings.create({ model: MODEL, input: texts[1], encoding_format: "base64" });
   const bytes = Buffer.from(answer.data[0].embedding, "base64");
   assertClose([...new Float32Array(new Uint8Array(bytes).buffer)], given.vectors[1]);
@@ -68,11 +68,11 @@ test("an unknown model is a NotFoundError with our message", async () => {
   assert.match(error.message, /^404 There is no model of that name\. Did you mean all-minilm-l6-v2/);
 });
 
-test("an unknown model of the list, too", async () => {
+test("an unknown model in the model list is a NotFoundError", async () => {
   assert.ok((await failure(client.models.retrieve("nobody/nothing"))) instanceof OpenAI.NotFoundError);
 });
 
-test("a wrong field is a BadRequestError that names it", async () => {
+test("an invalid field is a BadRequestError that names it", async () => {
   for (const [fields, param] of [
     [{ input: [""] }, "input.0"],
     [{ input: ["a", ""] }, "input.1"],

@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture(scope="package", autouse=True)
 def frozen_libraries() -> Iterator[None]:
-    """Closing a model collects garbage: without torch and transformers to walk through, that is ten times faster."""
+    """Freeze library objects: closing a model runs the garbage collector, which is then ten times faster."""
     gc.collect()
     gc.freeze()
     yield

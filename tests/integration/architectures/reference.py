@@ -1,7 +1,7 @@
-"""Somebody else's numbers for a checkpoint's original folder.
+"""Reference numbers for a checkpoint's original folder.
 
-sentence-transformers where it can read the folder, the float64 definitions of tests/references where only remote
-code of another time could, and the model card's own lines for the reranker that is asked in words.
+From sentence-transformers if it can read the folder, from tests/references for models that need old remote code, and
+from the model card's code for the prompted (yes/no) reranker.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from tests.tiny import corpus
 from tests.tolerance import scaled
 
 CLEARLY = 0.01
-"""More than a hundred times the tolerance: what a missing fix must change at least."""
+"""Minimum effect of a missing fix: more than a hundred times the tolerance."""
 TEXTS = [*corpus.ENGLISH[:4], *corpus.JAPANESE[1:5], "ＡＢＣ ｆｕｌｌ－ｗｉｄｔｈ １２３"]
 UNLIMITED = 1_000_000
 BATCH_ITEMS = 4
-"""Small batches of like lengths: less padding."""
+"""Small batches of similar lengths, for less padding."""
 JUDGE = (
     "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct "
     'provided. Note that the answer can only be "yes" or "no".<|im_end|>\n<|im_start|>user\n'
@@ -39,19 +39,19 @@ TASK = "Given a web search query, retrieve relevant passages that answer the que
 
 
 class Reference(Protocol):
-    """Whose numbers ours must equal."""
+    """An independent implementation."""
 
     def tokens(self, text: str) -> int:
-        """Tokens of the text, or of the query and the text, special ones included, nothing cut."""
+        """Number of tokens of the text, or of query and text, with special tokens and without truncation."""
         ...
 
     def numbers(self, texts: Sequence[str], max_tokens: int, *, prompt: str = "", query: str = QUERY) -> Floats:
-        """Unit vectors (N, D), or logits (N,) of the texts as documents for the query."""
+        """Unit vectors (N, D); for rerankers logits (N,) of the texts as documents for the query."""
         ...
 
 
 class Embedder:
-    """sentence-transformers' SentenceTransformer in float32, with the tokenizer fixes that MODELS.md names."""
+    """sentence-transformers' SentenceTransformer in float32, with the tokenizer fixes that transformers 5 needs."""
 
     def __init__(self, repo: str, folder: Path) -> None:
         fixes = PROCESSOR_FIXES.get(repo)
@@ -72,7 +72,7 @@ class Embedder:
 
 
 class Reranker:
-    """sentence-transformers' CrossEncoder in float32; `fixed` false leaves the tokenizer as transformers 5 has it."""
+    """sentence-transformers' CrossEncoder in float32; with `fixed` false, without tokenizer fixes."""
 
     def __init__(self, repo: str, folder: Path, *, fixed: bool = True) -> None:
         self._model = CrossEncoder(
@@ -97,7 +97,7 @@ class Reranker:
 
 
 class PublishedEmbedder:
-    """A float64 definition of tests/references, which puts the prompt before the text by itself."""
+    """A float64 definition of tests/references, which adds the prompt itself."""
 
     def __init__(self, repo: str, folder: Path) -> None:
         self._definition = PUBLISHED_EMBEDDERS[repo]
@@ -105,7 +105,7 @@ class PublishedEmbedder:
 
     def tokens(self, text: str) -> int:
         plain = reading.plain_ids(reading.read_tokenizer(self._folder), text)
-        return len(plain) + 2  # both models open with <s> and close with </s>
+        return len(plain) + 2  # <s> and </s>
 
     def numbers(self, texts: Sequence[str], max_tokens: int, *, prompt: str = "", query: str = QUERY) -> Floats:
         return self._definition(self._folder, list(texts), instruction=prompt, max_tokens=max_tokens)
@@ -127,7 +127,7 @@ class PublishedReranker:
 
 
 class YesOrNo:
-    """The model card of Qwen3-Reranker: format_instruction, process_inputs and compute_logits, in float32."""
+    """Qwen3-Reranker's model card in float32: format_instruction, process_inputs and compute_logits."""
 
     def __init__(self, folder: Path) -> None:
         self._tokenizer = transformers.AutoTokenizer.from_pretrained(folder, padding_side="left")
@@ -145,7 +145,7 @@ class YesOrNo:
 
     @torch.no_grad()
     def chances(self, texts: Sequence[str], max_tokens: int, *, query: str = QUERY) -> Floats:
-        """p(yes) among yes and no at the last token: (N,)."""
+        """P(yes) among yes and no at the last token: (N,)."""
         rows = [self._ids(query, text, max_tokens) for text in texts]
         inputs = self._tokenizer.pad({"input_ids": rows}, padding=True, return_tensors="pt")
         last = self._model(**inputs).logits[:, -1, self._answers].double()
@@ -169,7 +169,7 @@ PUBLISHED_RERANKERS = {
 
 
 def reference_for(spec: ModelSpec, folder: Path) -> Reference:
-    """The reference that can read this folder; what it warns of is its own affair."""
+    """The reference that can read this folder; its warnings are ignored."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if spec.scoring:
@@ -182,7 +182,7 @@ def reference_for(spec: ModelSpec, folder: Path) -> Reference:
 
 
 def text_of(reference: Reference, tokens: int) -> str:
-    """Different words, so that a cut at a wrong place is seen, that come to exactly so many tokens."""
+    """A text of exactly this many tokens. Its words differ, so that truncation at a wrong place changes the result."""
     pool = ["a", "the", "is", "of", "and", "in", "to", "planet", "red", "for", "with", "what", "that", "are", "its"]
     alone = reference.tokens("a")
     single = [word for word in pool if reference.tokens(f"a {word}") == alone + 1]
@@ -199,7 +199,7 @@ def apart(first: Floats, second: Floats) -> float:
 
 
 async def assert_right(model: Model, texts: Sequence[str] = TEXTS) -> Floats:
-    """The served numbers for these short texts, which must be the reference's."""
+    """The served numbers for these short texts; fails unless they equal the reference."""
     got = await served(model, texts)
     expected = reference_for(model.spec, model.original).numbers(texts, min(512, model.stored.facts.max_tokens))
     assert_allclose(got, expected, rtol=0, atol=scaled(expected))

@@ -1,4 +1,4 @@
-"""Every model of the catalogue: import, load and compute equal an independent reference, as far as float32 goes."""
+"""Every model of the catalogue: after import and loading, results equal an independent reference within float32."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ TRUE_LIMITS = {
     **dict.fromkeys((f"granite-embedding-{size}-multilingual-r2" for size in ("97m", "311m")), LONG),
     **dict.fromkeys(("nv-embed-v2", "qwen3-embedding-0.6b", "qwen3-reranker-0.6b"), 32768),
 }
-"""Section 2 of MODELS.md; every other model takes 512 tokens."""
+"""Token limits from the model cards; all other models have 512."""
 AFFORDABLE_TOKENS = 1024
 LOWERED_TOKENS = 300
-"""Where the true limit costs too much. More than half of embeddinggemma's window and twice ModernBERT's."""
+"""Limit for models whose true limit takes too long. Exceeds half of embeddinggemma's window and twice ModernBERT's."""
 NAMES = [spec.name for spec in CATALOG if not spec.forwarded]
 SHORT = [
     "Mars is red.",
@@ -56,7 +56,7 @@ SHORT = [
 
 @dataclass(frozen=True)
 class Case:
-    """A model in memory, its reference, texts of every length, and what both make of them."""
+    """A loaded model, its reference, texts of many lengths, and the results of both."""
 
     model: Model
     loaded: LoadedModel
@@ -69,14 +69,14 @@ class Case:
 
 
 def assert_equal(got: Floats, expected: Floats) -> None:
-    """As near as float32 allows."""
+    """Equal within float32's accuracy."""
     assert np.isfinite(expected).all()
     assert_allclose(got, expected, rtol=0, atol=scaled(expected))
 
 
 @pytest.fixture(scope="module", params=NAMES)
 def case(request: pytest.FixtureRequest, workshop: Workshop) -> Iterator[Case]:
-    """Each model after its real import, at its true limit where that is affordable."""
+    """Each imported model, with its true limit unless that takes too long."""
     model = workshop.model(request.param)
     limit = model.stored.facts.max_tokens
     limit = limit if limit <= AFFORDABLE_TOKENS else LOWERED_TOKENS
@@ -93,7 +93,7 @@ def test_every_model_with_weights_has_a_tiny_checkpoint() -> None:
     assert {CATALOG.get(name).repo for name in NAMES} <= tiny.BUILDERS.keys()
 
 
-def test_the_limit_is_the_true_one(case: Case) -> None:
+def test_the_limit_is_that_of_the_model_card(case: Case) -> None:
     assert case.model.stored.facts.max_tokens == TRUE_LIMITS.get(case.model.spec.name, 512)
 
 
@@ -104,9 +104,9 @@ def test_numbers_equal_the_reference(case: Case) -> None:
         assert_allclose(case.result.scores, chances, rtol=0, atol=FLOAT32)
 
 
-def test_the_reference_tells_these_texts_apart(case: Case) -> None:
-    """Else equal numbers would prove nothing."""
-    whole = case.expected[:-2]  # the last two are the one before them, cut
+def test_the_reference_distinguishes_these_texts(case: Case) -> None:
+    """Otherwise equal numbers would prove nothing."""
+    whole = case.expected[:-2]  # the last two are truncated to the one before
     for index in range(len(whole)):
         others = np.delete(whole, index, axis=0)
         assert np.abs(others - whole[index]).reshape(len(others), -1).max(axis=1).min() > 5 * FLOAT32
@@ -120,7 +120,7 @@ def test_truncation_is_reported_with_the_references_counts(case: Case) -> None:
     assert case.result.prompt_tokens == sum(min(count, case.limit) for count in case.counts)
 
 
-async def test_a_text_beyond_the_limit_is_refused_where_truncation_is_forbidden(case: Case) -> None:
+async def test_a_text_beyond_the_limit_is_rejected_without_truncation(case: Case) -> None:
     fitting, one_more, many_more = case.texts[-3:]
     assert not (await answer(case.loaded, [fitting], truncate="refuse")).truncated
     for text, count in ((one_more, case.limit + 1), (many_more, case.limit + 10_000)):
@@ -130,7 +130,7 @@ async def test_a_text_beyond_the_limit_is_refused_where_truncation_is_forbidden(
 
 
 def test_one_padded_pass_gives_the_same_numbers(case: Case) -> None:
-    """Every text beside the longest ones, which the batcher would keep apart."""
+    """All lengths in one batch, which the batcher would separate."""
     engine, spec = case.loaded.engine, case.model.spec
     assert engine is not None
     if spec.kind == "embedding":
@@ -142,23 +142,23 @@ def test_one_padded_pass_gives_the_same_numbers(case: Case) -> None:
     assert_equal(rows, case.expected)
 
 
-async def test_neighbours_and_order_do_not_matter(case: Case) -> None:
+async def test_batches_and_order_do_not_change_results(case: Case) -> None:
     together = numbers(case.result)
     assert_equal(numbers(await answer(case.loaded, case.texts[::-1]))[::-1], together)
     for text, expected in zip(case.texts[::2], together[::2], strict=True):
         assert_equal(numbers(await answer(case.loaded, [text]))[0], expected)
 
 
-async def test_what_stands_before_a_text(case: Case) -> None:
-    """An embedder's prompt; a reranker's query that is too long itself."""
+async def test_prompts_and_long_queries(case: Case) -> None:
+    """An embedder's prompt, or a reranker's query that exceeds the limit."""
     runner = case.loaded.runner
     await (_prompt(case, runner) if isinstance(runner, EmbeddingRunner) else _long_query(case))
 
 
 async def _prompt(case: Case, runner: EmbeddingRunner) -> None:
-    """NV-Embed leaves it out of the pooling, all others read it as text."""
+    """NV-Embed excludes it from pooling; all other models treat it as text."""
     prompt = choose_prompt(case.model.spec, input_type="query") or "query: "
-    kept = [index for index, text in enumerate(case.texts[:-2]) if text != "a"]  # nothing would be left of it to pool
+    kept = [index for index, text in enumerate(case.texts[:-2]) if text != "a"]  # it would have no tokens to pool
     texts = [case.texts[index] for index in kept]
     vectors = (await runner.embed(texts, prompt=prompt)).vectors
     assert_equal(vectors, case.reference.numbers(texts, case.limit, prompt=prompt))
@@ -166,13 +166,13 @@ async def _prompt(case: Case, runner: EmbeddingRunner) -> None:
 
 
 async def _long_query(case: Case) -> None:
-    """So many tokens fit that both sides get the same: of an odd number, Python tokenizers cut another one."""
+    """An even number of tokens is available for both sides: Python tokenizers divide an odd number differently."""
     query = " ".join([QUERY, *corpus.ENGLISH, *corpus.JAPANESE]) * 2
     texts = [*SHORT[::2], case.texts[-1]]
     limit = 201
     with case.model.running(max_tokens=limit) as loaded:
         result = await answer(loaded, texts, query=query)
-    if case.model.spec.scoring:  # the authors' own cut would leave the query alone, and all documents would tie
+    if case.model.spec.scoring:  # the authors' truncation would remove the documents
         assert len({*np.round(numbers(result).ravel(), 3)}) == len(texts)
         assert [cut.index for cut in result.truncated] == [*range(len(texts)), QUERY_PLACE]
         return

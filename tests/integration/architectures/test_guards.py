@@ -1,4 +1,4 @@
-"""What an import refuses, and what it never does: serve random weights, run somebody's code, ask the network."""
+"""Imports reject damaged or dangerous checkpoints, and never use random weights, foreign code or the network."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NATIVE = ["bge-reranker-base", "multilingual-e5-base", "qwen3-reranker-0.6b", "g
 
 
 class Spoilt:
-    """A copy of a checkpoint that a test makes worse, and a store that must stay empty."""
+    """A copy of a checkpoint that a test damages, and a store that must stay empty."""
 
     def __init__(self, workshop: Workshop, root: Path, name: str) -> None:
         self.spec = CATALOG.get(name)
@@ -43,10 +43,10 @@ class Spoilt:
         self.store = ModelStore(root / "store")
 
     def weights(self, change: Callable[[Tensors], Tensors]) -> None:
-        """Write what `change` makes of the tensors of the largest weight file."""
+        """Apply `change` to the tensors of the largest weight file."""
         path = max(self.folder.glob("model*.safetensors"), key=lambda file: file.stat().st_size)
         state = load_file(path)
-        path.unlink()  # load_file maps it
+        path.unlink()  # load_file has mapped it
         save_file(change(state), path, metadata={"format": "pt"})
 
     def config(self, file: str = "config.json", **changes: Any) -> None:
@@ -54,7 +54,7 @@ class Spoilt:
         write_json(self.folder / file, json.loads((self.folder / file).read_text()) | changes)
 
     def refused(self, message: str) -> str:
-        """Import: it must be refused with this message and leave nothing behind."""
+        """Import the copy; fails unless the error has this message and the store stays empty."""
         with pytest.raises(ModelUnavailableError, match=message) as caught:
             import_folder(self.spec, self.folder, self.store)
         assert self.store.find(self.spec) is None
@@ -68,7 +68,7 @@ Spoil = Callable[[str], Spoilt]
 
 @pytest.fixture
 def spoil(workshop: Workshop, tmp_path: Path) -> Spoil:
-    """`spoil(name)`: a copy of a checkpoint to be changed."""
+    """`spoil(name)`: a copy of a checkpoint."""
     return lambda name: Spoilt(workshop, tmp_path, name)
 
 
@@ -81,55 +81,55 @@ def a_matrix(state: Tensors) -> str:
 
 
 @pytest.mark.parametrize("name", [*NATIVE, *OWN])
-def test_a_missing_tensor(name: str, spoil: Spoil) -> None:
+def test_a_missing_tensor_is_rejected(name: str, spoil: Spoil) -> None:
     spoilt = spoil(name)
     spoilt.weights(lambda state: {key: value for key, value in state.items() if key != a_matrix(state)})
     spoilt.refused("missing keys")
 
 
 @pytest.mark.parametrize("name", [*NATIVE, *OWN])
-def test_an_unexpected_tensor(name: str, spoil: Spoil) -> None:
+def test_an_unexpected_tensor_is_rejected(name: str, spoil: Spoil) -> None:
     spoilt = spoil(name)
     spoilt.weights(lambda state: state | {f"{a_matrix(state)}.lora_A": torch.ones(2, 2)})
     assert "lora_A" in spoilt.refused("unexpected keys")
 
 
 @pytest.mark.parametrize("name", [*NATIVE, *OWN])
-def test_a_misshapen_tensor(name: str, spoil: Spoil) -> None:
+def test_a_tensor_of_the_wrong_shape_is_rejected(name: str, spoil: Spoil) -> None:
     spoilt = spoil(name)
     spoilt.weights(lambda state: state | {a_matrix(state): state[a_matrix(state)][:-1].contiguous()})
     spoilt.refused("mismatched keys|cannot be loaded.*(size|shape|mismatch)|cannot be loaded")
 
 
 def test_a_missing_classifier_is_not_filled_with_random_numbers(spoil: Spoil) -> None:
-    """An encoder's weights under a classifier's name: transformers warns and draws a head."""
+    """transformers would only warn, and use a random head."""
     spoilt = spoil("bge-reranker-base")
     spoilt.weights(lambda state: {key: value for key, value in state.items() if "classifier" not in key})
     assert "classifier" in spoilt.refused("missing keys")
 
 
 @pytest.mark.parametrize("architecture", ["BertModel", "BertForMaskedLM", "BertForTokenClassification", "", None])
-def test_an_architecture_without_a_score_is_no_reranker(architecture: str | None, spoil: Spoil) -> None:
+def test_an_architecture_without_scores_is_rejected_as_a_reranker(architecture: str | None, spoil: Spoil) -> None:
     spoilt = spoil("ms-marco-minilm-l-6-v2")
     spoilt.config(architectures=None if architecture is None else [architecture])
     spoilt.refused("must be a classifier")
 
 
-def test_a_bare_encoder_is_no_reranker(workshop: Workshop, tmp_path: Path) -> None:
-    """A whole BertModel checkpoint under a reranker's block of the catalogue."""
+def test_a_bare_encoder_is_rejected_as_a_reranker(workshop: Workshop, tmp_path: Path) -> None:
+    """A BertModel checkpoint with a reranker's block of the catalogue."""
     store = ModelStore(tmp_path)
     with pytest.raises(ModelUnavailableError, match="random weights"):
         import_folder(CATALOG.get("ms-marco-minilm-l-6-v2"), workshop.original("e5-base"), store)
     assert not store.list()
 
 
-def test_a_classifier_is_no_embedder(spoil: Spoil) -> None:
+def test_a_classifier_is_rejected_as_an_embedder(spoil: Spoil) -> None:
     spoilt = spoil("e5-base")
     spoilt.config(architectures=["BertForSequenceClassification"])
     spoilt.refused("must be an encoder")
 
 
-def test_two_labels(spoil: Spoil) -> None:
+def test_a_classifier_with_two_labels_is_rejected(spoil: Spoil) -> None:
     spoilt = spoil("ms-marco-minilm-l-6-v2")
     spoilt.config(id2label={"0": "no", "1": "yes"}, label2id={"no": 0, "yes": 1})
     spoilt.weights(
@@ -140,13 +140,13 @@ def test_two_labels(spoil: Spoil) -> None:
 
 @pytest.mark.parametrize("name", ["bge-reranker-base", "multilingual-e5-base", *OWN])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_numbers_that_are_none(name: str, value: float, spoil: Spoil) -> None:
+def test_nan_weights_are_rejected(name: str, value: float, spoil: Spoil) -> None:
     spoilt = spoil(name)
     spoilt.weights(lambda state: state | {a_matrix(state): torch.full_like(state[a_matrix(state)], value)})
     spoilt.refused("NaN or infinity")
 
 
-def test_no_weights_at_all(spoil: Spoil) -> None:
+def test_a_checkpoint_without_weights_is_rejected(spoil: Spoil) -> None:
     spoilt = spoil("e5-base")
     for path in (*spoilt.folder.glob("*.safetensors"), *spoilt.folder.glob("*.bin")):
         path.unlink()
@@ -157,7 +157,7 @@ def test_no_weights_at_all(spoil: Spoil) -> None:
 
 
 class Payload:
-    """Unpickling it writes a file."""
+    """Writes a file when it is unpickled."""
 
     def __init__(self, marker: Path) -> None:
         self._marker = marker
@@ -168,7 +168,7 @@ class Payload:
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # torch advises against the older of the formats
 @pytest.mark.parametrize("protocol", ["torch", "plain"])
-def test_a_pickle_with_code_is_refused_and_does_not_run(protocol: str, spoil: Spoil, tmp_path: Path) -> None:
+def test_a_pickle_with_code_is_rejected_and_does_not_run(protocol: str, spoil: Spoil, tmp_path: Path) -> None:
     spoilt, marker = spoil("bge-m3"), tmp_path / "marker"
     weights = spoilt.folder / "pytorch_model.bin"
     state: dict[str, Any] = dict(torch.load(weights, weights_only=True)) | {"payload": Payload(marker)}
@@ -180,7 +180,7 @@ def test_a_pickle_with_code_is_refused_and_does_not_run(protocol: str, spoil: Sp
     spoilt.refused("its files cannot be read")
     assert not marker.exists()
     pickle.loads(pickle.dumps(Payload(marker)))
-    assert marker.exists()  # it would have
+    assert marker.exists()  # torch.load runs the code
 
 
 def test_a_pickle_beside_safetensors_is_not_opened(spoil: Spoil, tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ def test_code_of_a_repository_neither_runs_nor_is_stored(name: str, spoil: Spoil
 @pytest.mark.parametrize(
     "kind", ["evil.Evil", "custom_st.Transformer", "evil.Dense", "sentence_transformers.models.WordEmbeddings"]
 )
-def test_a_module_of_somebodys_own_is_refused(kind: str, spoil: Spoil, tmp_path: Path) -> None:
+def test_a_custom_module_is_rejected(kind: str, spoil: Spoil, tmp_path: Path) -> None:
     spoilt, marker = spoil("embeddinggemma-300m"), tmp_path / "marker"
     for file in ("evil.py", "custom_st.py"):
         (spoilt.folder / file).write_text(f"open({str(marker)!r}, 'w').close()\n")
@@ -220,8 +220,8 @@ def test_a_module_of_somebodys_own_is_refused(kind: str, spoil: Spoil, tmp_path:
 
 
 @pytest.mark.parametrize("place", ["../outside", "/tmp", "..", "2_Dense/../../outside"])
-def test_a_layer_outside_the_repository_is_refused(place: str, spoil: Spoil, tmp_path: Path) -> None:
-    """Else an import would read and write where a stranger's modules.json says."""
+def test_a_layer_outside_the_repository_is_rejected(place: str, spoil: Spoil, tmp_path: Path) -> None:
+    """Otherwise modules.json could name any path for reading and writing."""
     spoilt = spoil("embeddinggemma-300m")
     outside = tmp_path / "outside"
     (spoilt.folder / "2_Dense").rename(outside)
@@ -238,10 +238,10 @@ def test_a_layer_outside_the_repository_is_refused(place: str, spoil: Spoil, tmp
 
 @pytest.fixture
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every way to the outside raises."""
+    """Network functions raise."""
 
     def refuse(*_args: object, **_options: object) -> NoReturn:
-        raise AssertionError("the network was asked")
+        raise AssertionError("the network was used")
 
     for name in ("connect", "connect_ex"):
         monkeypatch.setattr(socket.socket, name, refuse)
@@ -254,7 +254,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     "name",
     ["bge-m3", "embeddinggemma-300m", "ruri-base", "bge-reranker-v2-m3", "jina-reranker-turbo", "qwen3-reranker-0.6b"],
 )
-async def test_a_text_that_looks_like_an_address_is_a_text(name: str, workshop: Workshop, tmp_path: Path) -> None:
+async def test_a_text_that_is_a_url_or_path_is_not_opened(name: str, workshop: Workshop, tmp_path: Path) -> None:
     secret = tmp_path / "secret.txt"
     secret.write_text("a secret")
     model = workshop.model(name)
@@ -272,13 +272,13 @@ async def test_a_text_that_looks_like_an_address_is_a_text(name: str, workshop: 
     secret.unlink()
     again = await served(model, texts)
     assert np.isfinite(first).all()
-    assert_allclose(first, again, rtol=0, atol=scaled(first))  # what the path leads to makes no difference
+    assert_allclose(first, again, rtol=0, atol=scaled(first))  # the file's content has no effect
     with model.running() as loaded:
         changed = numbers(await answer(loaded, [text[:-1] for text in texts]))
     assert (np.abs(first - changed).reshape(len(texts), -1).max(axis=1) > scaled(first)).all()
 
 
 @pytest.mark.usefixtures("no_network")
-def test_an_import_from_a_folder_asks_nobody(workshop: Workshop, tmp_path: Path) -> None:
+def test_an_import_from_a_folder_uses_no_network(workshop: Workshop, tmp_path: Path) -> None:
     for name in ("bge-m3", "luke-japanese-base", "ruri-base", "nv-embed-v2"):
         assert import_folder(CATALOG.get(name), workshop.original(name), ModelStore(tmp_path / name)).facts.revision

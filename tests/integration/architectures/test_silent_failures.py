@@ -1,6 +1,6 @@
-"""The silent failures of MODELS.md, sections 1 to 3: plausible numbers, no error, all wrong.
+"""Silent failures: without a fix, a model returns plausible but wrong numbers and no error.
 
-Each test shows the right answer and that taking the fix away gives a clearly different one.
+Each test checks the result, and that it differs clearly without the fix.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ CODE = ["jina-reranker-v2-multilingual", "jina-reranker-turbo", "nv-embed-v2"]
 
 
 def floating_types(loaded: LoadedModel) -> set[torch.dtype]:
-    """Of every parameter and buffer of the module that the backend holds."""
+    """Data types of all parameters and buffers of the backend's module."""
     assert loaded.engine is not None
     held = [part for part in vars(loaded.engine.backend).values() if isinstance(part, nn.Module)]
     tensors = [tensor for module in held for tensor in (*module.parameters(), *module.buffers())]
@@ -47,7 +47,7 @@ def floating_types(loaded: LoadedModel) -> set[torch.dtype]:
 
 @pytest.mark.parametrize("name", HALF)
 async def test_half_precision_files_are_computed_in_float32_on_a_cpu(name: str, workshop: Workshop) -> None:
-    """transformers 5 takes the file's type where none is given: section 1, point 4."""
+    """transformers 5 uses the file's data type by default."""
     model = workshop.model(name)
     assert model.stored.facts.weight_dtype in ("F16", "BF16")
     with model.running() as loaded:
@@ -59,20 +59,20 @@ async def test_half_precision_files_are_computed_in_float32_on_a_cpu(name: str, 
 
 
 def test_without_a_dtype_transformers_loads_half_precision(workshop: Workshop) -> None:
-    """What the test above guards against; when this one fails, the guard may go."""
+    """Shows the failure that the test above prevents."""
     folder = workshop.model("gte-modernbert-base").stored.folder
     bare = transformers.AutoModel.from_pretrained(folder)
     assert {parameter.dtype for parameter in bare.parameters()} == {torch.float16}
 
 
 def test_jina_turbo_is_not_loaded_as_plain_bert(workshop: Workshop) -> None:
-    """It says `bert`: transformers fills the missing tensors with noise. Section 3.3."""
+    """Its config says `bert`; transformers would initialize the missing tensors randomly."""
     with pytest.raises(ModelUnavailableError, match=r"cannot be loaded|is refused|must be a classifier"):
         workshop.model("jina-reranker-turbo", conversion="native")
 
 
-def test_jina_turbo_as_plain_bert_would_answer_noise(workshop: Workshop) -> None:
-    """Why the import refuses: two loads of the same file disagree with each other."""
+def test_jina_turbo_as_plain_bert_has_random_weights(workshop: Workshop) -> None:
+    """Shows why imports reject it: two loads of the same file differ."""
     original = workshop.original("jina-reranker-turbo")
     ids = torch.tensor([[0, 9, 8, 7, 2]])
     logits = []
@@ -85,7 +85,7 @@ def test_jina_turbo_as_plain_bert_would_answer_noise(workshop: Workshop) -> None
 
 
 async def test_jina_turbo_halves_the_odd_slopes(workshop: Workshop) -> None:
-    """Twelve heads are no power of two: the authors' slopes are not those of the ALiBi paper."""
+    """For 12 heads, which is not a power of two, the authors' slopes differ from the ALiBi paper."""
     model = workshop.model("jina-reranker-turbo")
     pairs = [(QUERY, text) for text in TEXTS]
     right = await served(model, TEXTS)
@@ -95,7 +95,7 @@ async def test_jina_turbo_halves_the_odd_slopes(workshop: Workshop) -> None:
 
 
 async def test_gte_scales_its_rotary_frequencies_twice(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The larger base alone is the native class's default, and wrong: section 3.2."""
+    """The native class by default only enlarges the base, which is wrong."""
     model = workshop.model("gte-multilingual-reranker")
     right = await assert_right(model)
     theta_alone = {"rope_type": "default", "rope_theta": 160_000.0}
@@ -106,7 +106,7 @@ async def test_gte_scales_its_rotary_frequencies_twice(workshop: Workshop, monke
 
 
 async def test_dense_layers_follow_the_pooling(workshop: Workshop) -> None:
-    """embeddinggemma without its two Dense layers still has vectors of the right width."""
+    """Without its two Dense layers, embeddinggemma's vectors have the same width."""
     model = workshop.model("embeddinggemma-300m")
     assert model.stored.facts.dense == ("2_Dense", "3_Dense")
     right = await assert_right(model)
@@ -136,7 +136,7 @@ async def test_nv_embed_leaves_the_instruction_out_of_the_pooling(workshop: Work
 
 
 async def test_nv_embed_reads_in_both_directions(workshop: Workshop) -> None:
-    """As the causal Mistral that its weights would also fit it gives other vectors."""
+    """Its weights also fit a causal Mistral, which computes different vectors."""
     model = workshop.model("nv-embed-v2")
     right = await assert_right(model)
     causal = torch.triu(torch.full((1, 1, 512, 512), torch.finfo(torch.float32).min), diagonal=1)
@@ -151,8 +151,8 @@ async def test_nv_embed_reads_in_both_directions(workshop: Workshop) -> None:
         assert apart(await served(model, TEXTS), right) > CLEARLY
 
 
-async def test_a_reranker_that_is_asked_in_words_gets_its_template(workshop: Workshop) -> None:
-    """The bare query and document give a score, too: section 4."""
+async def test_a_prompted_reranker_gets_its_template(workshop: Workshop) -> None:
+    """Query and document without the template have a score, too."""
     model = workshop.model("qwen3-reranker-0.6b")
     right = await assert_right(model)
     assert model.spec.scoring is not None

@@ -1,6 +1,6 @@
-"""The silent failures of MODELS.md that lie in tokenizers: wrong ids, lost segments, limits two tokens too long.
+"""Silent failures of tokenizers: wrong ids, lost segments, wrong limits.
 
-Each test shows the right ids or numbers, and that taking the fix away gives clearly different ones.
+Each test checks the ids or numbers, and that they differ clearly without the fix.
 """
 
 from __future__ import annotations
@@ -42,21 +42,21 @@ def tokenizer_of(model: Model) -> TextTokenizer:
 
 
 def ids(model: Model, text: str) -> list[int]:
-    """What the model reads for one text."""
+    """The ids of one text, as the model gets them."""
     sequences, _ = tokenizer_of(model).encode_texts([text])
     return sequences[0].input_ids
 
 
 def as_it_comes(model: Model) -> Reranker:
-    """The CrossEncoder that this stack gives without any fix."""
+    """The CrossEncoder without fixes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return Reranker(model.spec.repo, model.original, fixed=False)
 
 
 @pytest.mark.parametrize("name", ["japanese-reranker-large", "japanese-reranker-base"])
-async def test_japanese_bert_knows_where_the_document_begins(name: str, workshop: Workshop) -> None:
-    """BertJapaneseTokenizer of transformers 5 emits no token_type_ids: section 1, point 2."""
+async def test_japanese_bert_gets_segment_ids(name: str, workshop: Workshop) -> None:
+    """BertJapaneseTokenizer of transformers 5 returns no token_type_ids."""
     model = workshop.model(name)
     right = await assert_right(model)
     (sequence,), _ = tokenizer_of(model).encode_pairs("火星", ["赤い惑星"])
@@ -68,8 +68,8 @@ async def test_japanese_bert_knows_where_the_document_begins(name: str, workshop
 
 
 @pytest.mark.parametrize("name", ["luke-japanese-base", "glucose-ja-v2"])
-async def test_mluke_ids_are_those_it_was_trained_with(name: str, workshop: Workshop) -> None:
-    """Sentencepiece's ids are one too small, since `<s>`, `<pad>`, `</s>`, `<unk>` come first: section 1, point 2."""
+async def test_mluke_gets_the_ids_of_its_training(name: str, workshop: Workshop) -> None:
+    """Sentencepiece's ids are one too small, because `<s>`, `<pad>`, `</s>`, `<unk>` come first."""
     model = workshop.model(name)
     pieces = sentencepiece.SentencePieceProcessor(model_file=str(model.original / "sentencepiece.bpe.model"))
     for text in (*corpus.JAPANESE[:4], FULL_WIDTH.lower(), "planet"):
@@ -84,8 +84,8 @@ async def test_mluke_ids_are_those_it_was_trained_with(name: str, workshop: Work
     assert apart(await served(unfixed, TEXTS), right) > CLEARLY
 
 
-async def test_luke_reads_lower_case(workshop: Workshop) -> None:
-    """`do_lower_case` stands in sentence_bert_config.json, which no tokenizer class reads."""
+async def test_luke_lowercases_texts(workshop: Workshop) -> None:
+    """`do_lower_case` is in sentence_bert_config.json, which tokenizer classes ignore."""
     model = workshop.model("luke-japanese-base")
     await assert_right(model)
     mixed, lower = await served(model, ["The PLANET Mars", "the planet mars"])
@@ -96,7 +96,7 @@ async def test_luke_reads_lower_case(workshop: Workshop) -> None:
 
 
 async def test_deberta_folds_full_width_letters(workshop: Workshop) -> None:
-    """tokenizer.json holds the NFKC table; the class of transformers 5 builds a tokenizer without it."""
+    """tokenizer.json has the NFKC table; the class of transformers 5 builds a tokenizer without it."""
     model = workshop.model("mxbai-rerank-large")
     await assert_right(model)
     folded, plain = await served(model, [FULL_WIDTH, "ABC full-width 123"])
@@ -105,8 +105,8 @@ async def test_deberta_folds_full_width_letters(workshop: Workshop) -> None:
     assert abs(unfixed[0] - unfixed[1]) > CLEARLY
 
 
-async def test_e5_mistral_closes_a_text_with_its_end_token(workshop: Workshop) -> None:
-    """tokenizer.json omits `</s>`, and the last token is the one that is read: section 2.2."""
+async def test_e5_mistral_appends_its_end_token(workshop: Workshop) -> None:
+    """tokenizer.json omits `</s>`, whose state is the embedding."""
     model = workshop.model("e5-mistral-7b")
     right = await assert_right(model)
     assert ids(model, "Mars")[0] == 1
@@ -116,8 +116,8 @@ async def test_e5_mistral_closes_a_text_with_its_end_token(workshop: Workshop) -
     assert apart(await served(unfixed, TEXTS), right) > CLEARLY
 
 
-async def test_nv_embed_loses_its_end_token_to_a_cut(workshop: Workshop) -> None:
-    """Its authors append `</s>` as characters, before truncation."""
+async def test_nv_embed_truncates_its_end_token(workshop: Workshop) -> None:
+    """Its authors append `</s>` as text before truncation."""
     model = workshop.model("nv-embed-v2")
     assert ids(model, "Mars")[-1] == 2
     (cut,), (truncation,) = tokenizer_of(model).encode_texts(["planet " * 40_000])
@@ -125,8 +125,8 @@ async def test_nv_embed_loses_its_end_token_to_a_cut(workshop: Workshop) -> None
     assert cut.input_ids[-1] != 2
 
 
-async def test_minilm_is_not_cut_where_its_tokenizer_file_says(workshop: Workshop) -> None:
-    """tokenizer.json was saved with truncation and padding at 128 tokens; the model takes 256."""
+async def test_minilm_ignores_the_truncation_of_its_tokenizer_file(workshop: Workshop) -> None:
+    """tokenizer.json has truncation and padding at 128 tokens; the model's limit is 256."""
     model = workshop.model("all-minilm-l6-v2")
     stored = Tokenizer.from_file(str(model.stored.folder / "tokenizer.json"))
     assert stored.truncation is not None
@@ -146,10 +146,10 @@ async def test_minilm_is_not_cut_where_its_tokenizer_file_says(workshop: Worksho
         ("all-mpnet-base-v2", (None,)),
     ],
 )
-async def test_a_position_table_has_two_rows_that_no_text_reaches(
+async def test_the_limit_is_two_less_than_the_position_table(
     name: str, limits: tuple[int | None, ...], workshop: Workshop, tmp_path: Path
 ) -> None:
-    """A table of 514 takes 512 tokens, also where neither catalogue nor repository says so: section 2.1."""
+    """A table of 514 rows allows 512 tokens, also if neither catalogue nor repository has a limit."""
     folder = workshop.copy(name, tmp_path / "copy")
     config = transformers.AutoConfig.from_pretrained(folder)
     assert config.max_position_embeddings == 514
@@ -171,8 +171,8 @@ async def test_a_position_table_has_two_rows_that_no_text_reaches(
 
 
 @pytest.mark.parametrize("name", ["bge-m3", "jina-reranker-turbo", "japanese-reranker-base", "e5-mistral-7b"])
-def test_threads_share_a_tokenizer_without_cutting_each_others_texts(name: str, workshop: Workshop) -> None:
-    """Eight threads, texts and pairs of every length, some of them cut: section 1, point 3."""
+def test_threads_share_a_tokenizer_without_sharing_truncation(name: str, workshop: Workshop) -> None:
+    """Eight threads with texts and pairs of all lengths, some of them truncated."""
     model = workshop.model(name)
     tokenizer = load_tokenizer(
         model.stored.folder, model.spec, model.stored.facts.model_copy(update={"max_tokens": 60})
@@ -193,8 +193,8 @@ def test_threads_share_a_tokenizer_without_cutting_each_others_texts(name: str, 
         list(pool.map(encode, range(THREADS)))
 
 
-def test_a_length_given_to_transformers_stays_with_everybodys_tokenizer(workshop: Workshop) -> None:
-    """What the test above guards against, without the luck of a race; ours keeps no length in what it shares."""
+def test_a_length_passed_to_transformers_changes_the_shared_tokenizer(workshop: Workshop) -> None:
+    """Shows, without a race, the failure that the test above prevents."""
     model = workshop.model("bge-m3")
     text = "planet " * 100
     shared = transformers.AutoTokenizer.from_pretrained(model.original)

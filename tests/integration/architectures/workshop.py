@@ -1,4 +1,4 @@
-"""Tiny checkpoints in Hub layout, brought into a store of their own by the real import, verification included."""
+"""Tiny checkpoints in Hub layout, imported into a separate store with verification."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CATALOG = load_catalog()
 DEVICE = Device("cpu", "cpu", "float32", threads=THREADS)
 SETTINGS = Settings(backend="torch", max_batch_tokens=512)
 QUERY = "What is the red planet? 火星"
-"""What every document of these tests is scored against."""
+"""The query of all rerank tests."""
 
 
 def _check(spec: ModelSpec, stored: StoredModel) -> None:
@@ -42,17 +42,17 @@ def _check(spec: ModelSpec, stored: StoredModel) -> None:
 
 
 def _silent(_done: int, _total: int) -> None:
-    """Nobody watches the progress."""
+    """Ignore progress reports."""
 
 
 def import_folder(spec: ModelSpec, folder: Path, store: ModelStore) -> StoredModel:
-    """The real import of a folder; the numbers are probed, goldens do not apply to random weights."""
+    """Import a folder. Its results are probed; goldens do not apply to random weights."""
     return register_checkpoint(spec, store=store, settings=SETTINGS, check=_check, progress=_silent, from_dir=folder)
 
 
 @dataclass(frozen=True)
 class Model:
-    """A checkpoint as the Hub has it, and what our import made of it."""
+    """A checkpoint in Hub layout, and its import."""
 
     spec: ModelSpec
     original: Path
@@ -60,7 +60,7 @@ class Model:
 
     @contextmanager
     def running(self, device: Device = DEVICE, **facts: Any) -> Iterator[LoadedModel]:
-        """The model in memory, with some facts changed."""
+        """The loaded model, with some facts changed."""
         stored = replace(self.stored, facts=self.stored.facts.model_copy(update=facts))
         loaded = load_model(self.spec, stored, device, SETTINGS)
         try:
@@ -70,22 +70,22 @@ class Model:
 
 
 class Workshop:
-    """Builds a checkpoint once a run, imports it once for each way of importing it, for all processes of the run."""
+    """Builds and imports each checkpoint once per run, shared by all processes; once for each set of changes."""
 
     def __init__(self, factory: pytest.TempPathFactory) -> None:
         self._factory = factory
 
     def original(self, name: str) -> Path:
-        """The folder of a checkpoint; not to be written to."""
+        """The folder of a checkpoint; read-only."""
         repo = CATALOG.get(name).repo
         return made_once(self._factory, f"original-{name}", lambda folder: tiny.build(repo, folder))
 
     def copy(self, name: str, target: Path) -> Path:
-        """A copy to be spoilt."""
+        """A copy that a test may change."""
         return shutil.copytree(self.original(name), target)
 
     def model(self, name: str, **changes: Any) -> Model:
-        """The imported model; `changes` are of its block in the catalogue."""
+        """The imported model; `changes` apply to its block of the catalogue."""
         spec, original = CATALOG.get(name).model_copy(update=changes), self.original(name)
         key = hashlib.sha256(spec.model_dump_json().encode()).hexdigest()[:8]
         home = made_once(
@@ -99,7 +99,7 @@ class Workshop:
 async def answer(
     model: LoadedModel, texts: Sequence[str], *, query: str = QUERY, truncate: Truncate = "end"
 ) -> EmbeddingResult | RerankResult:
-    """What the model's runner makes of the texts, or of each text as a document for the query."""
+    """The runner's result for the texts; for rerankers, for the texts as documents for the query."""
     if isinstance(model.runner, EmbeddingRunner):
         return await model.runner.embed(texts, EmbeddingOptions(truncate=truncate))
     return await model.runner.rerank(query, texts, RerankOptions(truncate=truncate))
@@ -111,6 +111,6 @@ def numbers(result: EmbeddingResult | RerankResult) -> Floats:
 
 
 async def served(model: Model, texts: Sequence[str], **facts: Any) -> Floats:
-    """Load, compute, close: the numbers for these texts."""
+    """Load the model, compute the numbers for these texts, and close it."""
     with model.running(**facts) as loaded:
         return numbers(await answer(loaded, texts))

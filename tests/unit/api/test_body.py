@@ -155,10 +155,10 @@ def test_memory_of_large_bodies_is_handed_back_once(monkeypatch: pytest.MonkeyPa
     calls: list[int] = []
     monkeypatch.setattr(body_module, "return_memory", lambda: calls.append(1))
     budget = BodyBudget(load_settings({}))
-    budget.give_back(1000)
+    budget.release(1000)
     budget.return_memory()
     assert calls == []
-    budget.give_back(20_000_000)
+    budget.release(20_000_000)
     budget.return_memory()
     budget.return_memory()
     assert calls == [1]

@@ -21,7 +21,7 @@ from runners.loading import needs_export
 from settings import Settings
 from tests.unit.fakes import facts, spec
 
-EXACT = Device("cpu", "cpu", "float32", 1, asked_dtype="float32")
+EXACT = Device("cpu", "cpu", "float32", 1, requested_dtype="float32")
 AUTO = Device("cpu", "cpu", "float32", 1)
 
 

@@ -176,7 +176,7 @@ def test_the_resource_hint_follows_the_hardware(
 
 
 GPU = Device("cuda", "cuda:0", "bfloat16", 1)
-ASKED = Device("cuda", "cuda:0", "bfloat16", 1, asked_dtype="bfloat16")
+ASKED = Device("cuda", "cuda:0", "bfloat16", 1, requested_dtype="bfloat16")
 
 
 @pytest.mark.parametrize(

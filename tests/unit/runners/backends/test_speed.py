@@ -21,7 +21,7 @@ from runners.backends.speed import (
     stream_counts,
     write_speeds,
 )
-from runners.devices import AskedDType, Device
+from runners.devices import Device, RequestedDType
 from tests.unit.fakes import facts
 
 GOOD: Report = {"f32": None, "bf16": None}
@@ -35,7 +35,7 @@ def processor_with_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openvino, "precisions", lambda: ["f32", "bf16"])
 
 
-def cpu(dtype: AskedDType | None = None, threads: int = 2) -> Device:
+def cpu(dtype: RequestedDType | None = None, threads: int = 2) -> Device:
     return Device("cpu", "cpu", "float32", threads, dtype)
 
 
