@@ -1,7 +1,7 @@
 """Write a network as OpenVINO models beside its weights, and measure the loss of accuracy.
 
 Two files: `body.xml` (weights in float16, or float32 for DTYPE=float32; read memory-mapped) and, if the network has a
-head, `head.xml`, which always runs in float32. Measurements: OPENVINO.md of the project's design notes.
+head, `head.xml`, which always runs in float32.
 """
 
 from __future__ import annotations

@@ -16,9 +16,10 @@ import numpy as np
 from models.catalog import ModelSpec
 from models.facts import ModelFacts
 from models.store import StoredModel
+from runners.backends.compiled_cache import processor
 from runners.backends.footprint import LayerWidths
 from runners.backends.openvino import OpenVINOBackend, find_export, weights_for
-from runners.backends.speed import BackendConfig, MeasuredSpeeds, candidates, fastest, processor, write_speeds
+from runners.backends.speed import BackendConfig, MeasuredSpeeds, candidates, fastest, write_speeds
 from runners.contracts import Backend, TokenSequence, TokenSequences
 from runners.devices import Device
 from runners.loading import load_torch

@@ -1,7 +1,7 @@
 """A Hugging Face Hub for tests: serves folders as repositories on 127.0.0.1 to the real client.
 
-It has the routes that `huggingface_hub` 2.4 uses for a model: repository info, the paged file tree, and `resolve` with
-its metadata headers, without Xet. LFS files redirect to a CDN on a second port, because the client reads a redirect's
+It has the routes that `huggingface_hub` 2.4 uses for a model: repository info and `resolve` with its metadata headers,
+without Xet. LFS files redirect to a CDN on a second port, because the client reads a redirect's
 headers and drops its token only across origins. One difference: anonymous errors have `X-Error-Code: RepoNotFound`,
 which the client infers only for https.
 """
@@ -14,7 +14,7 @@ import socket
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote, unquote
 
@@ -26,7 +26,7 @@ from starlette.types import Message, Receive, Scope, Send
 LFS_SUFFIXES = {".safetensors", ".bin", ".onnx", ".pt", ".model"}  # from the Hub's default .gitattributes
 LFS_MIN_BYTES = 10 * 1024 * 1024  # larger files must be in LFS
 TICK_S = 0.02
-API_PATH = re.compile("/api/models/([^/]+(?:/[^/]+)?)(?:/(revision|tree)/([^/]+)(?:/(.*))?)?")
+API_PATH = re.compile("/api/models/([^/]+(?:/[^/]+)?)(?:/(revision)/([^/]+)(?:/(.*))?)?")
 FILE_PATH = re.compile("/([^/]+(?:/[^/]+)?)/(resolve)/([^/]+)/(.+)")
 Json = dict[str, Any]
 
@@ -39,7 +39,7 @@ class HubFile:
     size: int
     blob_id: str
     etag: str
-    lfs: Json = field(default_factory=dict)  # for listings: info and tree have different names for the checksum
+    lfs: Json = field(default_factory=dict)  # for the repository's info
 
     @classmethod
     def read(cls, source: Path) -> Self:
@@ -49,7 +49,7 @@ class HubFile:
         with source.open("rb") as content:
             sha256 = hashlib.file_digest(content, "sha256").hexdigest()
         pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size}\n".encode()
-        lfs = {"sha256": sha256, "oid": sha256, "size": size, "pointerSize": len(pointer)}
+        lfs = {"sha256": sha256, "size": size, "pointerSize": len(pointer)}
         return cls(source, size, _git_blob_id(pointer), etag=sha256, lfs={"lfs": lfs})
 
 
@@ -99,10 +99,9 @@ class RefusedError(Exception):
 class HubServer:
     """`with HubServer() as hub:` serves until the block ends; `hub.endpoint` is for HF_ENDPOINT."""
 
-    def __init__(self, *, page_size: int = 1000) -> None:
+    def __init__(self) -> None:
         self.requests: list[RecordedRequest] = []
         self.downloads: list[str] = []  # paths in the repository, one for each started body
-        self._page_size = page_size
         self._repos: dict[str, HubRepo] = {}
         self._cdn_files: dict[str, FileResponse] = {}
         self._faults: list[Fault] = []
@@ -201,8 +200,6 @@ class HubServer:
         commit = repo.refs.get(revision or "main", revision)
         if commit not in repo.commits:
             raise RefusedError(404, f"Invalid rev id: {revision}", "RevisionNotFound")
-        if kind == "tree":
-            return self._tree_page(request, repo.commits[commit], path)
         if kind != "resolve":
             return JSONResponse(_info(repo, commit, with_sizes="blobs" in request.query_params))
         if repo.gated and token != repo.token:
@@ -223,13 +220,6 @@ class HubServer:
         if repo and (repo.gated or repo.token in (None, token)):
             return repo
         raise RefusedError(404 if token else 401, "Repository not found", "RepoNotFound")
-
-    def _tree_page(self, request: Request, files: dict[str, HubFile], folder: str) -> Response:
-        entries = _tree(files, folder, recursive=request.query_params.get("recursive") == "true")
-        start = int(request.query_params.get("cursor", 0))
-        end = start + self._page_size
-        link = f'<{request.url.include_query_params(cursor=end)}>; rel="next"'
-        return JSONResponse(entries[start:end], headers={"Link": link} if end < len(entries) else None)
 
     def _impeded(self, path: str, send: Send) -> Send:
         """`send` for a file's body with throttling and faults."""
@@ -283,17 +273,3 @@ def _info(repo: HubRepo, commit: str, *, with_sizes: bool) -> Json:
         siblings.append({"rfilename": path} | (sizes if with_sizes else {}))
     private, gated = repo.token is not None and not repo.gated, "manual" if repo.gated else False
     return {"id": repo.full_name, "sha": commit, "siblings": siblings, "private": private, "gated": gated}
-
-
-def _tree(files: dict[str, HubFile], folder: str, *, recursive: bool) -> list[Json]:
-    """Files and folders below a folder, sorted by path; only direct children unless `recursive`."""
-    entries: dict[str, Json] = {}
-    for path, file in files.items():
-        for parent in map(str, PurePosixPath(path).parents):
-            entries[parent] = {"type": "directory", "path": parent, "oid": _git_blob_id(parent.encode())}
-        entries[path] = {"type": "file", "path": path, "oid": file.blob_id, "size": file.size} | file.lfs
-    if folder and folder not in entries:
-        raise RefusedError(404, f"{folder} does not exist", "EntryNotFound")
-    prefix = f"{folder}/" if folder else ""
-    below = {path.removeprefix(prefix): entries[path] for path in sorted(entries) if path.startswith(prefix)}
-    return [entry for name, entry in below.items() if name != "." and (recursive or "/" not in name)]

@@ -18,6 +18,7 @@ from models.facts import ModelFacts
 from models.files import write_text
 from models.integrity import is_whole
 from runners.backends.batches import PaddedBatch, UnpaddedBatch
+from runners.backends.compiled_cache import compile_graph, compile_once
 from runners.backends.footprint import LONG_TEXT_TOKENS, PADDED_INPUTS, UNSHARED_INPUTS, GraphFootprint, LayerWidths
 from runners.contracts import Backend, BatchShape, Forward, Rows, TokenSequences
 from runners.devices import RequestedDType, return_memory
@@ -129,9 +130,10 @@ def computed_in(precision: str, weights: Weights) -> str:
 
 
 class Graphs:
-    """Compiled body and head of one exported network."""
+    """Compiled body and head of one exported network. `keep`: on disk, for the next load."""
 
-    def __init__(self, folder: Path, *, precision: str, threads: int, streams: int = 1) -> None:
+    def __init__(self, folder: Path, *, precision: str, threads: int, streams: int = 1, keep: bool = False) -> None:
+        self._compile = compile_once if keep else compile_graph
         self._options: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": str(streams),
@@ -150,7 +152,7 @@ class Graphs:
         self.padding_cost = SHARED_ATTENTION if self._shares else PADDED_ATTENTION if self._unpadded else 1.0
         head = folder / HEAD
         exact = self._options | {"INFERENCE_PRECISION_HINT": "f32"}
-        self._head = ov.Core().compile_model(head, "CPU", exact) if head.is_file() else None
+        self._head = self._compile(head, exact) if head.is_file() else None
         self._requests = threading.local()  # a request that two threads share raises "Infer Request is busy"
 
     def infer(self, batch: PaddedBatch) -> Rows:
@@ -167,8 +169,8 @@ class Graphs:
         rows: Rows = result.copy()  # the request's own memory is overwritten by its next call
         return rows
 
-    def give_back(self) -> None:
-        """Give back the memory of passes, which is kept for the next one otherwise.
+    def free_pass_memory(self) -> None:
+        """Free the memory of passes, which is kept for the next one otherwise.
 
         Passes that are running keep the compiled body until they end; the next pass compiles it anew. OpenVINO's own
         release_memory() is no way: after it, passes answered with the rows of earlier ones or with none (OpenVINO
@@ -179,7 +181,7 @@ class Graphs:
         return_memory()
 
     def _compile_body(self) -> Any:
-        return ov.Core().compile_model(self._body_path, "CPU", self._options)
+        return self._compile(self._body_path, self._options)
 
     def _own_requests(self) -> tuple[Any, Any]:
         if not hasattr(self._requests, "pair"):
@@ -199,7 +201,7 @@ def _rounded(length: int, facts: ModelFacts) -> int:
 def round_length(batch: PaddedBatch, facts: ModelFacts) -> PaddedBatch:
     """The same batch padded to a multiple of LENGTH_STEP tokens, but never beyond the model's limit.
 
-    Each new shape costs OpenVINO time once and memory for good; steps of 8 cost nothing (OPENVINO.md, section 3).
+    Each new shape costs OpenVINO time once and memory for good; rounding to steps of 8 tokens costs no time.
     """
     length = batch.input_ids.shape[1]
     target = _rounded(length, facts)
@@ -232,12 +234,13 @@ class OpenVINOBackend:
         widths: LayerWidths,
         load_torch: Callable[[], Backend],
     ) -> None:
-        graphs = Graphs(folder, precision=precision, threads=threads, streams=streams)
+        graphs = Graphs(folder, precision=precision, threads=threads, streams=streams, keep=True)
         self._graphs: Graphs | None = graphs
         self.concurrent_passes = streams
         self.padding_cost = graphs.padding_cost
         # A second request on the same compiled graphs would wait for the first: one stream serves them in turn
-        self._second = Graphs(folder, precision=precision, threads=threads) if has_fast_lane(facts.parameters) else None
+        fast = has_fast_lane(facts.parameters)
+        self._second = Graphs(folder, precision=precision, threads=threads, keep=True) if fast else None
         self._facts = facts
         self._folder = folder
         self._threads = threads
@@ -261,7 +264,7 @@ class OpenVINOBackend:
             return self._graphs.infer(self._batch(sequences))
         finally:
             if self._graph_bytes(size) > KEPT_BYTES:
-                self._graphs.give_back()
+                self._graphs.free_pass_memory()
 
     def pass_bytes(self, size: BatchShape) -> int:
         """By the shapes of the graph's tensors."""
@@ -306,7 +309,7 @@ class OpenVINOBackend:
 
     @property
     def second_forward(self) -> Forward | None:
-        """For small models, whose second copy costs little (OPENVINO.md, section 5)."""
+        """For small models, whose second copy takes little memory."""
         return None if self._second is None else self._forward_second
 
     def close(self) -> None:

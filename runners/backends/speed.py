@@ -9,15 +9,14 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Literal
 
-import openvino as ov
 from pydantic import BaseModel
 
 from models.facts import ModelFacts
 from models.files import write_text
+from runners.backends.compiled_cache import processor
 from runners.backends.openvino import Report, Weights, export_folder, find_export, passed_precisions, weights_for
 from runners.devices import Device
 
@@ -79,12 +78,6 @@ def fastest(allowed: Sequence[BackendConfig], tokens_per_s: Mapping[str, float])
     best = max(allowed, key=lambda config: tokens_per_s.get(config.name, 0.0))
     clearly = tokens_per_s.get(best.name, 0.0) >= NEEDED_ADVANTAGE * tokens_per_s.get(usual.name, float("inf"))
     return best if clearly else usual
-
-
-@cache
-def processor() -> str:
-    """The processor's name, as OpenVINO reports it."""
-    return str(ov.Core().get_property("CPU", "FULL_DEVICE_NAME")).strip()
 
 
 def speeds_file(model_folder: Path, weights: Weights, threads: int) -> Path:

@@ -162,7 +162,7 @@ def test_only_large_passes_release_openvinos_memory(
     expected = backend.forward(sequences)
     given_back: list[int] = []
     assert backend._graphs is not None
-    monkeypatch.setattr(backend._graphs, "give_back", lambda: given_back.append(1))
+    monkeypatch.setattr(backend._graphs, "free_pass_memory", lambda: given_back.append(1))
     np.testing.assert_array_equal(backend.forward(sequences), expected)
     assert not given_back
     monkeypatch.setattr(openvino, "KEPT_BYTES", 2**20)

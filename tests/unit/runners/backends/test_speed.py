@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from runners.backends import openvino, speed
+from runners.backends.compiled_cache import processor
 from runners.backends.openvino import Report, export_folder, write_report
 from runners.backends.speed import (
     SMALLEST_PARAMETERS,
@@ -16,7 +17,6 @@ from runners.backends.speed import (
     choose,
     fastest,
     needs_measuring,
-    processor,
     speeds_file,
     stream_counts,
     write_speeds,

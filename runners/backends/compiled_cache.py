@@ -1,0 +1,65 @@
+"""Compiled graphs on disk: OpenVINO loads one in a quarter of the time that compiling it takes (MiniLM: 0.17 s)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import openvino as ov
+
+from models.integrity import MANIFEST, is_whole, write_manifest
+
+Options = Mapping[str, Any]
+"""Options of OpenVINO's CPU engine."""
+
+
+@cache
+def processor() -> str:
+    """The processor's name, as OpenVINO reports it."""
+    return str(ov.Core().get_property("CPU", "FULL_DEVICE_NAME")).strip()
+
+
+def compile_graph(graph: Path, options: Options) -> Any:
+    """Compile the graph of an export. RuntimeError if OpenVINO cannot."""
+    return ov.Core().compile_model(graph, "CPU", dict(options))
+
+
+def compile_once(graph: Path, options: Options) -> Any:
+    """Load the graph if it was compiled on this processor before, else compile it and keep the result.
+
+    Results lie beside the export, each with a manifest, because a damaged one could compute wrong numbers. In a
+    read-only store, nothing is kept.
+    """
+    export = graph.parent
+    kept = export.parent / f"{export.name}-compiled-{_key(graph, options)}"
+    if (kept / MANIFEST).is_file() and is_whole(kept):
+        return compile_graph(graph, {**options, **_cache_options(kept)})
+    if not os.access(export.parent, os.W_OK):
+        return compile_graph(graph, options)
+    try:
+        with tempfile.TemporaryDirectory(dir=export.parent, ignore_cleanup_errors=True) as work:
+            compiled = compile_graph(graph, {**options, **_cache_options(Path(work))})
+            write_manifest(Path(work))
+            if kept.exists():  # damaged, or another process was faster
+                kept.rename(Path(work) / "old")
+            Path(work).rename(kept)
+            Path(work).mkdir()  # TemporaryDirectory removes it
+        return compiled
+    except (OSError, RuntimeError):  # the disk may be full
+        return compile_graph(graph, options)
+
+
+def _cache_options(folder: Path) -> dict[str, str]:
+    return {"CACHE_DIR": str(folder), "CACHE_MODE": "OPTIMIZE_SIZE"}  # without the weights, which stay in the export
+
+
+def _key(graph: Path, options: Options) -> str:
+    """A digest of everything that a compiled graph depends on; OpenVINO itself looks for this file at this place."""
+    capabilities = sorted(ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+    parts = (processor(), capabilities, sorted(options.items()), str(graph), graph.stat().st_mtime_ns)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
