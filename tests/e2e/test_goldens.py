@@ -61,10 +61,11 @@ def test_real_weights_match_the_published_numbers(store: ModelStore) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "largest"),
+    ("settings", "largest", "measured"),
     [
-        ({"DTYPE": "float32", "BACKEND": "torch"}, PUBLISHED + FLOAT32),
-        ({}, 0.006),  # the tolerance of the check: `auto` uses bfloat16 if the processor supports it
+        ({"DTYPE": "float32", "BACKEND": "torch"}, PUBLISHED + FLOAT32, []),
+        # the tolerance of the check: `auto` uses bfloat16 if the processor supports it
+        ({}, 0.006, [MODEL, "tokens/s"]),
     ],
 )
 def test_an_imported_model_is_verified(
@@ -74,6 +75,7 @@ def test_an_imported_model_is_verified(
     capsys: pytest.CaptureFixture[str],
     settings: dict[str, str],
     largest: float,
+    measured: list[str],
 ) -> None:
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
@@ -81,7 +83,8 @@ def test_an_imported_model_is_verified(
     assert import_models.main(["--model", MODEL]) == 0  # converts it for these settings
     capsys.readouterr()
     assert verify_models.main([]) == 0
-    header, row = capsys.readouterr().out.splitlines()
+    header, *speeds, row = capsys.readouterr().out.splitlines()
+    assert [word for line in speeds for word in line.split()[:2]] == measured
     assert header.split() == ["model", "compared", "difference", "tolerance", "verdict"]
     name, compared, difference, tolerance, verdict = row.split()
     assert (name, compared, tolerance, verdict) == (MODEL, "query_cosines", "0.006", "pass")
