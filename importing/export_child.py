@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import logging
 import os
@@ -75,6 +74,13 @@ def export_in_child(
         if done.returncode in (0, os.EX_IOERR):
             return
         reason = f"the conversion ended {_describe(done.returncode)}"
+    try:
+        failed = record_failed_export(stored.folder, reason, job.weights)
+    except OSError:  # without a report the next import tries again
+        failed = True
+    if not failed:  # the child, or that of another process, had converted it
+        logger.warning("the speed of %s was not measured: %s", spec.name, reason)
+        return
     logger.warning(
         "%s %s: %s. To try again, run scripts/import_models --remove --model %s and import it again.",
         spec.name,
@@ -82,8 +88,6 @@ def export_in_child(
         reason,
         spec.name,
     )
-    with contextlib.suppress(OSError):  # without a report the next import tries again
-        record_failed_export(stored.folder, reason, job.weights)
 
 
 def _consequence(weights: Weights) -> str:

@@ -97,15 +97,20 @@ def write_report(folder: Path, report: Report) -> None:
     write_text(folder / REPORT, json.dumps(report, indent=2))
 
 
-def record_failed_export(model_folder: Path, reason: str, weights: Weights) -> None:
-    """Record that a conversion failed, so that torch serves the model and the conversion is not retried."""
+def record_failed_export(model_folder: Path, reason: str, weights: Weights) -> bool:
+    """Record that a conversion failed, so that torch serves the model and the conversion is not retried.
+
+    False, and nothing is recorded, if the model was converted nevertheless.
+    """
     target = export_folder(model_folder, weights)
     target.parent.mkdir(parents=True, exist_ok=True)
     with export_lock(target):
-        if read_report(target) is None:  # otherwise another process has converted it
-            shutil.rmtree(target, ignore_errors=True)
-            target.mkdir()
-            write_report(target, {"f32": reason})
+        if read_report(target) is not None:
+            return False
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir()
+        write_report(target, {"f32": reason})
+        return True
 
 
 def precisions() -> list[str]:
