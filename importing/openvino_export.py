@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import tempfile
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 from importing.int8 import compress, cost, sample
 from models.catalog import ModelSpec
 from models.facts import ModelFacts
-from models.integrity import write_manifest
+from models.integrity import finished_folder
 from models.store import StoredModel
 from runners.backends.accuracy import EXACT, difference, probes
 from runners.backends.batches import PaddedBatch, UnpaddedBatch
@@ -83,15 +82,11 @@ class Conversion:
 def _write(target: Path, conversion: Conversion) -> Report:
     for leftover in target.parent.glob("tmp*"):  # of a conversion that was killed
         shutil.rmtree(leftover, ignore_errors=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as work:
-        report = _export(Path(work), conversion)
+    with finished_folder(target) as work:  # `target` is a leftover at most, as it has no report
+        report = _export(work, conversion)
         if conversion.weights == "int8" and report["f32"] is None:
-            report = _quantize(Path(work), conversion)
-        write_report(Path(work), report)
-        write_manifest(Path(work))
-        shutil.rmtree(target, ignore_errors=True)  # a leftover, as it has no report
-        os.rename(work, target)  # atomic: a killed conversion leaves no report
-        Path(work).mkdir()  # TemporaryDirectory removes it
+            report = _quantize(work, conversion)
+        write_report(work, report)
     return report
 
 

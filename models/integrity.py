@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from models.catalog import ModelSpec
@@ -84,6 +88,20 @@ def write_manifest(folder: Path) -> None:
     content = {name: [fingerprint(folder / name), digest(folder / name)] for name in relative_files(folder)}
     (folder / MANIFEST).write_text(json.dumps(content, indent=2), encoding="utf-8")
     sync(folder)
+
+
+@contextmanager
+def finished_folder(target: Path) -> Iterator[Path]:
+    """A temporary folder beside `target` that replaces it, with a manifest, if the block ends without an error.
+
+    A process that is killed leaves only a folder named `tmp*`.
+    """
+    with tempfile.TemporaryDirectory(dir=target.parent) as work:
+        yield Path(work)
+        write_manifest(Path(work))
+        shutil.rmtree(target, ignore_errors=True)
+        os.rename(work, target)  # atomic
+        Path(work).mkdir()  # TemporaryDirectory removes it
 
 
 def is_whole(folder: Path, *, thorough: bool = False) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 import openvino as ov
 
-from models.integrity import MANIFEST, is_whole, write_manifest
+from models.integrity import MANIFEST, finished_folder, is_whole
 
 Options = Mapping[str, Any]
 """Options of OpenVINO's CPU engine."""
@@ -42,14 +41,8 @@ def compile_once(graph: Path, options: Options) -> Any:
     if not os.access(export.parent, os.W_OK):
         return compile_graph(graph, options)
     try:
-        with tempfile.TemporaryDirectory(dir=export.parent, ignore_cleanup_errors=True) as work:
-            compiled = compile_graph(graph, {**options, **_cache_options(Path(work))})
-            write_manifest(Path(work))
-            if kept.exists():  # damaged, or another process was faster
-                kept.rename(Path(work) / "old")
-            Path(work).rename(kept)
-            Path(work).mkdir()  # TemporaryDirectory removes it
-        return compiled
+        with finished_folder(kept) as work:
+            return compile_graph(graph, {**options, **_cache_options(work)})
     except (OSError, RuntimeError):  # the disk may be full
         return compile_graph(graph, options)
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from importing.openvino_export import export
+from models import integrity
 from models.integrity import is_whole
 from runners.backends import compiled_cache
 from runners.backends.batches import PaddedBatch
@@ -61,6 +62,7 @@ def test_a_damaged_graph_is_compiled_again(exported: Path) -> None:
     np.testing.assert_array_equal(rows(exported), expected)
     assert kept(exported) == [folder]
     assert is_whole(folder, thorough=True)
+    assert len(list(folder.iterdir())) == 2  # the graph and its manifest: the damaged one is gone
 
 
 def test_a_graph_of_another_processor_or_export_is_not_used(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +81,7 @@ def test_a_model_is_served_where_nothing_can_be_kept(exported: Path, monkeypatch
         raise OSError("No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(compiled_cache, "write_manifest", full)
+        patch.setattr(integrity, "write_manifest", full)
         np.testing.assert_array_equal(rows(exported), expected)
     monkeypatch.setattr(os, "access", lambda *_: False)  # the store is read-only
     np.testing.assert_array_equal(rows(exported), expected)
