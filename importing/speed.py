@@ -11,18 +11,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
-
 from models.catalog import ModelSpec
-from models.facts import ModelFacts
 from models.store import StoredModel
 from runners.backends.compiled_cache import processor
-from runners.backends.footprint import LayerWidths
-from runners.backends.openvino import OpenVINOBackend, find_export, weights_for
+from runners.backends.openvino import find_export, weights_for
 from runners.backends.speed import BackendConfig, MeasuredSpeeds, candidates, fastest, write_speeds
-from runners.contracts import Backend, TokenSequence, TokenSequences
+from runners.contracts import Backend, TokenSequences
 from runners.devices import Device
-from runners.loading import load_torch
+from runners.loading import load_openvino, load_torch, trial_text
 
 logger = logging.getLogger("service.models")
 
@@ -44,7 +40,7 @@ def measure_speeds(spec: ModelSpec, stored: StoredModel, device: Device, *, torc
     write_speeds(stored.folder, weights, unknown)  # if a measurement ends the process, it is not tried again
     allowed = candidates(report, device, torch=torch)
     backends = {config: _load(config, folder, spec, stored, device) for config in allowed}
-    texts = _texts(stored.facts)
+    texts = [trial_text(stored.facts, length) for length in PASS_LENGTHS]
     tokens = sum(map(len, texts))
     seconds = best_times({config: _passes(config, backend, texts) for config, backend in backends.items()})
     speeds = {config.name: round(tokens * config.streams / took, 1) for config, took in seconds.items()}
@@ -58,29 +54,9 @@ def measure_speeds(spec: ModelSpec, stored: StoredModel, device: Device, *, torc
 
 
 def _load(config: BackendConfig, folder: Path, spec: ModelSpec, stored: StoredModel, device: Device) -> Backend:
-    def as_torch() -> Backend:
-        return load_torch(spec, stored, device)
-
     if config.library == "torch":
-        return as_torch()
-    return OpenVINOBackend(
-        folder,
-        stored.facts,
-        precision=config.precision,
-        streams=config.streams,
-        weights=weights_for(device.requested_dtype),
-        threads=device.threads,
-        widths=LayerWidths.read(stored.folder),
-        load_torch=as_torch,
-    )
-
-
-def _texts(facts: ModelFacts) -> TokenSequences:
-    """Sequences of ordinary lengths, sorted as in a batch. Their token ids are arbitrary."""
-    ids = np.random.default_rng(0)
-    lengths = [min(length, facts.max_tokens) for length in PASS_LENGTHS]
-    rows = [ids.integers(5, max(6, facts.vocabulary), size=length).tolist() for length in lengths]
-    return [TokenSequence(row, [0] * len(row) if facts.token_type_ids else None) for row in rows]
+        return load_torch(spec, stored, device)
+    return load_openvino(folder, config, spec, stored, device)
 
 
 def _passes(config: BackendConfig, backend: Backend, texts: TokenSequences) -> Callable[[], None]:

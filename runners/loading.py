@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from errors import ModelUnavailableError
 from models.catalog import ModelSpec
@@ -22,6 +24,10 @@ from runners.providers.cohere import CohereReranker
 from runners.rerank import RerankRunner
 from runners.text.tokenization import load_tokenizer
 from settings import Settings
+
+if TYPE_CHECKING:  # only images for CPUs contain OpenVINO
+    from runners.backends.openvino import OpenVINOBackend
+    from runners.backends.speed import BackendConfig
 
 
 def load_model(
@@ -102,24 +108,13 @@ def load_backend(spec: ModelSpec, stored: StoredModel, device: Device, settings:
     On a CPU, the fastest one of those that passed the accuracy gate: OpenVINO unless torch was measured to be faster.
     """
     if wants_openvino(device, settings):
-        from runners.backends.footprint import LayerWidths
-        from runners.backends.openvino import OpenVINOBackend, find_export, weights_for
+        from runners.backends.openvino import find_export, weights_for
         from runners.backends.speed import choose
 
         weights = weights_for(device.requested_dtype)
         choice = choose(stored.folder, device, torch=settings.backend == "auto")
         if choice is not None and choice[1].library == "openvino":
-            folder, config = choice
-            return OpenVINOBackend(
-                folder,
-                stored.facts,
-                precision=config.precision,
-                streams=config.streams,
-                weights=weights,
-                threads=device.threads,
-                widths=LayerWidths.read(stored.folder),
-                load_torch=lambda: load_torch(spec, stored, replace(device, dtype="float32")),
-            )
+            return load_openvino(*choice, spec, stored, device)
         if choice is None and (settings.backend == "openvino" or weights == "int8"):
             found = find_export(stored.folder, weights)
             reason = found[1]["f32"] if found else "it was not exported; run scripts/import_models again"
@@ -149,6 +144,25 @@ def measured_speeds(stored: StoredModel, device: Device, settings: Settings) -> 
 
     speeds = read_speeds(stored.folder, weights_for(device.requested_dtype), device.threads)
     return speeds.tokens_per_s if speeds else {}
+
+
+def load_openvino(
+    export: Path, config: BackendConfig, spec: ModelSpec, stored: StoredModel, device: Device
+) -> OpenVINOBackend:
+    """The OpenVINO engine of an export."""
+    from runners.backends.footprint import LayerWidths
+    from runners.backends.openvino import OpenVINOBackend, weights_for
+
+    return OpenVINOBackend(
+        export,
+        stored.facts,
+        precision=config.precision,
+        streams=config.streams,
+        weights=weights_for(device.requested_dtype),
+        threads=device.threads,
+        widths=LayerWidths.read(stored.folder),
+        load_torch=lambda: load_torch(spec, stored, replace(device, dtype="float32")),
+    )
 
 
 def load_torch(spec: ModelSpec, stored: StoredModel, device: Device) -> Backend:

@@ -78,7 +78,7 @@ class Planner:
         standing = _Standing.of(lead, budget)
         most = self._pass_tokens(queue, standing.size, budget)
         if standing.size:
-            batch = self._planned(queue, lead, budget, most)
+            batch = self._planned(queue, lead, standing, budget, most)
         else:
             equals = (job for job in queue.jobs() if job.priority == lead.priority)
             batch = self._fill(islice(equals, PLANNED_TEXTS), most)
@@ -117,8 +117,7 @@ class Planner:
                 size = both
         return batch
 
-    def _planned(self, queue: Queue, lead: Job, budget: int, most: int) -> Batch:
-        standing = _Standing.of(lead, budget)
+    def _planned(self, queue: Queue, lead: Job, standing: _Standing, budget: int, most: int) -> Batch:
         made = self._plans.get(standing)
         batch = made.pop(lead) if made is not None and made.tokens == most else []
         if not batch:
