@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,9 +20,13 @@ from pydantic import BaseModel
 from settings import Settings
 
 ROOT = Path(__file__).parent
-USER = "bentoml"
-CODE = "/home/bentoml/bento/src"
+USER, USER_ID = "bentoml", 1034
+"""As in BentoML's Dockerfile."""
+BENTO = "/home/bentoml/bento"
+CODE = f"{BENTO}/src"
 """Folder in which BentoML's Dockerfile places the files of bentofile.yaml."""
+PACKAGES = "/app/.venv"
+"""Where it installs the packages."""
 DATA = "/data"
 """BENTOML_HOME in the image: the model store. The service writes only here and to /tmp."""
 WRITTEN = ("models", "imports", "bentos", "envs", "tmp", "prometheus_multiproc_dir")
@@ -30,6 +35,23 @@ WRITTEN = ("models", "imports", "bentos", "envs", "tmp", "prometheus_multiproc_d
 TORCH_BACKENDS = {"cuda": "cu130", "rocm": "rocm7.2", "cpu": "cpu"}
 """UV_TORCH_BACKEND: the stable builds of torch 2.13. CUDA 13.0 needs driver 580 or newer; cu126 supports older drivers
 (`--opt build-arg=UV_TORCH_BACKEND=cu126`)."""
+RUNTIME = {
+    "LANG": "C.UTF-8",
+    "PYTHONUNBUFFERED": "1",
+    "BENTO_PATH": BENTO,
+    "BENTOML_CONTAINERIZED": "true",
+    "VIRTUAL_ENV": PACKAGES,
+    "PATH": f"{PACKAGES}/bin:$PATH",
+}
+"""What BentoML's Dockerfile sets for the running container."""
+REMOVE_UNUSED = (
+    f"cd {PACKAGES}/lib/python3.11/site-packages"
+    " && rm -rf torch/include torch/share"
+    " && find torch/bin -mindepth 1 -not -name torch_shm_manager -delete"
+    " && find . -type d -name tests -not -path './numpy/*' -prune -exec rm -rf {} +"
+)
+"""What only compiling against these packages, or testing them, needs. numpy.testing, which others import, reads a file
+of numpy's tests."""
 NOT_NEEDED = {"cuda": {"uv", "openvino"}, "rocm": {"uv", "openvino"}, "cpu": {"uv"}}
 """Packages of requirements.txt to leave out: BentoML's Dockerfile installs uv itself; OpenVINO is for CPUs only."""
 
@@ -38,6 +60,9 @@ class Arguments(BaseModel, extra="forbid"):
     """Arguments of `bentoml build --arg`."""
 
     platform: Literal["cuda", "rocm", "cpu"] | None = None
+    torch_index: Literal["platform", "default"] = "platform"
+    """Where torch comes from: PyTorch's index of the platform, or the default index, for builders that cannot reach
+    it."""
 
 
 arguments = bentoml.use_arguments(Arguments)
@@ -45,14 +70,15 @@ arguments = bentoml.use_arguments(Arguments)
 
 def environment(platform: str) -> dict[str, str]:
     """Environment variables of the image, at build time and at run time."""
-    always = {
+    variables = {
         "BENTOML_HOME": DATA,
         "BENTOML_DO_NOT_TRACK": "true",
         "HF_HUB_DISABLE_TELEMETRY": "1",
-        "UV_TORCH_BACKEND": TORCH_BACKENDS[platform],
         "UV_CONSTRAINT": f"{CODE}/constraints.txt",
     }
-    return always if platform == "cpu" else always | {"BACKEND": "torch"}
+    if arguments.torch_index == "platform":
+        variables["UV_TORCH_BACKEND"] = TORCH_BACKENDS[platform]
+    return variables if platform == "cpu" else variables | {"BACKEND": "torch"}
 
 
 def requirements(platform: str) -> list[str]:
@@ -61,12 +87,27 @@ def requirements(platform: str) -> list[str]:
     return [line for line in lines if line and re.split(r"[^\w.-]", line)[0] not in NOT_NEEDED[platform]]
 
 
-def instructions() -> list[str]:
-    """Additional instructions of the Dockerfile. BentoML's template writes one RUN; the others follow a line feed."""
+def instructions(base_image: str, variables: Mapping[str, str]) -> list[str]:
+    """Additional instructions of the Dockerfile. BentoML's template writes one RUN; the others follow a line feed.
+
+    They remove what the service does not need from the packages, and begin a second stage, because a layer that
+    removes files of an earlier one makes no image smaller. The template's last lines (the code, the user, the
+    entrypoint) belong to the second stage.
+    """
     port = Settings.model_fields["port"].default
     folders = " ".join(f"{DATA}/{name}" for name in WRITTEN)
-    health = f'HEALTHCHECK --interval=30s --timeout=10s --start-period=15m CMD ["{CODE}/scripts/healthcheck"]'
-    return [f"mkdir -p {folders} && chown -R {USER}:{USER} {DATA}\nEXPOSE {port}\n{health}"]
+    user = f"groupadd -g {USER_ID} {USER} && useradd -m -u {USER_ID} -g {USER_ID} -r {USER}"
+    lines = [
+        REMOVE_UNUSED,
+        f"FROM {base_image}",
+        *(f"ENV {name}={value}" for name, value in (RUNTIME | variables).items()),
+        f"RUN {user} && mkdir -p {CODE} {folders} && chown -R {USER}:{USER} {DATA}",
+        f"WORKDIR {BENTO}",
+        f"COPY --from=base-container {PACKAGES} {PACKAGES}",
+        f"EXPOSE {port}",
+        f'HEALTHCHECK --interval=30s --timeout=10s --start-period=15m CMD ["{CODE}/scripts/healthcheck"]',
+    ]
+    return ["\n".join(lines)]
 
 
 def wrap_entrypoint(folder: Path) -> None:
@@ -94,7 +135,7 @@ class PlatformImage(Image):
         envs += [BentoEnvSchema(name=name, value=value) for name, value in environment(platform).items()]
         self.python_packages(*requirements(platform))
         self.build_include("constraints.txt")
-        self.post_commands += instructions()
+        self.post_commands += instructions(self.base_image, environment(platform))
         info = super().freeze(bento_fs, envs, platform_)
         wrap_entrypoint(bento_fs / "env" / "docker")
         return info

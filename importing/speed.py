@@ -27,7 +27,8 @@ PASS_LENGTHS = (12, 24, 35, 48, 57, 66, 80, 97, 118, 140, 175, 230)
 ROUNDS = 7
 """The candidates take turns, and each one's fastest round counts: other work on the machine does not decide."""
 _SLOWEST_PASS_S = 1.0
-"""Candidates whose passes take longer get two rounds."""
+_OUT_OF_REACH = 1.5
+"""Candidates whose passes take longer than _SLOWEST_PASS_S, or this many times the fastest one's, get two rounds."""
 
 
 def measure_speeds(spec: ModelSpec, stored: StoredModel, device: Device, *, torch: bool) -> MeasuredSpeeds:
@@ -78,8 +79,10 @@ def best_times(
     for run in runs.values():
         run()
     for number in range(ROUNDS):
+        fastest_pass = min(best[config] / config.streams for config in runs)
         for config, run in runs.items():
-            if number > 1 and best[config] > _SLOWEST_PASS_S:
+            hopeless = best[config] / config.streams > _OUT_OF_REACH * fastest_pass
+            if number > 1 and (hopeless or best[config] > _SLOWEST_PASS_S):
                 continue
             started = clock()
             run()

@@ -104,7 +104,6 @@ def test_the_image_is_built_with_proxy_settings_and_the_model(built: Built) -> N
     assert "model.safetensors" in context
     assert all(line.startswith("./models/") for line in context.splitlines())
     dockerfile = (built.record / "Dockerfile").read_text(encoding="utf-8")
-    assert "ENV UV_TORCH_BACKEND=$UV_TORCH_BACKEND" in dockerfile
     assert "HEALTHCHECK" in dockerfile
     assert "USER bentoml\n\nENTRYPOINT" in dockerfile
 
@@ -122,7 +121,7 @@ def test_the_bundle_has_no_secrets_tests_or_weights(built: Built) -> None:
         assert SECRET.encode() not in text, path
         assert PROXY.encode() not in text, path
     info = yaml.safe_load((built.bento / "bento.yaml").read_text(encoding="utf-8"))
-    assert info["args"] == {"platform": "cpu"}
+    assert info["args"].items() >= {"platform": "cpu"}.items()
     assert info["models"] == []  # BentoML would resolve them at each start
     assert (built.bento / "src/scripts/healthcheck").stat().st_mode & stat.S_IXUSR
 

@@ -61,13 +61,15 @@ def built(platform: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bui
 @each_platform
 def test_the_dockerfile_of_each_platform_ends_as_an_unprivileged_user(built: Built, platform: str) -> None:
     lines = built.dockerfile.splitlines()
-    assert [line for line in lines if line.startswith("FROM ")] == ["FROM python:3.11-slim AS base-container"]
+    stages = [place for place, line in enumerate(lines) if line.startswith("FROM ")]
+    assert [lines[place] for place in stages] == ["FROM python:3.11-slim AS base-container", "FROM python:3.11-slim"]
+    final = lines[stages[-1] :]
     assert built.variables["BENTOML_DO_NOT_TRACK"] == "true"
     assert built.variables["BENTOML_HOME"] == "/data"
     assert not [env for env in built.envs if env.stage == "build"]  # their values would lie open in bento.yaml
     for name, value in built.variables.items():
         assert f"ARG {name}={value}" in lines
-        assert f"ENV {name}=${name}" in lines
+        assert f"ENV {name}={value}" in final  # podman and buildah prefer an earlier ENV to an ARG
     (health,) = [line for line in lines if line.startswith("HEALTHCHECK ")]
     assert health.endswith('CMD ["/home/bentoml/bento/src/scripts/healthcheck"]')
     assert f"EXPOSE {Settings.model_fields['port'].default}" in lines
@@ -75,7 +77,22 @@ def test_the_dockerfile_of_each_platform_ends_as_an_unprivileged_user(built: Bui
     assert f"ARG BENTO_USER_UID={USER_ID}" in lines
     after = lines[lines.index("USER bentoml") :]
     assert not [line for line in after if line.startswith(("USER root", "RUN ", "COPY "))]
-    assert any("chown -R bentoml:bentoml /data" in line for line in lines)
+    assert any(line.endswith("chown -R bentoml:bentoml /data") for line in final)
+    assert "COPY --from=base-container /app/.venv /app/.venv" in final
+    assert [line for line in final if line.startswith(("COPY ", "ENV BENTO_PATH"))][-1].endswith(" . ./")
+    for name, value in image.RUNTIME.items():
+        assert any(line.startswith(f"ENV {name}=") for line in lines[: stages[-1]]), f"BentoML no longer sets {name}"
+
+
+@each_platform
+def test_a_builder_without_pytorchs_index_takes_torch_from_the_default_one(
+    platform: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {"platform": platform, "torch_index": "default"}
+    monkeypatch.setattr(image, "arguments", image.Arguments.model_validate(given))
+    built = Built(tmp_path)
+    assert "UV_TORCH_BACKEND" not in built.dockerfile
+    assert "torch" in built.packages
 
 
 @each_platform

@@ -1,0 +1,1 @@
+"""The CPU image, built and run by podman without a daemon."""
