@@ -6,13 +6,12 @@ BentoML's supervisor imports this module too, so nothing here imports torch befo
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import gc
 import ipaddress
 import logging
 import signal
 import sys
 import threading
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
@@ -29,20 +28,25 @@ from api.dialects.openai import EmbeddingRequest, RerankRequest
 from api.playground import playground_url
 from api.shutdown import end_process, follow_signal
 from api.work import Work
-from errors import ServiceError, ShuttingDownError
-from importing.child import import_in_child
+from engine_process import (
+    HOUSEKEEPING_S,
+    SWITCH_S,
+    build_pool,
+    check_models,
+    import_packaged,
+    preload,
+    settle_memory,
+)
+from errors import ShuttingDownError
 from models.catalog import load_catalog
 from models.store import ModelStore
-from runners.devices import require, resource_hint
-from runners.pool.model_pool import RETRY_FAILED_AFTER_S, ModelPool
+from runners.devices import Device, count, detect, require, resource_hint
+from runners.loaded_model import Pool
+from runners.pool.model_pool import ModelPool
+from runners.remote.pool import RemotePool
 from settings import Settings, load_settings
 
 logger = logging.getLogger("service")
-
-_HOUSEKEEPING_S = 5.0
-_SWITCH_S = 0.0005
-"""Python's thread switch interval. The default of 5 ms is longer than most GPU passes, and a pass needs the GIL several
-times: 8 to 20 % more requests on an H100."""
 
 with startup.without_traceback():
     settings = load_settings()
@@ -71,35 +75,31 @@ class RerankEmbedding:
     """OpenAI-compatible embeddings and Cohere/Jina-style reranking over Hugging Face models."""
 
     def __init__(self) -> None:
-        from runners.devices import detect
-        from runners.loading import computing_dtype, load_model, needs_export
-        from runners.pool.capacity import memory_budget, memory_needed, unavailable_reason
+        from runners.loading import computing_dtype, remote_model
 
         logger.setLevel(logging.INFO)  # BentoML's default is WARNING
-        sys.setswitchinterval(_SWITCH_S)
+        sys.setswitchinterval(SWITCH_S)
         self._ready = False
         store = ModelStore()
-        device = detect(settings, worker_index=bentoml.server_context.worker_index)
-        self.pool = ModelPool(
-            catalog,
-            store,
-            load=partial(load_model, device=device, settings=settings),
-            import_model=import_in_child if settings.import_on_demand else None,
-            unavailable_reason=partial(unavailable_reason, device=device, settings=settings),
-            needs_export=partial(needs_export, device=device, settings=settings),
-            memory_needed=lambda stored: memory_needed(stored.facts.parameters, device.dtype),
-            memory_budget=memory_budget(device, settings),
-            max_imports=settings.max_imports,
-        )
+        self.local: ModelPool | None = None
+        """The models, if they are in this process."""
+        if settings.workers > 1 or count(settings) > 1:
+            remote = RemotePool(catalog, partial(remote_model, settings=settings))
+            self.pool: Pool = remote
+            self.get_device: Callable[[], Device] = remote.device
+        else:
+            device = detect(settings)
+            self.pool = self.local = build_pool(settings, catalog, store, device)
+            self.get_device = lambda: device
         self.store = store
         self.work = Work(self.pool, settings)
         self.context = partial(
             Context,
             work=self.work,
             store=store,
-            device=device,
-            planned_dtype=partial(computing_dtype, device=device, settings=settings),
-            is_ready=lambda: self._ready,
+            get_device=self.get_device,
+            planned_dtype=lambda stored: computing_dtype(stored, self.get_device(), settings),
+            is_ready=lambda: self._ready and self.pool.ready,
         )
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -114,7 +114,13 @@ class RerankEmbedding:
             logger.warning("ADMIN is on without API keys: anyone who can reach the service may load and unload models")
         if settings.playground and bentoml.server_context.worker_index in (None, 1):
             logger.info("playground: %s", playground_url(settings.host, settings.port))
-        background = (self._preload(), self._import_packaged(), self._run_housekeeping())
+        await self.pool.open()
+        background: list[Coroutine[Any, Any, None]] = [self._run_housekeeping()]
+        if self.local is not None:
+            background += [self._preload(self.local), import_packaged(self.local, self.store, settings)]
+        else:
+            settle_memory()
+            self._ready = True
         self._tasks = [asyncio.create_task(work) for work in background]
 
     def _on_sigterm(self) -> None:
@@ -148,41 +154,19 @@ class RerankEmbedding:
         """Documents by relevance, best first."""
         return await openai.rerank(self.work, request, client=None)
 
-    async def _preload(self) -> None:
-        for name in settings.preload_models:
-            while not await self._load(name):  # noqa: ASYNC110  # retries have no event to wait on
-                await asyncio.sleep(RETRY_FAILED_AFTER_S)
-        # All objects so far are long-lived. Without freeze, each full collection pauses requests for 100 ms.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(50_000, 50, 100)
+    async def _preload(self, pool: ModelPool) -> None:
+        await preload(pool, settings.preload_models)
         self._ready = True
-
-    async def _load(self, name: str) -> bool:
-        """Load one model; False if that fails. The pool logs the error and /models shows it."""
-        try:
-            await self.pool.pin(catalog.get(name))
-        except ServiceError:
-            return False
-        return True
-
-    async def _import_packaged(self) -> None:
-        """Import the models of installed packages, so that their first request does not wait for it."""
-        for spec in catalog:
-            if settings.import_on_demand and spec.package and await asyncio.to_thread(self.store.find, spec) is None:
-                with contextlib.suppress(ServiceError):  # logged by the pool; the next request retries
-                    await self.pool.import_model(spec)
 
     async def _run_housekeeping(self) -> None:
         """Fail stalled passes, unload idle models, forget dead workers and return unused memory, every few seconds."""
         app: App = RerankEmbedding.app  # type: ignore[attr-defined]  # a bentoml.Service
         while True:
-            await asyncio.sleep(_HOUSEKEEPING_S)
+            await asyncio.sleep(HOUSEKEEPING_S)
             try:
                 await asyncio.to_thread(metrics.forget_dead_workers)
-                self.pool.abort_stalled(settings.request_timeout_s)
-                if settings.idle_unload_s:
-                    await self.pool.unload_idle(settings.idle_unload_s)
+                if self.local is not None:
+                    await check_models(self.local, settings)
                 await asyncio.to_thread(app.bodies.return_memory)
             except Exception:  # the next round retries
                 logger.exception("housekeeping failed")

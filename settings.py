@@ -61,7 +61,12 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
         description="Address to listen on. A host name is resolved at start-up.",
     )
     port: int = Field(7987, gt=0, lt=65536, description="Port to listen on.")
-    workers: int = Field(1, gt=0, description="Number of worker processes. Each loads its own copy of a model.")
+    workers: int = Field(
+        1,
+        gt=0,
+        description="Number of HTTP processes. With more than one, the models are in a process of their own, once for "
+        "all of them.",
+    )
     serve_tasks: Annotated[tuple[Task, ...], BeforeValidator(_split), Field(min_length=1)] = Field(
         ("embeddings", "rerank"),
         description="Tasks that this process serves: embeddings, rerank or both. Processes with one task each can be "
@@ -107,9 +112,7 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
         description="auto selects half precision if the hardware supports it and accuracy allows it. "
         "int8 is for CPUs without bfloat16 and reduces accuracy (docs/int8.md).",
     )
-    cpu_threads: int = Field(
-        0, ge=0, description="Threads of one forward pass on a CPU. 0 uses the worker's share of the cores."
-    )
+    cpu_threads: int = Field(0, ge=0, description="Threads of one forward pass on a CPU. 0 uses all cores.")
     memory_fraction: float = Field(
         0.9, gt=0, le=1, description="Share of the memory of the GPU, or of the machine, that models may use."
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated
 
@@ -18,10 +17,10 @@ from api.routing import Request
 from api.status import MemoryBytes, ModelStateName
 from errors import CrossSiteError, ForbiddenError, InvalidRequestError
 from models.catalog import ModelSpec
-from runners.pool.model_pool import ModelPool
+from runners.loaded_model import Pool
 from settings import Settings
 
-Action = Callable[[ModelPool, ModelSpec], Awaitable[None]]
+Action = Callable[[Pool, ModelSpec], Awaitable[None]]
 
 
 class ModelState(TypedDict):
@@ -32,17 +31,17 @@ class ModelState(TypedDict):
     memory_bytes: MemoryBytes
 
 
-async def load(pool: ModelPool, spec: ModelSpec) -> None:
+async def load(pool: Pool, spec: ModelSpec) -> None:
     """Load a model, imported first if necessary."""
     await pool.load(spec)
 
 
-async def unload(pool: ModelPool, spec: ModelSpec) -> None:
+async def unload(pool: Pool, spec: ModelSpec) -> None:
     """Unload a model after its requests."""
     await pool.unload(spec)
 
 
-async def import_model(pool: ModelPool, spec: ModelSpec) -> None:
+async def import_model(pool: Pool, spec: ModelSpec) -> None:
     """Import a model into the store without loading it."""
     if spec.forwarded:
         raise InvalidRequestError(f"{spec.name} is forwarded to its provider and cannot be imported.")
@@ -57,14 +56,16 @@ def endpoint(name: str, summary: str, action: Action) -> Endpoint:
         spec = context.catalog.get(request.params["name"])
         record_model(spec.name)
         await action(context.pool, spec)
-        return answer(await asyncio.to_thread(_state, context.pool, spec))
+        return answer(await _state(context.pool, spec))
 
     errors = (400, 401, 403, 404, 408, 409, 413, 500, 503, 504)
     return Endpoint("POST", f"/models/{{name}}/{name}", summary, handle, errors=errors, setting="admin")
 
 
-def _state(pool: ModelPool, spec: ModelSpec) -> ModelState:
-    return {"id": spec.name, "state": pool.status(spec).state, "memory_bytes": pool.memory_bytes(spec)}
+async def _state(pool: Pool, spec: ModelSpec) -> ModelState:
+    (status,) = await pool.statuses([spec])
+    model = (await pool.in_memory()).get(spec.name)
+    return {"id": spec.name, "state": status.state, "memory_bytes": model.memory_bytes if model else None}
 
 
 def _check(headers: Mapping[str, str], settings: Settings) -> None:

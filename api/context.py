@@ -11,7 +11,7 @@ from api.work import Work
 from models.catalog import Catalog
 from models.store import ModelStore, StoredModel
 from runners.devices import Device
-from runners.pool.model_pool import ModelPool
+from runners.loaded_model import Pool
 from settings import Settings
 
 
@@ -21,7 +21,7 @@ class Context:
 
     work: Work
     store: ModelStore
-    device: Device
+    get_device: Callable[[], Device]
     planned_dtype: Callable[[StoredModel], str]
     """Data type that a stored model would use if it were loaded."""
     is_ready: Callable[[], bool]
@@ -32,12 +32,17 @@ class Context:
     """HTML."""
 
     @property
+    def device(self) -> Device:
+        """Where the models run."""
+        return self.get_device()
+
+    @property
     def settings(self) -> Settings:
         """The settings of the service."""
         return self.work.settings
 
     @property
-    def pool(self) -> ModelPool:
+    def pool(self) -> Pool:
         """The models in memory."""
         return self.work.pool
 

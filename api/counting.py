@@ -13,7 +13,7 @@ from api.params import CountParams
 from errors import InvalidRequestError, WrongModelKindError
 from models.prompts import choose_prompt
 from runners.engine import Engine
-from runners.pool.model_pool import ModelPool
+from runners.loaded_model import Pool
 from runners.text.plain_tokenizers import Token
 from runners.text.tokenization import TextTokenizer
 from settings import Settings
@@ -34,7 +34,7 @@ class Counts:
 class Counting:
     """Token counts over one pool of models."""
 
-    def __init__(self, pool: ModelPool, settings: Settings) -> None:
+    def __init__(self, pool: Pool, settings: Settings) -> None:
         self._pool = pool
         self._settings = settings
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Literal
 
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -16,7 +16,7 @@ from api.context import Context
 from api.responses import Answer, answer
 from api.routing import Request
 from errors import ModelUnavailableError
-from runners.loaded_model import State
+from runners.loaded_model import InMemory, State, Status
 
 
 class Health(TypedDict):
@@ -81,7 +81,7 @@ class Model(TypedDict):
 
 
 class Models(TypedDict):
-    """All models, and the limits of the service. With several workers: the state of the worker that answers."""
+    """All models, and the limits of the service."""
 
     default_embedding_model: Annotated[str, Field(description="Model of embedding requests that name none.")]
     default_reranker_model: Annotated[str, Field(description="Model of rerank requests that name none.")]
@@ -100,14 +100,14 @@ async def health(context: Context, _: Request) -> Answer[Health]:
             "status": "healthy",
             "platform": device.platform,
             "device": device.torch_name,
-            "models_loaded": sorted(model.name for model in context.pool.loaded()),
+            "models_loaded": sorted(await context.pool.in_memory()),
         }
     )
 
 
 async def alive(context: Context, _: Request) -> Response:
     """GET /livez and /healthz: 503 if the process must be restarted."""
-    return _probe(context.pool.watchdog.alive, "The service is stuck and must be restarted.")
+    return _probe(context.pool.alive, "The service is stuck and must be restarted.")
 
 
 async def ready(context: Context, _: Request) -> Response:
@@ -128,10 +128,12 @@ async def metrics(_context: Context, _: Request) -> Response:
 
 async def models(context: Context, _: Request) -> Answer[Models]:
     """GET /models."""
-    return answer(await asyncio.to_thread(_models, context))
+    loaded = await context.pool.in_memory()
+    statuses = await context.pool.statuses(list(context.catalog))
+    return answer(await asyncio.to_thread(_models, context, loaded, statuses))
 
 
-def _models(context: Context) -> Models:
+def _models(context: Context, loaded: Mapping[str, InMemory], statuses: Sequence[Status]) -> Models:
     settings = context.settings
     return {
         "default_embedding_model": settings.embedding_model_name,
@@ -144,16 +146,14 @@ def _models(context: Context) -> Models:
         },
         "playground": settings.playground,
         "admin": settings.admin,
-        "models": list(_facts(context)),
+        "models": list(_facts(context, loaded, statuses)),
     }
 
 
-def _facts(context: Context) -> Iterator[Model]:
+def _facts(context: Context, loaded: Mapping[str, InMemory], statuses: Sequence[Status]) -> Iterator[Model]:
     from runners.loading import measured_speeds  # imports the engines; the parent process must not
 
-    loaded = {model.name: model for model in context.pool.loaded()}
-    for spec in context.catalog:
-        status = context.pool.status(spec)
+    for spec, status in zip(context.catalog, statuses, strict=True):
         stored = context.store.find(spec)
         facts = stored.facts if stored else None
         model = loaded.get(spec.name)

@@ -17,8 +17,7 @@ from models.catalog import ModelSpec
 from models.prompts import choose_prompt, refuse_instruction
 from runners.contracts import QUERY, EmbeddingResult, Reranker, RerankResult, TruncatedInput
 from runners.embedding import EmbeddingRunner
-from runners.loaded_model import LoadedModel
-from runners.pool.model_pool import ModelPool
+from runners.loaded_model import LoadedModel, Pool
 from runners.rerank import CosineReranker
 from settings import Settings, Task
 
@@ -45,7 +44,7 @@ class Ranked:
 class Work:
     """Embeds, ranks and counts with the models of one pool."""
 
-    def __init__(self, pool: ModelPool, settings: Settings) -> None:
+    def __init__(self, pool: Pool, settings: Settings) -> None:
         self.pool = pool
         self.settings = settings
         self.counting = Counting(pool, settings)
@@ -185,6 +184,7 @@ def _query_prompt(spec: ModelSpec, instruction: str | None) -> str:
 
 def _reranker(model: LoadedModel, query_prompt: str) -> Reranker:
     """The model's reranker; an embedding model ranks by cosine."""
+    assert model.runner is not None
     if not isinstance(model.runner, EmbeddingRunner):
         return model.runner
     document_prompt = choose_prompt(model.spec, input_type="document")

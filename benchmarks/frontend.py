@@ -2,6 +2,7 @@
 
     scripts/bench frontend                      this checkout and revision b633b23
     scripts/bench frontend --against HEAD~1     this checkout and another revision
+    scripts/bench frontend --workers 2 4 --pass-ms 1    this checkout with one, two and four workers
 
 Each revision has a separate environment. The servers are measured in turns, so that changes in machine speed affect
 both. CPU time is the sum of a server's processes, divided by the number of responses.
@@ -59,8 +60,8 @@ def _git(*arguments: str) -> bytes:
     return subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True).stdout
 
 
-def serve(checkout: Checkout, home: Path) -> Running:
-    """Start one worker with the stub engine. The model's files are real, because texts are tokenized."""
+def serve(checkout: Checkout, home: Path, workers: int = 1, pass_s: float = 0.0) -> Running:
+    """Start workers with the stub engine. The model's files are real, because texts are tokenized."""
     home.mkdir(parents=True, exist_ok=True)
     port = free_port()
     environment = clean_environment(
@@ -71,6 +72,8 @@ def serve(checkout: Checkout, home: Path) -> Running:
         BACKEND="torch",  # no conversion: the stub replaces every engine
         HOST="127.0.0.1",
         PORT=str(port),
+        WORKERS=str(workers),
+        STUB_PASS_S=str(pass_s),
         PYTHONPATH=str(ROOT / "benchmarks"),
     )
     command = [str(checkout.python), "-m", "scripts.import_models", "--model", MODEL]
@@ -90,19 +93,23 @@ def measure(server: Running, connections: int, window_s: float) -> tuple[float, 
     return answers / report.wall_s, 1e6 * (server.cpu_s() - before) / answers
 
 
-def run(against: str, cache: Path, repetitions: int, window_s: float) -> dict[str, dict[int, dict[str, float]]]:
+def run(options: argparse.Namespace) -> dict[str, dict[int, dict[str, float]]]:
     """Medians by server and number of connections."""
-    checkouts = {against: prepare(against, cache), HERE: Checkout(ROOT, Path(sys.executable))}
+    cache, here = options.cache.resolve(), Checkout(ROOT, Path(sys.executable))
+    checkouts = {HERE: (here, 1)} | {f"{count} workers": (here, count) for count in options.workers}
+    if not options.workers:
+        checkouts = {options.against: (prepare(options.against, cache), 1)} | checkouts
     samples: dict[tuple[str, int], list[tuple[float, float]]] = {}
     with ExitStack() as stack:
         servers: dict[str, Running] = {}
-        for name, checkout in checkouts.items():
-            servers[name] = serve(checkout, cache / "frontend" / f"home-{checkout.folder.name}")
+        for name, (checkout, workers) in checkouts.items():
+            home = cache / "frontend" / f"home-{checkout.folder.name}-{workers}"
+            servers[name] = serve(checkout, home, workers, options.pass_ms / 1000)
             stack.callback(servers[name].stop)
-        for repetition in range(repetitions + 1):
+        for repetition in range(options.repetitions + 1):
             for connections in CONNECTIONS:
                 for name, server in servers.items():
-                    found = measure(server, connections, window_s)
+                    found = measure(server, connections, options.window)
                     if repetition:  # the first repetition is the warm-up
                         samples.setdefault((name, connections), []).append(found)
     return {
@@ -123,11 +130,15 @@ def main(arguments: list[str] | None = None) -> int:
         prog="scripts/bench frontend", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--against", default=BASELINE, metavar="REVISION", help=f"another revision ({BASELINE})")
+    parser.add_argument(
+        "--workers", type=int, nargs="+", default=(), metavar="N", help="this checkout with N workers, not --against"
+    )
+    parser.add_argument("--pass-ms", type=float, default=0.0, metavar="MS", help="duration of a pass of the engine")
     parser.add_argument("--repetitions", type=int, default=5, metavar="N")
     parser.add_argument("--window", type=float, default=4.0, metavar="S", help="seconds of one measurement")
     parser.add_argument("--cache", type=Path, default=ROOT / "benchmarks" / ".cache", metavar="DIR")
     options = parser.parse_args(arguments)
-    found = run(options.against, options.cache.resolve(), options.repetitions, options.window)
+    found = run(options)
     print(f"{'connections':<14}" + "".join(f"{name:>28}" for name in found))
     for connections in CONNECTIONS:
         cells = (found[name][connections] for name in found)

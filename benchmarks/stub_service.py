@@ -2,12 +2,16 @@
 
     cd CHECKOUT && PYTHONPATH=.../benchmarks bentoml serve stub_service:RerankEmbedding
 
-It replaces one function, and works with all revisions since b633b23.
+It replaces one function, and works with all revisions since b633b23. With several workers, `python -m stub_service` is
+the engine process. STUB_PASS_S is the duration of a pass.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +23,8 @@ from runners import loading  # of the current folder
 from service import RerankEmbedding
 
 __all__ = ["RerankEmbedding"]
+
+_PASS_S = float(os.environ.get("STUB_PASS_S", "0"))
 
 
 class StubBackend:
@@ -36,6 +42,8 @@ class StubBackend:
 
     def forward(self, sequences: Any) -> Any:
         """B sequences -> (B, H) equal rows."""
+        if _PASS_S:
+            time.sleep(_PASS_S)
         return np.tile(self._row, (len(sequences), 1))
 
     forward_exact = forward
@@ -49,3 +57,13 @@ class StubBackend:
 
 
 loading.load_backend = lambda _spec, stored, *_: StubBackend(stored.facts.dimensions)
+
+with contextlib.suppress(ImportError):  # earlier revisions have no engine process
+    from runners.remote import peer
+
+    peer.ENGINE = "stub_service"
+
+if __name__ == "__main__":
+    import engine_process
+
+    sys.exit(engine_process.main())

@@ -14,7 +14,7 @@ from models.catalog import ModelSpec
 from models.goldens import Golden
 from models.store import StoredModel
 from runners.batching.costs import SMALLEST_BUDGET
-from runners.devices import Device, cores_per_worker
+from runners.devices import Device, usable_cores
 from runners.engine import Engine
 from runners.loading import load_model
 from runners.networks.pooling import normalize, sigmoid
@@ -107,7 +107,7 @@ def _check_output(spec: ModelSpec, engine: Engine) -> None:
 
 
 def _probe_device(stored: StoredModel, settings: Settings) -> Device:
-    device = Device("cpu", "cpu", "float32", settings.cpu_threads or cores_per_worker(1))
+    device = Device("cpu", "cpu", "float32", settings.cpu_threads or usable_cores())
     if memory_needed(stored.facts.parameters, "float32") <= memory_budget(device, settings):
         return device
     return Device("cpu", "cpu", "bfloat16", device.threads)  # within the tolerances of the goldens

@@ -61,8 +61,8 @@ def _refuse(settings: Settings, *, gpu: bool) -> None:
         raise DeviceError(_INT8_IN_TORCH)
 
 
-def detect(settings: Settings, *, worker_index: int = 1) -> Device:
-    """The device of one worker; workers use the host's GPUs in turn.
+def detect(settings: Settings, index: int = 0) -> Device:
+    """The device of this process: the CPU, or the GPU with this index.
 
     DeviceError if DEVICE is not available or does not support DTYPE.
     """
@@ -71,14 +71,22 @@ def detect(settings: Settings, *, worker_index: int = 1) -> Device:
     requested = None if settings.dtype == "auto" else settings.dtype
     dtype = None if requested == "int8" else requested
     if not available:
-        threads = settings.cpu_threads or cores_per_worker(settings.workers)
+        threads = settings.cpu_threads or usable_cores()
         return Device("cpu", "cpu", dtype or "float32", threads, requested)
     import torch
 
-    index = (worker_index - 1) % torch.cuda.device_count()
     platform: Platform = "rocm" if torch.version.hip else "cuda"
     half: DType = "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
     return Device(platform, f"cuda:{index}", dtype or half, 1, requested)
+
+
+def count(settings: Settings) -> int:
+    """Number of devices that the service uses: all GPUs that torch finds, or one CPU."""
+    if not _gpu_is_available(settings):
+        return 1
+    import torch
+
+    return torch.cuda.device_count()
 
 
 def _gpu_is_available(settings: Settings) -> bool:
@@ -122,7 +130,7 @@ def resource_hint(settings: Settings) -> dict[str, float]:
     torch finds the GPUs without it.
     """
     gpus = 0 if settings.device == "cpu" or settings.cuda_visible_devices == "-1" else _nvidia_gpus()
-    return {"gpu": float(gpus)} if gpus else {"cpu": float(cores_per_worker(1))}
+    return {"gpu": float(gpus)} if gpus else {"cpu": float(usable_cores())}
 
 
 def _nvidia_gpus() -> int:
@@ -151,7 +159,7 @@ def return_memory() -> None:
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
-def cores_per_worker(workers: int) -> int:
-    """Cores that this process may use, shared between the workers; at least one."""
+def usable_cores() -> int:
+    """Cores that this process may use, at least one."""
     cores = len(os.sched_getaffinity(0))
-    return max(1, min(cores, cpu_limit() or cores) // workers)
+    return max(1, min(cores, cpu_limit() or cores))

@@ -1,27 +1,18 @@
-"""A loaded model: its tokenizer, its batcher and its backend, shared by embedding and reranking."""
+"""A loaded model: its tokenizer and its network, shared by embedding and reranking."""
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
-import numpy as np
-
-from errors import InputTooLongError, InternalError, InvalidRequestError, ModelUnavailableError, ServiceError
-from runners.batching.batcher import AdaptiveBatcher
-from runners.batching.options import BatchingOptions
-from runners.batching.passes import OUT_OF_MEMORY_RETRY_S
-from runners.batching.queue import Clock
+from errors import InputTooLongError, InvalidRequestError, ServiceError
+from runners.compute import Compute, Computes
 from runners.contracts import (
     QUERY,
-    Backend,
     Encodings,
-    Forward,
-    OutOfMemoryError,
     Rows,
     Timings,
     TokenSequence,
@@ -29,13 +20,11 @@ from runners.contracts import (
     Truncate,
     TruncatedInput,
 )
-from runners.devices import cores_per_worker
+from runners.devices import usable_cores
 from runners.text.reading import WHOLE_CHARACTERS
 from runners.text.tokenization import TextTokenizer
 from runners.text.tokenizer_queue import TokenizerQueue
 from runners.text.truncation import joined
-
-logger = logging.getLogger("service.engine")
 
 _INLINE_CHARACTERS = 500
 _MAX_CORES = 8
@@ -103,42 +92,28 @@ class Encoded:
 
 
 class Engine:
-    """One loaded model: tokenizes off the event loop, batches across requests, and runs forward passes."""
+    """One loaded model: tokenizes off the event loop, and runs its network here or in the engine process."""
 
     def __init__(
         self,
         tokenizer: TextTokenizer,
-        backend: Backend,
-        options: BatchingOptions,
+        compute: Computes,
+        name: str,
         *,
         max_queued_characters: int = MAX_QUEUED_CHARACTERS,
-        clock: Clock = time.monotonic,
     ) -> None:
         self.tokenizer = tokenizer
-        self.backend = backend
-        self._name = options.name
-        second = backend.second_forward
-        self._batcher = AdaptiveBatcher(
-            self.run_now,
-            options,
-            second_run=None if second is None else partial(self._pass, second),
-            clock=clock,
-        )
+        self.compute = compute
         queue = partial(
             TokenizerQueue,
             max_characters=max_queued_characters,
             slice_characters=tokenizer.characters_at_once
-            * (min(_MAX_CORES, cores_per_worker(1)) if tokenizer.thread_safe else 1),
+            * (min(_MAX_CORES, usable_cores()) if tokenizer.thread_safe else 1),
         )
         # The next batch is tokenized while one is computed.
-        self._tokenizing = queue(options.name)
+        self._tokenizing = queue(name)
         # Very long texts and token counts have their own queue, unless the tokenizer is not thread-safe.
-        self._aside = queue(f"{options.name} aside") if tokenizer.thread_safe else self._tokenizing
-
-    @property
-    def queued_tokens(self) -> int:
-        """Number of tokens in the queue."""
-        return self._batcher.queued_tokens
+        self._aside = queue(f"{name} aside") if tokenizer.thread_safe else self._tokenizing
 
     async def encode_texts(self, texts: Sequence[str], prompt: str, truncate: Truncate = "end") -> Encoded:
         """One sequence per text, with `prompt` before the text."""
@@ -180,59 +155,29 @@ class Engine:
 
     async def run(self, sequences: TokenSequences, priority: int = 0, timings: Timings | None = None) -> Rows:
         """N sequences -> N rows, in order. Adds the time in the queue and in forward passes to `timings`."""
-        return await self._batcher.submit(sequences, priority, timings)
+        return await self.compute.run(sequences, priority, timings)
+
+    @property
+    def local(self) -> Compute:
+        """The network, which must be in this process."""
+        assert isinstance(self.compute, Compute)
+        return self.compute
 
     def run_now(self, sequences: TokenSequences) -> Rows:
-        """The same in one pass on the calling thread, for warm-up and checks at load."""
-        return self._pass(self.backend.forward, sequences)
-
-    def _pass(self, forward: Forward, sequences: TokenSequences) -> Rows:
-        rows = forward(sequences)
-        if np.isfinite(rows).all():
-            return rows
-        logger.warning("%s produced NaN or infinity; computing again in float32", self._name)
-        try:
-            rows = self.backend.forward_exact(sequences)
-        except OutOfMemoryError:  # not a sign that ordinary passes are too large: they need no float32 copy
-            raise ModelUnavailableError(
-                f"{self._name} produced NaN or infinity for this input, and there is no memory to compute it in "
-                "float32. Try again later.",
-                retry_after_s=OUT_OF_MEMORY_RETRY_S,
-            ) from None
-        if np.isfinite(rows).all():
-            return rows
-        raise InternalError(f"{self._name} produced NaN or infinity for this input, even in float32.")
-
-    def report_queue(self) -> None:
-        """Update the queue's metrics, even while a pass is stuck."""
-        self._batcher.report_queue()
-
-    @property
-    def stalled_s(self) -> float:
-        """Seconds since the current pass started."""
-        return self._batcher.stalled_s
-
-    def overdue(self, at_least_s: float) -> bool:
-        """Whether the current pass is stuck: it exceeds `at_least_s` and the time expected for its size."""
-        return self._batcher.overdue(at_least_s)
-
-    @property
-    def lost(self) -> bool:
-        """Whether the device no longer works."""
-        return self._batcher.lost
+        """N sequences -> N rows in one pass on the calling thread, for checks at import."""
+        return self.local.run_now(sequences)
 
     def abort(self, error: ServiceError) -> None:
         """Fail all pending requests with `error` and abandon a stuck pass."""
         self._tokenizing.abort(error)
         self._aside.abort(error)
-        self._batcher.abort(error)
+        self.compute.abort(error)
 
     def close(self) -> None:
         """Stop the threads and free the memory. Blocks until the current batch is done."""
-        self._batcher.close()
+        self.compute.close()
         self._tokenizing.close()
         self._aside.close()
-        self.backend.close()
 
     async def _encode(self, items: Sequence[I], encode: Callable[[Sequence[I]], Encodings], shared: str) -> Encoded:
         """Encode items in slices; `shared` is the text that is encoded with each of them."""

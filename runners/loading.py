@@ -13,6 +13,7 @@ from models.facts import ModelFacts
 from models.store import StoredModel
 from runners.batching.costs import SMALLEST_BUDGET, TRIAL_TOKENS, Trials, learn_budget, learn_costs, widest_budget
 from runners.batching.options import BatchingOptions
+from runners.compute import Compute, Computes
 from runners.contracts import Backend, BatchShape, TokenSequence
 from runners.devices import Device, for_model
 from runners.embedding import EmbeddingRunner
@@ -21,6 +22,7 @@ from runners.loaded_model import LoadedModel
 from runners.pool.capacity import KEPT_BYTES, WORKING_SHARE, memory_budget, memory_needed, with_passes
 from runners.pool.memory import DeviceMemory, PassMemory
 from runners.providers.cohere import CohereReranker
+from runners.remote.server import ModelDescription
 from runners.rerank import RerankRunner
 from runners.text.tokenization import load_tokenizer
 from settings import Settings
@@ -36,15 +38,16 @@ def load_model(
     device: Device,
     settings: Settings,
     memory: DeviceMemory | None = None,
+    *,
+    tokenizer: bool = True,
 ) -> LoadedModel:
     """Load a model and warm it up. Blocks for seconds.
 
     A model that is not stored is forwarded to its provider. Passes share `memory` with those of other models; without
-    `memory`, it is unlimited.
+    `memory`, it is unlimited. The engine process needs no `tokenizer`.
     """
     if stored is None:
-        forwarded = CohereReranker(spec, settings)
-        return LoadedModel(spec, forwarded, "forwarded to Cohere", disconnect=forwarded.close)
+        return forwarded_model(spec, settings)
     backend = load_backend(spec, stored, device, settings)
     memory = memory or DeviceMemory()
     needed = memory_needed(stored.facts.parameters, device.dtype)
@@ -70,18 +73,46 @@ def load_model(
         trial=trial_text(stored.facts),
         memory=PassMemory(memory, backend.pass_bytes, model_bytes=taken, included_bytes=working),
     )
-    tokenizer = load_tokenizer(stored.folder, spec, stored.facts, settings.max_text_bytes)
-    engine = Engine(tokenizer, backend, options, max_queued_characters=settings.max_queued_characters)
-    return LoadedModel(
+    compute = Compute(backend, options)
+    loaded = LoadedModel(
         spec,
-        _runner(engine, spec, stored.facts),
+        None,
         backend.name,
         stored,
-        engine,
-        taken,
+        memory_bytes=taken,
         dtype=backend.dtype,
         weights_dtype=backend.weights_dtype,
+        compute=compute,
     )
+    if not tokenizer:
+        return loaded
+    try:
+        return with_tokenizer(loaded, stored, compute, settings)
+    except BaseException:
+        compute.close()  # else its threads keep the network
+        raise
+
+
+def with_tokenizer(loaded: LoadedModel, stored: StoredModel, compute: Computes, settings: Settings) -> LoadedModel:
+    """The model with its tokenizer and its runner."""
+    spec, facts = loaded.spec, stored.facts
+    tokenizer = load_tokenizer(stored.folder, spec, facts, settings.max_text_bytes)
+    engine = Engine(tokenizer, compute, spec.name, max_queued_characters=settings.max_queued_characters)
+    return replace(loaded, engine=engine, runner=_runner(engine, spec, facts))
+
+
+def remote_model(spec: ModelSpec, description: ModelDescription, compute: Computes, settings: Settings) -> LoadedModel:
+    """A model of the engine process with a tokenizer in this one; a forwarded model is called from here."""
+    if description.stored is None:
+        return forwarded_model(spec, settings)
+    loaded = LoadedModel(spec, None, description.memory.backend, description.stored)
+    return with_tokenizer(loaded, description.stored, compute, settings)
+
+
+def forwarded_model(spec: ModelSpec, settings: Settings) -> LoadedModel:
+    """A model that its provider computes."""
+    forwarded = CohereReranker(spec, settings)
+    return LoadedModel(spec, forwarded, "forwarded to Cohere", disconnect=forwarded.close)
 
 
 def _full_pass(tokens: int) -> BatchShape:

@@ -41,6 +41,7 @@ from api.routing import Request
 from api.unsupported_fields import EMBEDDING_FIELDS, RERANK_FIELDS
 from api.work import Work
 from runners.contracts import EmbeddingOptions, RerankOptions, Truncate
+from runners.loaded_model import InMemory
 from runners.text.plain_tokenizers import Token
 
 VERSION = "1"
@@ -261,10 +262,10 @@ def _write_tokens(tokens: list[Token]) -> orjson.Fragment:
 
 async def info(context: Context, _: Request) -> Answer[Info]:
     """GET /info: the default embedding model, or the reranker if only that is served."""
-    return answer(await asyncio.to_thread(_info, context))
+    return answer(await asyncio.to_thread(_info, context, await context.pool.in_memory()))
 
 
-def _info(context: Context) -> Info:
+def _info(context: Context, in_memory: Mapping[str, InMemory]) -> Info:
     settings = context.settings
     only_reranks = settings.serve_tasks == ("rerank",)
     spec = context.catalog.get(settings.reranker_model_name if only_reranks else settings.embedding_model_name)
@@ -273,12 +274,12 @@ def _info(context: Context) -> Info:
     kind: dict[str, Any] = {"embedding": {"pooling": facts.pooling if facts else spec.pooling}}
     if spec.kind == "reranker":
         kind = {"reranker": {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}}
-    loaded = [model.dtype for model in context.pool.loaded() if model.name == spec.name]
+    loaded = in_memory.get(spec.name)
     planned = context.planned_dtype(stored) if stored else None
     return {
         "model_id": spec.repo,
         "model_sha": facts.revision if facts else spec.revision,
-        "model_dtype": loaded[0] if loaded else planned,
+        "model_dtype": loaded.dtype if loaded else planned,
         "model_type": kind,
         "max_input_length": facts.max_tokens if facts else spec.max_tokens,
         "max_batch_tokens": settings.max_batch_tokens,

@@ -106,18 +106,33 @@ class AdaptiveBatcher:
         InputTooLongError if the longest sequence does not fit in memory. Cancelling the caller cancels its work.
         """
         started = self._clock()
-        loop = asyncio.get_running_loop()
-        job = Job(sequences, loop.create_future(), loop, priority)
-        self._options.memory.check(max(job.lengths, default=0))
-        self._admit(job)
+        job = self.start(sequences, priority)
         try:
             return await job.future
         finally:
             if not job.future.done() or job.future.cancelled():
-                self._abandon(job)
+                self.abandon(job)
             if timings is not None:
                 timings.compute_s += job.compute_s
                 timings.queue_s += max(0.0, self._clock() - started - job.compute_s)
+
+    def start(self, sequences: TokenSequences, priority: int = 0) -> Job:
+        """The same for callbacks of the job's `future`. If that is cancelled, the caller must abandon the job."""
+        loop = asyncio.get_running_loop()
+        job = Job(sequences, loop.create_future(), loop, priority)
+        self._options.memory.check(max(job.lengths, default=0))
+        self._admit(job)
+        return job
+
+    def abandon(self, job: Job) -> None:
+        """Drop the inputs of a job that wait."""
+        with self._lock:
+            if not job.abandoned:
+                job.abandoned = True
+                if self._closing:  # the queue was emptied, and its metrics with it
+                    return
+                self._queue.remove(job)
+                self._throughput.queue(self._queue)
 
     def close(self) -> None:
         """Stop the threads after their current batches. Waiting requests get ShuttingDownError."""
@@ -195,15 +210,6 @@ class AdaptiveBatcher:
         """Estimated seconds until half of the queue is computed."""
         return max(1, min(MAX_RETRY_AFTER_S, round(self._queue.tokens * self._throughput.token_s / 2)))
 
-    def _abandon(self, job: Job) -> None:
-        with self._lock:
-            if not job.abandoned:
-                job.abandoned = True
-                if self._closing:  # the queue was emptied, and its metrics with it
-                    return
-                self._queue.remove(job)
-                self._throughput.queue(self._queue)
-
     def report_queue(self) -> None:
         """Update the queue's metrics, even while a pass is stuck."""
         with self._lock:
@@ -242,5 +248,5 @@ class AdaptiveBatcher:
     def _fail(self, batch: Batch, error: Exception) -> None:
         for job in dict.fromkeys(job for job, _ in batch):
             if not job.abandoned:
-                self._abandon(job)
+                self.abandon(job)
                 finish([job], error)

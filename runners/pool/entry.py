@@ -63,8 +63,20 @@ class Entry:
     @property
     def model(self) -> LoadedModel | None:
         """The model if it is in memory."""
-        done = self.task is not None and self.task.done() and not self.task.cancelled()
-        return self.task.result() if self.task is not None and done and self.task.exception() is None else None
+        return None if self.task is None else result_of(self.task)
+
+    def take(self) -> None:
+        """Count a user of the model, which is not unloaded meanwhile."""
+        self.in_use += 1
+        self.idle.clear()
+
+    def give_back(self, now: float) -> None:
+        """Count a user of the model less."""
+        self.in_use -= 1
+        self.last_used = now
+        if not self.in_use:
+            self.idle.set()
+            self.cancel_unwanted_import()
 
     def clear_import(self) -> None:
         """Reset the state of the import."""
@@ -84,7 +96,7 @@ class Entry:
     def evictable(self) -> bool:
         """Whether the model may be unloaded now. Closing one that is computing would block."""
         model = self.model
-        busy = model is not None and model.engine is not None and model.engine.stalled_s > 0
+        busy = model is not None and model.compute is not None and model.compute.stalled_s > 0
         return model is not None and not (busy or self.in_use or self.pinned)
 
 
@@ -92,8 +104,15 @@ class NotEnoughMemoryError(Exception):
     """The models in memory are in use; the message is for the client. Another attempt may succeed at any time."""
 
 
+def result_of(task: asyncio.Future[T]) -> T | None:
+    """The result of a task; None if it is not done or has failed."""
+    return task.result() if task.done() and not task.cancelled() and task.exception() is None else None
+
+
 async def share(task: asyncio.Future[T]) -> T:
     """Await a shared task; cancelling one caller does not cancel the task."""
+    if task.done() and not task.cancelled():
+        return task.result()  # almost always: a model is loaded once and used often
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:

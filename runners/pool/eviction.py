@@ -54,6 +54,11 @@ class ModelMemory:
                 raise self._error(spec, needed)
         self._reserved[spec.name] = needed
 
+    @property
+    def free(self) -> int:
+        """Bytes of the budget that no model takes; passes may use them for now."""
+        return max(0, self._memory.budget - self._used() - sum(self._reserved.values()))
+
     def release(self, spec: ModelSpec) -> None:
         """Release a model's reservation, once its load has ended."""
         self._reserved.pop(spec.name, None)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,7 +16,7 @@ from models.catalog import Catalog, ModelSpec
 from models.store import ModelStore, StoredModel
 from runners.batching.queue import Clock
 from runners.devices import return_memory
-from runners.loaded_model import LoadedModel, Status
+from runners.loaded_model import InMemory, LoadedModel, Room, Status
 from runners.pool.entry import (
     Entry,
     Import,
@@ -44,7 +44,7 @@ _NOT_ENOUGH_MEMORY_RETRY_S = 5
 
 
 class ModelPool:
-    """The models of one worker process."""
+    """The models of one process."""
 
     def __init__(
         self,
@@ -76,6 +76,9 @@ class ModelPool:
         self._loading = ThreadPoolExecutor(1, thread_name_prefix="loader")
         self._model_memory = ModelMemory(self.memory, self._entries, self._unload, self._drain)
 
+    async def open(self) -> None:
+        """Nothing has to be ready before models can be loaded."""
+
     @contextlib.asynccontextmanager
     async def use(self, spec: ModelSpec, *, may_import: bool = True) -> AsyncIterator[LoadedModel]:
         """The model, loaded (and imported) if necessary; it is not unloaded while the block runs.
@@ -88,16 +91,20 @@ class ModelPool:
             await self._import_on_demand.forbid_start(spec, entry)
         while entry.draining is not None:
             await entry.draining.wait()
-        entry.in_use += 1
-        entry.idle.clear()
+        entry.take()
         try:
             yield await self._get(spec, entry)
         finally:
-            entry.in_use -= 1
-            entry.last_used = self._clock()
-            if not entry.in_use:
-                entry.idle.set()
-                entry.cancel_unwanted_import()
+            entry.give_back(self._clock())
+
+    def borrow(self, spec: ModelSpec) -> tuple[LoadedModel, Callable[[], None]] | None:
+        """A model in memory and the function that gives it back; None if a request would have to wait for the model."""
+        entry = self._entry(spec)
+        model = entry.model
+        if model is None or entry.draining is not None:
+            return None
+        entry.take()
+        return model, lambda: entry.give_back(self._clock())
 
     async def pin(self, spec: ModelSpec) -> None:
         """Load a model and exclude it from eviction."""
@@ -179,22 +186,39 @@ class ModelPool:
             return Status("unavailable", "Not imported, and IMPORT_ON_DEMAND is off. Run scripts/import_models.")
         return Status("importable")
 
+    def room(self, spec: ModelSpec) -> Room:
+        """Where the model stands in the choice of a device."""
+        entry = self._entries.get(spec.name, Entry())
+        return Room(entry.task is not None or entry.importing, self._model_memory.free)
+
     def loaded(self) -> list[LoadedModel]:
         """The models in memory."""
         return [model for entry in self._entries.values() if (model := entry.model) is not None]
 
-    def memory_bytes(self, spec: ModelSpec) -> int | None:
-        """Bytes that a model takes in memory; None if it is not loaded."""
-        model = self._entries.get(spec.name, Entry()).model
-        return model.memory_bytes if model is not None else None
+    @property
+    def alive(self) -> bool:
+        """False if only a restart of this process helps (watchdog.py)."""
+        return self.watchdog.alive
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests can be served."""
+        return True
+
+    async def in_memory(self) -> dict[str, InMemory]:
+        """The models in memory, by name."""
+        return {model.name: model.in_memory for model in self.loaded()}
+
+    async def statuses(self, specs: Sequence[ModelSpec]) -> list[Status]:
+        """The state of each model."""
+        return await asyncio.to_thread(lambda: [self.status(spec) for spec in specs])
 
     def abort(self, error: ServiceError) -> None:
         """Fail all pending requests with `error`, and cancel all loads and imports."""
         for task in self._pending_tasks():
             task.cancel()
         for model in self.loaded():
-            if model.engine is not None:
-                model.engine.abort(error)
+            model.abort(error)
 
     async def close(self) -> None:
         """Unload all models; pending requests fail."""
@@ -205,9 +229,7 @@ class ModelPool:
         loaded = self.loaded()
         self._entries.clear()
         for model in loaded:
-            await asyncio.to_thread(model.close)
-            if model.disconnect is not None:
-                await model.disconnect()
+            await model.free()
         self._loading.shutdown(wait=False, cancel_futures=True)
 
     def _pending_tasks(self) -> list[asyncio.Task[Any]]:
@@ -294,9 +316,7 @@ class ModelPool:
         if model is not None:
             with self._model_memory.closing(model):
                 try:
-                    await asyncio.to_thread(model.close)
-                    if model.disconnect is not None:
-                        await model.disconnect()
+                    await model.free()
                 except Exception:  # an error of a driver must not stop the housekeeping
                     logger.exception("closing %s failed", name)
                 return_memory()

@@ -37,11 +37,11 @@ class Watchdog:
         """
         for name, entry in entries.items():
             model = entry.model
-            if model is not None and model.engine is not None:
-                model.engine.report_queue()
-                if model.engine.overdue(after_s):
+            if model is not None and model.compute is not None:
+                model.compute.report_queue()
+                if model.compute.overdue(after_s):
                     self._abandon(name, entry, model, "a pass takes far longer than expected for its size", "hung")
-                elif model.engine.lost:
+                elif model.compute.lost:
                     self._abandon(name, entry, model, "its device fails every pass", "lost")
             elif self.alive and entry.loading_since is not None:
                 loading_s = self._clock() - entry.loading_since
@@ -62,8 +62,7 @@ class Watchdog:
         logger.error("abandoning %s: %s", name, why)
         if entry.faults >= _FATAL_FAULTS:
             self._die(f"{name} failed again after it was reloaded")
-        assert model.engine is not None
-        model.engine.abort(InternalError(f"{name} stopped responding and is being reloaded. Try again."))
+        model.abort(InternalError(f"{name} stopped responding and is being reloaded. Try again."))
         # waits for the pass, which may end some day, then frees the memory; this memory is not counted meanwhile, so
         # that the model can be loaded again
         threading.Thread(target=_close, args=(model,), name=f"close {name}", daemon=True).start()

@@ -23,6 +23,7 @@ from importing.verify import verify
 from models.catalog import ModelSpec, load_catalog
 from models.store import ModelStore, StoredModel
 from runners.loaded_model import LoadedModel
+from runners.pool.model_pool import ModelPool
 from settings import load_settings
 from tests import tiny
 from tests.integration import reference
@@ -57,6 +58,7 @@ class App:
 
     def loaded(self, name: str) -> LoadedModel:
         """A loaded model; StopIteration if it is not loaded."""
+        assert isinstance(self.work.pool, ModelPool)
         return next(model for model in self.work.pool.loaded() if model.name == name)
 
 

@@ -121,7 +121,7 @@ async def test_a_text_that_exceeds_the_memory_budget_is_rejected(
         engine = make_engine(backend, name=name, max_batch_tokens=16_384, memory=memory)
         with pytest.raises(InputTooLongError, match=f"input of {limit} tokens needs") if refused else nullcontext():
             assert len(await engine.run(texts(model, limit, *others))) == 1 + len(others)
-        await asyncio.to_thread(engine._batcher.close)
+        await asyncio.to_thread(engine.local._batcher.close)
     assert max(passes) == needed
 
 

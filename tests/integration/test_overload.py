@@ -69,7 +69,7 @@ def queued_tokens(app: App) -> int:
     """Queued tokens of the default model."""
     engine = app.loaded("bge-m3").engine
     assert engine is not None
-    return engine.queued_tokens
+    return engine.local.queued_tokens
 
 
 def test_a_content_length_beyond_the_limit_is_rejected(run_app: RunApp) -> None:

@@ -206,7 +206,7 @@ async def test_invalid_prompts_are_rejected_before_the_model_is_loaded(
     with pytest.raises(ServiceError) as raised:
         await vectors(work, TEXTS, **fields)
     assert raised.value.param == param
-    assert work.pool.loaded() == []
+    assert not await work.pool.in_memory()
 
 
 @pytest.mark.parametrize("model", ["BAAI/bge-reranker-v2-m3", E5])
@@ -217,4 +217,4 @@ async def test_an_instruction_for_a_model_without_one_is_rejected(
     with pytest.raises(InvalidRequestError) as raised:
         await scores(work, QUERY, TEXTS, model=model, instruction=OTHER_TASK)
     assert raised.value.param == "instruction"
-    assert work.pool.loaded() == []
+    assert not await work.pool.in_memory()

@@ -18,6 +18,7 @@ from models.catalog import ModelSpec
 from models.facts import ModelFacts
 from runners.backends.batches import PaddedBatch
 from runners.batching.options import BatchingOptions
+from runners.compute import Compute
 from runners.contracts import Backend, BatchShape, TokenSequences
 from runners.engine import Engine
 from runners.text.plain_tokenizers import Token
@@ -204,7 +205,8 @@ def make_engine(
 ) -> Engine:
     """An engine over a backend, with a tokenizer of letters."""
     costs = {"padding_cost": backend.padding_cost, "concurrent_passes": backend.concurrent_passes}
-    return Engine(tokenizer or letters(), backend, batching(**costs | options), clock=clock)
+    wanted = batching(**costs | options)
+    return Engine(tokenizer or letters(), Compute(backend, wanted, clock=clock), wanted.name)
 
 
 def spec(**fields: Any) -> ModelSpec:

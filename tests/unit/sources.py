@@ -17,6 +17,7 @@ PLACES = (
     "metrics_batched.py",
     "metrics_files.py",
     "startup.py",
+    "engine_process.py",
     "api",
     "corpus",
     "importing",

@@ -92,18 +92,18 @@ async def test_a_queue_that_is_left_is_empty(leave: Callable[[Engine], None]) ->
     first = asyncio.create_task(engine.run([text(1)]))
     await backend.hanging()
     waiting = [asyncio.create_task(engine.run([text(2)] * 9)) for _ in range(3)]
-    await until(lambda: engine.queued_tokens == 27 * 4)
-    engine.report_queue()
+    await until(lambda: engine.local.queued_tokens == 27 * 4)
+    engine.local.report_queue()
     assert tokens_waiting("left") == 27 * 4
     leaving = asyncio.create_task(asyncio.to_thread(leave, engine))
     for task in waiting:
         with pytest.raises((InternalError, ShuttingDownError)):
             await task
-    assert (tokens_waiting("left"), age_s("left"), engine.queued_tokens) == (0, 0, 0)
+    assert (tokens_waiting("left"), age_s("left"), engine.local.queued_tokens) == (0, 0, 0)
     backend.release()
     await leaving
     await asyncio.gather(first, return_exceptions=True)
-    assert (tokens_waiting("left"), engine.queued_tokens) == (0, 0)
+    assert (tokens_waiting("left"), engine.local.queued_tokens) == (0, 0)
     await asyncio.to_thread(engine.close)
 
 

@@ -37,7 +37,7 @@ CODE = ["jina-reranker-v2-multilingual", "jina-reranker-turbo", "nv-embed-v2"]
 def floating_types(loaded: LoadedModel) -> set[torch.dtype]:
     """Data types of all parameters and buffers of the backend's module."""
     assert loaded.engine is not None
-    held = [part for part in vars(loaded.engine.backend).values() if isinstance(part, nn.Module)]
+    held = [part for part in vars(loaded.engine.local.backend).values() if isinstance(part, nn.Module)]
     tensors = [tensor for module in held for tensor in (*module.parameters(), *module.buffers())]
     return {tensor.dtype for tensor in tensors if tensor.is_floating_point()}
 

@@ -102,6 +102,7 @@ async def answer(
     """The runner's result for the texts; for rerankers, for the texts as documents for the query."""
     if isinstance(model.runner, EmbeddingRunner):
         return await model.runner.embed(texts, EmbeddingOptions(truncate=truncate))
+    assert model.runner is not None
     return await model.runner.rerank(query, texts, RerankOptions(truncate=truncate))
 
 

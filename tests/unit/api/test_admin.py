@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from api.routes import ENDPOINTS
 from models.catalog import Catalog
-from runners.loaded_model import Status
+from runners.loaded_model import InMemory, Status
 from settings import load_settings
 from tests.errors import refused
 from tests.unit.api.apps import app_of
@@ -36,11 +36,11 @@ class FakePool:
     async def import_model(self, wanted: Any) -> None:
         self.asked.append(("import", wanted.name))
 
-    def status(self, wanted: Any) -> Status:
-        return Status("ready")
+    async def statuses(self, wanted: Any) -> list[Status]:
+        return [Status("ready") for _ in wanted]
 
-    def memory_bytes(self, wanted: Any) -> int:
-        return 12
+    async def in_memory(self) -> dict[str, InMemory]:
+        return {"tiny": InMemory("fake", 12, "float32", "float32")}
 
 
 def client_of(**environment: str) -> TestClient:

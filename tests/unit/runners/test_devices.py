@@ -17,12 +17,13 @@ from runners import control_groups, devices
 from runners.devices import (
     Device,
     DeviceError,
-    cores_per_worker,
+    count,
     detect,
     for_model,
     memory_bytes,
     require,
     resource_hint,
+    usable_cores,
 )
 from settings import Settings, load_settings
 
@@ -109,33 +110,30 @@ def test_what_the_machine_cannot_do_is_refused(
         detect(Settings.model_validate(settings))
 
 
-def test_workers_take_gpus_in_turn(gpus: Machine) -> None:
+def test_all_gpus_are_devices(gpus: Machine) -> None:
     gpus(2)
-    names = [detect(Settings(workers=5), worker_index=index).torch_name for index in range(1, 6)]
-    assert names == ["cuda:0", "cuda:1", "cuda:0", "cuda:1", "cuda:0"]
+    assert [detect(Settings(), index).torch_name for index in range(count(Settings()))] == ["cuda:0", "cuda:1"]
+    assert count(Settings(device="cpu")) == 1
+    gpus(0)
+    assert count(Settings()) == 1
 
 
 @pytest.mark.parametrize(
-    ("cores", "cpu", "workers", "share"),
+    ("cpu", "cores"),
     [
-        (8, None, 1, 8),
-        (8, None, 3, 2),
-        (8, None, 16, 1),
-        (8, "max 100000", 2, 4),
-        (8, "400000 100000", 1, 4),
-        (8, "150000 100000", 1, 2),
-        (8, "50000 100000", 1, 1),
-        (8, "1600000 100000", 1, 8),
-        (8, "400000 100000", 2, 2),
-        (8, "", 1, 8),
-        (8, "nonsense here now", 1, 8),
+        (None, 8),
+        ("max 100000", 8),
+        ("400000 100000", 4),
+        ("150000 100000", 2),
+        ("50000 100000", 1),
+        ("1600000 100000", 8),
+        ("", 8),
+        ("nonsense here now", 8),
     ],
 )
-def test_cores_are_shared_within_the_containers_limit(
-    host: Machine, cores: int, cpu: str | None, workers: int, share: int
-) -> None:
-    host(cores=cores, cpu=cpu)
-    assert cores_per_worker(workers) == share
+def test_cores_are_those_of_the_machine_within_the_containers_limit(host: Machine, cpu: str | None, cores: int) -> None:
+    host(cores=8, cpu=cpu)
+    assert usable_cores() == cores
 
 
 @pytest.mark.parametrize(
@@ -163,9 +161,9 @@ def test_memory_of_a_gpu_is_its_own(monkeypatch: pytest.MonkeyPatch, host: Machi
     ("gpus", "environ", "hint"),
     [
         (2, {}, {"gpu": 2.0}),
-        (2, {"CUDA_VISIBLE_DEVICES": "-1"}, {"cpu": float(cores_per_worker(1))}),
-        (2, {"DEVICE": "cpu"}, {"cpu": float(cores_per_worker(1))}),
-        (0, {}, {"cpu": float(cores_per_worker(1))}),
+        (2, {"CUDA_VISIBLE_DEVICES": "-1"}, {"cpu": float(usable_cores())}),
+        (2, {"DEVICE": "cpu"}, {"cpu": float(usable_cores())}),
+        (0, {}, {"cpu": float(usable_cores())}),
     ],
 )
 def test_the_resource_hint_follows_the_hardware(

@@ -46,7 +46,7 @@ async def test_texts_to_unit_vectors_in_order(embedder: EmbeddingRunner) -> None
 
 async def test_equal_texts_are_computed_once_and_counted_each(embedder: EmbeddingRunner) -> None:
     result = await embedder.embed(["abc"] * 50)
-    backend = embedder.engine.backend
+    backend = embedder.engine.local.backend
     assert isinstance(backend, FakeBackend)
     assert sum(len(batch.input_ids) for batch in backend.batches) == 1
     assert (result.vectors.shape, result.prompt_tokens) == ((50, WIDTH), 250)

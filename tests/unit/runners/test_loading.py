@@ -1,4 +1,4 @@
-"""In which data type a model is computed is known before it is loaded, from what was exported."""
+"""In which data type a model is computed is known before it is loaded, from what was exported; a load that fails."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from models.store import StoredModel
+from runners import loading
 from runners.backends import openvino
 from runners.backends.openvino import Report, export_folder, weights_for, write_report
 from runners.devices import Device, DType
 from runners.loading import computing_dtype
 from settings import Settings
-from tests.unit.fakes import facts
+from tests.unit.fakes import FakeBackend, facts, spec
 
 CPU = Device("cpu", "cpu", "float32", 1)
 GOOD: Report = {"f32": None, "bf16": None}
@@ -57,3 +58,15 @@ def test_torch_computes_in_what_suits_the_device(tmp_path: Path) -> None:
     assert computing_dtype(stored, Device("cuda", "cuda:0", "bfloat16", 1), Settings()) == "float16"
     asked = Device("cuda", "cuda:0", "bfloat16", 1, "bfloat16")
     assert computing_dtype(stored, asked, Settings()) == "bfloat16"
+
+
+def test_a_model_without_a_readable_tokenizer_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError
+
+    backend = FakeBackend()
+    monkeypatch.setattr(loading, "load_backend", lambda *_: backend)
+    monkeypatch.setattr(loading, "load_tokenizer", fail)
+    with pytest.raises(RuntimeError):
+        loading.load_model(spec(), stored_with(tmp_path, None), CPU, Settings())
+    assert backend.closed == 1

@@ -99,7 +99,7 @@ async def test_no_memory_for_float32_does_not_lower_the_budget() -> None:
     assert isinstance(refused, ModelUnavailableError)
     assert "no memory to compute it in float32" in str(refused)
     assert not isinstance(fine, BaseException)
-    assert running._batcher._budget.tokens == LEARNED
+    assert running.local._batcher._budget.tokens == LEARNED
     await asyncio.to_thread(running.close)
 
 
@@ -109,5 +109,5 @@ async def test_one_text_that_does_not_fit_does_not_lower_the_budget() -> None:
     backend.room_tokens = 3
     with pytest.raises(ModelUnavailableError, match="ran out of memory with an input of 4 tokens"):
         await running.run([text(1)])
-    assert running._batcher._budget.tokens == LEARNED
+    assert running.local._batcher._budget.tokens == LEARNED
     await asyncio.to_thread(running.close)

@@ -249,10 +249,10 @@ def test_a_waiter_whose_loop_is_gone_does_not_stop_the_others(made: Made) -> Non
     async def leave() -> None:
         job = asyncio.ensure_future(batcher.submit([text(1)]))
         await run.begun()
-        batcher._abandon = lambda job: None  # type: ignore[method-assign]  # as if the loop died before it could
+        batcher.abandon = lambda job: None  # type: ignore[method-assign]  # as if the loop died before it could
         job.cancel()
 
     asyncio.run(leave())
-    del batcher._abandon
+    del batcher.abandon
     run.open()
     assert asyncio.run(batcher.submit([text(2)])).tolist() == rows(text(2))

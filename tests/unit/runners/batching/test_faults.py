@@ -67,7 +67,7 @@ async def test_an_exception_in_a_batch_fails_the_bad_inputs_request_only(
     requests = send(engine)
     assert await outcomes(requests) == {list: REQUESTS - len(bad), ValueError: len(bad)}
     assert {number for number, request in enumerate(requests, start=1) if request.exception()} == bad
-    assert engine.queued_tokens == 0
+    assert engine.local.queued_tokens == 0
     await ask(engine, 1)
 
 
@@ -133,7 +133,7 @@ async def test_the_worker_thread_outlives_what_kills_threads(
 ) -> None:
     bad = set(range(7, REQUESTS, 50))
     backend.poison = {number: death() for number in bad}
-    thread = engine._batcher._lanes[0].thread
+    thread = engine.local._batcher._lanes[0].thread
     assert thread is not None
     requests = send(engine)
     counted = await outcomes(requests)
@@ -143,7 +143,7 @@ async def test_the_worker_thread_outlives_what_kills_threads(
     assert death.__name__ in str(requests[6].exception())
     backend.poison = {}
     assert await outcomes(send(engine)) == {list: REQUESTS}
-    assert engine._batcher._lanes[0].thread is thread
+    assert engine.local._batcher._lanes[0].thread is thread
     assert thread.is_alive()
 
 
@@ -155,7 +155,7 @@ async def test_a_pass_that_hangs_is_given_up_and_every_waiter_told(engine: Engin
     assert await outcomes(requests) == {InternalError: REQUESTS}
     with pytest.raises(ShuttingDownError):
         await ask(engine, 1)
-    thread = engine._batcher._lanes[0].thread
+    thread = engine.local._batcher._lanes[0].thread
     assert thread is not None
     assert thread.is_alive()
     backend.release()  # it comes back after all: nobody waits for its rows, and the thread ends
@@ -171,7 +171,7 @@ async def test_a_hang_that_ends_in_an_exception_after_being_given_up(engine: Eng
     engine.abort(InternalError("given up"))
     backend.release()
     assert await outcomes(requests) == {InternalError: REQUESTS}
-    thread = engine._batcher._lanes[0].thread
+    thread = engine.local._batcher._lanes[0].thread
     assert thread is not None
     await asyncio.to_thread(thread.join, PATIENCE_S)
     assert not thread.is_alive()
@@ -180,16 +180,16 @@ async def test_a_hang_that_ends_in_an_exception_after_being_given_up(engine: Eng
 async def test_how_long_a_pass_has_been_running() -> None:
     clock, backend = Clock(), FaultyBackend()
     engine = make_engine(backend, max_batch_tokens=BUDGET, max_queued_tokens=100, clock=clock)
-    assert engine.stalled_s == 0
+    assert engine.local.stalled_s == 0
     backend.hang()
     (request,) = send(engine, 1)
     await backend.hanging()
     clock.now += 7
-    assert engine.stalled_s == 7
+    assert engine.local.stalled_s == 7
     backend.release()
     await request
     await asyncio.to_thread(engine.close)
-    assert engine.stalled_s == 0
+    assert engine.local.stalled_s == 0
 
 
 async def test_what_cancelled_clients_asked_for_is_never_computed(engine: Engine, backend: FaultyBackend) -> None:
@@ -205,7 +205,7 @@ async def test_what_cancelled_clients_asked_for_is_never_computed(engine: Engine
     backend.release()
     assert await outcomes([first, *staying]) == {list: REQUESTS + 1}
     assert sorted(backend.seen) == [1, *range(5000, 5000 + REQUESTS)]
-    assert engine.queued_tokens == 0
+    assert engine.local.queued_tokens == 0
 
 
 async def test_what_is_left_of_a_cancelled_request_is_dropped_between_batches(
@@ -217,7 +217,7 @@ async def test_what_is_left_of_a_cancelled_request_is_dropped_between_batches(
     for request in bulk:
         request.cancel()
     assert await outcomes(bulk) == {asyncio.CancelledError: 200}
-    assert engine.queued_tokens == 0
+    assert engine.local.queued_tokens == 0
     backend.release()
     assert await outcomes(send(engine)) == {list: REQUESTS}
     assert sum(number >= 1000 for number in backend.seen) <= BUDGET // 4  # the pass that was running
@@ -235,11 +235,11 @@ async def test_deadlines_while_others_go_on(engine: Engine, backend: FaultyBacke
     ]
     assert await outcomes(requests) == {list: REQUESTS // 2, TimeoutError: REQUESTS // 2}
     await ask(engine, 1)
-    assert engine.queued_tokens == 0
+    assert engine.local.queued_tokens == 0
 
 
 def _holds(engine: Engine, tokens: int) -> bool:
-    return engine.queued_tokens >= tokens
+    return engine.local.queued_tokens >= tokens
 
 
 async def test_retry_after_grows_with_the_queue() -> None:
@@ -294,5 +294,5 @@ async def test_everything_goes_wrong_at_once() -> None:
         asyncio.get_running_loop().call_soon(request.cancel)
     counted = await outcomes(requests)
     assert counted.keys() <= {list, InternalError, ModelUnavailableError, ValueError, asyncio.CancelledError}
-    assert engine.queued_tokens == 0
+    assert engine.local.queued_tokens == 0
     await asyncio.to_thread(engine.close)

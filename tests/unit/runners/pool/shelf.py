@@ -105,7 +105,7 @@ class Shelf:
             memory=PassMemory(memory, backend.pass_bytes, model_bytes=WEIGHT),
             clock=self.clock or time.monotonic,
         )
-        return LoadedModel(wanted, EmbeddingRunner(engine, 3), "fake", stored, engine, WEIGHT)
+        return LoadedModel(wanted, EmbeddingRunner(engine, 3), "fake", stored, engine, WEIGHT, compute=engine.local)
 
     def closed(self, name: str) -> None:
         """A backend gave its memory back."""

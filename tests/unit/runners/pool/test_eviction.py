@@ -87,7 +87,7 @@ async def test_a_model_that_computes_for_nobody_is_in_use_too(shelf: GetShelf) -
     await asyncio.wait_for(one.pool.unload_idle(0), PATIENCE_S)
     assert one.names == ["model-0"]
     one.release()
-    await until(lambda: not one.pool.loaded()[0].engine.stalled_s)  # type: ignore[union-attr]
+    await until(lambda: not one.pool.loaded()[0].compute.stalled_s)  # type: ignore[union-attr]
     await one.ask(4, B)
     assert one.names == ["model-1"]
 

@@ -92,7 +92,7 @@ async def test_models_that_came_meanwhile_refuse_a_text_that_waits(device: Devic
     first = asyncio.create_task(running.run([text(1)]))
     await backend.hanging()
     second = asyncio.create_task(running.run([TokenSequence([2] * 8)]))
-    await until(lambda: running.queued_tokens == 8)
+    await until(lambda: running.local.queued_tokens == 8)
     device.models = 6 * GB
     backend.release()
     assert (await first).tolist() == [answer_of(1)]
@@ -110,7 +110,7 @@ async def test_passes_of_two_models_take_turns_where_both_do_not_fit(device: Dev
     third = asyncio.create_task(engines[1].run([TokenSequence([1] * 3)]))
     await until(lambda: waits(device) or bool(backends[1].longest))
     assert backends[1].longest == []
-    assert engines[1].stalled_s == 0  # waiting for memory is no hang
+    assert engines[1].local.stalled_s == 0  # waiting for memory is no hang
     backends[0].release()
     await asyncio.wait_for(asyncio.gather(first, second, third), PATIENCE_S)
     assert device.passes == 0

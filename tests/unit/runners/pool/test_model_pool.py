@@ -150,6 +150,6 @@ async def test_a_forwarded_model_is_neither_stored_nor_imported(house: House) ->
     assert await house.use(FAR) == "far"
     assert house.importer.imports == []
     assert house.pool.status(FAR) == Status("ready")
-    assert house.pool.memory_bytes(FAR) == 0
+    assert (await house.pool.in_memory())["far"].memory_bytes == 0
     await house.pool.unload(FAR)
     assert house.pool.status(FAR) == Status("forwarded")

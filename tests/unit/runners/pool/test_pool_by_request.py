@@ -81,7 +81,7 @@ async def test_unload(house: House) -> None:
     await house.pool.pin(OTHER)
     await house.pool.unload(OTHER)
     assert house.pool.status(OTHER) == Status("stored")
-    assert house.pool.memory_bytes(OTHER) is None
+    assert not await house.pool.in_memory()
     await house.pool.load(OTHER)
     assert house.load.loads == ["other", "other"]
 
