@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -87,7 +86,7 @@ def requirements(platform: str) -> list[str]:
     return [line for line in lines if line and re.split(r"[^\w.-]", line)[0] not in NOT_NEEDED[platform]]
 
 
-def instructions(base_image: str, variables: Mapping[str, str]) -> list[str]:
+def instructions(base_image: str, variables: dict[str, str]) -> list[str]:
     """Additional instructions of the Dockerfile. BentoML's template writes one RUN; the others follow a line feed.
 
     They remove what the service does not need from the packages, and begin a second stage, because a layer that

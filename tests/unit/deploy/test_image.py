@@ -80,7 +80,7 @@ def test_the_dockerfile_of_each_platform_ends_as_an_unprivileged_user(built: Bui
     assert any(line.endswith("chown -R bentoml:bentoml /data") for line in final)
     assert "COPY --from=base-container /app/.venv /app/.venv" in final
     assert [line for line in final if line.startswith(("COPY ", "ENV BENTO_PATH"))][-1].endswith(" . ./")
-    for name, value in image.RUNTIME.items():
+    for name in image.RUNTIME:
         assert any(line.startswith(f"ENV {name}=") for line in lines[: stages[-1]]), f"BentoML no longer sets {name}"
 
 
