@@ -39,14 +39,33 @@ class Tokenizer(BaseModel, frozen=True, extra="forbid"):
     )
 
 
-class YesNoScoring(BaseModel, frozen=True, extra="forbid"):
-    """A causal language model as reranker: score = logit(yes) - logit(no) after a chat template."""
+class AnswerScoring(BaseModel, frozen=True, extra="forbid"):
+    """A causal language model as reranker: the score comes from the logits of its answer to a prompt."""
 
-    prefix: str = Field(description="Text before the instruction, special tokens written out.")
-    body: str = Field(description="Text with {instruction}, {query} and {document}, in that order.")
-    suffix: str = Field(description="Text after the document; never truncated.")
+    prefix: str = Field(description="Text before the body, special tokens written out.")
+    body: str = Field(description="Text with {query} and {document}, and {instruction} before them if there is one.")
+    separator: str | None = Field(
+        None,
+        description="Part of the text between {query} and {document} that is tokenised alone, like the texts before "
+        "and after it. None: the body is tokenised as one text.",
+    )
+    suffix: str = Field(description="Text after the body; never truncated.")
     yes: str = Field(description="The token whose logit counts for relevance.")
-    no: str = Field(description="The token whose logit counts against it.")
+    no: str | None = Field(None, description="The token whose logit is subtracted. None: nothing is.")
+
+    @property
+    def takes_instruction(self) -> bool:
+        """Whether a request may replace the instruction."""
+        return "{instruction}" in self.body
+
+    @model_validator(mode="after")
+    def _consistent(self) -> AnswerScoring:
+        places = [self.body.find(name) for name in ("{instruction}", "{query}", "{document}")]
+        if min(places[1:]) < 0 or places != sorted(places):
+            raise ValueError("body needs {query} and then {document}; {instruction} may precede them")
+        if self.separator is not None and self.separator not in self.body[places[1] : places[2]]:
+            raise ValueError("separator is not between {query} and {document}")
+        return self
 
 
 class ModelSpec(BaseModel, frozen=True, extra="forbid"):
@@ -61,7 +80,7 @@ class ModelSpec(BaseModel, frozen=True, extra="forbid"):
     revision: str | None = Field(
         None, pattern=r"^[0-9a-f]{40}$", description="Pinned commit. None: the newest commit of main at import."
     )
-    conversion: Literal["native", "jina_v2_flash", "gte", "jina_bert", "nv_embed", "cohere"] = Field(
+    conversion: Literal["native", "jina_v2_flash", "gte", "jina_bert", "nv_embed", "nomic_bert", "cohere"] = Field(
         "native", description="How an import converts the checkpoint; native: no conversion."
     )
     package: str | None = Field(None, description="Installed Python package that contains the weights in `model/`.")
@@ -80,7 +99,9 @@ class ModelSpec(BaseModel, frozen=True, extra="forbid"):
     instruction: str | None = Field(
         None, description="Default for {instruction} in prompts and templates; a request may send its own."
     )
-    scoring: YesNoScoring | None = Field(None, description="Only for rerankers that are causal language models.")
+    scoring: AnswerScoring | None = Field(
+        None, description="Only for rerankers that are causal language models. None: read from the repository."
+    )
     tokenizer: Tokenizer = Tokenizer()
     requires: tuple[str, ...] = Field((), description="Python modules that the tokenizer needs.")
     license: str = Field("unknown", description="SPDX identifier, or the repository's wording.")
@@ -113,6 +134,8 @@ class ModelSpec(BaseModel, frozen=True, extra="forbid"):
             raise ValueError("a reranker has no pooling, dimensions or matryoshka")
         if self.kind == "embedding" and self.scoring:
             raise ValueError("scoring is for rerankers")
+        if self.scoring and self.instruction and not self.scoring.takes_instruction:
+            raise ValueError("an instruction is given, but scoring.body has no {instruction}")
         for width in self.matryoshka:
             if self.dimensions is None or width >= self.dimensions:
                 raise ValueError(f"matryoshka width {width} is not below dimensions {self.dimensions}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, Field
 
-from models.catalog import Pooling
+from models.catalog import AnswerScoring, Pooling
 
 LOCAL = "local-"
 """Prefix of the revision of a model imported from a folder."""
@@ -23,7 +23,12 @@ class ModelFacts(BaseModel, frozen=True, extra="forbid"):
     dimensions: int | None = Field(None, description="Width of the vector; None for a reranker.")
     pooling: Pooling | None = None
     mask_prompt: bool = Field(False, description="Whether pooling excludes the prompt's tokens.")
-    dense: tuple[str, ...] = Field((), description="Folders of sentence-transformers Dense layers, in order.")
+    dense: tuple[str, ...] = Field(
+        (), description="Folders of sentence-transformers Dense and LayerNorm layers after the pooling, in order."
+    )
+    scoring: AnswerScoring | None = Field(
+        None, description="The repository's own scoring, for a model whose block of the catalogue has none."
+    )
     token_type_ids: bool = Field(False, description="Whether the model reads segment ids.")
     vocabulary: int = Field(description="Rows of the embedding table.")
     pad_id: int = Field(0, description="Token id for padding, which is on the right.")

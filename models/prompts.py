@@ -73,8 +73,8 @@ def _side(input_type: str) -> Side | None:
 
 
 def refuse_instruction(spec: ModelSpec) -> None:
-    """Raise InvalidRequestError unless the reranker is prompted (yes/no)."""
-    if spec.scoring is None:
+    """Raise InvalidRequestError unless the reranker's prompt has a place for an instruction."""
+    if spec.scoring is None or not spec.scoring.takes_instruction:
         raise _no_instruction(spec)
 
 

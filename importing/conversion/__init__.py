@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from errors import ModelUnavailableError
-from importing.conversion import gte, jina_bert, jina_v2_flash, native, nv_embed, tokenizer
+from importing.conversion import gte, jina_bert, jina_v2_flash, native, nomic_bert, nv_embed, tokenizer
 from importing.conversion.checkpoint import link_weights
 from importing.conversion.inspect import inspect_checkpoint
 from models.catalog import ModelSpec
@@ -23,6 +23,7 @@ CONVERTERS: dict[str, Callable[[Path, Path, ModelSpec], None]] = {
     "gte": gte.convert,
     "jina_bert": jina_bert.convert,
     "nv_embed": nv_embed.convert,
+    "nomic_bert": nomic_bert.convert,
 }
 """ModelSpec.conversion -> function(source, target, spec) that writes config.json and the weights into `target`."""
 

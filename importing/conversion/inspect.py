@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from math import prod
@@ -11,7 +12,8 @@ from typing import Any, cast
 from safetensors import safe_open
 
 from errors import ModelUnavailableError
-from importing.conversion.checkpoint import read_json
+from importing.conversion.checkpoint import read_json, require_supported
+from importing.conversion.scoring import read_scoring
 from importing.conversion.tokenizer import closing_ids
 from models.catalog import ModelSpec, Pooling
 from models.facts import ModelFacts
@@ -25,8 +27,14 @@ _POOLING_FLAGS: dict[str, Pooling] = {
     "pooling_mode_mean_tokens": "mean",
     "pooling_mode_lasttoken": "last",
 }
-_LAYERS = ("Transformer", "Pooling", "Dense", "Normalize")
+_LAYERS = ("Transformer", "Pooling", "Dense", "LayerNorm", "Normalize", "LogitScore")
 """Classes of sentence-transformers that modules.json may name; a repository's own class would be remote code."""
+_DENSE_KEYS: dict[str, tuple[object, ...]] = {
+    "use_residual": (None, False),
+    "module_input_name": (None, "sentence_embedding"),
+    "module_output_name": (None, "sentence_embedding", "scores"),
+}
+"""Keys of a Dense layer's config.json, and their supported values."""
 _FOLDER = re.compile(r"\w[\w.-]*")
 _UNLIMITED = 1_000_000
 _DTYPE_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "U8": 1, "I8": 1, "BOOL": 1}
@@ -35,19 +43,22 @@ _DTYPE_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "U8
 def inspect_checkpoint(spec: ModelSpec, source: Path, target: Path, revision: str) -> ModelFacts:
     """The facts of the converted folder `target`; some come from the original folder `source`."""
     config = read_json(target / "config.json")
-    architecture = _architecture(spec, config)
     embedding = spec.kind == "embedding"
-    dense = _dense_layers(source, spec) if embedding else ()
+    layers = _layers_after_pooling(source, spec)
+    pooled = embedding or bool(layers)  # a reranker has layers of its own only if its repository names them
+    scoring = None if pooled or spec.scoring else read_scoring(source, config)
+    architecture = _architecture(spec, config, pooled=pooled, prompted=spec.scoring is not None or scoring is not None)
     parameters, weight_bytes, dtype = _weights(target)
     return ModelFacts(
         repo=spec.repo,
         revision=revision,
         architecture=architecture,
         max_tokens=_max_tokens(spec, source, config),
-        dimensions=(_dense_width(source, dense) or _width(config)) if embedding else None,
-        pooling=_pooling(spec, source) if embedding else None,
+        dimensions=(_dense_width(source, layers) or _width(config)) if embedding else None,
+        pooling=_pooling(spec, source) if pooled else None,
         mask_prompt=embedding and _masks_prompt(spec, source),
-        dense=dense,
+        dense=layers,
+        scoring=scoring,
         token_type_ids=_has_segments(config),
         vocabulary=int(cast(int, config["vocab_size"])),
         pad_id=_pad_id(config),
@@ -59,13 +70,13 @@ def inspect_checkpoint(spec: ModelSpec, source: Path, target: Path, revision: st
     )
 
 
-def _architecture(spec: ModelSpec, config: dict[str, object]) -> str:
+def _architecture(spec: ModelSpec, config: dict[str, object], *, pooled: bool, prompted: bool) -> str:
     names = config.get("architectures")
     name = str(names[0]) if isinstance(names, list) and names else ""
-    if spec.kind == "embedding":
+    if pooled:
         supported = name.endswith(("Model", "ForMaskedLM", "ForTextEncoding", "ForCausalLM"))
         expected = "an encoder (...Model or ...ForMaskedLM)"
-    elif spec.scoring:
+    elif prompted:
         supported, expected = name.endswith("ForCausalLM"), "a causal language model (...ForCausalLM)"
     else:
         supported, expected = name.endswith("ForSequenceClassification"), "a classifier (...ForSequenceClassification)"
@@ -121,13 +132,12 @@ def _masks_prompt(spec: ModelSpec, source: Path) -> bool:
     return spec.conversion == "nv_embed"
 
 
-def _dense_layers(source: Path, spec: ModelSpec) -> tuple[str, ...]:
+def _layers_after_pooling(source: Path, spec: ModelSpec) -> tuple[str, ...]:
+    """Folders of the Dense and LayerNorm layers that modules.json names, in order."""
     modules = source / "modules.json"
     if not modules.is_file():
         return ()
-    import json
-
-    dense: list[str] = []
+    layers: list[str] = []
     for module in cast(list[dict[str, Any]], json.loads(modules.read_text(encoding="utf-8"))):
         package, _, kind = str(module["type"]).rpartition(".")
         path = str(module["path"])
@@ -135,15 +145,19 @@ def _dense_layers(source: Path, spec: ModelSpec) -> tuple[str, ...]:
             raise ModelUnavailableError(
                 f"{spec.repo}: modules.json names a layer {kind!r} of {package!r}, which is not supported."
             )
-        if kind == "Dense":
+        if kind in ("Dense", "LayerNorm"):
             if not _FOLDER.fullmatch(path):  # must not lead outside the checkpoint
                 raise ModelUnavailableError(f"{spec.repo}: modules.json names {path!r}, which is not a subfolder.")
-            dense.append(path)
-    return tuple(dense)
+            config = read_json(source / path / "config.json")
+            require_supported({key: config.get(key) in values for key, values in _DENSE_KEYS.items()}, spec)
+            layers.append(path)
+    return tuple(layers)
 
 
-def _dense_width(source: Path, dense: tuple[str, ...]) -> int | None:
-    return cast(int, read_json(source / dense[-1] / "config.json")["out_features"]) if dense else None
+def _dense_width(source: Path, layers: tuple[str, ...]) -> int | None:
+    """The width of the last layer that changes it; None if there is none."""
+    widths = [read_json(source / layer / "config.json").get("out_features") for layer in layers]
+    return next((width for width in reversed(widths) if isinstance(width, int)), None)
 
 
 def _width(config: dict[str, object]) -> int:

@@ -18,7 +18,7 @@ from models.catalog import ModelSpec
 from models.facts import ModelFacts
 from runners.networks.checkpoint import tensors
 from runners.networks.jina_bert import JinaBertForSequenceClassification
-from runners.networks.network import Network, split_classifier, split_embedder, split_prompted
+from runners.networks.network import Network, split_classifier, split_encoder, split_prompted
 from runners.networks.nv_embed import NVEmbedModel
 
 transformers.logging.set_verbosity_error()  # what it would report is checked below
@@ -30,7 +30,7 @@ OWN_MODULES: dict[str, Callable[[dict[str, Any]], nn.Module]] = {
 }
 """Architecture -> our own module, for checkpoints that transformers cannot read."""
 
-_UNUSED = ("pooler.", "cls.", "lm_head.", "position_ids", "entity_predictions.", "entity_embeddings.")
+_UNUSED = ("pooler.", "cls.", "classifier.", "lm_head.", "position_ids", "entity_predictions.", "entity_embeddings.")
 """Parts of a checkpoint that do not affect an embedder's token vectors and may be missing or unexpected."""
 
 
@@ -44,9 +44,9 @@ def load_network(
     """
     own = OWN_MODULES.get(facts.architecture)
     # classifiers are small; reading them in float32 keeps the head exact
-    read_as = torch.float32 if spec.kind == "reranker" and not spec.scoring else dtype
+    read_as = torch.float32 if spec.kind == "reranker" and not (spec.scoring or facts.scoring) else dtype
     try:
-        model = _own(folder, spec, own, read_as) if own else _native(folder, spec, read_as, attention)
+        model = _own(folder, spec, own, read_as) if own else _native(folder, spec, facts, read_as, attention)
         network = _split(model, folder, spec, facts)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         reason = str(error).strip().split("\n", 1)[0][:300]
@@ -56,26 +56,33 @@ def load_network(
 
 
 def _split(model: nn.Module, folder: Path, spec: ModelSpec, facts: ModelFacts) -> Network:
-    if spec.kind == "embedding":
-        return split_embedder(model, load_dense(folder, facts.dense) if facts.dense else None, facts)
-    if spec.scoring:
-        return split_prompted(model, facts, *_token_ids(folder, spec.scoring.yes, spec.scoring.no))
+    if facts.pooling:
+        return split_encoder(model, load_layers(folder, facts.dense) if facts.dense else None, facts)
+    if scoring := spec.scoring or facts.scoring:
+        answers = [scoring.yes] if scoring.no is None else [scoring.yes, scoring.no]
+        return split_prompted(model, facts, *_token_ids(folder, *answers))
     return split_classifier(model, facts)
 
 
-def load_dense(folder: Path, layers: Iterable[str]) -> nn.Sequential:
-    """The sentence-transformers Dense layers after the pooling: (B, H) -> (B, D)."""
+def load_layers(folder: Path, layers: Iterable[str]) -> nn.Sequential:
+    """The sentence-transformers Dense and LayerNorm layers after the pooling: (B, H) -> (B, D)."""
     modules: list[nn.Module] = []
     for layer in layers:
         config = json.loads((folder / layer / "config.json").read_text(encoding="utf-8"))
-        linear = nn.Linear(config["in_features"], config["out_features"], bias=config.get("bias", True))
         state = load_file(folder / layer / "model.safetensors")
-        linear.load_state_dict({name.removeprefix("linear."): tensor for name, tensor in state.items()})
-        modules += [linear, _activation(str(config.get("activation_function", "torch.nn.modules.activation.Tanh")))]
+        module: nn.Module
+        if "dimension" in config:
+            module = nn.LayerNorm(config["dimension"])
+        else:
+            module = nn.Linear(config["in_features"], config["out_features"], bias=config.get("bias", True))
+        module.load_state_dict({name.rpartition(".")[2]: tensor for name, tensor in state.items()})
+        modules.append(module)
+        if "dimension" not in config:
+            modules.append(_activation(str(config.get("activation_function", "torch.nn.modules.activation.Tanh"))))
     return nn.Sequential(*modules)
 
 
-def _native(folder: Path, spec: ModelSpec, dtype: torch.dtype, attention: str | None) -> nn.Module:
+def _native(folder: Path, spec: ModelSpec, facts: ModelFacts, dtype: torch.dtype, attention: str | None) -> nn.Module:
     options: dict[str, Any] = {
         "dtype": dtype,  # by default, transformers 5 uses the file's, half precision even on a CPU
         "trust_remote_code": False,
@@ -84,15 +91,15 @@ def _native(folder: Path, spec: ModelSpec, dtype: torch.dtype, attention: str | 
     }
     if attention is not None and _model_class(folder)._supports_sdpa:
         options["attn_implementation"] = attention
-    auto = transformers.AutoModel if spec.kind == "embedding" else transformers.AutoModelForSequenceClassification
-    if spec.scoring:
+    auto = transformers.AutoModel if facts.pooling else transformers.AutoModelForSequenceClassification
+    if spec.scoring or facts.scoring:
         auto = transformers.AutoModelForCausalLM
-    elif spec.kind == "embedding" and _takes_pooling_flag(folder):
+    elif facts.pooling and _takes_pooling_flag(folder):
         options["add_pooling_layer"] = False
     model, info = auto.from_pretrained(folder, **options)
     for what in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"):
         names = [str(name[0] if isinstance(name, tuple) else name) for name in info.get(what) or ()]
-        harmless = spec.kind == "embedding" and what != "mismatched_keys"
+        harmless = facts.pooling is not None and what != "mismatched_keys"
         _refuse(spec, what, [name for name in names if not (harmless and _unused(name))])
     model.config.use_cache = False  # nothing is generated, so keys and values are not needed
     module: nn.Module = model

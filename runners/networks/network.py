@@ -109,6 +109,10 @@ class Network(nn.Module):
         return rows if self.head is None else self.head(rows)
 
 
+_LOGIT_CHANGES = ("final_logit_softcapping", "logit_scale", "logits_scaling")
+"""Keys of config.json with which a language model changes its logits."""
+
+
 class ClassificationHead(nn.Module):
     """The layers from pooled rows to logits: (B, H) -> (B, labels)."""
 
@@ -124,10 +128,10 @@ class ClassificationHead(nn.Module):
         return rows
 
 
-def split_embedder(encoder: nn.Module, dense: nn.Module | None, facts: ModelFacts) -> Network:
-    """Split an embedder: the encoder with its pooling is the body, the Dense layers, if any, are the head."""
+def split_encoder(encoder: nn.Module, layers: nn.Module | None, facts: ModelFacts) -> Network:
+    """Split an encoder with a pooling of its own, which is the body; the layers after it, if any, are the head."""
     assert facts.pooling is not None
-    return Network(Body(encoder, facts.pooling, segments=facts.token_type_ids), dense)
+    return Network(Body(encoder, facts.pooling, segments=facts.token_type_ids), layers)
 
 
 def split_classifier(model: Any, facts: ModelFacts) -> Network:
@@ -147,11 +151,20 @@ def split_classifier(model: Any, facts: ModelFacts) -> Network:
     return Network(Body(encoder, pooling, segments=facts.token_type_ids), head)
 
 
-def split_prompted(model: Any, facts: ModelFacts, yes: int, no: int) -> Network:
-    """Split a prompted (yes/no) model: the head computes logit(yes) - logit(no) at the last token."""
-    rows = model.get_output_embeddings().weight.detach()
-    head = nn.Linear(rows.shape[1], 1, bias=False)
-    head.weight = nn.Parameter((rows[yes].float() - rows[no].float())[None])
+def split_prompted(model: Any, facts: ModelFacts, yes: int, no: int | None = None) -> Network:
+    """Split a prompted model: the head computes logit(yes) - logit(no), or logit(yes), at the last token.
+
+    ValueError if the logits are not a linear function of the last state.
+    """
+    for name in _LOGIT_CHANGES:
+        if getattr(model.config, name, None) not in (None, 1):
+            raise ValueError(f"{name} in config.json is not supported")
+    output = model.get_output_embeddings()
+    rows = output.weight.detach().float()
+    biases = torch.zeros(len(rows)) if output.bias is None else output.bias.detach().float()
+    head = nn.Linear(rows.shape[1], 1)
+    head.weight = nn.Parameter((rows[yes] if no is None else rows[yes] - rows[no])[None].clone())
+    head.bias = nn.Parameter((biases[yes] if no is None else biases[yes] - biases[no])[None].clone())
     return Network(Body(model.model, "last", segments=facts.token_type_ids), head)
 
 

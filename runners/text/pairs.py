@@ -1,4 +1,4 @@
-"""Encode query-document pairs, for cross-encoders and for prompted (yes/no) models.
+"""Encode query-document pairs, for cross-encoders and for prompted models.
 
 The query is tokenised once for all documents. Truncation never removes a whole text of a pair.
 """
@@ -6,7 +6,7 @@ The query is tokenised once for all documents. Truncation never removes a whole 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -146,6 +146,14 @@ class Joint:
 
     close: str
     open: str
+    ids: tuple[int, ...] = ()
+    """Ids of a text between the two parts, for prompts whose parts are tokenised apart from each other."""
+
+    @classmethod
+    def apart(cls, plain: PlainTokenizer, body: PairPrompt, separator: str) -> Joint:
+        """Divide the prompt at a separator that is tokenised alone."""
+        close, _, opening = body.parts[2].partition(separator)
+        return cls(close, opening, tuple(plain.encode([separator])[0]))
 
     @classmethod
     def find(cls, plain: PlainTokenizer, body: PairPrompt) -> Joint | None:
@@ -242,7 +250,11 @@ class PromptedPairs:
     def _words(self) -> tuple[Words, Words]:
         """Ids of the prompt around the query and around the document, each tokenised alone."""
         first, close, opening, last = self._plain.encode([*self._around_query, *self._around_document])
-        return (first, close), (opening, last)
+        return (first, [*close, *self._separator]), (opening, last)
+
+    @property
+    def _separator(self) -> tuple[int, ...]:
+        return self._joint.ids if self._joint else ()
 
     @cached_property
     def _share(self) -> int:
@@ -258,8 +270,11 @@ class PromptedPairs:
 
     @cached_property
     def _head(self) -> Framed:
-        """The prompt up to the end of the query."""
-        return self._framed([self._query], self._around_query, self._words[0])[0]
+        """The prompt up to the end of the query, and the separator."""
+        first, after = self._words[0]
+        words = (first, after[: len(after) - len(self._separator)])
+        (framed,) = self._framed([self._query], self._around_query, words)
+        return replace(framed, ids=[*framed.ids, *self._separator])
 
     def encode(self, documents: Sequence[str]) -> Encodings:
         """Encode one sequence per document; also return the truncated pairs."""

@@ -1,4 +1,4 @@
-"""Templates: the special tokens around a text, and the prompt of a prompted (yes/no) model."""
+"""Templates: the special tokens around a text, and the prompt of a prompted model."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class PairPrompt:
 
     @classmethod
     def parse(cls, text: str) -> PairPrompt:
-        """Split `...{instruction}...{query}...{document}...` into its four parts."""
-        first, rest = text.split("{instruction}")
-        second, rest = rest.split("{query}")
-        third, fourth = rest.split("{document}")
+        """Split `...{instruction}...{query}...{document}...` into its four parts; {instruction} may be missing."""
+        start, _, rest = text.partition("{query}")
+        first, _, second = start.rpartition("{instruction}")
+        third, _, fourth = rest.partition("{document}")
         return cls((first, second, third, fourth))
 
     def fill(self, instruction: str, query: str, document: str) -> str:

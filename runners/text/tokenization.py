@@ -37,6 +37,8 @@ class Rules:
     """Exclude the prompt's tokens from pooling."""
     body: PairPrompt | None = None
     """The prompt of a prompted model."""
+    separator: str | None = None
+    """Part of the prompt between query and document that is tokenised alone."""
     max_text_bytes: int = MAX_TEXT_BYTES
     """Maximum number of UTF-8 bytes to read of a text."""
 
@@ -49,7 +51,7 @@ class TextTokenizer:
         self._template = template
         self._rules = rules
         self._reader = Reader(plain, rules.max_text_bytes)
-        self._joint = Joint.find(plain, rules.body) if rules.body else None
+        self._joint = _joint(plain, rules)
         self._segments = rules.token_type_ids
         self.max_tokens = rules.max_tokens
         self.special_tokens = sum(map(len, template.single))
@@ -165,6 +167,14 @@ class TextTokenizer:
         return kept, truncated
 
 
+def _joint(plain: PlainTokenizer, rules: Rules) -> Joint | None:
+    if rules.body is None:
+        return None
+    if rules.separator is not None:
+        return Joint.apart(plain, rules.body, rules.separator)
+    return Joint.find(plain, rules.body)
+
+
 def load_tokenizer(
     folder: Path, spec: ModelSpec, facts: ModelFacts, max_text_bytes: int = MAX_TEXT_BYTES
 ) -> TextTokenizer:
@@ -175,17 +185,19 @@ def load_tokenizer(
     else:
         plain = FastTokenizer(folder / "tokenizer.json")
     in_text = spec.tokenizer.append_eos == "text"
+    scoring = spec.scoring or facts.scoring
     rules = Rules(
         max_tokens=facts.max_tokens,
         vocabulary=facts.vocabulary,
         token_type_ids=facts.token_type_ids,
         appended=facts.closing_ids if in_text else (),
         mask_prompt=facts.mask_prompt,
-        body=PairPrompt.parse(spec.scoring.body) if spec.scoring else None,
+        body=PairPrompt.parse(scoring.body) if scoring else None,
+        separator=scoring.separator if scoring else None,
         max_text_bytes=max_text_bytes,
     )
-    if spec.scoring:
-        prefix, suffix = plain.encode([spec.scoring.prefix, spec.scoring.suffix])
+    if scoring:
+        prefix, suffix = plain.encode([scoring.prefix, scoring.suffix])
         template = Template((prefix, suffix), ([], [], []), 0)
     else:
         closing = () if in_text else facts.closing_ids

@@ -41,6 +41,7 @@ _MADE_READY = {
     "gte": "config translated",
     "jina_bert": "own module",
     "nv_embed": "own module",
+    "nomic_bert": "config translated",
     "cohere": "forwarded",
 }
 

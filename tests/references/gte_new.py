@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from .formulas import attention, gelu, inverse_frequencies, layer_norm, linear, rotate, split_heads
+from .formulas import attention, gelu, inverse_frequencies, layer_norm, linear, rotate, split_heads, unit
 from .reading import (
     Array,
     Tensors,
+    plain_ids,
     read_config,
     read_tensors,
     read_tokenizer,
     roberta_pair_ids,
+    special_ids,
 )
 
 
@@ -31,6 +33,17 @@ def logits(folder: Path, pairs: list[tuple[str, str]], max_tokens: int) -> Array
         pooled = np.tanh(linear(first, tensors, "new.pooler.dense"))
         scores.append(float(linear(pooled, tensors, "classifier")[0]))
     return np.array(scores)
+
+
+def embeddings(folder: Path, texts: list[str], *, instruction: str = "", max_tokens: int) -> Array:
+    """Unit vectors of the first token: (N, H). `instruction` is prepended to each text unchanged."""
+    config, tensors, tokenizer = read_config(folder), read_tensors(folder), read_tokenizer(folder)
+    start, end = special_ids(tokenizer, ("<s>", "</s>"))
+    rows = []
+    for text in texts:
+        ids = [start, *plain_ids(tokenizer, instruction + text)[: max_tokens - 2], end]
+        rows.append(unit(last_states(tensors, config, ids)[0]))
+    return np.stack(rows)
 
 
 def frequencies(config: dict[str, Any]) -> Array:

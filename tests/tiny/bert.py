@@ -1,6 +1,7 @@
 """BERT with English word pieces: MiniLM, E5, BGE, mxbai-embed and the ms-marco rerankers.
 
-Also multilingual-e5-small: a BERT network with XLM-R's tokenizer.
+Also multilingual-e5-small and paraphrase-multilingual-MiniLM-L12-v2, with XLM-R's tokenizer, and LaBSE, with a dense
+layer after its pooling (and here an uncased vocabulary).
 """
 
 from collections.abc import Callable
@@ -17,6 +18,16 @@ from . import layout, tokenizer_files, weights
 from .layout import ONNX_EXTRAS, OPENVINO_EXTRAS, SentenceFiles
 
 E5 = SentenceFiles(legacy_pooling=True, versions=None)
+PARAPHRASE = SentenceFiles(
+    normalize=False, max_seq_length=128, versions=("2.0.0", "4.7.0", "1.9.0+cu102"), legacy_pooling=True
+)
+LABSE = SentenceFiles(
+    pooling="cls",
+    max_seq_length=256,
+    versions=("2.0.0", "4.7.0", "1.9.0+cu102"),
+    legacy_pooling=True,
+    middle_modules=("Dense",),
+)
 BGE = SentenceFiles(
     pooling="cls", do_lower_case=True, versions=("2.2.2", "4.28.1", "1.13.0+cu117"), legacy_pooling=True
 )
@@ -89,6 +100,15 @@ REPOSITORIES = (
         xlm_roberta_tokenizer=True,
         extras=(*ONNX_EXTRAS, *OPENVINO_EXTRAS),
     ),
+    Repository(
+        name="sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2",
+        hidden=32,
+        sentence=PARAPHRASE,
+        formats=("safetensors", "pickle"),
+        xlm_roberta_tokenizer=True,
+        extras=("rust_model.ot", "tf_model.h5", "onnx/model.onnx", *OPENVINO_EXTRAS),
+    ),
+    Repository(name="sentence-transformers/LaBSE", sentence=LABSE, formats=("safetensors", "pickle")),
     *(
         Repository(
             name=f"BAAI/bge-{size}-en-v1.5",
@@ -167,6 +187,10 @@ def write(folder: Path, seed: int, *, repository: Repository) -> None:
         model = weights.build_model(BertModel, folder, settings)
         weights.fill(model, random)
         layout.write_sentence_files(folder, repository.hidden, repository.sentence)
+        if repository.sentence.middle_modules:
+            dense = torch.randn(repository.hidden, repository.hidden, generator=random) / repository.hidden**0.5
+            bias = 0.1 * torch.randn(repository.hidden, generator=random)
+            layout.write_dense(folder / "2_Dense", dense, "activation.Tanh", bias)
     prefix = "embeddings" if repository.sentence else "bert.embeddings"
     state = weights.tensors(model, repository.dtype, position_ids=prefix if repository.position_ids else None)
     if "safetensors" in repository.formats:

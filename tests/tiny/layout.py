@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors.torch import save_file
+
 MODULE = "sentence_transformers.models."
 POOLINGS = {
     "cls": "pooling_mode_cls_token",
@@ -76,6 +79,16 @@ def write_sentence_files(folder: Path, dimensions: int, files: SentenceFiles) ->
     else:
         modes["include_prompt"] = True
     write_json(folder / "1_Pooling" / "config.json", {"word_embedding_dimension": dimensions} | modes)
+
+
+def write_dense(folder: Path, weight: torch.Tensor, activation: str, bias: torch.Tensor | None = None) -> None:
+    """A Dense layer of sentence-transformers from its (out, in) weight."""
+    state = {"linear.weight": weight} | ({} if bias is None else {"linear.bias": bias})
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    outputs, inputs = weight.shape
+    about = {"in_features": inputs, "out_features": outputs, "bias": bias is not None}
+    write_json(folder / "config.json", about | {"activation_function": f"torch.nn.modules.{activation}"})
 
 
 def write_extras(folder: Path, name: str, extras: Sequence[str] = ()) -> None:

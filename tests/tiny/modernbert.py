@@ -1,8 +1,10 @@
-"""ModernBERT: ruri-v3 and the Japanese v2 rerankers (sentencepiece), gte and granite (BPE of two kinds).
+"""ModernBERT: ruri-v3 and the Japanese v2 rerankers (sentencepiece), gte and granite (BPE of two kinds), bekko (Gemma's
+pieces) and the ettin rerankers, whose head is a list of sentence-transformers modules.
 
 Layer 0 has full attention, layer 1 a window of 128: the difference shows in texts of more than 64 tokens.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -34,7 +36,7 @@ RURI = SentenceFiles(normalize=False, max_seq_length=8192, versions=("3.4.1", "4
 
 @dataclass(frozen=True, kw_only=True)
 class Repository:
-    """The differences of one repository; `tokenizer` is japanese, english or gemma."""
+    """The differences of one repository; `tokenizer` is japanese, english or gemma, `modular` a head of modules."""
 
     name: str
     tokenizer: str = "japanese"
@@ -44,6 +46,7 @@ class Repository:
     dtype: torch.dtype = torch.float32
     activation: str = "gelu"
     classifier_pooling: str = "cls"
+    modular: bool = False
     extras: tuple[str, ...] = ()
 
 
@@ -122,7 +125,29 @@ REPOSITORIES = (
         activation="silu",
         extras=(*ONNX_INT8, *OPENVINO_EXTRAS),
     ),
+    Repository(
+        name="hotchpotch/bekko-embedding-v1-a8m",
+        tokenizer="gemma",
+        sentence=SentenceFiles(
+            max_seq_length=8192,
+            versions=("5.4.0", "5.5.0", "2.9.0+cu128"),
+            prompts={"query": "query: ", "document": "passage: "},
+            similarity="cosine",
+        ),
+        dtype=torch.bfloat16,
+        extras=(*ONNX_INT8, *OPENVINO_EXTRAS),
+    ),
+    Repository(name="cross-encoder/ettin-reranker-17m-v1", tokenizer="english", limit=7999, modular=True),
 )
+CLASSES = "sentence_transformers."
+MODULES = (
+    ("", f"{CLASSES}base.modules.transformer.Transformer"),
+    ("1_Pooling", f"{CLASSES}sentence_transformer.modules.pooling.Pooling"),
+    ("2_Dense", f"{CLASSES}base.modules.dense.Dense"),
+    ("3_LayerNorm", f"{CLASSES}sentence_transformer.modules.layer_norm.LayerNorm"),
+    ("4_Dense", f"{CLASSES}base.modules.dense.Dense"),
+)
+"""The modules of an ettin reranker: folder and class."""
 
 
 def write_japanese_tokenizer(folder: Path, limit: int) -> tuple[int, dict[str, int]]:
@@ -188,7 +213,7 @@ TOKENIZERS = {
 
 def config(repository: Repository, vocab_size: int, ids: dict[str, int]) -> dict[str, Any]:
     """config.json of transformers 4.48, with the old names of rope bases and layer pattern."""
-    reranker = repository.sentence is None
+    reranker = repository.sentence is None and not repository.modular
     head = {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}} if reranker else {}
     special = {f"{kind}_token_id": index for kind, index in ids.items()}
     return (
@@ -240,7 +265,13 @@ def write(folder: Path, seed: int, *, repository: Repository) -> None:
     random = weights.generator(repository.name, seed)
     vocab_size, ids = TOKENIZERS[repository.tokenizer](folder, repository.limit)
     settings = config(repository, vocab_size, ids)
-    if repository.sentence is None:
+    if repository.modular:
+        model = weights.build_model(
+            ModernBertModel, folder, settings | {"max_position_embeddings": repository.limit + 1}
+        )
+        weights.fill(model, random)
+        write_modules(folder, model, repository.hidden, random)
+    elif repository.sentence is None:
         model = weights.build_model(ModernBertForSequenceClassification, folder, settings)
         weights.fill(model, random)
         weights.spread_logits(model, model.classifier, tokenizer_files.encode_pairs(folder))
@@ -250,6 +281,41 @@ def write(folder: Path, seed: int, *, repository: Repository) -> None:
         layout.write_sentence_files(folder, repository.hidden, repository.sentence)
     weights.write_safetensors(folder, weights.tensors(model, repository.dtype))
     layout.write_extras(folder, repository.name, repository.extras)
+
+
+@torch.no_grad()
+def write_modules(folder: Path, model: torch.nn.Module, hidden: int, random: torch.Generator) -> None:
+    """CLS pooling, Dense (H, H) with GELU and without bias, LayerNorm, Dense (1, H): scores of about 3 to 12."""
+    modules = [
+        {"idx": index, "name": str(index), "path": path, "type": kind} for index, (path, kind) in enumerate(MODULES)
+    ]
+    layout.write_json(folder / "modules.json", modules)
+    identity = "torch.nn.modules.linear.Identity"
+    about = {"__version__": {"sentence_transformers": "5.5.0"}, "activation_fn": identity, "model_type": "CrossEncoder"}
+    layout.write_json(
+        folder / "config_sentence_transformers.json", about | {"prompts": {}, "default_prompt_name": None}
+    )
+    layout.write_json(folder / "sentence_bert_config.json", {"transformer_task": "feature-extraction"})
+    pooling = {"word_embedding_dimension": hidden, "pooling_mode": "cls", "include_prompt": True}
+    layout.write_json(folder / "1_Pooling" / "config.json", pooling)
+    dense = torch.randn(hidden, hidden, generator=random) / hidden**0.5
+    norm = torch.nn.LayerNorm(hidden)
+    for parameter in norm.parameters():
+        parameter.add_(0.1 * torch.randn(hidden, generator=random))
+    last = torch.randn(1, hidden, generator=random)
+    pairs = tokenizer_files.encode_pairs(folder)
+    rows = torch.cat([model(input_ids=torch.tensor([pair.input_ids])).last_hidden_state[:, 0] for pair in pairs])
+    logits = norm(torch.nn.functional.gelu(rows @ dense.T)) @ last.T
+    last *= weights.LOGIT_STD / logits.std()
+    bias = torch.tensor([7.0]) - logits.mean() * weights.LOGIT_STD / logits.std()
+    layout.write_dense(folder / "2_Dense", dense, "activation.GELU")
+    weights.write_safetensors(
+        folder / "3_LayerNorm", {f"norm.{name}": part for name, part in norm.state_dict().items()}
+    )
+    layout.write_json(folder / "3_LayerNorm" / "config.json", {"dimension": hidden})
+    layout.write_dense(folder / "4_Dense", last, "linear.Identity", bias)
+    path = folder / "4_Dense" / "config.json"
+    layout.write_json(path, json.loads(path.read_text(encoding="utf-8")) | {"module_output_name": "scores"})
 
 
 BUILDERS: dict[str, Callable[[Path, int], None]] = {

@@ -10,7 +10,7 @@ from typing import Any
 
 import tokenizers
 import torch
-from transformers import PreTrainedModel, Qwen3ForCausalLM, Qwen3Model
+from transformers import Qwen3ForCausalLM, Qwen3Model
 
 from . import layout, tokenizer_files, vocab, weights
 from .layout import SentenceFiles
@@ -136,30 +136,12 @@ def write_reranker(folder: Path, seed: int) -> None:
     tokenizer = write_tokenizer(folder, closing=False)
     model = weights.build_model(Qwen3ForCausalLM, folder, config(tokenizer, limit=40960, end=TURN_END))
     weights.fill(model, random)
-    _spread_answers(model, tokenizer, random)
+    answers = [tokenizer.token_to_id(word) for word in ("yes", "no")]
+    prompts = [JUDGE.format(query=query, document=document) for query, document in tokenizer_files.PAIRS]
+    weights.spread_answers(model, [tokenizer.encode(prompt).ids for prompt in prompts], answers, random)
     weights.write_safetensors(folder, weights.tensors(model, torch.bfloat16))
     write_generation_config(folder, tokenizer)
     layout.write_extras(folder, RERANKER)
-
-
-@torch.no_grad()
-def _spread_answers(model: PreTrainedModel, tokenizer: tokenizers.Tokenizer, random: torch.Generator) -> None:
-    """Set the rows of "yes" and "no" so that the scores of the sample pairs are around zero.
-
-    This is repeated, because the prompt contains both words, so that the states depend on these rows.
-    """
-    words = model.get_input_embeddings().weight
-    yes, no = (tokenizer.encode(word).ids for word in ("yes", "no"))
-    assert len(yes) == len(no) == 1, "the tiny vocabulary must hold both answers as one piece"
-    prompts = [JUDGE.format(query=query, document=document) for query, document in tokenizer_files.PAIRS]
-    ids = [torch.tensor([tokenizer.encode(prompt).ids]) for prompt in prompts]
-    direction = torch.randn(HIDDEN, generator=random)
-    for _ in range(4):
-        states = torch.cat([model.model(input_ids=row).last_hidden_state[:, -1] for row in ids])
-        mean = states.mean(0)
-        difference = direction - mean * (direction @ mean) / (mean @ mean)
-        difference *= weights.LOGIT_STD / (states @ difference).std()
-        words[yes[0]], words[no[0]] = difference / 2, -difference / 2
 
 
 BUILDERS: dict[str, Callable[[Path, int], None]] = {EMBEDDING: write_embedding, RERANKER: write_reranker}

@@ -76,6 +76,27 @@ def _score(model: PreTrainedModel, pair: EncodedPair) -> Tensor:
     return logits[0]
 
 
+@torch.no_grad()
+def spread_answers(
+    model: Any, prompts: Sequence[Sequence[int]], answers: Sequence[int | None], random: torch.Generator
+) -> None:
+    """Set the rows of the answer tokens (for, against) so that the scores of these prompts are around zero.
+
+    This is repeated, because the prompts may contain the answers, so that the states depend on these rows.
+    """
+    assert None not in answers, "the tiny vocabulary must hold each answer as one piece"
+    rows = model.get_output_embeddings().weight
+    ids = [torch.tensor([prompt]) for prompt in prompts]
+    direction = torch.randn(rows.shape[1], generator=random)
+    for _ in range(4):
+        states = torch.cat([model.model(input_ids=row).last_hidden_state[:, -1] for row in ids])
+        mean = states.mean(0)
+        difference = direction - mean * (direction @ mean) / (mean @ mean)
+        difference *= LOGIT_STD / (states @ difference).std()
+        for sign, answer in zip((1, -1), answers, strict=False):
+            rows[answer] = sign * difference / len(answers)
+
+
 def tensors(model: PreTrainedModel, dtype: torch.dtype, *, position_ids: str | None = None) -> dict[str, Tensor]:
     """The tensors as a repository stores them: contiguous, in the stored type, without tied copies.
 

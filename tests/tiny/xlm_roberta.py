@@ -71,6 +71,14 @@ REPOSITORIES = (
         extras=ONNX_EXTRAS,
     ),
     Repository(
+        name="sentence-transformers/paraphrase-multilingual-mpnet-base-v2",
+        sentence=SentenceFiles(
+            normalize=False, max_seq_length=128, versions=("2.0.0", "4.7.0", "1.9.0+cu102"), legacy_pooling=True
+        ),
+        formats=("safetensors", "pickle"),
+        extras=("tf_model.h5", "onnx/model.onnx"),
+    ),
+    Repository(
         name="Snowflake/snowflake-arctic-embed-l-v2.0",
         limit=8192,
         sentence=SentenceFiles(

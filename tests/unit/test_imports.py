@@ -23,12 +23,13 @@ MAY_IMPORT_HEAVY = (
     "importing/export_child.py",  # through the backend, which it shares names with
 )
 FORBIDDEN: dict[str, set[str]] = {
-    "runners": {"api", "importing", "starlette", "service", "scripts"},
-    "models": {"api", "importing", "runners", "starlette", "service", "scripts"},
-    "importing": {"api", "starlette", "service", "scripts"},
-    "api": {"corpus", "importing", "service", "scripts", *HEAVY},
+    "runners": {"comparison", "api", "importing", "starlette", "service", "scripts"},
+    "models": {"comparison", "api", "importing", "runners", "starlette", "service", "scripts"},
+    "importing": {"comparison", "api", "starlette", "service", "scripts"},
+    "api": {"comparison", "corpus", "importing", "service", "scripts", *HEAVY},
+    "comparison": {"api", "corpus", "starlette", "service", "scripts"},
     # a client of the service: it travels without it
-    "corpus": {"api", "importing", "models", "runners", "service", "scripts", "settings"},
+    "corpus": {"comparison", "api", "importing", "models", "runners", "service", "scripts", "settings"},
 }
 """What no function imports either: packages know no HTTP, run nothing, or are below."""
 MAY_IMPORT_BENTOML = ("service.py", "engine_process.py", "image.py", "api/bento.py", "models/store.py")

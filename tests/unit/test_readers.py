@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from api.routes import ENDPOINTS
-from models.catalog import ModelSpec, Tokenizer, YesNoScoring
+from models.catalog import AnswerScoring, ModelSpec, Tokenizer
 from models.facts import ModelFacts
 from settings import Settings
 from tests.unit.sources import parse_file, source_files
@@ -20,7 +20,7 @@ DECLARATIONS: list[tuple[type[BaseModel], str]] = [
     (Settings, "settings.py"),
     (ModelSpec, "models/catalog.py"),
     (Tokenizer, "models/catalog.py"),
-    (YesNoScoring, "models/catalog.py"),
+    (AnswerScoring, "models/catalog.py"),
     (ModelFacts, "models/facts.py"),
     *sorted(((body, f"{body.__module__.replace('.', '/')}.py") for body in BODIES), key=str),
 ]
@@ -28,7 +28,7 @@ OWNERS: dict[type[BaseModel], set[str]] = {
     Settings: {"settings", "_settings", "_limits", "limits", "self"},
     ModelSpec: {"spec", "self"},
     Tokenizer: {"tokenizer"},
-    YesNoScoring: {"scoring"},
+    AnswerScoring: {"scoring"},
     ModelFacts: {"facts"},
     **{body: {"request", "self"} for body in BODIES},
 }

@@ -1,13 +1,14 @@
 """Reference numbers for a checkpoint's original folder.
 
 From sentence-transformers if it can read the folder, from tests/references for models that need old remote code, and
-from the model card's code for the prompted (yes/no) reranker.
+from transformers with the authors' prompt for prompted rerankers.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -20,7 +21,7 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 from models.catalog import ModelSpec
 from tests.integration.architectures.workshop import QUERY, Floats, Model, served
 from tests.integration.reference import PROCESSOR_FIXES
-from tests.references import gte_new, jina_bert, jina_v2_flash, last_token, nv_embed, reading
+from tests.references import gte_new, jina_bert, jina_v2_flash, last_token, nomic_bert, nv_embed, reading
 from tests.tiny import corpus
 from tests.tolerance import scaled
 
@@ -30,12 +31,50 @@ TEXTS = [*corpus.ENGLISH[:4], *corpus.JAPANESE[1:5], "ＡＢＣ ｆｕｌｌ－�
 UNLIMITED = 1_000_000
 BATCH_ITEMS = 4
 """Small batches of similar lengths, for less padding."""
-JUDGE = (
-    "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct "
-    'provided. Note that the answer can only be "yes" or "no".<|im_end|>\n<|im_start|>user\n'
-)
-ANSWER = "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
-TASK = "Given a web search query, retrieve relevant passages that answer the query"
+TURN = "<|im_end|>\n<|im_start|>assistant\n"
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """The prompt of a reranker's authors: texts that they tokenise apart; they truncate the one with {document}."""
+
+    parts: tuple[str, ...]
+    answers: tuple[str, ...]
+    """The answer tokens for and, if there are two, against relevance."""
+
+
+PROMPTS = {
+    "Qwen/Qwen3-Reranker-0.6B": Prompt(  # model card: format_instruction, process_inputs and compute_logits
+        (
+            "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct "
+            'provided. Note that the answer can only be "yes" or "no".<|im_end|>\n<|im_start|>user\n',
+            "<Instruct>: Given a web search query, retrieve relevant passages that answer the query\n<Query>: {query}\n"
+            "<Document>: {document}",
+            f"{TURN}<think>\n\n</think>\n\n",
+        ),
+        ("yes", "no"),
+    ),
+    "mixedbread-ai/mxbai-rerank-base-v2": Prompt(  # mxbai_rerank_v2.py: prepare_inputs and forward
+        (
+            "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\n"
+            "<|im_start|>user\n",
+            *("query: {query}", "\n", "document: {document}", "\n"),
+            "You are a search relevance expert who evaluates how well documents match search queries. For each "
+            "query-document pair, carefully analyze the semantic relationship between them, then provide your binary "
+            "relevance judgment (0 for not relevant, 1 for relevant).\nRelevance:",
+            TURN,
+        ),
+        ("1", "0"),
+    ),
+    "BAAI/bge-reranker-v2-gemma": Prompt(  # FlagEmbedding, reranker/decoder_only/base.py: DatasetForReranker
+        (
+            *("<bos>", "A: {query}", "\n", "B: {document}", "\n"),
+            "Given a query A and a passage B, determine whether the passage contains an answer to the query by "
+            "providing a prediction of either 'Yes' or 'No'.",
+        ),
+        ("Yes",),
+    ),
+}
 
 
 class Reference(Protocol):
@@ -126,38 +165,48 @@ class PublishedReranker:
         return self._definition(self._folder, [(query, text) for text in texts], max_tokens)
 
 
-class YesOrNo:
-    """Qwen3-Reranker's model card in float32: format_instruction, process_inputs and compute_logits."""
+class Answers:
+    """A prompted reranker in transformers, in float32."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, prompt: Prompt, folder: Path) -> None:
+        self._prompt = prompt
         self._tokenizer = transformers.AutoTokenizer.from_pretrained(folder, padding_side="left")
         self._model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-        self._prefix = self._tokenizer.encode(JUDGE, add_special_tokens=False)
-        self._suffix = self._tokenizer.encode(ANSWER, add_special_tokens=False)
-        self._answers = [self._tokenizer.convert_tokens_to_ids(word) for word in ("no", "yes")]
+        self._answers = [self._tokenizer.convert_tokens_to_ids(word) for word in prompt.answers]
 
     def tokens(self, text: str) -> int:
         return len(self._ids(QUERY, text, UNLIMITED))
 
     def numbers(self, texts: Sequence[str], max_tokens: int, *, prompt: str = "", query: str = QUERY) -> Floats:
-        chances = self.chances(texts, max_tokens, query=query)
-        return np.log(chances / (1 - chances))
+        answers = self._last_logits(texts, max_tokens, query)
+        return np.asarray(answers[:, 0] if answers.shape[1] == 1 else answers[:, 0] - answers[:, 1])
+
+    def chances(self, texts: Sequence[str], max_tokens: int) -> Floats:
+        """The chance of the first answer among both at the last token: (N,)."""
+        answers = self._last_logits(texts, max_tokens, QUERY)
+        return np.asarray(torch.nn.functional.log_softmax(answers, dim=1)[:, 0].exp())
 
     @torch.no_grad()
-    def chances(self, texts: Sequence[str], max_tokens: int, *, query: str = QUERY) -> Floats:
-        """P(yes) among yes and no at the last token: (N,)."""
+    def _last_logits(self, texts: Sequence[str], max_tokens: int, query: str) -> torch.Tensor:
         rows = [self._ids(query, text, max_tokens) for text in texts]
         inputs = self._tokenizer.pad({"input_ids": rows}, padding=True, return_tensors="pt")
-        last = self._model(**inputs).logits[:, -1, self._answers].double()
-        return np.asarray(torch.nn.functional.log_softmax(last, dim=1)[:, 1].exp())
+        logits: torch.Tensor = self._model(**inputs).logits
+        return logits[:, -1, self._answers].double()
 
     def _ids(self, query: str, text: str, max_tokens: int) -> list[int]:
-        body = f"<Instruct>: {TASK}\n<Query>: {query}\n<Document>: {text}"
-        room = max_tokens - len(self._prefix) - len(self._suffix)
-        return [*self._prefix, *self._tokenizer.encode(body, add_special_tokens=False)[:room], *self._suffix]
+        ids: list[list[int]] = []
+        for part in self._prompt.parts:
+            filled = part.replace("{query}", query).replace("{document}", text)
+            ids.append(self._tokenizer.encode(filled, add_special_tokens=False))
+        (place,) = (index for index, part in enumerate(self._prompt.parts) if "{document}" in part)
+        over = sum(map(len, ids)) - max_tokens
+        ids[place] = ids[place][: len(ids[place]) - max(0, over)]
+        return [token for part in ids for token in part]
 
 
 PUBLISHED_EMBEDDERS = {
+    "Alibaba-NLP/gte-multilingual-base": gte_new.embeddings,
+    "nomic-ai/nomic-embed-text-v1.5": nomic_bert.embeddings,
     "nvidia/NV-Embed-v2": nv_embed.embeddings,
     "intfloat/e5-mistral-7b-instruct": last_token.embeddings,
 }
@@ -173,7 +222,7 @@ def reference_for(spec: ModelSpec, folder: Path) -> Reference:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if spec.scoring:
-            return YesOrNo(folder)
+            return Answers(PROMPTS[spec.repo], folder)
         if spec.repo in PUBLISHED_EMBEDDERS:
             return PublishedEmbedder(spec.repo, folder)
         if spec.repo in PUBLISHED_RERANKERS:

@@ -1,4 +1,7 @@
-"""Every model of the catalogue: after import and loading, results equal an independent reference within float32."""
+"""Every architecture of the catalogue: after import and loading, results equal an independent reference within float32.
+
+Models of the same layout are computed alike, so one of them is run.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from runners.embedding import EmbeddingRunner
 from runners.loaded_model import LoadedModel
 from runners.networks.pooling import normalize
 from tests import tiny
-from tests.integration.architectures.reference import Reference, YesOrNo, reference_for, text_of
+from tests.integration.architectures.reference import PROMPTS, Answers, Reference, reference_for, text_of
 from tests.integration.architectures.workshop import CATALOG, QUERY, Floats, Model, Workshop, answer, numbers
 from tests.tiny import corpus
 from tests.tolerance import FLOAT32, scaled
@@ -26,24 +29,36 @@ from tests.tolerance import FLOAT32, scaled
 LONG = 8192
 TRUE_LIMITS = {
     "luke-japanese-base": 80,
-    "all-minilm-l6-v2": 256,
+    **dict.fromkeys((f"paraphrase-multilingual-{name}-v2" for name in ("minilm-l12", "mpnet-base")), 128),
+    "all-minilm-l12-v2": 128,
+    **dict.fromkeys(("all-minilm-l6-v2", "labse"), 256),
     "all-mpnet-base-v2": 384,
     "jina-reranker-v2-multilingual": 1024,
     "embeddinggemma-300m": 2048,
     "e5-mistral-7b": 4096,
+    **dict.fromkeys((f"ettin-reranker-{size}-v1" for size in ("17m", "32m", "68m", "150m", "400m", "1b")), 7999),
     **dict.fromkeys(("bge-m3", "japanese-bge-v2-m3", "bge-reranker-v2-m3", "snowflake-arctic-embed-l-v2.0"), LONG),
     **dict.fromkeys(("gte-multilingual-reranker", "jina-reranker-turbo", "ruri-v3-reranker-310m"), LONG),
     **dict.fromkeys((f"ruri-v3-{size}" for size in ("30m", "70m", "130m", "310m")), LONG),
     **dict.fromkeys((f"japanese-reranker-{size}-v2" for size in ("tiny", "xsmall", "small", "base")), LONG),
-    **dict.fromkeys(("gte-modernbert-base", "gte-reranker-modernbert-base", "granite-embedding-english-r2"), LONG),
+    **dict.fromkeys(("gte-modernbert-base", "gte-reranker-modernbert-base", "gte-multilingual-base"), LONG),
     **dict.fromkeys((f"granite-embedding-{size}-multilingual-r2" for size in ("97m", "311m")), LONG),
-    **dict.fromkeys(("nv-embed-v2", "qwen3-embedding-0.6b", "qwen3-reranker-0.6b"), 32768),
+    **dict.fromkeys((f"granite-embedding-{name}english-r2" for name in ("", "small-", "reranker-")), LONG),
+    **dict.fromkeys((f"bekko-embedding-v1-{size}" for size in ("a8m", "a25m")), LONG),
+    **dict.fromkeys(("nomic-embed-text-v1.5", "nomic-embed-text-v1", "bge-reranker-v2-gemma"), LONG),
+    **dict.fromkeys((f"qwen3-embedding-{size}" for size in ("0.6b", "4b", "8b")), 32768),
+    **dict.fromkeys((f"qwen3-reranker-{size}" for size in ("0.6b", "4b", "8b")), 32768),
+    **dict.fromkeys((f"mxbai-rerank-{size}-v2" for size in ("base", "large")), 32768),
+    **dict.fromkeys((f"harrier-oss-v1-{size}" for size in ("270m", "0.6b")), 32768),
+    **dict.fromkeys(("nv-embed-v2", "jina-embeddings-v5-text-small-retrieval"), 32768),
 }
 """Token limits from the model cards; all other models have 512."""
 AFFORDABLE_TOKENS = 1024
 LOWERED_TOKENS = 300
 """Limit for models whose true limit takes too long. Exceeds half of embeddinggemma's window and twice ModernBERT's."""
-NAMES = [spec.name for spec in CATALOG if not spec.forwarded]
+REPRESENTATIVES = {other: repo for repo, others in tiny.SAME_LAYOUT.items() for other in others}
+"""Full name of a model -> that of the model which is run for its layout."""
+NAMES = [spec.name for spec in CATALOG if not spec.forwarded and spec.repo not in REPRESENTATIVES]
 SHORT = [
     "Mars is red.",
     "火星は赤い惑星です。",
@@ -90,7 +105,16 @@ def case(request: pytest.FixtureRequest, workshop: Workshop) -> Iterator[Case]:
 
 
 def test_every_model_with_weights_has_a_tiny_checkpoint() -> None:
-    assert {CATALOG.get(name).repo for name in NAMES} <= tiny.BUILDERS.keys()
+    assert {spec.repo for spec in CATALOG if not spec.forwarded} <= tiny.BUILDERS.keys()
+
+
+@pytest.mark.parametrize("repo", REPRESENTATIVES)
+def test_models_of_one_layout_are_imported_and_computed_alike(repo: str) -> None:
+    spec, run = CATALOG.get(repo), CATALOG.get(REPRESENTATIVES[repo])
+    alike = {"kind", "conversion", "pooling", "scoring", "instruction", "tokenizer", "requires"}
+    changed = {"instruction"} if spec.scoring is None else set()  # an embedder's prompt is text before the input
+    assert spec.model_dump(include=alike - changed) == run.model_dump(include=alike - changed)
+    assert spec.max_tokens == TRUE_LIMITS.get(spec.name, 512)
 
 
 def test_the_limit_is_that_of_the_model_card(case: Case) -> None:
@@ -169,7 +193,7 @@ async def _long_query(case: Case) -> None:
     """An even number of tokens is available for both sides: Python tokenizers divide an odd number differently."""
     query = " ".join([QUERY, *corpus.ENGLISH, *corpus.JAPANESE]) * 2
     texts = [*SHORT[::2], case.texts[-1]]
-    limit = 201
+    limit = 301 if case.model.spec.scoring else 201  # prompts alone have up to 200 tokens
     with case.model.running(max_tokens=limit) as loaded:
         result = await answer(loaded, texts, query=query)
     if case.model.spec.scoring:  # the authors' truncation would remove the documents
@@ -185,4 +209,5 @@ async def test_yes_or_no_is_a_chance(workshop: Workshop) -> None:
     with model.running() as loaded:
         result = await answer(loaded, SHORT)
     assert isinstance(result, RerankResult)
-    assert_allclose(result.scores, YesOrNo(model.original).chances(SHORT, 8192), rtol=0, atol=FLOAT32)
+    expected = Answers(PROMPTS[model.spec.repo], model.original).chances(SHORT, 8192)
+    assert_allclose(result.scores, expected, rtol=0, atol=FLOAT32)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,18 +18,36 @@ from torch import nn
 
 from errors import ModelUnavailableError
 from importing.conversion import gte
+from models.store import ModelStore
 from runners.embedding import EmbeddingRunner
 from runners.loaded_model import LoadedModel
 from runners.rerank import RerankRunner
-from tests.integration.architectures.reference import CLEARLY, PUBLISHED_EMBEDDERS, TEXTS, apart, assert_right
-from tests.integration.architectures.workshop import DEVICE, QUERY, Workshop, answer, numbers, served
+from tests.integration.architectures.reference import (
+    CLEARLY,
+    PUBLISHED_EMBEDDERS,
+    TEXTS,
+    apart,
+    assert_right,
+    reference_for,
+    text_of,
+)
+from tests.integration.architectures.workshop import (
+    DEVICE,
+    QUERY,
+    Workshop,
+    answer,
+    import_folder,
+    numbers,
+    served,
+)
 from tests.references import jina_bert
+from tests.tiny.layout import write_json
 from tests.tolerance import FLOAT32, scaled
 
 HALF = [
     *("ruri-base", "mxbai-embed-large", "mxbai-rerank-large", "gte-multilingual-reranker", "gte-modernbert-base"),
     *("jina-reranker-v2-multilingual", "jina-reranker-turbo", "nv-embed-v2", "e5-mistral-7b"),
-    *("qwen3-embedding-0.6b", "qwen3-reranker-0.6b"),
+    *("qwen3-embedding-0.6b", "qwen3-reranker-0.6b", "mxbai-rerank-base-v2"),
 ]
 PICKLES = ["bge-m3", "bce-reranker-base_v1", "japanese-simcse-large", "luke-japanese-base"]
 CODE = ["jina-reranker-v2-multilingual", "jina-reranker-turbo", "nv-embed-v2"]
@@ -105,12 +124,22 @@ async def test_gte_scales_its_rotary_frequencies_twice(workshop: Workshop, monke
     assert apart(await served(unfixed, TEXTS), right) > CLEARLY
 
 
-async def test_dense_layers_follow_the_pooling(workshop: Workshop) -> None:
-    """Without its two Dense layers, embeddinggemma's vectors have the same width."""
-    model = workshop.model("embeddinggemma-300m")
-    assert model.stored.facts.dense == ("2_Dense", "3_Dense")
+@pytest.mark.parametrize(
+    ("name", "layers", "without"),
+    [
+        ("embeddinggemma-300m", ("2_Dense", "3_Dense"), ()),
+        ("labse", ("2_Dense",), ()),
+        ("ettin-reranker-17m-v1", ("2_Dense", "3_LayerNorm", "4_Dense"), ("2_Dense", "4_Dense")),
+    ],
+)
+async def test_layers_follow_the_pooling(
+    name: str, layers: tuple[str, ...], without: tuple[str, ...], workshop: Workshop
+) -> None:
+    """Without some of these layers, the results have the same shape."""
+    model = workshop.model(name)
+    assert model.stored.facts.dense == layers
     right = await assert_right(model)
-    unfixed = await served(model, TEXTS, dense=())
+    unfixed = await served(model, TEXTS, dense=without)
     assert unfixed.shape == right.shape
     assert apart(unfixed, right) > CLEARLY
 
@@ -120,6 +149,27 @@ async def test_pooling_is_the_repositorys_own(name: str, workshop: Workshop) -> 
     model = workshop.model(name)
     right = await assert_right(model)
     assert apart(await served(model, TEXTS, pooling="mean"), right) > CLEARLY
+
+
+async def test_nomic_reads_more_than_2048_tokens(workshop: Workshop) -> None:
+    """Its config has other keys than the native class, whose defaults are 2048 positions and a base of 1000."""
+    model = workshop.model("nomic-embed-text-v1.5")
+    config = json.loads((model.stored.folder / "config.json").read_text())
+    assert (config["max_position_embeddings"], config["hidden_size"]) == (8192, 32)
+    reference = reference_for(model.spec, model.original)
+    texts = [text_of(reference, 2100), text_of(reference, 2100)[:-40]]
+    expected = reference.numbers(texts, 8192)
+    assert apart(expected[:1], expected[1:]) > 5 * FLOAT32
+    assert_allclose(await served(model, texts), expected, rtol=0, atol=FLOAT32)
+
+
+def test_nomic_with_scaled_positions_is_refused(workshop: Workshop, tmp_path: Path) -> None:
+    """The native class has no such scaling, and would ignore the key."""
+    folder = workshop.copy("nomic-embed-text-v1.5", tmp_path / "copy")
+    config = json.loads((folder / "config.json").read_text())
+    write_json(folder / "config.json", config | {"rotary_scaling_factor": 2})
+    with pytest.raises(ModelUnavailableError, match="unsupported value of rotary_scaling_factor"):
+        import_folder(workshop.model("nomic-embed-text-v1.5").spec, folder, ModelStore(tmp_path / "store"))
 
 
 async def test_nv_embed_leaves_the_instruction_out_of_the_pooling(workshop: Workshop) -> None:

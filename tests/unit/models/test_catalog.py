@@ -13,6 +13,7 @@ from models.catalog import Catalog, CatalogError, load_catalog
 from tests.unit.fakes import spec
 
 BLOCK = {"name": "mine", "repo": "acme/Mine", "kind": "embedding"}
+SCORING = {"prefix": "", "body": "{query}{document}", "suffix": "", "yes": "1"}
 
 
 def extra(tmp_path: Path, *blocks: dict[str, Any], name: str = "extra.yaml") -> Path:
@@ -89,6 +90,11 @@ def test_a_typo_names_the_file_the_block_and_the_key(tmp_path: Path, change: dic
         ({"matryoshka": [8]}, "matryoshka width 8 is not below dimensions None"),
         ({"dimensions": 8, "matryoshka": [4, 8]}, "matryoshka width 8"),
         ({"prompts": {"query": "{instruction}: "}}, "no instruction is given"),
+        ({"kind": "reranker", "scoring": SCORING | {"body": "{query}"}}, "body needs {query} and then {document}"),
+        ({"kind": "reranker", "scoring": SCORING | {"body": "{document}{query}"}}, "body needs {query} and then"),
+        ({"kind": "reranker", "scoring": SCORING | {"separator": "\n"}}, "separator is not between"),
+        ({"kind": "reranker", "scoring": SCORING, "instruction": "Judge"}, "scoring.body has no {instruction}"),
+        ({"scoring": SCORING}, "scoring is for rerankers"),
     ],
 )
 def test_keys_that_contradict_each_other_are_refused(tmp_path: Path, change: dict[str, Any], reason: str) -> None:

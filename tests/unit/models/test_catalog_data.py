@@ -51,7 +51,11 @@ def test_promised_models_come_first_and_in_order() -> None:
 
 
 def test_licences_that_forbid_business_use_are_flagged() -> None:
-    assert {spec.name for spec in SPECS if spec.commercial is False} == {"jina-reranker-v2-multilingual", "nv-embed-v2"}
+    assert {spec.name for spec in SPECS if spec.commercial is False} == {
+        "jina-reranker-v2-multilingual",
+        "nv-embed-v2",
+        "jina-embeddings-v5-text-small-retrieval",
+    }
     assert {spec.name for spec in SPECS if spec.commercial is None} == {"cohere-rerank-multilingual"}
     assert "API" in BY_NAME["cohere-rerank-multilingual"].license
     for spec in SPECS:

@@ -100,3 +100,5 @@ def test_only_rerankers_that_are_asked_in_words_take_an_instruction() -> None:
         refuse_instruction(spec(kind="reranker"))
     scoring = {"prefix": "", "body": "{instruction}{query}{document}", "suffix": "", "yes": "yes", "no": "no"}
     refuse_instruction(spec(kind="reranker", scoring=scoring))
+    with pytest.raises(InvalidRequestError):
+        refuse_instruction(spec(kind="reranker", scoring=scoring | {"body": "{query}{document}"}))

@@ -22,7 +22,9 @@ def test_help(command: str) -> None:
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize("command", ["import_models", "verify_models", "embed_corpus", "bench", "build_image", "check"])
+@pytest.mark.parametrize(
+    "command", ["import_models", "verify_models", "compare_models", "embed_corpus", "bench", "build_image", "check"]
+)
 def test_an_unknown_option_is_rejected_with_the_usage(command: str) -> None:
     done = run(command, "--no-such")
     assert done.returncode == 2

@@ -74,7 +74,8 @@ def test_a_forwarded_model_needs_a_key_and_nothing_else(parameters: int | None) 
 
 
 def test_what_this_installation_can_serve() -> None:
-    """The packages that the catalogue requires are installed with the service; 7B models need more than 10 GB."""
+    """The packages that the catalogue requires are installed with the service; some models need more than 10 GB."""
     settings = Settings.model_validate({"cohere_api_key": "secret"})
     hindered = {found.name for found in load_catalog() if unavailable_reason(found, CPU, settings)}
-    assert hindered == {"nv-embed-v2", "e5-mistral-7b"}
+    large = {f"qwen3-{kind}-{size}" for kind in ("embedding", "reranker") for size in ("4b", "8b")}
+    assert hindered == {"nv-embed-v2", "e5-mistral-7b", "bge-reranker-v2-gemma", *large}

@@ -1,4 +1,4 @@
-"""Pairs of prompted (yes/no) models: the ids of the whole prompt where it fits, and both texts where it does not."""
+"""Pairs of prompted models: the ids of the whole prompt where it fits, and both texts where it does not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from errors import InvalidRequestError
-from models.catalog import YesNoScoring, load_catalog
+from models.catalog import AnswerScoring, load_catalog
 from runners.contracts import QUERY, TruncatedInput
 from runners.text.pairs import Joint
 from runners.text.plain_tokenizers import FastTokenizer
@@ -23,7 +23,7 @@ from runners.text.tokenization import Rules, TextTokenizer
 from tests.tiny import build, corpus, qwen3
 from tests.unit.fakes import LetterTokenizer
 
-SCORING = cast(YesNoScoring, load_catalog().get(qwen3.RERANKER).scoring)
+SCORING = cast(AnswerScoring, load_catalog().get(qwen3.RERANKER).scoring)
 BODY = PairPrompt.parse(SCORING.body)
 INSTRUCTION = "Find the passage"
 TEXT = st.text(max_size=30) | st.text("a?! \n\r\t<>:'1é日🙂\u0301", max_size=12)
@@ -41,6 +41,13 @@ class Judge:
     def ours(self, max_tokens: int = 40_960, body: PairPrompt = BODY) -> TextTokenizer:
         template = Template((self.prefix, self.suffix), ([], [], []), 0)
         return TextTokenizer(self.plain, template, Rules(max_tokens=max_tokens, vocabulary=200_000, body=body))
+
+    def apart(self, max_tokens: int = 40_960) -> TextTokenizer:
+        """Ours for a prompt whose parts are tokenised apart."""
+        template = Template((self.prefix, self.suffix), ([], [], []), 0)
+        body = PairPrompt.parse("query: {query}\ndocument: {document}")
+        rules = Rules(max_tokens=max_tokens, vocabulary=200_000, body=body, separator="\n")
+        return TextTokenizer(self.plain, template, rules)
 
     @cached_property
     def unlimited(self) -> TextTokenizer:
@@ -200,6 +207,29 @@ def test_an_instruction_that_leaves_no_room_is_refused(judge: Judge) -> None:
     with pytest.raises(InvalidRequestError, match="leaves no room") as raised:
         ours.encode_pairs("planet", ["comet"], long("rock", 200))
     assert raised.value.param == "instruction"
+
+
+@given(query=TEXT, document=TEXT)
+@example(query="What is red?", document="\nMars")
+@example(query="?\n", document=" 1")
+def test_texts_around_a_separator_are_tokenised_apart(judge: Judge, query: str, document: str) -> None:
+    """As the libraries of mxbai-rerank-v2 and bge-reranker-v2-gemma do; "?" and a line break can be one token."""
+    parts = [judge.prefix, *judge.plain.encode([f"query: {query}", "\n", f"document: {document}"]), judge.suffix]
+    (sequence,), cuts = judge.apart().encode_pairs(query, [document])
+    assert sequence.input_ids == [token for part in parts for token in part]
+    assert not cuts
+
+
+@pytest.mark.parametrize("truncate", ["end", "start"])
+def test_a_separator_is_never_cut(judge: Judge, truncate: Any) -> None:
+    query, document = long("moon", 60), long("star", 90)
+    (sequence,), cuts = judge.apart(max_tokens=100).encode_pairs(query, [document], truncate=truncate)
+    assert len(sequence) == 100
+    text = judge.text(sequence.input_ids)
+    assert text.startswith(f"{SCORING.prefix}query: ")
+    assert text.endswith(SCORING.suffix)
+    assert text.count("\ndocument: ") == 1
+    assert [cut.index for cut in cuts] == [0, QUERY]
 
 
 def test_parts_of_the_documents_give_what_all_of_them_give(judge: Judge) -> None:
