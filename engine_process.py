@@ -109,7 +109,7 @@ async def check_models(pool: ModelPool, settings: Settings) -> None:
 
 async def run(listener: socket.socket, index: int, settings: Settings) -> None:
     """Serve the models of one device until the last worker leaves."""
-    catalog = load_catalog(settings.extra_catalog)
+    catalog = load_catalog(settings.extra_catalog).with_aliases(settings.model_aliases)
     store = ModelStore()
     device, devices = detect(settings, index), count(settings)
     pool = build_pool(settings, catalog, store, device, tokenizers=False)

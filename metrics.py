@@ -29,6 +29,8 @@ STAGE_SECONDS = BatchedHistogram(
     ["stage", "model"],
     buckets=_SECONDS,
 )
+KEY_REQUESTS = BatchedCounter("service_key_requests", "Responses by name of the API key and status.", ["key", "status"])
+KEY_TOKENS = BatchedCounter("service_key_tokens", "Tokens of requests by name of the API key.", ["key"])
 ERRORS = BatchedCounter("service_errors", "Errors by code.", ["code"])
 TRUNCATIONS = BatchedCounter("service_truncations", "Truncated inputs.", ["model"])
 

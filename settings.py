@@ -38,6 +38,19 @@ Task = Literal["embeddings", "rerank"]
 Keys = Annotated[tuple[SecretStr, ...], BeforeValidator(_split)]
 
 
+def _pairs(value: object) -> object:
+    """'a=b, c=d' -> (('a', 'b'), ('c', 'd'))."""
+    if not isinstance(value, str):
+        return value
+    pairs = [tuple(part.strip() for part in pair.split("=")) for pair in value.split(",") if pair.strip()]
+    if not all(len(pair) == 2 and all(pair) for pair in pairs):
+        raise ValueError("must be pairs such as text-embedding-3-small=bge-m3, separated by commas")
+    return tuple(pairs)
+
+
+Aliases = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_pairs)]
+
+
 GROUPS = {
     "host": "Server",
     "reranker_model_name": "Models",
@@ -81,6 +94,11 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
         (), description="Models to load at start-up. /readyz returns 200 once all of them are loaded."
     )
     extra_catalog: Path | None = Field(None, description="Path of an additional catalogue file with your own models.")
+    model_aliases: Aliases = Field(
+        (),
+        description="Additional names of models, for clients with a fixed model name: "
+        "`text-embedding-3-small=bge-m3,rerank-v3.5=bge-reranker-v2-m3`.",
+    )
 
     reranker_models_dir: Path = Field(
         Path("/app/models"), description="Folder of downloaded checkpoints, with a subfolder `<org>_<name>/` for each."
@@ -122,11 +140,17 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
 
     api_keys: Keys = Field(
         (),
-        description="API keys; each request must present one of them (Authorization: Bearer, or x-api-key). "
-        "Without keys, the service is open.",
+        description="API keys; each request must present one of them (Authorization: Bearer, x-api-key or api-key). "
+        "Without keys, the service is open. A key may have a name, for logs and metrics: `name:key`.",
     )
     api_keys_file: Path | None = Field(
         None, description="File with additional keys, one per line. ` #` starts a comment. Read at start-up."
+    )
+    key_tokens_per_minute: int = Field(
+        0,
+        ge=0,
+        description="Maximum number of tokens per minute for each API key, counted in each worker process. Requests "
+        "beyond it are rejected with 429. 0: no limit.",
     )
     metrics_open: bool = Field(True, description="Serve /metrics without a key.")
     cors_origins: Names = Field(

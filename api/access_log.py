@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import orjson
 
 import metrics
+from api.key_rates import KeyRate
 from metrics_batched import at_end_of_turn
 from runners.contracts import Timings
 
@@ -43,11 +44,26 @@ class RequestRecord:
     tokens: int = 0
     truncated: int = 0
     error: str = ""
+    key: str = ""
+    """Name of the API key, if it has one."""
+    key_rate: KeyRate | None = None
     timings: Timings = field(default_factory=Timings)
 
 
 current: contextvars.ContextVar[RequestRecord | None] = contextvars.ContextVar("request_record", default=None)
 """The record of the current request; None outside a request."""
+
+
+def request_id() -> str:
+    """The identifier of the current request; empty outside a request."""
+    record = current.get()
+    return record.request_id if record is not None else ""
+
+
+def record_key(name: str, rate: KeyRate | None) -> None:
+    """Record the name of the request's API key, and the rate from which its tokens are taken."""
+    if (record := current.get()) is not None:
+        record.key, record.key_rate = name, rate
 
 
 def record_result(*, model: str, texts: int, tokens: int, truncated: int, timings: Timings) -> None:
@@ -88,6 +104,9 @@ class AccessLog:
         _in_progress(record.route).dec()
         _answers(record.route, record.model, str(record.status)).inc()
         _request_seconds(record.route).observe(seconds)
+        if record.key:
+            _key_answers(record.key, str(record.status)).inc()
+            _key_tokens(record.key).inc(record.tokens)
         if record.error:
             metrics.ERRORS.labels(record.error).inc()
         if record.truncated:
@@ -119,6 +138,8 @@ class AccessLog:
 # Cached because prometheus_client takes a lock for each lookup of a label
 _in_progress = functools.cache(metrics.REQUESTS_IN_PROGRESS.labels)
 _answers = functools.cache(metrics.REQUESTS.labels)
+_key_answers = functools.cache(metrics.KEY_REQUESTS.labels)
+_key_tokens = functools.cache(metrics.KEY_TOKENS.labels)
 _request_seconds = functools.cache(metrics.REQUEST_SECONDS.labels)
 _stage_seconds = functools.cache(metrics.STAGE_SECONDS.labels)
 
@@ -166,6 +187,8 @@ def _fields(record: RequestRecord, seconds: float) -> dict[str, object]:
         "status": record.status,
         "total_ms": round(seconds * 1000, 2),
     }
+    if record.key:
+        known["key"] = record.key
     if record.model:
         known["model"] = record.model
     if record.texts:
@@ -184,6 +207,8 @@ def _attributes(record: RequestRecord) -> dict[str, str | int]:
         "http.response.status_code": record.status,
         "request.id": record.request_id,
     }
+    if record.key:
+        known["api.key.name"] = record.key
     if record.model:
         known["gen_ai.request.model"] = record.model
     if record.texts:

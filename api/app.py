@@ -21,13 +21,14 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.access_log import AccessLog, RequestRecord, current, server_timing
+from api.access_log import AccessLog, RequestRecord, current, record_key, server_timing
 from api.auth import CHALLENGE, ApiKeys
 from api.body import BodyBudget, BodyReader
 from api.call import Call
 from api.connection import EXCHANGE, Connections, Exchange
 from api.cross_site import note_origin
 from api.error_body import error_response, translate
+from api.key_rates import RATE_HEADERS
 from api.routing import Match, Request, Route, Routes
 from errors import AuthenticationError, ServiceError
 from settings import Settings
@@ -52,7 +53,7 @@ class App:
         self.connections = Connections.of(settings)
         self._settings = settings
         self._lifespan = lifespan
-        self._keys = ApiKeys(settings.keys) if settings.keys else None
+        self._keys = ApiKeys(settings.keys, settings.key_tokens_per_minute) if settings.keys else None
         self._cors = _cors(settings)
         self.bodies = BodyBudget(settings)
         self._log = AccessLog(settings.request_log, _tracing(settings))
@@ -79,6 +80,9 @@ class App:
                     (b"x-request-id", record.request_id.encode()),
                     (b"server-timing", server_timing(record.timings, total_s).encode()),
                 ]
+                if record.key_rate is not None:
+                    record.key_rate.take(record.tokens)
+                    message["headers"] += record.key_rate.headers()
                 if exchange.is_body_unread:
                     message["headers"].append((b"connection", b"close"))
                 self._allow_origin(headers, message)
@@ -94,7 +98,7 @@ class App:
                 if record.status:  # the response has begun: uvicorn closes the connection
                     translate(error)  # logs the error
                 else:
-                    await error_response(error)(scope, receive, send_with_headers)
+                    await error_response(error, path=match.path)(scope, receive, send_with_headers)
         finally:
             reader.close()
             self._log.end(record, time.perf_counter() - started, headers)
@@ -103,6 +107,7 @@ class App:
         self, request: Request, match: Match, reader: BodyReader, receive: Receive, exchange: Exchange
     ) -> ASGIApp:
         """The handler's response, or an error response."""
+        path = match.path if match.methods else request.scope["path"]
         try:
             if self._cors is not None and _is_preflight(request):
                 return self._cors.preflight_response(Headers(request.headers))
@@ -120,15 +125,18 @@ class App:
         except ClientDisconnect:
             return Response(status_code=CLIENT_CLOSED_REQUEST)  # only for the log
         except AuthenticationError as error:
-            return error_response(error, CHALLENGE)
+            return error_response(error, CHALLENGE, path=path)
         except Exception as error:
-            return error_response(error)
+            return error_response(error, path=path)
 
     def _admit(self, request: Request, match: Match) -> Route:
         """The route. The API key is checked first, so that a request without one cannot discover routes."""
         route = match.methods.get(request.scope["method"])
         if self._keys is not None and not (route is not None and route.open):
-            self._keys.check(request.headers)
+            key = self._keys.check(request.headers)
+            record_key(key.name, key.rate)
+            if key.rate is not None and request.scope["method"] == "POST":
+                key.rate.check()
         if route is not None:
             return route
         if match.methods:
@@ -177,9 +185,10 @@ def _cors(settings: Settings) -> CORSMiddleware | None:
     options: dict[str, Any] = {
         "allow_origins": settings.cors_origins,
         "allow_methods": ["GET", "POST"],
+        "allow_credentials": "*" not in settings.cors_origins,  # browsers reject them for *
         "allow_headers": ["*"],  # Starlette returns the requested headers, so Authorization is allowed too
         "allow_private_network": True,  # Chromium requires it when a public page calls a private address
-        "expose_headers": ["Retry-After", "Server-Timing", "X-Request-Id", "X-Warnings"],
+        "expose_headers": ["Retry-After", "Server-Timing", "X-Request-Id", "X-Warnings", *RATE_HEADERS],
         "max_age": _PREFLIGHT_AGE_S,
     }
     return CORSMiddleware(Response(), **options)

@@ -9,10 +9,9 @@ ClientLibrary = Literal["cohere", "litellm"]
 
 
 def client_library(headers: Mapping[str, str]) -> ClientLibrary | None:
-    """The library that sent a request to /v1/rerank; None for all libraries that expect the documented response.
+    """The library that sent a rerank request; None for all libraries that expect the documented response.
 
-    Both libraries expect documents and `api_version` as objects. For Voyage, litellm reads the results from `data`, and
-    does not always send a field that only Voyage has.
+    Both libraries expect `api_version` as an object, and on /v1/rerank documents, too.
     """
     if headers.get("user-agent", "").lower().startswith("litellm"):
         return "litellm"

@@ -75,17 +75,20 @@ class Endpoint:
 
 
 def post(path: str, summary: str, *forms: Form[Any], task: Task | None = None) -> Endpoint:
-    """An endpoint that accepts JSON bodies; the first form that fits is used."""
+    """An endpoint that accepts JSON bodies; the first form that fits is used.
 
-    def read(body: bytes, settings: Settings) -> tuple[Form[Any], RequestBody]:
-        content = read_json(body, settings)
+    A placeholder in the path replaces the field of that name.
+    """
+
+    def read(request: Request, settings: Settings) -> tuple[Form[Any], RequestBody]:
+        content = {**read_json(request.body, settings), **request.params}
         form = next(form for form in forms if form.fits(content))
         return form, form.body.model_validate(content, context=settings)
 
     async def handle(context: Context, request: Request) -> ASGIApp:
         """ValidationError or InvalidRequestError if the body is invalid."""
         large = len(request.body) >= LARGE_BODY
-        form, body = await run(read, request.body, context.settings, in_thread=large)
+        form, body = await run(read, request, context.settings, in_thread=large)
         return await form.handle(context.work, body, request.headers)
 
     return Endpoint("POST", path, summary, handle, forms=forms, errors=_FORM_ERRORS, task=task)

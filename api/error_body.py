@@ -1,6 +1,6 @@
-"""Exceptions as responses, with one body for all clients.
+"""Exceptions as responses, with one body for all clients but Ollama's.
 
-OpenAI's clients read `error`, Cohere's `message`, Jina's and Voyage's `detail`.
+OpenAI's clients read `error`, Cohere's `message`, Jina's and Voyage's `detail`. Ollama's read `error` as a string.
 """
 
 from __future__ import annotations
@@ -52,11 +52,22 @@ class ErrorDetails(TypedDict):
 
 
 class Error(TypedDict):
-    """The body of all errors, for clients of OpenAI, Cohere, Jina and Voyage."""
+    """The body of errors, for clients of OpenAI, Cohere, Jina and Voyage."""
 
     error: ErrorDetails
     message: _Message
     detail: _Message
+
+
+class OllamaError(TypedDict):
+    """The body of errors, for clients of Ollama."""
+
+    error: _Message
+
+
+def error_type(path: str) -> type[Error] | type[OllamaError]:
+    """The body of errors on a path: Ollama's routes start with /api/."""
+    return OllamaError if path.startswith("/api/") else Error
 
 
 def translate(error: Exception) -> ServiceError:
@@ -88,8 +99,10 @@ def invalid_request(error: ValidationError) -> InvalidRequestError:
     return InvalidRequestError(f"{path}: {message}." if path else f"{message}.", param=path)
 
 
-def error_body(error: ServiceError) -> bytes:
-    """The body of an error."""
+def error_body(error: ServiceError, path: str = "") -> bytes:
+    """The body of an error on a path."""
+    if error_type(path) is OllamaError:
+        return orjson.dumps({"error": error.message})
     content: Error = {
         "error": {"message": error.message, "type": error.type, "param": error.param, "code": error.code},
         "message": error.message,
@@ -98,8 +111,8 @@ def error_body(error: ServiceError) -> bytes:
     return orjson.dumps(content)
 
 
-def error_response(error: Exception, headers: Mapping[str, str] | None = None) -> Response:
-    """The response for an exception."""
+def error_response(error: Exception, headers: Mapping[str, str] | None = None, *, path: str = "") -> Response:
+    """The response for an exception on a path."""
     known = translate(error)
     record_error(known.code)
     extra = dict(headers or {})
@@ -107,4 +120,4 @@ def error_response(error: Exception, headers: Mapping[str, str] | None = None) -
         extra |= error.headers  # Allow, with 405
     if known.retry_after_s is not None:
         extra["Retry-After"] = str(known.retry_after_s)
-    return Response(error_body(known), status_code=known.status, media_type="application/json", headers=extra)
+    return Response(error_body(known, path), status_code=known.status, media_type="application/json", headers=extra)

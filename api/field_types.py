@@ -231,6 +231,17 @@ Inputs = Annotated[
 """OpenAI's four forms of `input`, and Jina's objects."""
 
 
+Passages = Annotated[
+    list[AnyText],
+    Items("max_documents"),
+    BeforeValidator(_as_texts),
+    WithJsonSchema(
+        {"type": "array", "minItems": 1, "items": {"anyOf": [_ANY_TEXT_SCHEMA, _OBJECT_SCHEMA]}},
+    ),
+]
+"""NIM's objects with the key text, or texts."""
+
+
 def as_inputs(inputs: list[str] | list[list[int]]) -> list[Input]:
     """Texts, or token ids of the model's own vocabulary."""
     return [each if isinstance(each, str) else tuple(each) for each in inputs]
@@ -267,24 +278,25 @@ FieldNames = Annotated[
 ]
 
 
-def document_texts(documents: Sequence[str | dict[str, Any]], rank_fields: Sequence[str] | None) -> list[str]:
+def document_texts(
+    documents: Sequence[str | dict[str, Any]], rank_fields: Sequence[str] | None, name: str = "documents"
+) -> list[str]:
     """The text of each document: a string itself; of an object the key `text`, or the keys in `rank_fields` in order.
 
-    InvalidRequestError names the first object without any of these keys.
+    InvalidRequestError names the first object without any of these keys; `name` is the client's name for documents.
     """
     names = tuple(rank_fields or ("text",))
     return [
-        each if isinstance(each, str) else _text_of_object(each, names, index) for index, each in enumerate(documents)
+        each if isinstance(each, str) else _text_of_object(each, names, f"{name}.{index}")
+        for index, each in enumerate(documents)
     ]
 
 
-def _text_of_object(document: dict[str, Any], names: tuple[str, ...], index: int) -> str:
+def _text_of_object(document: dict[str, Any], names: tuple[str, ...], place: str) -> str:
     values = [document[name] for name in names if name in document]
     if not values or not all(isinstance(value, str) for value in values):
         wanted = "the key text" if names == ("text",) else "a key of rank_fields"
-        raise InvalidRequestError(
-            f"documents.{index} must have {wanted} with a string value.", param=f"documents.{index}"
-        )
+        raise InvalidRequestError(f"{place} must have {wanted} with a string value.", param=place)
     return "\n".join(values)
 
 

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
 from api.endpoint import Endpoint
-from api.error_body import Error
+from api.error_body import Error, OllamaError, error_type
 from api.playground import PATH as PLAYGROUND
 from api.responses import Answer
 from settings import Settings
@@ -61,8 +61,9 @@ def build_document(endpoints: Iterable[Endpoint], settings: Settings) -> OpenAPI
         document["components"]["securitySchemes"] = {
             "bearer": {"type": "http", "scheme": "bearer"},
             "header": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+            "azure": {"type": "apiKey", "in": "header", "name": "api-key"},
         }
-        document["security"] = [{"bearer": []}, {"header": []}]
+        document["security"] = [{name: []} for name in document["components"]["securitySchemes"]]
     return document
 
 
@@ -70,7 +71,7 @@ class _Schemas:
     """The schemas of all request bodies and answers."""
 
     def __init__(self, endpoints: Iterable[Endpoint], settings: Settings) -> None:
-        types = dict.fromkeys([Error, *(each for endpoint in endpoints for each in _types(endpoint))])
+        types = dict.fromkeys([Error, OllamaError, *(each for endpoint in endpoints for each in _types(endpoint))])
         adapters = [(each, _MODE, TypeAdapter(each)) for each in types]
         self._schemas, definitions = TypeAdapter.json_schemas(adapters, ref_template=_REF)
         self.components: dict[str, Schema] = _openapi_3_0(definitions["$defs"])
@@ -101,7 +102,7 @@ def _answers(endpoint: Endpoint) -> list[Any]:
 def _operation(endpoint: Endpoint, schemas: _Schemas) -> dict[str, Any]:
     answers = _answers(endpoint)
     content = _json(schemas.any_of(answers)) if answers else {"text/plain": {"schema": {"type": "string"}}}
-    errors = _json(schemas.any_of([Error]))
+    errors = _json(schemas.any_of([error_type(endpoint.path)]))
     operation: dict[str, Any] = {
         "summary": endpoint.summary,
         "responses": {

@@ -45,8 +45,21 @@ Document = Annotated[orjson.Fragment | str, written_as(str | dict[str, Any])]
 
 Index = Annotated[int, Field(description="Position in the request, starting at 0.")]
 Score = Annotated[float, Field(description="From 0 to 1, unless raw_scores is true.")]
+ListObject = Annotated[Literal["list"], Field(description="Always list.")]
+ModelAsSent = Annotated[str, Field(description="Name of the model, as in the request.")]
 ResponseId = Annotated[str, Field(description="Identifier of this response.")]
 Warnings = Annotated[list[str], Field(description="Present only if there are warnings.")]
+
+
+_DOCUMENTS_PER_SEARCH_UNIT = 100
+"""As Cohere and Pinecone define the unit."""
+
+
+class Usage(TypedDict):
+    """Tokens by the model's own tokenizer."""
+
+    prompt_tokens: Annotated[int, Field(description="Number of tokens that the model read.")]
+    total_tokens: Annotated[int, Field(description="The same number.")]
 
 
 class ApiVersion(TypedDict):
@@ -65,6 +78,16 @@ class RankedDocument(TypedDict):
             Document, Field(description="Only if return_documents is true: a string or an object, as it was sent.")
         ]
     ]
+
+
+def usage(tokens: int) -> Usage:
+    """Token usage; all tokens are prompt tokens, because nothing is generated."""
+    return {"prompt_tokens": tokens, "total_tokens": tokens}
+
+
+def search_units(documents: int) -> int:
+    """What Cohere and Pinecone would bill for ranking this number of documents."""
+    return -(-documents // _DOCUMENTS_PER_SEARCH_UNIT)
 
 
 def ranked_documents(
@@ -113,23 +136,25 @@ def warning_header(warnings: Sequence[str]) -> dict[str, str]:
 Documents = Sequence[str | dict[str, Any]]
 
 
-async def write_documents(documents: Documents, *, as_objects: bool) -> list[orjson.Fragment | str]:
+async def write_documents(
+    documents: Documents, *, as_objects: bool, name: str = "documents"
+) -> list[orjson.Fragment | str]:
     """Documents as the response returns them. `as_objects`: strings become objects with the key text.
 
     Objects are serialized on another thread, because they may be large. InvalidRequestError names a document that JSON
-    cannot represent; call this before the model runs.
+    cannot represent, by `name`, the client's name for documents; call this before the model runs.
     """
 
     def write() -> list[orjson.Fragment | str]:
         return [
-            _write_document({"text": each} if as_objects and isinstance(each, str) else each, index)
+            _write_document({"text": each} if as_objects and isinstance(each, str) else each, f"{name}.{index}")
             for index, each in enumerate(documents)
         ]
 
     return await run(write, in_thread=any(isinstance(each, dict) for each in documents))
 
 
-def _write_document(document: str | dict[str, Any], index: int) -> orjson.Fragment | str:
+def _write_document(document: str | dict[str, Any], place: str) -> orjson.Fragment | str:
     """A document with its numbers unchanged: orjson rejects integers beyond 64 bits and writes 1e400 as null."""
     if isinstance(document, str):
         return document
@@ -142,9 +167,8 @@ def _write_document(document: str | dict[str, Any], index: int) -> orjson.Fragme
     try:
         text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     except ValueError:
-        name = f"documents.{index}"
         raise InvalidRequestError(
-            f"{name} has a number that is too large to return. Send it as a string, or set return_documents to false.",
-            param=name,
+            f"{place} has a number that is too large to return. Send it as a string, or do not request the documents.",
+            param=place,
         ) from None
     return orjson.Fragment(text.encode())

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 
 from api import admin, playground, status
 from api.context import Context
-from api.dialects import cohere, openai, tei
+from api.dialects import cohere, mixedbread, nim, ollama, openai, tei, voyage
 from api.endpoint import Endpoint, Form, post
 from api.openapi import OpenAPI, build_document
 from api.responses import Answer, answer
@@ -44,6 +44,10 @@ def _has_texts(content: dict[str, Any]) -> bool:
     return "texts" in content and "documents" not in content
 
 
+def _has_input(content: dict[str, Any]) -> bool:
+    return "input" in content and "documents" not in content
+
+
 def _has_text(content: dict[str, Any]) -> bool:
     return "text" in content and "input" not in content
 
@@ -59,7 +63,11 @@ _RERANK = {"query": _QUESTION, "documents": _TEXTS, "top_n": 1}
 _COHERE_EMBED = {"texts": _TEXTS, "input_type": "search_document", "embedding_types": ["float"]}
 _SIMILARITY = {"inputs": {"source_sentence": _QUESTION, "sentences": _TEXTS}}
 
+_NIM = {"query": {"text": _QUESTION}, "passages": [{"text": text} for text in _TEXTS]}
+
 _EMBEDDINGS = Form(openai.EmbeddingRequest, openai.embeddings, {"input": _TEXTS})
+_RANKING = Form(openai.RerankRequest, openai.rerank_v1, _RERANK)
+_NIM_RANKING = Form(nim.NimRankingRequest, nim.ranking, _NIM)
 _TEI_EMBED = Form(tei.TeiEmbedRequest, tei.embed, {"inputs": _TEXTS})
 
 ENDPOINTS = (
@@ -70,7 +78,7 @@ ENDPOINTS = (
     post(
         "/v1/rerank",
         "Documents by relevance, best first (Cohere v1, Jina, Voyage).",
-        Form(openai.RerankRequest, openai.rerank_v1, _RERANK),
+        _RANKING,
         task="rerank",
     ),
     post(
@@ -106,8 +114,15 @@ ENDPOINTS = (
         Form(cohere.CohereEmbedRequest, cohere.embed_v2, _COHERE_EMBED),
         task="embeddings",
     ),
+    Endpoint("POST", "/v1/check-api-key", "200 if the API key is correct (Cohere v1).", cohere.check_api_key),
     # text-embeddings-inference
-    post("/embed", "A vector of length 1 for each text (text-embeddings-inference).", _TEI_EMBED, task="embeddings"),
+    post(
+        "/embed",
+        "A vector of length 1 for each text (text-embeddings-inference). With `texts`: the same as `/v1/embed`.",
+        Form(cohere.CohereEmbedRequest, cohere.embed_v1, _COHERE_EMBED, fits=_has_texts),
+        _TEI_EMBED,
+        task="embeddings",
+    ),
     post(
         "/similarity",
         "Cosine similarities of sentences to one sentence (text-embeddings-inference).",
@@ -127,6 +142,64 @@ ENDPOINTS = (
         task="embeddings",
     ),
     Endpoint("GET", "/info", "Facts about the default embedding model (text-embeddings-inference).", tei.info),
+    # Ollama
+    post(
+        "/api/embed",
+        "A vector of length 1 for each text (Ollama).",
+        Form(ollama.OllamaEmbedRequest, ollama.embed, {"model": "bge-m3:latest", "input": _TEXTS}),
+        task="embeddings",
+    ),
+    post(
+        "/api/embeddings",
+        "A vector of length 1 for one text (Ollama's older API).",
+        Form(ollama.OllamaEmbeddingsRequest, ollama.embeddings, {"model": "bge-m3", "prompt": _TEXTS[0]}),
+        task="embeddings",
+    ),
+    Endpoint("GET", "/api/tags", "The embedding models, as Ollama lists them.", ollama.tags),
+    post(
+        "/api/show",
+        "One model, as Ollama describes it.",
+        Form(ollama.OllamaShowRequest, ollama.show, {"model": "bge-m3"}),
+    ),
+    Endpoint("GET", "/api/ps", "The embedding models in memory, as Ollama lists them.", ollama.loaded),
+    Endpoint("GET", "/api/version", "The version of Ollama's API.", ollama.version),
+    # Azure OpenAI and Groq
+    post(
+        "/openai/deployments/{model}/embeddings",
+        "The same as `/v1/embeddings`, with the model in the path (Azure OpenAI).",
+        _EMBEDDINGS,
+        task="embeddings",
+    ),
+    post("/openai/v1/embeddings", "The same as `/v1/embeddings` (Azure OpenAI, Groq).", _EMBEDDINGS, task="embeddings"),
+    Endpoint("GET", "/openai/models", "The same as `/v1/models` (Azure OpenAI).", openai.list_models),
+    Endpoint("GET", "/openai/v1/models", "The same as `/v1/models` (Azure OpenAI, Groq).", openai.list_models),
+    # Other services
+    post(
+        "/v1/contextualizedembeddings",
+        "A vector of length 1 for each text, sent in a list of its own (Voyage).",
+        Form(voyage.ContextualizedRequest, voyage.contextualized, {"inputs": [[text] for text in _TEXTS]}),
+        task="embeddings",
+    ),
+    post("/v1/ranking", "Passages by relevance, best first (NVIDIA NIM).", _NIM_RANKING, task="rerank"),
+    post(
+        "/v1/retrieval/{model}/reranking",
+        "The same as `/v1/ranking`, with the model in the path (NVIDIA NIM).",
+        _NIM_RANKING,
+        task="rerank",
+    ),
+    post(
+        "/v1/reranking",
+        "Inputs by relevance, best first (Mixedbread). With `documents`: the same as `/v1/rerank`.",
+        Form(
+            mixedbread.MixedbreadRerankRequest,
+            mixedbread.rerank,
+            {"query": _QUESTION, "input": _TEXTS, "top_k": 1},
+            fits=_has_input,
+        ),
+        _RANKING,
+        task="rerank",
+    ),
+    post("/v1/models/rerank", "The same as `/v1/rerank` (ZeroEntropy).", _RANKING, task="rerank"),
     # Models
     Endpoint("GET", "/models", "All models with their facts, prompts, licences and states.", status.models, quiet=True),
     Endpoint("GET", "/v1/models", "All models, as OpenAI lists them.", openai.list_models),

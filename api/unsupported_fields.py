@@ -17,6 +17,7 @@ HARMLESS: Mapping[str, str] = {
     "options": "clients of Hugging Face's Inference API (wait_for_model, use_cache)",
     "request_id": "clients of vLLM, to find the request in a log",
     "cache_salt": "clients of vLLM, for its prefix cache",
+    "latency": "ZeroEntropy's clients, to choose a queue",
 }
 """Fields without effect on the response, and the clients that send them."""
 
@@ -67,6 +68,7 @@ EMBEDDING_FIELDS: Mapping[str, Unsupported] = {
         "Put it before each text, or send input_type, prompt_name or instruction.", ("",)
     ),  # Mixedbread
     "prompt_template": Unsupported("Apply it to the texts, or send input_type or instruction."),  # Fireworks
+    "enable_auto_chunking": Unsupported("Send each chunk as a text of its own.", (False,)),  # Voyage
     "task_type": Unsupported(_INPUT_TYPE),  # Google, Nomic
     "text_type": Unsupported(_INPUT_TYPE),  # DashScope
     "return_sparse": Unsupported("Vectors are always dense: omit it, or send false.", (False,)),  # BGE-M3's servers
@@ -82,6 +84,7 @@ RERANK_FIELDS: Mapping[str, Unsupported] = {
     "rewrite_query": Unsupported("Queries are used unchanged: omit it, or send false.", (False,)),  # Mixedbread
     "relevant_spans": Unsupported("Documents are scored as a whole: omit it."),  # Cohere's /v2/rerank
     "return_embeddings": Unsupported("Use /v1/embeddings for vectors.", (False,)),  # Jina's listwise rerankers
+    "parameters": Unsupported("Send truncate.", ({}, {"truncate": "END"})),  # Pinecone
 }
 """On /v1/rerank, /v2/rerank and /rerank."""
 

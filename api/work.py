@@ -14,7 +14,7 @@ from api.field_types import check_count, check_pair
 from api.params import EmbeddingParams, RerankParams
 from errors import InvalidRequestError, RouteNotFoundError, WrongModelKindError
 from models.catalog import ModelSpec
-from models.prompts import choose_prompt, refuse_instruction
+from models.prompts import Side, choose_prompt, refuse_instruction
 from runners.contracts import QUERY, EmbeddingResult, Reranker, RerankResult, TruncatedInput
 from runners.embedding import EmbeddingRunner
 from runners.loaded_model import LoadedModel, Pool
@@ -55,13 +55,7 @@ class Work:
         options = params.options
         name = params.model or self.settings.embedding_model_name
         check_count(len(params.inputs), self.settings.max_inputs, options.input_name, "MAX_INPUTS")
-        spec, suffix = self.pool.catalog.resolve(name)
-        if spec.kind != "embedding":
-            raise WrongModelKindError(
-                f"{spec.name} is a reranker and cannot embed texts. GET /models lists the embedding models.",
-                param="model",
-            )
-        record_model(spec.name)
+        spec, suffix = self._embedding_model(name)
         prompt = choose_prompt(
             spec,
             input_type=options.input_type,
@@ -82,6 +76,13 @@ class Work:
         ]
         return Embedded(result, name, warnings)
 
+    async def load(self, name: str | None) -> None:
+        """Load an embedding model, imported first if necessary. None: the default model."""
+        self._require("embeddings")
+        spec, _ = self._embedding_model(name or self.settings.embedding_model_name)
+        async with self.pool.use(spec, may_import=may_import()):
+            pass
+
     async def rank(self, params: RerankParams) -> Ranked:
         """Score documents by their relevance to a query."""
         self._require("rerank")
@@ -91,7 +92,7 @@ class Work:
         if options.top_n is not None and options.top_n < 0:
             raise InvalidRequestError("top_n must be 0 or more; 0 and null return all results.", param="top_n")
         check_pair(params.query, documents, "query", options.documents_name)
-        spec, _ = self.pool.catalog.resolve(name)
+        spec, _ = self._resolve(name, self.settings.reranker_model_name)
         record_model(spec.name)
         query_prompt = _query_prompt(spec, options.instruction)
         async with self.pool.use(spec, may_import=may_import()) as model:
@@ -100,6 +101,22 @@ class Work:
         order = ranked(result, top_n=options.top_n, raw_scores=options.raw_scores)
         warnings = [*params.warnings, *truncation_warnings(result.truncated, options.documents_name)]
         return Ranked(result, order, name, warnings)
+
+    def _embedding_model(self, name: str) -> tuple[ModelSpec, Side | None]:
+        """The embedding model of a request, and the side that its name selects."""
+        spec, suffix = self._resolve(name, self.settings.embedding_model_name)
+        if spec.kind != "embedding":
+            raise WrongModelKindError(
+                f"{spec.name} is a reranker and cannot embed texts. GET /models lists the embedding models.",
+                param="model",
+            )
+        record_model(spec.name)
+        return spec, suffix
+
+    def _resolve(self, name: str, default: str) -> tuple[ModelSpec, Side | None]:
+        """The model that a request names. Clients of text-embeddings-inference, which has one model, name it `tei`."""
+        catalog = self.pool.catalog
+        return catalog.resolve(default if name.lower() == "tei" and name not in catalog else name)
 
     def _require(self, task: Task) -> None:
         """RouteNotFoundError if this process does not serve the task."""

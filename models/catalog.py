@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -160,9 +160,24 @@ class Catalog:
     def __iter__(self) -> Iterator[ModelSpec]:
         return iter(self._specs)
 
+    def __contains__(self, name: str) -> bool:
+        return name.strip().lower() in self._by_name
+
+    def with_aliases(self, aliases: Iterable[tuple[str, str]]) -> Catalog:
+        """The same models with more names, given as (alias, name of the model). CatalogError names a wrong pair."""
+        specs = {spec.name: spec for spec in self}
+        for alias, name in aliases:
+            if alias in self:
+                raise CatalogError(f"MODEL_ALIASES: {alias}={name}: {alias!r} is the name of a model.")
+            if name not in self:
+                raise CatalogError(f"MODEL_ALIASES: {alias}={name}: there is no model {name!r}.")
+            spec = specs[self.get(name).name]
+            specs[spec.name] = spec.model_copy(update={"aliases": (*spec.aliases, alias)})
+        return Catalog(list(specs.values()))
+
     def resolve(self, name: str) -> tuple[ModelSpec, Literal["query", "document"] | None]:
         """The model that a request names, and the side of a search if the name has the suffix :query or :document."""
-        if name.strip().lower() not in self._by_name:
+        if name not in self:
             base, _, suffix = name.strip().rpartition(":")
             if base and suffix.lower() == "query":
                 return self.get(base), "query"

@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     try:
         settings = load_settings()
-        catalog = load_catalog(settings.extra_catalog)
+        catalog = load_catalog(settings.extra_catalog).with_aliases(settings.model_aliases)
         everything = [spec for spec in catalog if not spec.forwarded]
         names = (*options.model, *(settings.preload_models if options.preload else ()))
         specs = everything if options.all else [catalog.get(name) for name in names]

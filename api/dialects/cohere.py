@@ -10,6 +10,7 @@ import orjson
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from api.context import Context
 from api.encodings import EmbeddingType, encode_rows, quantize
 from api.field_types import (
     PRIORITY,
@@ -43,11 +44,13 @@ from api.responses import (
     answer,
     are_large,
     ranked_documents,
+    search_units,
     write_answer,
     write_documents,
     write_vectors,
     written_as,
 )
+from api.routing import Request
 from api.unsupported_fields import EMBEDDING_FIELDS, RERANK_FIELDS
 from api.work import Embedded, Work
 from errors import InvalidRequestError
@@ -56,8 +59,6 @@ from runners.text.plain_tokenizers import Token
 
 MAX_TOKENS_PER_DOC = 4096
 """Cohere's default."""
-_DOCUMENTS_PER_SEARCH_UNIT = 100
-"""As Cohere defines the unit."""
 
 # Request bodies
 
@@ -228,6 +229,12 @@ class CohereEmbeddings(TypedDict):
     meta: CohereMeta
 
 
+class CohereKey(TypedDict):
+    """The answer to a request with a correct API key; requests without one get 401."""
+
+    valid: Annotated[Literal[True], Field(description="Always true.")]
+
+
 class CohereTokens(TypedDict):
     """The tokens of a text, without special tokens."""
 
@@ -239,6 +246,11 @@ class CohereTokens(TypedDict):
 
 
 # Handlers
+
+
+async def check_api_key(_context: Context, _: Request) -> Answer[CohereKey]:
+    """POST /v1/check-api-key. The key is checked before, as for all routes."""
+    return answer({"valid": True})
 
 
 async def tokenize(work: Work, request: CohereTokenizeRequest, _: Mapping[str, str]) -> Answer[CohereTokens]:
@@ -297,11 +309,11 @@ async def rerank_v2(work: Work, request: CohereRerankRequest, _: Mapping[str, st
     params = request.params()
     documents = await write_documents(request.documents, as_objects=True) if request.return_documents else None
     ranked = await work.rank(params)
-    units = -(-len(request.documents) // _DOCUMENTS_PER_SEARCH_UNIT)
+    units = {"search_units": search_units(len(request.documents))}
     content: CohereRanking = {
         "id": str(uuid.uuid4()),
         "results": ranked_documents(ranked.order, documents),
-        "meta": _meta("2", {"search_units": units}, ranked.result.prompt_tokens, ranked.warnings),
+        "meta": _meta("2", units, ranked.result.prompt_tokens, ranked.warnings),
     }
     large = documents is not None and are_large(params.documents)
     return await write_answer(lambda: content, large=large)

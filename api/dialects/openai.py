@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
+from api.access_log import request_id
 from api.client_libraries import ClientLibrary, client_library
 from api.context import Context
 from api.encodings import EmbeddingType, Encoding, OutputType, encode_rows, quantize
@@ -39,13 +40,19 @@ from api.responses import (
     Answer,
     ApiVersion,
     Index,
+    ListObject,
+    ModelAsSent,
     RankedDocument,
     ResponseId,
+    Score,
+    Usage,
     Vector,
     Warnings,
     answer,
     are_large,
     ranked_documents,
+    search_units,
+    usage,
     write_answer,
     write_documents,
     write_vectors,
@@ -177,9 +184,7 @@ class RerankRequest(RequestBody):
         description="Keys to read from documents that are objects, in this order; at most 100. Default: text.",
     )
     top_n: Count | None = Field(None, description="Number of results to return. null or 0: all.")
-    top_k: Count | None = Field(
-        None, description="Voyage's name for top_n. The response then also has the results as data."
-    )
+    top_k: Count | None = Field(None, description="Voyage's name for top_n.")
     return_documents: Flag | None = Field(None, description="Whether results include their documents. Default: false.")
     max_tokens_per_doc: Positive | None = Field(
         None, description="Maximum number of tokens to read from each document."
@@ -195,9 +200,7 @@ class RerankRequest(RequestBody):
         description="false or NONE: reject pairs that are too long (400). START: cut off the start. "
         "Default: cut off the end.",
     )
-    truncation: TruncateField | None = Field(
-        None, description="Voyage's name for truncate. The response then also has the results as data."
-    )
+    truncation: TruncateField | None = Field(None, description="Voyage's name for truncate.")
     priority: Priority | None = Field(None, description=PRIORITY)
 
     def params(self) -> RerankParams:
@@ -212,11 +215,6 @@ class RerankRequest(RequestBody):
             priority=self.priority or 0,
         )
         return RerankParams(self.model, self.query, documents, options, self.warnings())
-
-    @property
-    def from_voyage(self) -> bool:
-        """Whether a field shows that the client is Voyage's, which expects the results in `data`."""
-        return not self.model_fields_set.isdisjoint({"top_k", "truncation"})
 
 
 class TokenizeRequest(RequestBody):
@@ -249,16 +247,6 @@ def _decoded(inputs: list[str] | list[list[int]], max_bytes: int) -> list[str]:
 
 # Answers
 
-_Model = Annotated[str, Field(description="Name of the model, as in the request.")]
-_List = Annotated[Literal["list"], Field(description="Always list.")]
-
-
-class Usage(TypedDict):
-    """Tokens by the model's own tokenizer."""
-
-    prompt_tokens: Annotated[int, Field(description="Number of tokens that the model read.")]
-    total_tokens: Annotated[int, Field(description="The same number.")]
-
 
 class Embedding(TypedDict):
     """One vector."""
@@ -271,10 +259,11 @@ class Embedding(TypedDict):
 class Embeddings(TypedDict):
     """Vectors in the order of the inputs."""
 
-    object: _List
+    object: ListObject
     data: Annotated[list[Embedding], Field(description="One vector for each input.")]
-    model: _Model
+    model: ModelAsSent
     usage: Usage
+    id: Annotated[str, Field(description="Identifier of the request, as in the header X-Request-Id.")]
     warnings: NotRequired[Warnings]
 
 
@@ -290,23 +279,31 @@ class RankingMeta(TypedDict):
     warnings: NotRequired[Warnings]
 
 
+class RankedData(RankedDocument):
+    """The score of one document, for clients of Voyage and Pinecone."""
+
+    score: Annotated[Score, Field(description="Pinecone's name for relevance_score.")]
+
+
+class RerankUsage(Usage):
+    """Tokens by the model's own tokenizer, and what Pinecone would bill."""
+
+    rerank_units: Annotated[int, Field(description="One for each 100 documents.")]
+
+
 class Ranking(TypedDict):
     """Documents by relevance, best first."""
 
     id: ResponseId
-    model: _Model
+    model: ModelAsSent
     results: Annotated[
         list[RankedDocument],
         Field(description="Best first. Documents with equal scores keep the order of the request."),
     ]
-    usage: Usage
+    usage: RerankUsage
     meta: RankingMeta
-    object: NotRequired[_List]
-    data: NotRequired[
-        Annotated[
-            list[RankedDocument], Field(description="The results again, for Voyage's client: with top_k or truncation.")
-        ]
-    ]
+    object: ListObject
+    data: Annotated[list[RankedData], Field(description="The results again, for clients of Voyage and Pinecone.")]
 
 
 class TokenCount(TypedDict):
@@ -321,8 +318,8 @@ class TokenCount(TypedDict):
 class TokenCounts(TypedDict):
     """The number of tokens of each text."""
 
-    object: _List
-    model: _Model
+    object: ListObject
+    model: ModelAsSent
     data: Annotated[list[TokenCount], Field(description="One entry for each text.")]
     max_tokens: Annotated[int, Field(description="The model's limit, special tokens included.")]
     special_tokens: Annotated[int, Field(description="Number of special tokens that are added to each text.")]
@@ -331,19 +328,25 @@ class TokenCounts(TypedDict):
 
 
 class OpenAIModel(TypedDict):
-    """A model, as OpenAI describes it."""
+    """A model, as OpenAI describes it, with a field of Xinference and two of Cohere."""
 
     id: Annotated[str, Field(description="Short name.")]
     object: Annotated[Literal["model"], Field(description="Always model.")]
     created: Annotated[int, Field(description="Always 0.")]
     owned_by: Annotated[str, Field(description="Organization on the Hub.")]
+    model_type: Annotated[Literal["embedding", "rerank"], Field(description="What it does, for clients of Xinference.")]
+    name: Annotated[str, Field(description="Short name, for clients of Cohere.")]
+    endpoints: Annotated[
+        list[Literal["embed", "rerank"]], Field(description="The requests that may name it, for clients of Cohere.")
+    ]
 
 
 class OpenAIModels(TypedDict):
     """All models, as OpenAI lists them."""
 
-    object: _List
+    object: ListObject
     data: Annotated[list[OpenAIModel], Field(description="In the order of the catalogue.")]
+    models: Annotated[list[OpenAIModel], Field(description="The same list, for clients of Cohere.")]
 
 
 # Handlers
@@ -371,7 +374,8 @@ def embeddings_of(embedded: Embedded, encoding: Encoding = "float", output_type:
         "object": "list",
         "data": [{"object": "embedding", "index": index, "embedding": row} for index, row in enumerate(rows)],
         "model": embedded.model,
-        "usage": _usage(embedded.result.prompt_tokens),
+        "usage": usage(embedded.result.prompt_tokens),
+        "id": request_id(),
     }
     if embedded.warnings:
         content["warnings"] = embedded.warnings
@@ -380,28 +384,30 @@ def embeddings_of(embedded: Embedded, encoding: Encoding = "float", output_type:
 
 async def rerank_v1(work: Work, request: RerankRequest, headers: Mapping[str, str]) -> Answer[Ranking]:
     """POST /v1/rerank."""
+    client = client_library(headers)
+    return await rerank(work, request, client, as_objects=client is not None)
+
+
+async def rerank_alias(work: Work, request: RerankRequest, headers: Mapping[str, str]) -> Answer[Ranking]:
+    """POST /rerank, for clients of infinity, which expect documents as they were sent."""
     return await rerank(work, request, client_library(headers))
 
 
-async def rerank_alias(work: Work, request: RerankRequest, _: Mapping[str, str]) -> Answer[Ranking]:
-    """POST /rerank, for clients of infinity; they expect the documented response."""
-    return await rerank(work, request, None)
-
-
-async def rerank(work: Work, request: RerankRequest, client: ClientLibrary | None) -> Answer[Ranking]:
-    """Documents by relevance, in the form that `client` expects."""
+async def rerank(
+    work: Work, request: RerankRequest, client: ClientLibrary | None, *, as_objects: bool = False
+) -> Answer[Ranking]:
+    """Documents by relevance. `as_objects`: documents that were sent as strings are returned as objects."""
     started = time.perf_counter()
     params = request.params()
     documents = None
     if request.return_documents:
-        documents = await write_documents(request.documents, as_objects=client is not None)
+        documents = await write_documents(request.documents, as_objects=as_objects)
     ranked = await work.rank(params)
     return await write_answer(
         lambda: ranking_of(
             ranked,
             documents=documents,
             processing_time_ms=(time.perf_counter() - started) * 1000,
-            as_data=request.from_voyage or client == "litellm",
             api_version="v1" if client is None else {"version": "1"},
         ),
         large=documents is not None and are_large(params.documents),
@@ -413,10 +419,9 @@ def ranking_of(
     *,
     documents: Sequence[orjson.Fragment | str] | None,
     processing_time_ms: float,
-    as_data: bool = False,
     api_version: Literal["v1"] | ApiVersion = "v1",
 ) -> Ranking:
-    """The content of the response; `as_data`: also with the results under Voyage's name."""
+    """The content of the response."""
     results = ranked_documents(ranked.order, documents)
     meta: RankingMeta = {
         "api_version": api_version,
@@ -426,16 +431,15 @@ def ranking_of(
     }
     if ranked.warnings:
         meta["warnings"] = ranked.warnings
-    content: Ranking = {
+    return {
         "id": str(uuid.uuid4()),
         "model": ranked.model,
         "results": results,
-        "usage": _usage(ranked.result.prompt_tokens),
+        "usage": {**usage(ranked.result.prompt_tokens), "rerank_units": search_units(len(ranked.result.scores))},
         "meta": meta,
+        "object": "list",
+        "data": [{**result, "score": result["relevance_score"]} for result in results],
     }
-    if as_data:
-        content |= {"object": "list", "data": results}
-    return content
 
 
 async def tokenize(work: Work, request: TokenizeRequest, _: Mapping[str, str]) -> Answer[TokenCounts]:
@@ -451,7 +455,7 @@ async def tokenize(work: Work, request: TokenizeRequest, _: Mapping[str, str]) -
         ],
         "max_tokens": counts.max_tokens,
         "special_tokens": counts.special_tokens,
-        "usage": _usage(sum(counts.counts)),
+        "usage": usage(sum(counts.counts)),
     }
     if params.warnings:
         content["warnings"] = list(params.warnings)
@@ -460,7 +464,8 @@ async def tokenize(work: Work, request: TokenizeRequest, _: Mapping[str, str]) -
 
 async def list_models(context: Context, _: Request) -> Answer[OpenAIModels]:
     """GET /v1/models."""
-    return answer({"object": "list", "data": [_model(spec) for spec in context.catalog]})
+    models = [_model(spec) for spec in context.catalog]
+    return answer({"object": "list", "data": models, "models": models})
 
 
 async def get_model(context: Context, request: Request) -> Answer[OpenAIModel]:
@@ -469,9 +474,13 @@ async def get_model(context: Context, request: Request) -> Answer[OpenAIModel]:
 
 
 def _model(spec: ModelSpec) -> OpenAIModel:
-    return {"id": spec.name, "object": "model", "created": 0, "owned_by": spec.repo.split("/")[0]}
-
-
-def _usage(tokens: int) -> Usage:
-    """Token usage; all tokens are prompt tokens, because nothing is generated."""
-    return {"prompt_tokens": tokens, "total_tokens": tokens}
+    ranks = spec.kind == "reranker"
+    return {
+        "id": spec.name,
+        "object": "model",
+        "created": 0,
+        "owned_by": spec.repo.split("/")[0],
+        "model_type": "rerank" if ranks else "embedding",
+        "name": spec.name,
+        "endpoints": ["rerank"] if ranks else ["embed", "rerank"],
+    }

@@ -33,11 +33,14 @@ def calls() -> Iterator[Call]:
 
 
 def official_calls() -> Iterator[Call]:
-    """openai, cohere, voyageai and huggingface_hub."""
+    """openai, cohere, voyageai, huggingface_hub, ollama, mistralai and mixedbread."""
     import cohere
+    import mixedbread
+    import ollama
     import openai
     import voyageai
     from huggingface_hub import InferenceClient
+    from mistralai.client import Mistral
 
     def embeddings(url: str, **options: Any) -> object:
         return openai.OpenAI(base_url=f"{url}/v1", api_key=KEY).embeddings.create(model=MODEL, **options)
@@ -48,6 +51,24 @@ def official_calls() -> Iterator[Call]:
         "openai_float_dimensions",
         EMBED | {"dimensions": 64},
         lambda url: embeddings(url, input=TEXTS, dimensions=64, encoding_format="float"),
+    )
+
+    def azure(url: str) -> openai.AzureOpenAI:
+        return openai.AzureOpenAI(azure_endpoint=url, api_version="2024-10-21", api_key=KEY)
+
+    yield Call("azure_openai", EMBED, lambda url: azure(url).embeddings.create(model=MODEL, input=TEXTS))
+    yield Call(
+        "mistralai_embeddings",
+        EMBED,
+        lambda url: Mistral(api_key=KEY, server_url=url).embeddings.create(model=MODEL, inputs=TEXTS),
+    )
+    yield Call("ollama_embed", EMBED, lambda url: ollama.Client(url).embed(model=f"{MODEL}:latest", input=TEXTS))
+    yield Call(
+        "mixedbread_rerank",
+        RANK | {"top_n": 2},
+        lambda url: mixedbread.Mixedbread(api_key=KEY, base_url=url).rerank(
+            model=MODEL, query=QUERY, input=DOCUMENTS, top_k=2
+        ),
     )
 
     side = {"input_type": "search_document"}
@@ -92,12 +113,21 @@ def official_calls() -> Iterator[Call]:
 
 
 def langchain_calls() -> Iterator[Call]:
-    """langchain-openai and langchain-cohere."""
+    """langchain-openai, langchain-cohere and langchain-nvidia-ai-endpoints."""
     from langchain_cohere import CohereEmbeddings, CohereRerank
+    from langchain_core.documents import Document
+    from langchain_nvidia_ai_endpoints import NVIDIARerank
     from langchain_openai import OpenAIEmbeddings
 
     def tokens(url: str) -> object:
         return OpenAIEmbeddings(model=MODEL, base_url=f"{url}/v1", api_key=KEY).embed_documents(TEXTS)
+
+    passages = [Document(text) for text in DOCUMENTS]
+    yield Call(
+        "langchain_nvidia_rerank",
+        RANK,
+        lambda url: NVIDIARerank(model=MODEL, base_url=f"{url}/v1", api_key=KEY).compress_documents(passages, QUERY),
+    )
 
     cohere = {"model": MODEL, "cohere_api_key": KEY}
     yield Call("langchain_openai_token_arrays", EMBED, tokens)

@@ -18,7 +18,7 @@ import httpx
 from tests.clients.environment import isolate, main_process
 
 FOLDER = Path(__file__).parent / "captured"
-KEPT_HEADERS = ("accept", "authorization", "content-type", "user-agent", "x-fern-sdk-name")
+KEPT_HEADERS = ("accept", "api-key", "authorization", "content-type", "user-agent", "x-fern-sdk-name")
 """Headers to record; Accept-Encoding depends on installed packages. Keys and versions are replaced."""
 
 Request = dict[str, Any]

@@ -1,8 +1,9 @@
-"""haystack: OpenAI's embedders, and Jina's embedders and ranker of jina-haystack."""
+"""haystack: embedders of OpenAI and Azure, and components of its integrations for Jina, Ollama, NVIDIA and TEI."""
 
 import asyncio
 from typing import Any
 
+import numpy as np
 import openai
 import pytest
 
@@ -14,6 +15,10 @@ haystack = pytest.importorskip("haystack", reason=WHY)
 embedders = pytest.importorskip("haystack.components.embedders", reason=WHY)
 jina_embedders = pytest.importorskip("haystack_integrations.components.embedders.jina", reason=WHY)
 jina_rankers = pytest.importorskip("haystack_integrations.components.rankers.jina", reason=WHY)
+ollama_embedders = pytest.importorskip("haystack_integrations.components.embedders.ollama", reason=WHY)
+nvidia_embedders = pytest.importorskip("haystack_integrations.components.embedders.nvidia", reason=WHY)
+nvidia_rankers = pytest.importorskip("haystack_integrations.components.rankers.nvidia", reason=WHY)
+tei_embedders = pytest.importorskip("haystack_integrations.components.embedders.huggingface_api", reason=WHY)
 
 
 def secret(key: str = "unused") -> Any:
@@ -93,3 +98,37 @@ def test_jina_errors(url: str, guarded_url: str) -> None:
         jina_rankers.JinaRanker(api_key=secret("wrong"), model=MODEL, base_url=f"{guarded_url}/v1/rerank").run(
             QUERY, documents(DOCUMENTS)
         )
+
+
+def test_azure_embedder(guarded_url: str, reference: Reference) -> None:
+    embedder = embedders.AzureOpenAITextEmbedder(
+        azure_endpoint=guarded_url, azure_deployment=MODEL, api_version="2024-10-21", api_key=secret(API_KEY)
+    )
+    assert_same_vectors([embedder.run("a")["embedding"]], reference.vectors(["a"]))
+
+
+def test_ollama_embedders(url: str, reference: Reference) -> None:
+    answer = ollama_embedders.OllamaTextEmbedder(model=MODEL, url=url).run(JAPANESE)
+    assert_same_vectors([answer["embedding"]], reference.vectors([JAPANESE]))
+    answer = ollama_embedders.OllamaDocumentEmbedder(model=MODEL, url=url, progress_bar=False).run(documents(TEXTS))
+    assert_same_vectors([each.embedding for each in answer["documents"]], reference.vectors(TEXTS))
+
+
+def test_nvidia(url: str, reference: Reference) -> None:
+    embedder = nvidia_embedders.NvidiaTextEmbedder(model=MODEL, api_url=f"{url}/v1", api_key=secret())
+    embedder.warm_up()
+    assert_same_vectors([embedder.run(JAPANESE)["embedding"]], reference.vectors([JAPANESE]))
+    ranker = nvidia_rankers.NvidiaRanker(model=MODEL, api_url=f"{url}/v1", api_key=secret(), top_k=2)
+    ranker.warm_up()
+    answer = ranker.run(QUERY, documents(DOCUMENTS))
+    ours = [(each.meta["index"], (1 + each.score) / 2) for each in answer["documents"]]
+    assert_same_ranking(ours, reference.ranking(QUERY, DOCUMENTS)[:2])
+
+
+def test_tei_embedders_return_raw_vectors_unless_told_otherwise(url: str, reference: Reference) -> None:
+    options = {"api_type": "text_embeddings_inference", "api_params": {"url": url}, "token": None}
+    raw = np.asarray(tei_embedders.HuggingFaceAPITextEmbedder(**options).run(JAPANESE)["embedding"])
+    assert abs(np.linalg.norm(raw) - 1) > 0.01  # they send normalize: false
+    assert_same_vectors([raw / np.linalg.norm(raw)], reference.vectors([JAPANESE]))
+    answer = tei_embedders.HuggingFaceAPITextEmbedder(**options, normalize=True).run(JAPANESE)
+    assert_same_vectors([answer["embedding"]], reference.vectors([JAPANESE]))

@@ -1,4 +1,4 @@
-"""openai-node and fetch with node:test, and the JavaScript examples."""
+"""openai-node, ollama-js, @ai-sdk/cohere and fetch with node:test, and the JavaScript examples."""
 
 import json
 import re
@@ -20,7 +20,7 @@ TOKEN_ARRAY = [55381, 4221, 8863, 374, 27387, 13]
 
 @pytest.fixture(scope="module")
 def installed() -> None:
-    """openai-node's newest version, for the tests and for the examples."""
+    """The newest versions of the clients, for the tests and for the examples."""
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda folder: run(*INSTALL, folder=folder), (TESTS, EXAMPLES / "javascript")))
 
@@ -48,7 +48,10 @@ def given(servers: dict[str, str], reference: Reference) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("name", ["openai.test.mjs", "fetch.test.mjs"])
+FILES = ["openai.test.mjs", "azure.test.mjs", "ollama.test.mjs", "ai_sdk.test.mjs", "fetch.test.mjs"]
+
+
+@pytest.mark.parametrize("name", FILES)
 def test_in_node(installed: None, given: dict[str, str], name: str) -> None:
     printed = run(*NODE, name, folder=TESTS, **given)
     assert re.search(r"^# pass [1-9]", printed, re.MULTILINE)
@@ -60,7 +63,7 @@ def test_in_node_with_a_full_queue(installed: None, given: dict[str, str], crowd
 
 
 def test_all_javascript_test_files_are_run() -> None:
-    assert {path.name for path in TESTS.glob("*.test.mjs")} == {"openai.test.mjs", "fetch.test.mjs", "crowded.test.mjs"}
+    assert {path.name for path in TESTS.glob("*.test.mjs")} == {*FILES, "crowded.test.mjs"}
 
 
 def test_the_example_with_openai(installed: None, url: str, reference: Reference) -> None:

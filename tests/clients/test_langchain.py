@@ -1,4 +1,4 @@
-"""langchain-openai and langchain-cohere."""
+"""langchain-openai, langchain-cohere, langchain-ollama and langchain-nvidia-ai-endpoints."""
 
 import asyncio
 
@@ -15,6 +15,8 @@ WHY = "only in the environment of all clients, not in the quick one"
 documents = pytest.importorskip("langchain_core.documents", reason=WHY)
 langchain_openai = pytest.importorskip("langchain_openai", reason=WHY)
 langchain_cohere = pytest.importorskip("langchain_cohere", reason=WHY)
+langchain_ollama = pytest.importorskip("langchain_ollama", reason=WHY)
+nvidia = pytest.importorskip("langchain_nvidia_ai_endpoints", reason=WHY)
 
 PIECE_TOKENS = 8191
 """Maximum number of tokens in one array of langchain-openai."""
@@ -126,3 +128,35 @@ class TestCohereRerank:
             langchain_cohere.CohereRerank(model="no-such-model", base_url=url, cohere_api_key="x").rerank(["a"], "b")
         with pytest.raises(cohere.UnauthorizedError, match="API key"):
             langchain_cohere.CohereRerank(model=MODEL, base_url=guarded_url, cohere_api_key="x").rerank(["a"], "b")
+
+
+def test_azure_openai_embeddings(guarded_url: str, reference: Reference) -> None:
+    embeddings = langchain_openai.AzureOpenAIEmbeddings(
+        model=MODEL, azure_endpoint=guarded_url, api_version="2024-10-21", api_key=API_KEY
+    )
+    assert_same_vectors([embeddings.embed_query("a")], reference.vectors(["a"]))
+
+
+def test_ollama_embeddings(url: str, reference: Reference) -> None:
+    embeddings = langchain_ollama.OllamaEmbeddings(model=MODEL, base_url=url, validate_model_on_init=True)
+    assert_same_vectors(embeddings.embed_documents(TEXTS), reference.vectors(TEXTS))
+    assert_same_vectors([embeddings.embed_query(JAPANESE)], reference.vectors([JAPANESE]))
+    assert_same_vectors(asyncio.run(embeddings.aembed_documents(TEXTS)), reference.vectors(TEXTS))
+    short = langchain_ollama.OllamaEmbeddings(model=f"{MODEL}:latest", base_url=url, dimensions=64)
+    assert_same_vectors(short.embed_documents(TEXTS), reference.vectors(TEXTS, dimensions=64))
+
+
+class TestNvidia:
+    """NIM's embeddings and rankings."""
+
+    def test_embed(self, url: str, reference: Reference) -> None:
+        embeddings = nvidia.NVIDIAEmbeddings(model=MODEL, base_url=f"{url}/v1")
+        assert_same_vectors(embeddings.embed_documents(TEXTS), reference.vectors(TEXTS))
+        assert_same_vectors([embeddings.embed_query(JAPANESE)], reference.vectors([JAPANESE]))
+
+    def test_rank(self, url: str, reference: Reference) -> None:
+        ranker = nvidia.NVIDIARerank(model=MODEL, base_url=f"{url}/v1", top_n=2)
+        given = [documents.Document(text, metadata={"index": index}) for index, text in enumerate(DOCUMENTS)]
+        kept = ranker.compress_documents(given, QUERY)
+        ours = [(each.metadata["index"], (1 + each.metadata["relevance_score"]) / 2) for each in kept]  # cosines
+        assert_same_ranking(ours, reference.ranking(QUERY, DOCUMENTS)[:2])

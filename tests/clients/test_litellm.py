@@ -18,6 +18,7 @@ EMBEDDING_PROVIDERS = [
     ("jina_ai", "/v1"),
     ("voyage", "/v1"),
     ("infinity", ""),
+    ("ollama", ""),
 ]
 RERANK_PROVIDERS = [
     ("cohere", ""),
@@ -76,6 +77,23 @@ def test_rerank_with_voyage_without_top_k(url: str, reference: Reference) -> Non
 @pytest.mark.parametrize(("provider", "path"), [("hosted_vllm", "/v1"), ("cohere", "/v1/rerank")])
 def test_rerank_with_documents_as_objects(url: str, reference: Reference, provider: str, path: str) -> None:
     assert_same_ranking(rank(provider, url + path), reference.ranking(QUERY, DOCUMENTS))
+
+
+@pytest.mark.parametrize(("model", "path"), [(MODEL, ""), (f"ranking/{MODEL}", "/v1")])
+def test_rerank_as_nim(url: str, reference: Reference, model: str, path: str) -> None:
+    ours = [(index, (1 + cosine) / 2) for index, cosine in rank("nvidia_nim", url + path, model=f"nvidia_nim/{model}")]
+    assert_same_ranking(ours, reference.ranking(QUERY, DOCUMENTS))
+
+
+def test_rerank_with_vllm_below_the_root(url: str, reference: Reference) -> None:
+    """litellm's infinity sends the same request there and expects documents as strings: send none, or use /v1."""
+    ours = rank("hosted_vllm", url, return_documents=False)
+    assert_same_ranking(ours, reference.ranking(QUERY, DOCUMENTS))
+
+
+def test_azure_embedding(guarded_url: str, reference: Reference) -> None:
+    answer = embed("azure", guarded_url, ["a"], api_key=API_KEY, api_version="2024-10-21")
+    assert_same_vectors([entry["embedding"] for entry in answer.data], reference.vectors(["a"]))
 
 
 def test_rerank_as_text_embeddings_inference(url: str, reference: Reference) -> None:

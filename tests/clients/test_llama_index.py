@@ -1,4 +1,4 @@
-"""llama-index with the routes of OpenAI, Cohere, Jina and text-embeddings-inference."""
+"""llama-index with the routes of OpenAI, Azure, Ollama, Cohere, Jina, NIM and text-embeddings-inference."""
 
 import asyncio
 import importlib
@@ -112,3 +112,28 @@ def test_jina_rerank_overload(crowded_url: str) -> None:
     options = {"model": MODEL, "base_url": f"{crowded_url}/v1", "api_key": API_KEY}
     with pytest.raises(RuntimeError, match="MAX_QUEUED_TOKENS"):
         rank(reranker("jinaai_rerank", "JinaRerank", **options))
+
+
+def test_ollama_embedding(url: str, reference: Reference) -> None:
+    embedding = embedder("ollama", "OllamaEmbedding", model_name=MODEL, base_url=url)
+    assert_same_vectors(embedding.get_text_embedding_batch(TEXTS), reference.vectors(TEXTS))
+    assert_same_vectors([embedding.get_query_embedding(JAPANESE)], reference.vectors([JAPANESE]))
+    assert_same_vectors(asyncio.run(embedding.aget_text_embedding_batch(TEXTS)), reference.vectors(TEXTS))
+
+
+def test_azure_openai_embedding(guarded_url: str, reference: Reference) -> None:
+    options = {
+        "azure_endpoint": guarded_url,
+        "azure_deployment": MODEL,
+        "api_version": "2024-10-21",
+        "api_key": API_KEY,
+    }
+    embedding = embedder("azure_openai", "AzureOpenAIEmbedding", **options)
+    assert_same_vectors([embedding.get_text_embedding("a")], reference.vectors(["a"]))
+
+
+@pytest.mark.parametrize("top_n", [2, 10])
+def test_nvidia_rerank(url: str, reference: Reference, top_n: int) -> None:
+    found = rank(reranker("nvidia_rerank", "NVIDIARerank", model=MODEL, base_url=f"{url}/v1", top_n=top_n))
+    ours = [(index, (1 + cosine) / 2) for index, cosine in found]
+    assert_same_ranking(ours, reference.ranking(QUERY, DOCUMENTS)[:top_n])

@@ -23,7 +23,7 @@ Numbers = NDArray[Any]
 
 
 def test_captured_requests_exist() -> None:
-    assert len(FILES) >= 26
+    assert len(FILES) >= 31
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -51,7 +51,10 @@ def read_vectors(request: dict[str, Any], answer: Any) -> dict[str, Numbers]:
     body = request["body"]
     if request["path"] in ("/", "/embed"):
         return {"float": np.asarray(answer)}
-    if request["path"] == "/v1/embeddings":
+    if request["path"] == "/api/embed":
+        assert answer["model"] == body["model"]
+        return {"float": np.asarray(answer["embeddings"])}
+    if request["path"].partition("?")[0].endswith("/embeddings"):
         assert answer["object"] == "list"
         assert answer["model"] == body["model"]
         assert [entry["index"] for entry in answer["data"]] == list(range(len(answer["data"])))
@@ -92,6 +95,7 @@ def check_tokens(answer: Any, counts: list[int]) -> None:
     """Token counts: `usage` of OpenAI, Jina and Voyage, `meta` of Cohere."""
     if "usage" in answer:
         assert answer["usage"] == {"prompt_tokens": sum(counts), "total_tokens": sum(counts)}
+        assert answer["id"]
     if "meta" in answer:
         assert answer["meta"]["billed_units"] == {"input_tokens": sum(counts)}
 
@@ -100,6 +104,10 @@ def read_ranking(request: dict[str, Any], answer: Any) -> list[dict[str, Any]]:
     """The results, from the fields that the client reads."""
     if request["path"] == "/rerank":
         return [{"index": each["index"], "relevance_score": each["score"]} for each in answer]
+    if request["path"] == "/v1/reranking":
+        return [{"index": each["index"], "relevance_score": each["score"]} for each in answer["data"]]
+    if request["path"] == "/v1/ranking":  # cosines
+        return [{"index": each["index"], "relevance_score": (1 + each["logit"]) / 2} for each in answer["rankings"]]
     if "truncation" in request["body"]:  # Voyage
         assert answer["usage"]["total_tokens"] > 0
         return list(answer["data"])

@@ -29,11 +29,23 @@ OWN = dict.fromkeys(("/v1/embeddings", "/v1/rerank"), 40)
 DIALECTS = dict.fromkeys(
     ("/v1/tokenize", "/v1/embed", "/v2/embed", "/v2/rerank", "/embed", "/rerank", "/similarity", "/tokenize"), 15
 )
-ALIASES = dict.fromkeys(("/embeddings", "/"), 6)
+DIALECTS |= dict.fromkeys(("/api/embed", "/v1/ranking", "/v1/reranking", "/v1/contextualizedembeddings"), 10)
+ALIASES = dict.fromkeys(
+    (
+        *("/embeddings", "/", "/api/embeddings", "/api/show", "/v1/models/rerank", "/v1/retrieval/{model}/reranking"),
+        *("/openai/v1/embeddings", "/openai/deployments/{model}/embeddings"),
+    ),
+    6,
+)
 POSTS = OWN | DIALECTS | ALIASES
 """Route -> number of requests of each kind."""
-GETS = ("/models", "/info", "/v1/models", "/v1/models/{name}", "/health", "/livez", "/readyz", "/metrics")
-GET_EXAMPLES = 10
+GETS = (
+    *("/models", "/info", "/v1/models", "/v1/models/{name}", "/health", "/livez", "/readyz", "/metrics"),
+    *("/openai/models", "/openai/v1/models", "/api/tags", "/api/ps", "/api/version"),
+)
+WITHOUT_BODY = dict.fromkeys(GETS, "GET") | {"/v1/check-api-key": "POST"}
+"""Route -> its method."""
+EXAMPLES_WITHOUT_BODY = 10
 
 
 @pytest.fixture(scope="module")
@@ -56,20 +68,22 @@ def exercise(document: Any, path: str, mode: Mode, *, model: str | None = None) 
         checks.content_type_conformance,
         checks.response_schema_conformance,
     ]
-    operation = document[path]["POST" if path in POSTS else "GET"]
+    operation = document[path][WITHOUT_BODY.get(path, "POST")]
 
-    @hypothesis.settings(SETTINGS, max_examples=POSTS.get(path, GET_EXAMPLES))
+    @hypothesis.settings(SETTINGS, max_examples=POSTS.get(path, EXAMPLES_WITHOUT_BODY))
     @hypothesis.given(case=operation.as_strategy(generation_mode=GenerationMode(mode)))
     def check(case: Case[Any]) -> None:
         if model is not None and isinstance(case.body, dict):
             case.body["model"] = model
+        if model is not None and "{model}" in path:
+            case.path_parameters["model"] = model
         case.call_and_validate(checks=wanted)
 
     check()
 
 
 def test_every_operation_is_exercised(document: Any) -> None:
-    assert {result.ok().path for result in document.get_all_operations()} == {*POSTS, *GETS}
+    assert {result.ok().path for result in document.get_all_operations()} == {*POSTS, *WITHOUT_BODY}
 
 
 @pytest.mark.parametrize("mode", ["positive", "negative"])
@@ -84,6 +98,6 @@ def test_requests_with_any_model(document: Any, path: str, mode: Mode) -> None:
     exercise(document, path, mode)
 
 
-@pytest.mark.parametrize("path", GETS)
-def test_get_routes(document: Any, path: str) -> None:
+@pytest.mark.parametrize("path", WITHOUT_BODY)
+def test_routes_without_a_body(document: Any, path: str) -> None:
     exercise(document, path, "positive")

@@ -188,7 +188,14 @@ def reranker(checkpoint: Checkpoint) -> ReferenceReranker:
 
 def embed(client: httpx.Client, texts: list[str], **fields: Any) -> dict[str, Any]:
     """The body of a 200 response of /v1/embeddings."""
-    return ok(client.post("/v1/embeddings", json={"input": texts, **fields}))
+    return without_id(client.post("/v1/embeddings", json={"input": texts, **fields}))
+
+
+def without_id(response: httpx.Response) -> dict[str, Any]:
+    """The body of a 200 response without the request's identifier."""
+    body = ok(response)
+    assert body.pop("id") == response.headers["x-request-id"]
+    return body
 
 
 def rerank(client: httpx.Client, query: str, documents: list[str], **fields: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from api.error_body import Error, error_type
 from api.routes import ENDPOINTS
 from tests.errors import refused
 from tests.integration.conftest import Checkpoint, ok, running
@@ -20,7 +21,7 @@ PREFLIGHT = {
     "Access-Control-Request-Headers": "authorization,content-type",
     "Access-Control-Request-Private-Network": "true",  # a public page calls a private address
 }
-MODEL_PATHS = [endpoint.path for endpoint in ENDPOINTS if endpoint.forms]
+MODEL_PATHS = [endpoint.path for endpoint in ENDPOINTS if endpoint.forms and error_type(endpoint.path) is Error]
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,10 @@ def guarded(
         yield app.client
 
 
-@pytest.mark.parametrize("headers", [BEARER, {"authorization": f"bearer {OTHER_KEY}"}, {"x-api-key": OTHER_KEY}])
+@pytest.mark.parametrize(
+    "headers",
+    [BEARER, {"authorization": f"bearer {OTHER_KEY}"}, {"x-api-key": OTHER_KEY}, {"api-key": OTHER_KEY}],
+)
 def test_a_key_opens_every_route(guarded: httpx.Client, headers: dict[str, str]) -> None:
     answer = ok(guarded.post("/v1/embeddings", json={"input": "a"}, headers=headers))
     assert len(answer["data"][0]["embedding"]) > 1
@@ -59,6 +63,18 @@ def test_get_routes_require_a_key(guarded: httpx.Client, path: str) -> None:
     refused(guarded.get(path), 401, "invalid_api_key")
 
 
+def test_cohere_clients_check_the_key(guarded: httpx.Client) -> None:
+    assert ok(guarded.post("/v1/check-api-key", headers=BEARER)) == {"valid": True}
+    refused(guarded.post("/v1/check-api-key"), 401, "invalid_api_key")
+
+
+@pytest.mark.parametrize("path", ["/api/embed", "/api/generate"])
+def test_ollama_routes_require_a_key(guarded: httpx.Client, path: str) -> None:
+    answer = guarded.post(path, content=b"{")
+    assert answer.status_code == 401
+    assert answer.json()["error"].startswith("An API key is required.")
+
+
 def test_health_routes_need_no_key(guarded: httpx.Client) -> None:
     for path in ("/health", "/healthz", "/livez", "/readyz"):
         assert guarded.get(path).status_code == 200
@@ -66,8 +82,8 @@ def test_health_routes_need_no_key(guarded: httpx.Client) -> None:
 
 def test_openapi_describes_the_key_headers(guarded: httpx.Client) -> None:
     document = ok(guarded.get("/docs.json", headers=BEARER))
-    assert document["security"] == [{"bearer": []}, {"header": []}]
-    assert set(document["components"]["securitySchemes"]) == {"bearer", "header"}
+    assert document["security"] == [{"bearer": []}, {"header": []}, {"azure": []}]
+    assert set(document["components"]["securitySchemes"]) == {"bearer", "header", "azure"}
 
 
 def test_401_responses_are_counted_in_metrics(guarded: httpx.Client) -> None:
@@ -100,6 +116,7 @@ def test_an_allowed_origin_can_read_responses_and_errors(guarded: httpx.Client) 
         answer = guarded.post("/v1/embeddings", json={"input": "a"}, headers={"Origin": ORIGIN, **headers})
         assert answer.status_code == status
         assert answer.headers["access-control-allow-origin"] == ORIGIN
+        assert answer.headers["access-control-allow-credentials"] == "true"
         assert "Retry-After" in answer.headers["access-control-expose-headers"]
         assert "X-Warnings" in answer.headers["access-control-expose-headers"]
 
@@ -108,4 +125,4 @@ def test_other_origins_are_not_allowed(guarded: httpx.Client) -> None:
     other = {"Origin": "https://elsewhere.example"}
     assert guarded.options("/v1/embeddings", headers=PREFLIGHT | other).status_code == 400
     answer = guarded.post("/v1/embeddings", json={"input": "a"}, headers=other | BEARER)
-    assert "access-control-allow-origin" not in answer.headers
+    assert not [name for name in answer.headers if name.startswith("access-control-allow-")]

@@ -132,7 +132,7 @@ def test_the_default_encoding_is_float(checkpoint: Checkpoint, api: httpx.Client
 
 def test_response_format(api: httpx.Client) -> None:
     body = embed(api, ["a", "b"], user="somebody")
-    assert set(body) == {"object", "data", "model", "usage"}
+    assert set(body) == {"object", "data", "model", "usage"}  # and `id`, which `embed` checks
     assert embed(api, ["a", "b"], unknown_field={"is": "ignored"}) == body | {
         "warnings": ["Ignored fields: unknown_field."]
     }

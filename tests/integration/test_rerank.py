@@ -125,7 +125,7 @@ def test_response_format(api: httpx.Client) -> None:
     unknown = rerank(api, "q", ["a", "b"], unknown_field=[1])
     assert unknown["results"] == body["results"]
     assert unknown["meta"]["warnings"] == ["Ignored fields: unknown_field."]
-    assert set(body) == {"id", "model", "results", "usage", "meta"}
+    assert set(body) == {"id", "model", "results", "usage", "meta", "object", "data"}
     assert body["model"] == "BAAI/bge-reranker-v2-m3"
     meta = body["meta"]
     assert set(meta) == {"api_version", "processing_time_ms", "total_documents", "returned_documents"}

@@ -64,14 +64,25 @@ def test_openai_models(api: httpx.Client) -> None:
     assert listing["object"] == "list"
     assert len(listing["data"]) == len(ok(api.get("/models"))["models"])
     for model in listing["data"]:
-        assert set(model) == {"id", "object", "created", "owned_by"}
+        assert set(model) == {"id", "object", "created", "owned_by", "model_type", "name", "endpoints"}
         assert model["object"] == "model"
+    assert listing["models"] == listing["data"]  # for Cohere's clients
+    for alias in ("/openai/models?api-version=2024-10-21", "/openai/v1/models"):
+        assert ok(api.get(alias)) == listing
 
 
 @pytest.mark.parametrize("name", ["bge-m3", "BAAI/bge-m3", "baai/BGE-M3", "BAAI%2Fbge-m3"])
 def test_one_openai_model(api: httpx.Client, name: str) -> None:
     model = ok(api.get(f"/v1/models/{name}"))
-    assert model == {"id": "bge-m3", "object": "model", "created": 0, "owned_by": "BAAI"}
+    assert model == {
+        "id": "bge-m3",
+        "object": "model",
+        "created": 0,
+        "owned_by": "BAAI",
+        "model_type": "embedding",
+        "name": "bge-m3",
+        "endpoints": ["embed", "rerank"],
+    }
 
 
 def test_docs_json_describes_the_routes(api: httpx.Client) -> None:

@@ -86,7 +86,9 @@ def test_pages_named_elsewhere_exist() -> None:
     assert not [(path, page) for path, page in named if not (ROOT / page).exists()]
 
 
-CLIENT_TESTS = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "tests/clients").rglob("test*")))
+CLIENTS = ROOT / "tests/clients"
+CLIENT_FILES = (*CLIENTS.glob("test_*.py"), *(CLIENTS / "javascript").glob("*.test.mjs"))
+CLIENT_TESTS = "".join(path.read_text(encoding="utf-8") for path in CLIENT_FILES)
 CLIENT_TESTS += (ROOT / "tests/e2e/test_bentoml_client.py").read_text(encoding="utf-8")
 
 
@@ -97,7 +99,7 @@ def client_rows(page: str) -> list[list[str]]:
     return [line.strip("| ").split(" | ") for line in lines[start : lines.index("", start)]]
 
 
-@pytest.mark.parametrize("page", ["README.md", "README.ja.md"])
+@pytest.mark.parametrize("page", ["README.md", "README.ja.md", "docs/clients.md", "docs/ja/clients.md"])
 def test_every_client_of_the_table_is_run_by_a_test(page: str) -> None:
     found = client_rows(page)
     assert len(found) > 5

@@ -47,14 +47,14 @@ def client(log: access_log.RequestLog = "text") -> TestClient:
 
 
 @pytest.fixture
-def lines(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def lines(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> list[str]:
     """What the request logger has written so far."""
     found: list[str] = []
     keep = logging.Handler()
     monkeypatch.setattr(keep, "emit", lambda record: found.append(record.getMessage()))
     monkeypatch.setattr(access_log.logger, "handlers", [keep])
     monkeypatch.setattr(access_log.logger, "propagate", True)
-    monkeypatch.setattr(access_log.logger, "level", logging.INFO)
+    caplog.set_level(logging.INFO, logger=access_log.logger.name)  # forgets what earlier tests made it cache
     return found
 
 

@@ -38,7 +38,15 @@ def client() -> TestClient:
 
 @pytest.mark.parametrize("key", [FIRST, SECOND])
 @pytest.mark.parametrize(
-    "header", ["Authorization: Bearer {}", "authorization: bearer {}", "AUTHORIZATION: BEARER   {} ", "X-API-Key: {}"]
+    "header",
+    [
+        "Authorization: Bearer {}",
+        "authorization: bearer {}",
+        "AUTHORIZATION: BEARER   {} ",
+        "X-API-Key: {}",
+        "api-key: {}",
+        "Api-Key: {}",
+    ],
 )
 def test_a_known_key_is_let_in(client: TestClient, header: str, key: str) -> None:
     name, _, value = header.format(key).partition(": ")
@@ -53,6 +61,7 @@ WRONG = {
     "a key in capitals": {"Authorization": f"Bearer {FIRST.upper()}"},
     "two keys": {"Authorization": f"Bearer {FIRST},{SECOND}"},
     "another x-api-key": {"x-api-key": "nobody's"},
+    "another api-key": {"api-key": "nobody's"},
     "two wrong ones": {"Authorization": "Bearer nobody's", "x-api-key": "nobody's"},
     "letters beyond ASCII": {"x-api-key": "ключ"},
 }
@@ -83,6 +92,7 @@ def test_no_or_an_unknown_key_is_turned_away(client: TestClient, headers: dict[s
         {"Authorization": "Bearer sk-of-the-proxy", "x-api-key": FIRST},
         {"Authorization": f"Bearer {FIRST}", "x-api-key": "none"},
         {"Authorization": "Bearer", "x-api-key": FIRST},
+        {"Authorization": "Bearer none", "x-api-key": "none", "api-key": SECOND},
     ],
 )
 def test_a_wrong_key_beside_a_right_one_does_not_matter(client: TestClient, headers: dict[str, str]) -> None:

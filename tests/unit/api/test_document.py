@@ -63,5 +63,5 @@ def test_references_lead_somewhere() -> None:
 
 
 def test_keys_are_part_of_it_only_where_there_are_some() -> None:
-    assert set(DOCUMENT["components"]["securitySchemes"]) == {"bearer", "header"}
+    assert set(DOCUMENT["components"]["securitySchemes"]) == {"bearer", "header", "azure"}
     assert "security" not in build_document(ENDPOINTS, load_settings({}))

@@ -43,6 +43,12 @@ def test_an_error_has_one_body_for_all_clients(caplog: pytest.LogCaptureFixture)
     assert not caplog.records
 
 
+def test_ollamas_clients_read_a_string() -> None:
+    error = errors.OverloadedError("What was wrong.", param="input.3")
+    assert body(error_response(error, path="/api/embed")) == {"error": "What was wrong."}
+    assert "detail" in body(error_response(error, path="/v1/embeddings"))
+
+
 @pytest.mark.parametrize(
     ("status", "answered", "code"),
     [

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api.access_log import RequestRecord, current
 from api.dialects.openai import embeddings_of, ranking_of
 from api.encodings import Encoding
 from api.responses import answer as json_answer
@@ -52,7 +53,16 @@ def test_an_embedding_answer_is_openais() -> None:
         ],
         "model": "as-said",
         "usage": {"prompt_tokens": 7, "total_tokens": 7},
+        "id": "",
     }
+
+
+def test_an_embedding_answer_has_the_identifier_of_its_request() -> None:
+    token = current.set(RequestRecord("request-1", "POST", "/v1/embeddings"))
+    try:
+        assert embedding([[1]])["id"] == "request-1"  # Mistral's client requires a string
+    finally:
+        current.reset(token)
 
 
 def test_warnings_are_there_only_when_there_are_some() -> None:
@@ -85,7 +95,12 @@ def test_a_rerank_answer_has_every_promised_field() -> None:
     assert answer == {
         "model": "as-said",
         "results": [{"index": 1, "relevance_score": 0.75}, {"index": 0, "relevance_score": 0.25}],
-        "usage": {"prompt_tokens": 11, "total_tokens": 11},
+        "usage": {"prompt_tokens": 11, "total_tokens": 11, "rerank_units": 1},
+        "object": "list",
+        "data": [
+            {"index": 1, "relevance_score": 0.75, "score": 0.75},
+            {"index": 0, "relevance_score": 0.25, "score": 0.25},
+        ],
         "meta": {
             "api_version": "v1",
             "processing_time_ms": 1.235,
@@ -100,10 +115,17 @@ def test_best_first_and_equal_scores_in_input_order(scores: list[float]) -> None
     assert order(rerank(scores)) == sorted(range(len(scores)), key=lambda index: (-scores[index], index))
 
 
-async def test_the_best_come_back_with_their_documents_as_voyages_client_and_raw_scores_are_asked_for() -> None:
+@pytest.mark.parametrize(("documents", "units"), [(1, 1), (100, 1), (101, 2), (1000, 10)])
+def test_units_are_counted_as_pinecone_counts_them(documents: int, units: int) -> None:
+    assert rerank([0.5] * documents)["usage"]["rerank_units"] == units
+
+
+async def test_the_best_come_back_with_their_documents_and_raw_scores_are_asked_for() -> None:
     documents = await write_documents(["zero", {"text": "one"}], as_objects=False)
-    answer = rerank([0.1, 0.2], documents=documents, top_n=1, raw_scores=True, as_data=True)
-    assert answer["results"] == answer["data"] == [{"index": 1, "relevance_score": 20.0, "document": {"text": "one"}}]
+    answer = rerank([0.1, 0.2], documents=documents, top_n=1, raw_scores=True)
+    (result,) = answer["results"]
+    assert result == {"index": 1, "relevance_score": 20.0, "document": {"text": "one"}}
+    assert answer["data"] == [result | {"score": 20.0}]
     assert (answer["meta"]["total_documents"], answer["meta"]["returned_documents"]) == (2, 1)
 
 

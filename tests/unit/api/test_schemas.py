@@ -9,8 +9,12 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from api.dialects.cohere import CohereEmbedRequest, CohereRerankRequest
+from api.dialects.mixedbread import MixedbreadRerankRequest
+from api.dialects.nim import NimRankingRequest
+from api.dialects.ollama import OllamaEmbedRequest
 from api.dialects.openai import EmbeddingRequest, RerankRequest
 from api.dialects.tei import TeiEmbedRequest, TeiRerankRequest, TeiSimilarityRequest
+from api.dialects.voyage import ContextualizedRequest
 from api.error_body import invalid_request
 from api.field_types import RequestBody
 from errors import InvalidRequestError
@@ -171,6 +175,11 @@ REFUSED: list[tuple[type[BaseModel], dict[str, Any], str, Any]] = [
     (RerankRequest, RERANK, "instruct", "Find the cat"),
     (CohereRerankRequest, RERANK, "relevant_spans", {}),
     (TeiRerankRequest, {"query": "q", "texts": ["a"]}, "truncate_prompt_tokens", 10),
+    (RerankRequest, RERANK, "parameters", {"truncate": "NONE"}),
+    (ContextualizedRequest, {"inputs": [["a"]]}, "enable_auto_chunking", True),
+    (OllamaEmbedRequest, {"input": "a"}, "prompt", "Represent this: "),
+    (NimRankingRequest, {"query": "q", "passages": ["a"]}, "modality", "image"),
+    (MixedbreadRerankRequest, {"query": "q", "input": ["a"]}, "rewrite_query", True),
 ]
 
 
@@ -194,6 +203,12 @@ def test_a_field_that_would_change_the_answer_is_refused(
         (EmbeddingRequest, EMBEDDING, "add_special_tokens", True),
         (EmbeddingRequest, EMBEDDING, "images", []),
         (RerankRequest, RERANK, "use_activation", True),
+        (RerankRequest, RERANK, "parameters", {"truncate": "END"}),
+        (RerankRequest, RERANK, "latency", "fast"),
+        (MixedbreadRerankRequest, {"query": "q", "input": ["a"]}, "rewrite_query", False),
+        (OllamaEmbedRequest, {"input": "a"}, "keep_alive", "5m"),
+        (OllamaEmbedRequest, {"input": "a"}, "keep_alive", -1),
+        (OllamaEmbedRequest, {"input": "a"}, "options", {"temperature": 0.5, "seed": None}),
     ],
 )
 def test_unless_it_asks_for_what_is_done_anyway(

@@ -143,3 +143,27 @@ def test_any_other_suffix_is_an_unknown_name(asked: str) -> None:
 def test_an_alias_is_a_name_also_with_such_an_ending_of_its_own() -> None:
     found, side = Catalog([spec(aliases=["Other:query"])]).resolve("other:query")
     assert (found.name, side) == ("tiny", None)
+
+
+def test_settings_may_give_models_more_names() -> None:
+    catalog = load_catalog().with_aliases(
+        [("text-embedding-3-small", "BAAI/bge-m3"), ("ada", "bge-m3"), ("b", "e5-base")]
+    )
+    for asked in ("text-embedding-3-small", "Text-Embedding-3-Small", "ada"):
+        assert catalog.get(asked).name == "bge-m3"
+    assert catalog.resolve("b:query") == (catalog.get("e5-base"), "query")
+    assert catalog.get("bge-m3").aliases[-2:] == ("text-embedding-3-small", "ada")
+    assert [each.name for each in catalog] == [each.name for each in load_catalog()]
+
+
+@pytest.mark.parametrize(
+    ("aliases", "reason"),
+    [
+        ([("BGE-m3", "e5-base")], "^MODEL_ALIASES: BGE-m3=e5-base: 'BGE-m3' is the name of a model"),
+        ([("ada", "absent")], "^MODEL_ALIASES: ada=absent: there is no model 'absent'"),
+        ([("ada", "e5-base"), ("ADA", "bge-m3")], "two models have the name 'ada'"),
+    ],
+)
+def test_an_alias_that_is_wrong_is_named(aliases: list[tuple[str, str]], reason: str) -> None:
+    with pytest.raises(CatalogError, match=reason):
+        load_catalog().with_aliases(aliases)
