@@ -9,6 +9,7 @@ ServiceError
 │   └── CrossSiteError           a page of another site sent the request
 ├── RouteNotFoundError 404       no such path
 ├── ModelNotFoundError 404       no such model; the message suggests similar names
+├── ObjectNotFoundError 404      no such file or batch
 ├── MethodNotAllowedError 405
 ├── RequestIncompleteError 408   the head or the body did not arrive in time
 ├── ModelBusyError 409           the model is in use or is being loaded
@@ -20,7 +21,8 @@ ServiceError
 ├── UpstreamError 502            a provider to which the request was forwarded failed
 ├── ModelUnavailableError 503    the model cannot be served now; the message says why
 ├── ShuttingDownError 503
-└── DeadlineError 504
+├── DeadlineError 504
+└── StorageFullError 507         the disk is full
 
 api/error_body.py turns them into responses.
 """
@@ -92,6 +94,12 @@ class ModelNotFoundError(ServiceError):
     status, type, code = 404, "invalid_request_error", "model_not_found"
 
 
+class ObjectNotFoundError(ServiceError):
+    """404: no such file or batch."""
+
+    status, type, code = 404, "invalid_request_error", "not_found"
+
+
 class MethodNotAllowedError(ServiceError):
     """405: the path exists for another method."""
 
@@ -160,3 +168,9 @@ class DeadlineError(ServiceError):
     """504: no response within REQUEST_TIMEOUT_S."""
 
     status, code = 504, "deadline_exceeded"
+
+
+class StorageFullError(ServiceError):
+    """507: the disk of the service is full."""
+
+    status, code = 507, "storage_full"

@@ -63,6 +63,14 @@ MODEL_UNLOADS = Counter(
 )
 MODEL_BYTES = Gauge("service_model_bytes", "Memory that a loaded model takes.", ["model"], multiprocess_mode="livesum")
 
+BATCHES = Counter(
+    "service_batches",
+    "Batches of the batch API that reached a status: validating, in_progress, finalizing, completed, failed, expired "
+    "or cancelled.",
+    ["status"],
+)
+BATCH_LINES = Counter("service_batch_lines", "Answered lines of batches by outcome: completed or failed.", ["outcome"])
+
 
 def forget_dead_workers() -> None:
     """Delete the gauges of ended worker processes, which would otherwise count in the sums that autoscalers read."""

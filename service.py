@@ -11,6 +11,7 @@ import logging
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
@@ -21,13 +22,19 @@ from starlette.responses import Response
 import metrics
 import startup
 from api.app import App
+from api.batch_lines import computing
+from api.batches import endpoints
 from api.bento import Bento, JSONAnswer
 from api.context import Context
 from api.dialects import openai
 from api.dialects.openai import EmbeddingRequest, RerankRequest
+from api.json_body import read_json
 from api.playground import playground_url
 from api.shutdown import end_process, follow_signal
 from api.work import Work
+from batches.lines import Limits
+from batches.running import Tools
+from batches.service import BatchService
 from engine_process import (
     HOUSEKEEPING_S,
     SWITCH_S,
@@ -56,6 +63,21 @@ with startup.without_traceback():
     require(settings)
     open_to_all = not settings.keys and ipaddress.ip_address(settings.host).is_unspecified
     startup.check(settings)
+
+
+def open_batches(work: Work, settings: Settings) -> BatchService | None:
+    """The batch API over BATCH_DIR; None if it is not set."""
+    if settings.batch_dir is None:
+        return None
+    tools = Tools(
+        compute=computing(work),
+        parse=lambda line: read_json(line, settings),
+        limits=Limits(settings.batch_max_lines, settings.max_body_bytes),
+        clock=time.time,
+    )
+    return BatchService.open(
+        settings.batch_dir, tools, max_age_s=settings.batch_max_age_s, endpoints=endpoints(settings)
+    )
 
 
 def options(settings: Settings) -> dict[str, Any]:
@@ -93,11 +115,13 @@ class RerankEmbedding:
             self.get_device = lambda: device
         self.store = store
         self.work = Work(self.pool, settings)
+        self.batches = open_batches(self.work, settings)
         self.context = partial(
             Context,
             work=self.work,
             store=store,
             get_device=self.get_device,
+            batches=self.batches,
             planned_dtype=lambda stored: computing_dtype(stored, self.get_device(), settings),
             is_ready=lambda: self._ready and self.pool.ready,
         )
@@ -121,6 +145,8 @@ class RerankEmbedding:
         else:
             settle_memory()
             self._ready = True
+        if self.batches is not None:
+            background.append(self.batches.runner.run())
         self._tasks = [asyncio.create_task(work) for work in background]
 
     def _on_sigterm(self) -> None:

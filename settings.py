@@ -60,6 +60,7 @@ GROUPS = {
     "cohere_api_key": "Cohere",
     "max_inputs": "Request limits",
     "max_batch_tokens": "Batches and queues",
+    "batch_dir": "Batch API",
     "request_timeout_s": "Time limits",
     "tracing": "Logs and traces",
 }
@@ -214,6 +215,17 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
         gt=0,
         description="Maximum number of characters waiting for one model's tokenizer. Further requests are rejected "
         "with 429.",
+    )
+
+    batch_dir: Path | None = Field(
+        None,
+        description="Folder for the files of the batch API, which is off without it (docs/batches.md). Processes that "
+        "share the folder share its batches.",
+    )
+    batch_max_file_bytes: int = Field(200 * 10**6, gt=0, description="Maximum size of an uploaded file.")
+    batch_max_lines: int = Field(50_000, gt=0, description="Maximum number of requests in a batch.")
+    batch_max_age_s: float = Field(
+        30 * 86_400, gt=0, description="Time after which files, and batches that have ended, are deleted."
     )
 
     request_timeout_s: float = Field(

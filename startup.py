@@ -50,6 +50,8 @@ def check(settings: Settings) -> None:
     if context is None or context.command.name != "serve":
         return
     check_home(bentoml_home(), imports=settings.import_on_demand)
+    if settings.batch_dir is not None:
+        check_batch_dir(settings.batch_dir)
     check_address(context.params.get("host") or settings.host, context.params.get("port") or settings.port)
 
 
@@ -71,6 +73,19 @@ def _unwritable(folder: Path, name: str, error: OSError, *, imports: bool) -> st
     if imports and name in IMPORT_FOLDERS:
         advice += ", or set IMPORT_ON_DEMAND=false if all models are already in the model store"
     return f"BENTOML_HOME: {folder / name} cannot be written ({error.strerror}). {advice}."
+
+
+def check_batch_dir(folder: Path) -> None:
+    """StartError unless the folder of the batch API can be written, or is only full."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise StartError(
+                f"BATCH_DIR: {folder} cannot be written ({error.strerror}). Set it to a folder that the user with id "
+                f"{os.geteuid()} can write to."
+            ) from None
 
 
 def check_address(host: str, port: int) -> None:

@@ -11,7 +11,7 @@ import asyncio
 import random
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.access_log import AccessLog, RequestRecord, current, record_key, server_timing
 from api.auth import CHALLENGE, ApiKeys
-from api.body import BodyBudget, BodyReader
+from api.body import BodyBudget, BodyReader, receive_parts
 from api.call import Call
 from api.connection import EXCHANGE, Connections, Exchange
 from api.cross_site import note_origin
@@ -116,7 +116,9 @@ class App:
             with Call(self._settings) as call:
                 self._calls.add(call)
                 try:
-                    if route.method == "POST":
+                    if route.streamed:
+                        request.parts = _parts(receive, call, exchange)
+                    elif route.method == "POST":
                         request.body = await reader.read(receive, request.headers, call.receiving)
                         call.received(exchange)
                     return await route.handle(request)
@@ -165,6 +167,12 @@ class App:
             call.end(error)
 
 
+async def _parts(receive: Receive, call: Call, exchange: Exchange) -> AsyncIterator[bytes]:
+    async for part in receive_parts(receive, call.receiving):
+        yield part
+    call.received(exchange)
+
+
 def _request_id(headers: Mapping[str, str]) -> str:
     """The client's request id if it is safe to log, else a new one."""
     given = headers.get("x-request-id")
@@ -184,7 +192,7 @@ def _cors(settings: Settings) -> CORSMiddleware | None:
         return None
     options: dict[str, Any] = {
         "allow_origins": settings.cors_origins,
-        "allow_methods": ["GET", "POST"],
+        "allow_methods": ["GET", "POST", "DELETE"],
         "allow_credentials": "*" not in settings.cors_origins,  # browsers reject them for *
         "allow_headers": ["*"],  # Starlette returns the requested headers, so Authorization is allowed too
         "allow_private_network": True,  # Chromium requires it when a public page calls a private address

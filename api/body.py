@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 from starlette.requests import ClientDisconnect
@@ -24,6 +24,19 @@ _RETURN_AFTER_BYTES = 2**24
 """The C library keeps freed memory: several times the size of a body. Returning it takes milliseconds."""
 
 Receive = Callable[[], Awaitable[Any]]
+
+
+async def receive_parts(receive: Receive, progress: Callable[[], None]) -> AsyncIterator[bytes]:
+    """The parts of a body as they arrive. `progress` is called after each part but the last; ClientDisconnect."""
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        more = message.get("more_body", False)
+        yield message.get("body", b"")
+        if more:
+            progress()
 
 
 class BodyBudget:
@@ -92,17 +105,9 @@ class BodyReader:
 
     async def _receive(self, receive: Receive, progress: Callable[[], None]) -> bytes:
         parts: list[bytes] = []
-        more = True
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise ClientDisconnect
-            part: bytes = message.get("body", b"")
-            more = message.get("more_body", False)
+        async for part in receive_parts(receive, progress):
             self._take(len(part))
             parts.append(part)
-            if more:
-                progress()
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _take(self, more: int) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from starlette.types import ASGIApp
 
 from api.work import Work
+from batches.service import BatchService
 from models.catalog import Catalog
 from models.store import ModelStore, StoredModel
 from runners.devices import Device
@@ -24,6 +25,8 @@ class Context:
     get_device: Callable[[], Device]
     planned_dtype: Callable[[StoredModel], str]
     """Data type that a stored model would use if it were loaded."""
+    batches: BatchService | None = None
+    """The batch API; None without BATCH_DIR."""
     is_ready: Callable[[], bool]
     """Whether the models of PRELOAD_MODELS are loaded."""
     bentoml_app: ASGIApp

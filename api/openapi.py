@@ -26,7 +26,7 @@ _ERRORS = {
     400: "The request is invalid; `param` names the field.",
     401: "The API key is missing or incorrect.",
     403: "The settings do not allow it.",
-    404: "No such route or model.",
+    404: "No such route, model, file or batch.",
     405: "The route exists for another method.",
     408: "The body did not arrive in time.",
     409: "The model is in use or is being loaded.",
@@ -36,6 +36,7 @@ _ERRORS = {
     502: "A provider to which the request was forwarded failed.",
     503: "The model cannot be served now; the message says why.",
     504: "No response before the deadline.",
+    507: "The disk of the service is full.",
 }
 
 
@@ -115,6 +116,11 @@ def _operation(endpoint: Endpoint, schemas: _Schemas) -> dict[str, Any]:
         body = _json(schemas.any_of(form.body for form in endpoint.forms))
         body["application/json"]["examples"] = examples
         operation["requestBody"] = {"required": True, "content": body}
+    if endpoint.upload is not None:
+        operation["requestBody"] = {
+            "required": True,
+            "content": {"multipart/form-data": {"schema": endpoint.upload}},
+        }
     if names := re.findall(r"{(\w+)}", endpoint.path):
         operation["parameters"] = [
             {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names

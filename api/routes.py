@@ -9,7 +9,7 @@ from typing import Any
 from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp
 
-from api import admin, playground, status
+from api import admin, batches, files, playground, status
 from api.context import Context
 from api.dialects import cohere, mixedbread, nim, ollama, openai, tei, voyage
 from api.endpoint import Endpoint, Form, post
@@ -64,6 +64,12 @@ _COHERE_EMBED = {"texts": _TEXTS, "input_type": "search_document", "embedding_ty
 _SIMILARITY = {"inputs": {"source_sentence": _QUESTION, "sentences": _TEXTS}}
 
 _NIM = {"query": {"text": _QUESTION}, "passages": [{"text": text} for text in _TEXTS]}
+_BATCH_REQUEST = {
+    "input_file_id": "file-0123456789abcdef0123456789abcdef",
+    "endpoint": "/v1/embeddings",
+    "completion_window": "24h",
+}
+_BATCH: Any = {"errors": (400, 401, 403, 404, 500), "setting": "batch_dir"}
 
 _EMBEDDINGS = Form(openai.EmbeddingRequest, openai.embeddings, {"input": _TEXTS})
 _RANKING = Form(openai.RerankRequest, openai.rerank_v1, _RERANK)
@@ -200,6 +206,32 @@ ENDPOINTS = (
         task="rerank",
     ),
     post("/v1/models/rerank", "The same as `/v1/rerank` (ZeroEntropy).", _RANKING, task="rerank"),
+    # OpenAI's batch API
+    Endpoint(
+        "POST",
+        "/v1/files",
+        "Upload a file for a batch. Requires `BATCH_DIR`, as do the following routes.",
+        files.create,
+        upload=files.UPLOAD_SCHEMA,
+        errors=(400, 401, 403, 404, 408, 413, 500, 507),
+        setting="batch_dir",
+    ),
+    Endpoint("GET", "/v1/files", "All files. Query: limit, after, order, purpose.", files.list_files, **_BATCH),
+    Endpoint("GET", "/v1/files/{id}/content", "The content of a file.", files.content, **_BATCH),
+    Endpoint("GET", "/v1/files/{id}", "A file.", files.get, **_BATCH),
+    Endpoint("DELETE", "/v1/files/{id}", "Delete a file.", files.delete, **_BATCH),
+    post(
+        "/v1/batches",
+        "Create a batch from an uploaded file.",
+        Form(batches.BatchRequest, batches.create, _BATCH_REQUEST),
+        setting="batch_dir",
+        whole_context=True,
+    ),
+    Endpoint("GET", "/v1/batches", "All batches. Query: limit, after.", batches.list_batches, **_BATCH),
+    Endpoint(
+        "POST", "/v1/batches/{id}/cancel", "Cancel a batch. Finished requests are kept.", batches.cancel, **_BATCH
+    ),
+    Endpoint("GET", "/v1/batches/{id}", "A batch, with its status and request counts.", batches.get, **_BATCH),
     # Models
     Endpoint("GET", "/models", "All models with their facts, prompts, licences and states.", status.models, quiet=True),
     Endpoint("GET", "/v1/models", "All models, as OpenAI lists them.", openai.list_models),
@@ -246,7 +278,7 @@ ENDPOINTS = (
 
 
 def bind(context: Context) -> list[Route]:
-    """The routes of a service with its settings. Without ADMIN, the admin routes return how to enable them."""
+    """The routes of a service with its settings. Without ADMIN or BATCH_DIR, their routes return how to enable them."""
     return [
         endpoint.bind(context)
         for endpoint in ENDPOINTS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -25,6 +25,8 @@ class Request:
     params: Mapping[str, str]
     """Placeholder in the path of the route -> its value, which may contain slashes."""
     body: bytes = b""
+    parts: AsyncIterator[bytes] | None = None
+    """The body in parts, as they arrive, if the route is `streamed`."""
 
 
 Handler = Callable[[Request], Awaitable[ASGIApp]]
@@ -35,7 +37,7 @@ Handler = Callable[[Request], Awaitable[ASGIApp]]
 class Route:
     """A path and method that the service answers; api/routes.py has all of them."""
 
-    method: Literal["GET", "POST"]
+    method: Literal["GET", "POST", "DELETE"]
     path: str
     """May have one placeholder, as in /v1/models/{name}. It is also the label in metrics and logs."""
     handle: Handler
@@ -43,6 +45,8 @@ class Route:
     """Whether it needs no API key."""
     quiet: bool = False
     """Whether only failures are logged, because machines or the playground send it every few seconds."""
+    streamed: bool = False
+    """Whether the handler reads the body from `Request.parts`, because it may not fit in memory."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,9 @@ Scores = NDArray[np.float64]
 Input = str | tuple[int, ...]
 """A text, or its token ids in the model's own vocabulary. All inputs of a request are of one kind."""
 
+BACKGROUND_PRIORITY = 1_000_000
+"""The priority of work that runs while no request waits. Requests have 0 to 999; 28 hours of waiting make up for it."""
+
 Truncate = Literal["end", "start", "refuse"]
 """What to do with an input that is too long: cut off its end or its start, or reject the request."""
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from runners.contracts import Rows, TokenSequences
+from runners.contracts import BACKGROUND_PRIORITY, Rows, TokenSequences
 
 AGEING_PER_S = 10.0
 """Priority rises by this many steps for each second of waiting, so that no job starves."""
@@ -134,8 +134,9 @@ class Queue:
                 yield from rest
 
     def age_s(self) -> float:
-        """Seconds that the oldest waiting job has waited; 0 if the queue is empty."""
-        waiting = [job.waiting_since for line in (self._fresh, self._started) for job in line.oldest()]
+        """Seconds that the oldest waiting job has waited; 0 if none waits. Background work may wait for long."""
+        oldest = [job for line in (self._fresh, self._started) for job in line.oldest()]
+        waiting = [job.waiting_since for job in oldest if job.priority < BACKGROUND_PRIORITY]
         return self._clock() - min(waiting) if waiting else 0.0
 
     def add(self, job: Job) -> None:

@@ -38,7 +38,8 @@ def serve_all() -> Iterator[dict[str, str]]:
 
         def start(name: str) -> str:
             home = copy_home(imported, Path(folder, name))
-            return stack.enter_context(serve(home, **SETTINGS, **SERVERS[name])).url
+            settings = SETTINGS | SERVERS[name] | {"BATCH_DIR": str(home / "batches")}
+            return stack.enter_context(serve(home, **settings)).url
 
         with ThreadPoolExecutor() as pool:
             urls = dict(zip(SERVERS, pool.map(start, SERVERS), strict=True))

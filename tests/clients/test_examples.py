@@ -23,6 +23,7 @@ SEARCHED = [
 QUERY = "What is machine learning?"
 DOCUMENTS = ["Today is a beautiful sunny day.", "Deep learning is a method of machine learning.", "機械学習とは何か"]
 ROUNDED = ATOL + 5e-5
+PLANETS = ("mars", "venus", "moon")
 
 
 def python(name: str, *arguments: str, **settings: str) -> str:
@@ -32,6 +33,11 @@ def python(name: str, *arguments: str, **settings: str) -> str:
 
 def test_openai_embeddings(url: str, reference: Reference) -> None:
     assert_cosines(python("python/openai_embeddings.py", BASE_URL=url), reference)
+
+
+def test_openai_batch(url: str) -> None:
+    printed = python("python/openai_batch.py", BASE_URL=url)
+    assert printed.splitlines() == ["completed: 3 of 3", *(f"{name}: {DIMENSIONS} numbers" for name in PLANETS)]
 
 
 def test_cohere_rerank(url: str, reference: Reference) -> None:

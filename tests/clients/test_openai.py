@@ -2,14 +2,28 @@
 
 import asyncio
 import base64
+import io
+import json
+import time
 
 import numpy as np
 import openai
 import pytest
 import tiktoken
+from openai.types import Batch
 
 from tests.clients.reference import Reference, assert_same_vectors
-from tests.clients.samples import API_KEY, DIMENSIONS, FULL_NAME, JAPANESE, MODEL, TEXTS, TOO_LONG
+from tests.clients.samples import (
+    API_KEY,
+    DIMENSIONS,
+    DOCUMENTS,
+    FULL_NAME,
+    JAPANESE,
+    MODEL,
+    QUERY,
+    TEXTS,
+    TOO_LONG,
+)
 
 
 @pytest.fixture
@@ -130,6 +144,82 @@ def test_truncation_is_rejected(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError, match="the model takes 256") as caught:
         client.embeddings.create(model=MODEL, input=TOO_LONG, extra_body={"truncate": False})
     assert caught.value.code == "input_too_long"
+
+
+def line(number: int, **changed: object) -> str:
+    """A line of a batch that embeds one of TEXTS."""
+    body = {"model": MODEL, "input": TEXTS[number]} | changed
+    return json.dumps({"custom_id": str(number), "method": "POST", "url": "/v1/embeddings", "body": body})
+
+
+def ended(client: openai.OpenAI, batch: Batch) -> Batch:
+    """The batch once it has ended; TimeoutError after minutes."""
+    deadline = time.monotonic() + 300
+    while batch.status in ("validating", "in_progress", "finalizing", "cancelling"):
+        if time.monotonic() > deadline:
+            raise TimeoutError(batch.status)
+        time.sleep(0.1)
+        batch = client.batches.retrieve(batch.id)
+    return batch
+
+
+def test_batch(client: openai.OpenAI, reference: Reference) -> None:
+    lines = [line(0), line(1, encoding_format="hex"), line(2)]
+    file = client.files.create(file=("batch.jsonl", "\n".join(lines).encode()), purpose="batch")
+    assert (file.purpose, file.filename) == ("batch", "batch.jsonl")
+    assert client.files.retrieve(file.id) == file
+    created = client.batches.create(
+        input_file_id=file.id, endpoint="/v1/embeddings", completion_window="24h", metadata={"job": "test"}
+    )
+    assert created.status in ("validating", "in_progress")
+    batch = ended(client, created)
+    assert batch.status == "completed"
+    assert batch.metadata == {"job": "test"}
+    assert batch.request_counts is not None
+    assert batch.request_counts.to_dict() == {"total": 3, "completed": 2, "failed": 1}
+    output = [json.loads(each) for each in client.files.content(str(batch.output_file_id)).iter_lines()]
+    vectors = {each["custom_id"]: each["response"]["body"]["data"][0]["embedding"] for each in output}
+    assert_same_vectors([vectors["0"], vectors["2"]], reference.vectors([TEXTS[0], TEXTS[2]]))
+    (error,) = client.files.content(str(batch.error_file_id)).text.splitlines()
+    assert json.loads(error)["response"]["body"]["error"]["param"] == "encoding_format"
+    assert batch.id in {each.id for each in client.batches.list(limit=1)}
+    listed = {each.id for each in client.files.list(purpose="batch_output", limit=1)}
+    assert {batch.output_file_id, batch.error_file_id} <= listed
+    assert client.files.delete(file.id).deleted
+    with pytest.raises(openai.NotFoundError, match="no file"):
+        client.files.retrieve(file.id)
+
+
+def test_batch_of_rankings(client: openai.OpenAI, reference: Reference) -> None:
+    body = {"model": MODEL, "query": QUERY, "documents": DOCUMENTS}
+    only = {"custom_id": "a", "method": "POST", "url": "/v1/rerank", "body": body}
+    file = client.files.create(file=json.dumps(only).encode(), purpose="batch")
+    created = client.batches.create(
+        input_file_id=file.id,
+        endpoint="/v1/rerank",
+        completion_window="24h",
+    )
+    batch = ended(client, created)
+    (output,) = client.files.content(str(batch.output_file_id)).iter_lines()
+    results = json.loads(output)["response"]["body"]["results"]
+    assert [result["index"] for result in results] == [index for index, _ in reference.ranking(QUERY, DOCUMENTS)]
+
+
+def test_batches_that_fail_or_are_cancelled(client: openai.OpenAI) -> None:
+    file = client.files.create(
+        file=io.BytesIO(b"not JSON"), purpose="batch", expires_after={"anchor": "created_at", "seconds": 3600}
+    )
+    assert file.expires_at == file.created_at + 3600
+    created = client.batches.create(input_file_id=file.id, endpoint="/v1/embeddings", completion_window="24h")
+    batch = ended(client, created)
+    assert batch.status == "failed"
+    assert batch.errors is not None
+    assert batch.errors.data is not None
+    assert [(error.code, error.line) for error in batch.errors.data] == [("invalid_json_line", 1)]
+    with pytest.raises(openai.BadRequestError, match="cannot be cancelled"):
+        client.batches.cancel(batch.id)
+    with pytest.raises(openai.BadRequestError, match="purpose"):
+        client.files.create(file=b"{}", purpose="fine-tune")
 
 
 def test_api_key(guarded_url: str, reference: Reference) -> None:

@@ -150,13 +150,24 @@ def environment(
         catalogue = folders["EXTRA_CATALOG=my-models.yaml"].partition("=")[2]
         # torch: converting each import to OpenVINO would take longer than the rest of the file
         settings = {"DEVICE": "cpu", "DTYPE": DTYPE, "BACKEND": "torch", "EXTRA_CATALOG": catalogue}
+        settings["BATCH_DIR"] = str(home / "batches")
         yield child_environment(home, settings | hub.environment(home / "huggingface"))
 
 
 @pytest.fixture(scope="module")
 def readme_server(environment: dict[str, str]) -> Iterator[Served]:
     """The service that `./start.sh` starts, with the settings of `environment`."""
-    names = ("DEVICE", "DTYPE", "BACKEND", "EXTRA_CATALOG", "HF_ENDPOINT", "HF_HOME", "HF_TOKEN", "NO_PROXY")
+    names = (
+        "DEVICE",
+        "DTYPE",
+        "BACKEND",
+        "EXTRA_CATALOG",
+        "BATCH_DIR",
+        "HF_ENDPOINT",
+        "HF_HOME",
+        "HF_TOKEN",
+        "NO_PROXY",
+    )
     settings: dict[str, Any] = {name: environment[name] for name in names}
     with serve(Path(environment["BENTOML_HOME"]), **settings) as server:
         yield server
@@ -272,7 +283,7 @@ def test_all_errors_are_listed() -> None:
 
 def test_all_routes_are_listed(readme_server: Served) -> None:
     documented = http_get(f"{readme_server.url}/docs.json", timeout=300).json()["paths"]
-    listed = set(re.findall(r"`(GET|POST) ([^`]+)`", section("docs/api.md", "Routes")))
+    listed = set(re.findall(r"`(GET|POST|DELETE) ([^`]+)`", section("docs/api.md", "Routes")))
     expected = {(method.upper(), path) for path, methods in documented.items() for method in methods}
     assert listed >= expected  # the table also has pages and files, which are not in the OpenAPI document
 

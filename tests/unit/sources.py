@@ -19,6 +19,7 @@ PLACES = (
     "startup.py",
     "engine_process.py",
     "api",
+    "batches",
     "comparison",
     "corpus",
     "importing",

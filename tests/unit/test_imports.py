@@ -23,9 +23,10 @@ MAY_IMPORT_HEAVY = (
     "importing/export_child.py",  # through the backend, which it shares names with
 )
 FORBIDDEN: dict[str, set[str]] = {
-    "runners": {"comparison", "api", "importing", "starlette", "service", "scripts"},
-    "models": {"comparison", "api", "importing", "runners", "starlette", "service", "scripts"},
+    "runners": {"comparison", "api", "batches", "importing", "starlette", "service", "scripts"},
+    "models": {"comparison", "api", "batches", "importing", "runners", "starlette", "service", "scripts"},
     "importing": {"comparison", "api", "starlette", "service", "scripts"},
+    "batches": {"api", "comparison", "corpus", "importing", "runners", "starlette", "service", "scripts", "settings"},
     "api": {"comparison", "corpus", "importing", "service", "scripts", *HEAVY},
     "comparison": {"api", "corpus", "starlette", "service", "scripts"},
     # a client of the service: it travels without it

@@ -52,6 +52,10 @@ GIVEN: dict[str, tuple[str, object]] = {
     "max_batch_tokens": ("512", 512),
     "max_queued_tokens": ("9000", 9000),
     "max_queued_characters": ("8000", 8000),
+    "batch_dir": ("/data/batches", Path("/data/batches")),
+    "batch_max_file_bytes": ("1000", 1000),
+    "batch_max_lines": ("100", 100),
+    "batch_max_age_s": ("3600", 3600.0),
     "request_timeout_s": ("2.5", 2.5),
     "client_timeout_s": ("7.5", 7.5),
     "keep_alive_s": ("90", 90.0),
@@ -93,6 +97,7 @@ WRONG = {
         for name in (
             *("max_inputs", "max_documents", "max_held_body_bytes", "max_body_values", "max_body_fields"),
             *("max_tokenize_tokens", "max_queued_tokens", "max_queued_characters"),
+            *("batch_max_file_bytes", "batch_max_lines", "batch_max_age_s"),
             *("client_timeout_s", "keep_alive_s", "shutdown_grace_s"),
         )
     },

@@ -17,7 +17,7 @@ import pytest
 
 import startup
 from settings import Settings, SettingsError, bentoml_home
-from startup import StartError, check_address, check_home
+from startup import StartError, check_address, check_batch_dir, check_home
 from tests.serving import child_environment, free_port
 from tests.unit.sources import ROOT
 
@@ -95,6 +95,16 @@ def test_a_store_that_became_read_only_or_full(tmp_path: Path, monkeypatch: pyte
     check_home(tmp_path, imports=False)  # models that are baked into an image
     refuse(monkeypatch, tempfile, "TemporaryFile", errno.ENOSPC)
     check_home(tmp_path, imports=True)  # what is stored can be served
+
+
+def test_a_batch_folder_that_cannot_be_made_or_is_full(
+    unwritable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_batch_dir(tmp_path / "new" / "batches")
+    with pytest.raises(StartError, match=r"^BATCH_DIR: .*/home cannot be written \(Not a directory\)\. Set "):
+        check_batch_dir(unwritable)
+    refuse(monkeypatch, tempfile, "TemporaryFile", errno.ENOSPC)
+    check_batch_dir(tmp_path)  # requests get 507 until there is room
 
 
 def test_home_is_read_as_bentoml_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:

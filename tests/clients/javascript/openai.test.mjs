@@ -53,6 +53,36 @@ test("models", async () => {
   for (const name of [MODEL, FULL_NAME]) assert.equal((await client.models.retrieve(name)).id, MODEL);
 });
 
+test("a batch from upload to output", async () => {
+  const lines = texts.map((input, number) =>
+    JSON.stringify({ custom_id: `${number}`, method: "POST", url: "/v1/embeddings", body: { model: MODEL, input } }),
+  );
+  const file = await client.files.create({
+    file: await OpenAI.toFile(Buffer.from(lines.join("\n")), "batch.jsonl"),
+    purpose: "batch",
+  });
+  assert.equal(file.filename, "batch.jsonl");
+  let batch = await client.batches.create({
+    input_file_id: file.id,
+    endpoint: "/v1/embeddings",
+    completion_window: "24h",
+  });
+  while (["validating", "in_progress", "finalizing"].includes(batch.status)) {
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    batch = await client.batches.retrieve(batch.id);
+  }
+  assert.deepEqual([batch.status, batch.request_counts.completed], ["completed", texts.length]);
+  const output = await (await client.files.content(batch.output_file_id)).text();
+  const answers = output.trim().split("\n").map((line) => JSON.parse(line));
+  answers.sort((left, right) => left.custom_id - right.custom_id);
+  assertAllClose(answers.flatMap((answer) => embeddings(answer.response.body)), given.vectors);
+  const listed = [];
+  for await (const each of client.batches.list({ limit: 1 })) listed.push(each.id);
+  assert.ok(listed.includes(batch.id));
+  assert.equal((await client.files.delete(file.id)).deleted, true);
+  assert.equal((await failure(client.batches.cancel(batch.id))).status, 400);
+});
+
 /** The error that a call ends with. */
 async function failure(call) {
   const error = await call.then(() => null, (reason) => reason);

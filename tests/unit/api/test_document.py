@@ -14,7 +14,7 @@ from api.openapi import build_document
 from api.routes import ENDPOINTS
 from settings import load_settings
 
-DOCUMENT = build_document(ENDPOINTS, load_settings({"API_KEYS": "k"}))
+DOCUMENT = build_document(ENDPOINTS, load_settings({"API_KEYS": "k", "BATCH_DIR": "batches"}))
 
 
 def fields(schema: Any, place: str) -> Iterator[tuple[str, Any]]:

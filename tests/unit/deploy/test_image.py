@@ -169,7 +169,7 @@ def test_the_bundle_has_all_that_is_served(spec: BentoPathSpec) -> None:
 def test_the_bundle_has_nothing_else(spec: BentoPathSpec) -> None:
     packed = {path for path in files() if spec.includes(path)}
     folders = {path.split("/")[0] for path in packed if "/" in path}
-    assert folders == {"api", "comparison", "importing", "models", "playground", "runners", "scripts"}
+    assert folders == {"api", "batches", "comparison", "importing", "models", "playground", "runners", "scripts"}
     assert {path for path in packed if "/" not in path and not path.endswith(".py")} == {"constraints.txt", "LICENSE"}
     mistakes = ".env secrets.yaml keys.txt my-models.yaml weights/model.safetensors tests/conftest.py .venv/x.py"
     assert [path for path in mistakes.split() if spec.includes(path)] == []

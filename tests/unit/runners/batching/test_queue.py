@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from runners.batching.queue import AGEING_PER_S, Job, Queue
-from runners.contracts import TokenSequence
+from runners.contracts import BACKGROUND_PRIORITY, TokenSequence
 from tests.unit.fakes import Clock
 
 TEXT = TokenSequence([1, 2, 3, 4])
@@ -147,3 +147,16 @@ def test_a_started_job_that_joins_others_keeps_its_turn(line: Line) -> None:
     small = line.add()
     line.queue.take([*small.waits(), next(first.waits())], small)
     assert [line.turn(seconds=0.1) for _ in range(2)] == [first, second]
+
+
+def test_background_work_runs_last_for_a_day_and_does_not_count_as_waiting(
+    clock: Clock, loop: asyncio.AbstractEventLoop
+) -> None:
+    line = Line(clock, loop)
+    background = line.add(priority=BACKGROUND_PRIORITY)
+    clock.now += 86_400
+    assert line.queue.age_s() == 0
+    request = line.add(priority=999)
+    clock.now += 2
+    assert line.queue.age_s() == 2
+    assert list(line.queue.jobs()) == [request, background]
