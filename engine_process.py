@@ -109,8 +109,8 @@ async def check_models(pool: ModelPool, settings: Settings) -> None:
 
 async def run(listener: socket.socket, index: int, settings: Settings) -> None:
     """Serve the models of one device until the last worker leaves."""
-    catalog = load_catalog(settings.extra_catalog).with_aliases(settings.model_aliases)
     store = ModelStore()
+    catalog = load_catalog(settings.extra_catalog, stored=store.blocks).with_aliases(settings.model_aliases)
     device, devices = detect(settings, index), count(settings)
     pool = build_pool(settings, catalog, store, device, tokenizers=False)
     server = EngineServer(pool, device, os.getpid(), devices=devices)

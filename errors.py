@@ -20,6 +20,7 @@ ServiceError
 ├── InternalError 500            unexpected; details are logged and not sent to the client
 ├── UpstreamError 502            a provider to which the request was forwarded failed
 ├── ModelUnavailableError 503    the model cannot be served now; the message says why
+│   └── UnsupportedModelError    only sentence-transformers may be able to run it
 ├── ShuttingDownError 503
 ├── DeadlineError 504
 └── StorageFullError 507         the disk is full
@@ -156,6 +157,15 @@ class ModelUnavailableError(ServiceError):
     """503: the model cannot be served now; the message says why."""
 
     status, code = 503, "model_unavailable"
+
+
+class UnsupportedModelError(ModelUnavailableError):
+    """503: the service's own engines cannot run the model, or differ from its reference.
+
+    An import then tries sentence-transformers, so that clients see this error only if that fails, too.
+    """
+
+    code = "unsupported_model"
 
 
 class ShuttingDownError(ServiceError):

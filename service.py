@@ -57,7 +57,8 @@ logger = logging.getLogger("service")
 
 with startup.without_traceback():
     settings = load_settings()
-    catalog = load_catalog(settings.extra_catalog).with_aliases(settings.model_aliases)
+    known = load_catalog(settings.extra_catalog, stored=ModelStore().blocks)
+    catalog = known.with_aliases(settings.model_aliases)
     for default in (settings.embedding_model_name, settings.reranker_model_name, *settings.preload_models):
         catalog.get(default)  # fail at start-up, not at the first request
     require(settings)

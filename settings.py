@@ -105,6 +105,11 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
         Path("/app/models"), description="Folder of downloaded checkpoints, with a subfolder `<org>_<name>/` for each."
     )
     import_on_demand: bool = Field(True, description="Import a model on first use if it is not in the model store.")
+    import_allowed: Names = Field(
+        (),
+        description="Repositories of the Hub that requests may import although no catalogue lists them: patterns of "
+        "full names, such as `BAAI/*, intfloat/*`.",
+    )
     hf_endpoint: BaseUrl = Field("https://huggingface.co", description="URL of the Hugging Face Hub or of a mirror.")
     hf_hub_offline: bool = Field(
         False, description="Take models only from the Hugging Face cache (HF_HOME), never from the network."

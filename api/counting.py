@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from api.by_name import ByName
 from api.cross_site import may_import
 from api.field_types import check_count
 from api.params import CountParams
@@ -15,7 +16,7 @@ from models.prompts import choose_prompt
 from runners.engine import Engine
 from runners.loaded_model import Pool
 from runners.text.plain_tokenizers import Token
-from runners.text.tokenization import TextTokenizer
+from runners.text.tokenization import Tokenizer
 from settings import Settings
 
 T = TypeVar("T")
@@ -34,8 +35,9 @@ class Counts:
 class Counting:
     """Token counts over one pool of models."""
 
-    def __init__(self, pool: Pool, settings: Settings) -> None:
+    def __init__(self, pool: Pool, by_name: ByName, settings: Settings) -> None:
         self._pool = pool
+        self._by_name = by_name
         self._settings = settings
 
     async def count(self, params: CountParams) -> Counts:
@@ -61,7 +63,7 @@ class Counting:
     @contextlib.asynccontextmanager
     async def _use(self, params: CountParams) -> AsyncIterator[tuple[Engine, str]]:
         """The engine of a request's model, and the prompt before each text."""
-        spec, suffix = self._pool.catalog.resolve(self._name(params))
+        spec, suffix = await self._by_name.resolve(self._name(params))
         prompt = choose_prompt(spec, input_type=params.input_type, prompt_name=params.prompt_name, suffix=suffix)
         async with self._pool.use(spec, may_import=may_import()) as loaded:
             if loaded.engine is None:
@@ -97,7 +99,7 @@ class Counting:
 class _TokenList:
     """Lists the tokens of a request's texts, up to `limit` in total."""
 
-    def __init__(self, tokenizer: TextTokenizer, prompt: str, params: CountParams, limit: int) -> None:
+    def __init__(self, tokenizer: Tokenizer, prompt: str, params: CountParams, limit: int) -> None:
         self._tokenizer = tokenizer
         self._prompt = prompt
         self._params = params

@@ -16,6 +16,8 @@ from api.context import Context
 from api.responses import Answer, answer
 from api.routing import Request
 from errors import ModelUnavailableError
+from models.catalog import ModelSpec
+from models.facts import ModelFacts, Verification
 from runners.loaded_model import InMemory, State, Status
 
 
@@ -38,6 +40,22 @@ class RequestLimits(TypedDict):
 
 ModelStateName = Annotated[State, Field(description="What the service can do with the model now.")]
 MemoryBytes = Annotated[int | None, Field(description="Memory that it takes; null if it is not loaded.")]
+
+
+class Verified(TypedDict):
+    """The comparison of a stored model with its reference, at its import."""
+
+    by: Annotated[str | None, Field(description="The reference and its version; null if there was none.")]
+    at: Annotated[str, Field(description="Time of the comparison, in ISO 8601.")]
+    texts: Annotated[int, Field(description="Number of texts or pairs that were compared.")]
+    lowest_cosine: Annotated[
+        float | None, Field(description="Of a vector and the reference's, in float32; null for a reranker.")
+    ]
+    largest_difference: Annotated[
+        float | None,
+        Field(description="Of a score, relative to the spread of the scores; null for an embedding model."),
+    ]
+    problem: Annotated[str | None, Field(description="Why there is no comparison; null if there is one.")]
 
 
 class Model(TypedDict):
@@ -76,7 +94,12 @@ class Model(TypedDict):
     stored_bytes: Annotated[int | None, Field(description="Size of the stored weights; null if it is not stored.")]
     revision: Annotated[str | None, Field(description="Revision on the Hub.")]
     requires: Annotated[tuple[str, ...], Field(description="Python packages that it needs.")]
-    verified: Annotated[bool, Field(description="Whether the real weights were tested.")]
+    verified: Annotated[
+        Verified | None, Field(description="What verified the stored model; null if it is not stored, or not verified.")
+    ]
+    warning: Annotated[
+        str | None, Field(description="Why sentence-transformers runs the model, which is slower; null if it does not.")
+    ]
     note: Annotated[str, Field(description="Further facts.")]
 
 
@@ -129,11 +152,12 @@ async def metrics(_context: Context, _: Request) -> Response:
 async def models(context: Context, _: Request) -> Answer[Models]:
     """GET /models."""
     loaded = await context.pool.in_memory()
-    statuses = await context.pool.statuses(list(context.catalog))
+    specs = list(context.catalog)  # imports add models to it
+    statuses = list(zip(specs, await context.pool.statuses(specs), strict=True))
     return answer(await asyncio.to_thread(_models, context, loaded, statuses))
 
 
-def _models(context: Context, loaded: Mapping[str, InMemory], statuses: Sequence[Status]) -> Models:
+def _models(context: Context, loaded: Mapping[str, InMemory], statuses: Sequence[tuple[ModelSpec, Status]]) -> Models:
     settings = context.settings
     return {
         "default_embedding_model": settings.embedding_model_name,
@@ -150,10 +174,12 @@ def _models(context: Context, loaded: Mapping[str, InMemory], statuses: Sequence
     }
 
 
-def _facts(context: Context, loaded: Mapping[str, InMemory], statuses: Sequence[Status]) -> Iterator[Model]:
+def _facts(
+    context: Context, loaded: Mapping[str, InMemory], statuses: Sequence[tuple[ModelSpec, Status]]
+) -> Iterator[Model]:
     from runners.loading import measured_speeds  # imports the engines; the parent process must not
 
-    for spec, status in zip(context.catalog, statuses, strict=True):
+    for spec, status in statuses:
         stored = context.store.find(spec)
         facts = stored.facts if stored else None
         model = loaded.get(spec.name)
@@ -187,6 +213,22 @@ def _facts(context: Context, loaded: Mapping[str, InMemory], statuses: Sequence[
             "stored_bytes": facts.weight_bytes if facts else None,
             "revision": facts.revision if facts else spec.revision,
             "requires": spec.requires,
-            "verified": spec.verified,
+            "verified": _verified(facts.verification) if facts and facts.verification else None,
+            "warning": _warning(facts) if facts and facts.engine_reason else None,
             "note": spec.note,
         }
+
+
+def _verified(found: Verification) -> Verified:
+    return {
+        "by": found.by or None,
+        "at": found.at,
+        "texts": found.texts,
+        "lowest_cosine": found.lowest_cosine,
+        "largest_difference": found.largest_difference,
+        "problem": found.problem or None,
+    }
+
+
+def _warning(facts: ModelFacts) -> str:
+    return f"Run by sentence-transformers, which is slower: {facts.engine_reason}"

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from api.access_log import record_model, record_result
+from api.by_name import ByName
 from api.counting import Counting
 from api.cross_site import may_import
 from api.field_types import check_count, check_pair
 from api.params import EmbeddingParams, RerankParams
 from errors import InvalidRequestError, RouteNotFoundError, WrongModelKindError
-from models.catalog import ModelSpec
-from models.prompts import Side, choose_prompt, refuse_instruction
+from models.catalog import ModelSpec, Side
+from models.prompts import choose_prompt, refuse_instruction
 from runners.contracts import QUERY, EmbeddingResult, Reranker, RerankResult, TruncatedInput
 from runners.embedding import EmbeddingRunner
 from runners.loaded_model import LoadedModel, Pool
@@ -47,7 +48,8 @@ class Work:
     def __init__(self, pool: Pool, settings: Settings) -> None:
         self.pool = pool
         self.settings = settings
-        self.counting = Counting(pool, settings)
+        self.by_name = ByName(pool, settings)
+        self.counting = Counting(pool, self.by_name, settings)
 
     async def embed(self, params: EmbeddingParams) -> Embedded:
         """Embed texts or token ids."""
@@ -55,7 +57,7 @@ class Work:
         options = params.options
         name = params.model or self.settings.embedding_model_name
         check_count(len(params.inputs), self.settings.max_inputs, options.input_name, "MAX_INPUTS")
-        spec, suffix = self._embedding_model(name)
+        spec, suffix = await self._embedding_model(name)
         prompt = choose_prompt(
             spec,
             input_type=options.input_type,
@@ -79,7 +81,7 @@ class Work:
     async def load(self, name: str | None) -> None:
         """Load an embedding model, imported first if necessary. None: the default model."""
         self._require("embeddings")
-        spec, _ = self._embedding_model(name or self.settings.embedding_model_name)
+        spec, _ = await self._embedding_model(name or self.settings.embedding_model_name)
         async with self.pool.use(spec, may_import=may_import()):
             pass
 
@@ -92,7 +94,7 @@ class Work:
         if options.top_n is not None and options.top_n < 0:
             raise InvalidRequestError("top_n must be 0 or more; 0 and null return all results.", param="top_n")
         check_pair(params.query, documents, "query", options.documents_name)
-        spec, _ = self._resolve(name, self.settings.reranker_model_name)
+        spec, _ = await self._resolve(name, self.settings.reranker_model_name)
         record_model(spec.name)
         query_prompt = _query_prompt(spec, options.instruction)
         async with self.pool.use(spec, may_import=may_import()) as model:
@@ -102,9 +104,9 @@ class Work:
         warnings = [*params.warnings, *truncation_warnings(result.truncated, options.documents_name)]
         return Ranked(result, order, name, warnings)
 
-    def _embedding_model(self, name: str) -> tuple[ModelSpec, Side | None]:
+    async def _embedding_model(self, name: str) -> tuple[ModelSpec, Side | None]:
         """The embedding model of a request, and the side that its name selects."""
-        spec, suffix = self._resolve(name, self.settings.embedding_model_name)
+        spec, suffix = await self._resolve(name, self.settings.embedding_model_name)
         if spec.kind != "embedding":
             raise WrongModelKindError(
                 f"{spec.name} is a reranker and cannot embed texts. GET /models lists the embedding models.",
@@ -113,10 +115,10 @@ class Work:
         record_model(spec.name)
         return spec, suffix
 
-    def _resolve(self, name: str, default: str) -> tuple[ModelSpec, Side | None]:
+    async def _resolve(self, name: str, default: str) -> tuple[ModelSpec, Side | None]:
         """The model that a request names. Clients of text-embeddings-inference, which has one model, name it `tei`."""
-        catalog = self.pool.catalog
-        return catalog.resolve(default if name.lower() == "tei" and name not in catalog else name)
+        unlisted = name.lower() == "tei" and name not in self.pool.catalog
+        return await self.by_name.resolve(default if unlisted else name)
 
     def _require(self, task: Task) -> None:
         """RouteNotFoundError if this process does not serve the task."""

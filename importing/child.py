@@ -37,7 +37,7 @@ async def import_in_child(
     """
     process = await asyncio.create_subprocess_exec(
         *command,
-        spec.name,
+        spec.repo if spec.from_repository else spec.name,
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
         limit=2**24,  # a library may print long lines
@@ -86,9 +86,10 @@ def main() -> int:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     try:
         settings = load_settings()
-        spec = load_catalog(settings.extra_catalog).get(name)
+        store = ModelStore()
+        spec = load_catalog(settings.extra_catalog, stored=store.blocks).get_or_unlisted(name)
         check_home(bentoml_home(), imports=False)
-        import_model(spec, store=ModelStore(), settings=settings, progress=write_progress)
+        import_model(spec, store=store, settings=settings, progress=write_progress)
     except (SettingsError, CatalogError, ModelNotFoundError, StartError, ModelUnavailableError) as error:
         write_event({"error": str(error)})
         return 1 if isinstance(error, StartError | ModelUnavailableError) else 2

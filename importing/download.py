@@ -24,10 +24,9 @@ from settings import Settings
 _SMALL_FILES = (
     "config.json",
     "modules.json",
-    "sentence_bert_config.json",
     "config_sentence_transformers.json",
     "tokenizer.json",
-    "tokenizer_config.json",
+    "*tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
     "vocab.txt",
@@ -39,13 +38,22 @@ _SMALL_FILES = (
     "spiece.model",
     "tokenizer.model",
     "chat_template.jinja",
-    "[0-9]_*/config.json",
+    "router_config.json",
+    "sentence_*_config.json",
+    "wordembedding_config.json",
+    "lstm_config.json",
+    "cnn_config.json",
 )
+_MODULE_FOLDERS = ("[0-9]*_*", "*_[0-9]*_*")
+_INSIDE = ("", *(f"/{folder}" for folder in _MODULE_FOLDERS))
+"""Folders of sentence-transformers' modules: `1_Pooling`, and `query_0_Transformer` of a Router, which may be inside
+`1_Router`."""
 INDEX, PICKLE_INDEX = "model.safetensors.index.json", "pytorch_model.bin.index.json"
 _SAFETENSORS = ("model.safetensors", "model-*-of-*.safetensors", INDEX)
 _PICKLES = ("pytorch_model.bin", "pytorch_model-*-of-*.bin", PICKLE_INDEX)
-_LAYER_WEIGHTS = ("[0-9]_*/model.safetensors", "[0-9]_*/pytorch_model.bin")
 
+CARD = "README.md"
+"""The model card, whose head has the licence and the languages."""
 COMMIT = re.compile(r"[0-9a-f]{40}")
 _SEGMENT = re.compile(r"[^/\\\x00-\x1f\x7f]+")
 """A path segment: no separator of any system, no control character."""
@@ -75,21 +83,31 @@ class Snapshot:
 def needed_files(names: list[str]) -> list[str]:
     """The files that an import reads: safetensors rather than pickle, no ONNX, no code.
 
-    Only files in the repository's root or one level below it are accepted.
+    Only files in the repository's root and in the folders of its modules are accepted.
     """
+    folders = sorted({name.rpartition("/")[0] for name in names})  # the root, which is "", comes first
+    modules = [folder for folder in folders if folder and _is_module(folder)]
+    small = [name for folder in ["", *modules] for name in _inside(names, folder, _SMALL_FILES)]
+    return small + [name for folder in ["", *modules] for name in _weights(names, folder)]
 
-    def matching(patterns: tuple[str, ...]) -> list[str]:
-        return [name for name in names if any(_matches(name, pattern) for pattern in patterns)]
 
-    weights = matching(_SAFETENSORS)
-    if not any(name.endswith(".safetensors") for name in weights):
-        weights = matching(_PICKLES)
-    layers = [
-        name
-        for name in matching(_LAYER_WEIGHTS)
-        if name.endswith(".safetensors") or name.replace("pytorch_model.bin", "model.safetensors") not in names
-    ]
-    return matching(_SMALL_FILES) + weights + layers
+def _is_module(folder: str) -> bool:
+    """Whether a folder holds a module, or a module of a Router inside the folder of a module."""
+    return any(_matches(folder, f"{outer}{inner}") for outer in _MODULE_FOLDERS for inner in _INSIDE)
+
+
+def _weights(names: list[str], folder: str) -> list[str]:
+    weights = _inside(names, folder, _SAFETENSORS)
+    if any(name.endswith(".safetensors") for name in weights):
+        return weights
+    return _inside(names, folder, _PICKLES)
+
+
+def _inside(names: list[str], folder: str, patterns: tuple[str, ...]) -> list[str]:
+    """The files directly in a folder that match a pattern."""
+    beginning = f"{folder}/" if folder else ""
+    own = [name for name in names if name.rpartition("/")[0] == folder]
+    return [name for name in own if any(_matches(name.removeprefix(beginning), pattern) for pattern in patterns)]
 
 
 def _matches(name: str, pattern: str) -> bool:
@@ -116,7 +134,7 @@ def download(spec: ModelSpec, folder: Path, settings: Settings, progress: Progre
             spec.repo, revision=spec.revision, files_metadata=True, timeout=30
         )
         sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
-        wanted = needed_files(list(sizes))
+        wanted = needed_files(list(sizes)) + [name for name in (CARD,) if spec.from_repository and name in sizes]
         revision = _check_commit(spec, info.sha, settings.hf_endpoint)
         total = sum(sizes[name] for name in wanted)
         folder = folder / revision[:12]  # keeps files of other commits apart
@@ -170,12 +188,17 @@ def _write_error(error: OSError, folder: Path, total: int, spec: ModelSpec) -> M
     return disk.write_error(error, folder, missing, f"the download of {spec.repo}")
 
 
-def shallow_files(folder: Path) -> list[str]:
-    """Sorted relative names of the files in a folder and one level below it; follows links."""
+def is_checkpoint(folder: Path) -> bool:
+    """Whether a folder has the files that every checkpoint has: those of transformers or of sentence-transformers."""
+    return (folder / "config.json").is_file() or (folder / "modules.json").is_file()
+
+
+def shallow_files(folder: Path, levels: int = 2) -> list[str]:
+    """Sorted relative names of the files in a folder and up to `levels` below it; follows links."""
     names = []
     for path in folder.iterdir():
-        if path.is_dir():
-            names += [f"{path.name}/{inner.name}" for inner in path.iterdir() if inner.is_file()]
+        if path.is_dir() and levels:
+            names += [f"{path.name}/{name}" for name in shallow_files(path, levels - 1)]
         elif path.is_file():
             names.append(path.name)
     return sorted(names)

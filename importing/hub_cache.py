@@ -32,7 +32,7 @@ def cached_snapshot(spec: ModelSpec) -> Snapshot:
     revision = spec.revision or (main.read_text(encoding="utf-8").strip() if main.is_file() else "")
     folder = cache / "snapshots" / revision
     names = needed_files(shallow_files(folder)) if COMMIT.fullmatch(revision) and folder.is_dir() else []
-    missing = [] if "config.json" in names else ["config.json"]
+    missing = [] if {"config.json", "modules.json"} & set(names) else ["config.json"]
     missing += _missing_weights(folder, names)
     if missing:
         commit = f" at revision {spec.revision}" if spec.revision else ""
@@ -54,7 +54,7 @@ def _missing_weights(folder: Path, names: list[str]) -> list[str]:
     for index in (INDEX, PICKLE_INDEX):
         if index in names:
             return sorted(_shards(folder / index) - set(names))
-    weights = [name for name in names if "/" not in name and name.endswith((".safetensors", ".bin"))]
+    weights = [name for name in names if name.endswith((".safetensors", ".bin"))]
     return [] if weights else ["model.safetensors"]
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from importing.describe import describe
 from importing.download import Progress
 from importing.registration import register_checkpoint
 from importing.verify import verify
 from models.catalog import ModelSpec
+from models.facts import Verification
 from models.goldens import goldens_of
 from models.integrity import is_whole
 from models.store import ModelStore, StoredModel
@@ -22,11 +24,17 @@ def import_model(
 ) -> StoredModel:
     """Return the stored model, importing it unless the store has it intact; ModelUnavailableError if that fails."""
 
-    def check(spec: ModelSpec, stored: StoredModel) -> None:
-        verify(spec, stored, settings, goldens_of(spec.name))
+    def check(spec: ModelSpec, stored: StoredModel) -> Verification:
+        return verify(spec, stored, settings, goldens_of(spec.name))
 
     stored = register_checkpoint(
-        spec, store=store, settings=settings, check=check, progress=progress, from_dir=from_dir
+        spec,
+        store=store,
+        settings=settings,
+        check=check,
+        progress=progress,
+        from_dir=from_dir,
+        complete=describe if spec.from_repository else lambda spec, _: spec,
     )
     export_for_openvino(spec, stored, settings)
     return stored

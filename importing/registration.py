@@ -17,12 +17,20 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from errors import ModelUnavailableError
+from errors import ModelUnavailableError, UnsupportedModelError
 from importing import disk
-from importing.download import Progress, Snapshot, download, local_path, needed_files, shallow_files
+from importing.download import (
+    Progress,
+    Snapshot,
+    download,
+    is_checkpoint,
+    local_path,
+    needed_files,
+    shallow_files,
+)
 from importing.hub_cache import cached_snapshot, is_offline
 from models.catalog import ModelSpec
-from models.facts import ModelFacts
+from models.facts import ModelFacts, Verification
 from models.files import content_revision, copy
 from models.integrity import damaged_files, find_flaw, repair_command
 from models.store import ModelStore, StoredModel, tag_name
@@ -30,8 +38,11 @@ from settings import Settings
 
 logger = logging.getLogger("service.models")
 
-Check = Callable[[ModelSpec, StoredModel], None]
-"""Runs a prepared model once; raises ModelUnavailableError if it must not be served."""
+Check = Callable[[ModelSpec, StoredModel], Verification | None]
+"""Runs a prepared model and compares it with its reference; raises ModelUnavailableError if it must not be served, and
+UnsupportedModelError if sentence-transformers should run it instead."""
+Complete = Callable[[ModelSpec, Path], ModelSpec]
+"""Completes a block from the files of its repository."""
 
 _WAIT_REPORT_S = 60.0
 """A process that waits for another one's import reports progress this often, so that it is not taken for hung."""
@@ -45,6 +56,7 @@ def register_checkpoint(
     check: Check,
     progress: Progress,
     from_dir: Path | None = None,
+    complete: Complete = lambda spec, _: spec,
 ) -> StoredModel:
     """Return the stored model, importing it unless the store has it intact.
 
@@ -61,7 +73,7 @@ def register_checkpoint(
             if from_dir is None and (present := _find_intact(spec, store)) is not None:
                 return present  # imported by another process
             store.clear_leftovers(spec)
-            return _import(spec, store, settings, check, progress, from_dir)
+            return _import(spec, store, settings, check, progress, from_dir, complete)
     except OSError as error:
         raise disk.write_error(error, store.work, spec.download_bytes or 0, spec.repo) from error
 
@@ -87,7 +99,13 @@ def _find_intact(spec: ModelSpec, store: ModelStore) -> StoredModel | None:
 
 
 def _import(
-    spec: ModelSpec, store: ModelStore, settings: Settings, check: Check, progress: Progress, from_dir: Path | None
+    spec: ModelSpec,
+    store: ModelStore,
+    settings: Settings,
+    check: Check,
+    progress: Progress,
+    from_dir: Path | None,
+    complete: Complete,
 ) -> StoredModel:
     flawed = None if from_dir is not None else store.find(spec)
     reason = None if flawed is None else find_flaw(spec, flawed, thorough=True)
@@ -102,7 +120,7 @@ def _import(
         if source is None:
             offline = is_offline(settings)
             source = cached_snapshot(spec) if offline else download(spec, downloads, settings, progress)
-        stored = _build(spec, source, store, check)
+        stored = _build(complete(spec, source.folder), source, store, check)
     except ModelUnavailableError as error:
         if reason is None:
             raise
@@ -116,7 +134,7 @@ def _import(
 def _local_source(spec: ModelSpec, settings: Settings, from_dir: Path | None) -> Snapshot | None:
     """The checkpoint in a folder on this machine; None if it must be downloaded."""
     for folder in (from_dir, local_path(spec, settings), packaged_folder(spec)):
-        if folder is not None and (folder / "config.json").is_file():
+        if folder is not None and is_checkpoint(folder):
             return Snapshot(folder, content_revision(folder), private=False)
     if from_dir is not None:
         raise ModelUnavailableError(f"{from_dir} has no config.json. Give the folder of a checkpoint.")
@@ -143,25 +161,56 @@ def _build(spec: ModelSpec, source: Snapshot, store: ModelStore, check: Check) -
 
 def _convert(spec: ModelSpec, source: Snapshot, names: list[str], store: ModelStore, check: Check) -> StoredModel:
     """Build, check and register a stored model; always removes its working folders."""
-    staging, copied = store.staging(spec), store.staging(spec)
+    copied = store.staging(spec)
     try:
         if not source.private:  # it may change at any time, even while the model is served
             for name in names:
                 copy(source.folder / name, copied / name)
             source = replace(source, folder=copied)
-        facts = _prepare(spec, source, staging)
-        check(spec, StoredModel("staging", staging, facts))
+        try:
+            return _register(spec, source, store, check)
+        except UnsupportedModelError as error:
+            return _register_unchanged(spec, source, store, check, error)
+    finally:
+        shutil.rmtree(copied, ignore_errors=True)
+
+
+def _register_unchanged(
+    spec: ModelSpec, source: Snapshot, store: ModelStore, check: Check, unsupported: UnsupportedModelError
+) -> StoredModel:
+    """Register a model that sentence-transformers runs; ModelUnavailableError with both reasons if it cannot."""
+    try:
+        stored = _register(spec, source, store, check, unsupported.message)
+    except ModelUnavailableError as error:
+        raise ModelUnavailableError(f"{unsupported.message} {error.message}") from error
+    logger.warning("%s is run by sentence-transformers, which is slower: %s", spec.name, unsupported.message)
+    return stored
+
+
+def _register(
+    spec: ModelSpec, source: Snapshot, store: ModelStore, check: Check, unsupported: str | None = None
+) -> StoredModel:
+    staging = store.staging(spec)
+    try:
+        facts = _prepare(spec, source, staging, unsupported)
+        verification = check(spec, StoredModel("staging", staging, facts))
+        block = spec.model_dump_json(exclude_defaults=True) if spec.from_repository else ""
+        facts = facts.model_copy(update={"verification": verification, "block": block})
         labels = {"kind": spec.kind, "short-name": spec.name}
         return store.register(staging, facts, labels)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-        shutil.rmtree(copied, ignore_errors=True)
 
 
-def _prepare(spec: ModelSpec, source: Snapshot, staging: Path) -> ModelFacts:
+def _prepare(spec: ModelSpec, source: Snapshot, staging: Path, unsupported: str | None) -> ModelFacts:
+    """Convert a checkpoint for our engines, or, if they do not support it, for sentence-transformers."""
     from importing.conversion import prepare
 
     try:
+        if unsupported is not None:
+            from importing.conversion import prepare_unchanged
+
+            return prepare_unchanged(spec, source.folder, staging, source.revision, unsupported)
         return prepare(spec, source.folder, staging, source.revision)
     except (ModelUnavailableError, OSError):
         raise

@@ -1,27 +1,43 @@
-"""Verify a model before it enters the store: run it once, and compare it with golden numbers."""
+"""Verify a model before it enters the store: compare it with sentence-transformers, and with golden numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 
-from errors import InternalError, ModelUnavailableError
+from errors import InternalError, InvalidRequestError, ModelUnavailableError, UnsupportedModelError
+from importing.probes import Probe, probes
+from importing.reference import Reference, ReferenceFailedError, original_files, tokenizer_options, unverifiable
 from models.catalog import ModelSpec
+from models.facts import Verification
 from models.goldens import Golden
 from models.store import StoredModel
 from runners.batching.costs import SMALLEST_BUDGET
+from runners.contracts import SIDE_IDS, Rows, TokenSequence
 from runners.devices import Device, usable_cores
 from runners.engine import Engine
 from runners.loading import load_model
 from runners.networks.pooling import normalize, sigmoid
 from runners.pool.capacity import memory_budget, memory_needed
+from runners.text.tokenization import Tokenizer
 from settings import Settings
 
 PROBES = ("人工知能 means artificial intelligence.", "a")
+
+LOWEST_COSINE = 0.9999
+LARGEST_DIFFERENCE = 1e-3
+"""Of a score, relative to the spread of the scores."""
+LARGEST_DISTANCE = 1e-4
+"""Of two unit vectors. Cosines above LOWEST_COSINE do not show small errors, such as another formula of GELU; rounding
+alone leaves a distance of about 1e-6."""
+_PASS_TOKENS = 4096
+"""Padded tokens of a pass: enough for short and long texts in one pass, so that errors of padding show."""
 
 Numbers = NDArray[np.float64]
 
@@ -39,30 +55,190 @@ class Comparison:
         return self.difference <= self.golden.tolerance
 
 
-def verify(
-    spec: ModelSpec, stored: StoredModel, settings: Settings, goldens: Sequence[Golden] = ()
-) -> list[Comparison]:
+def verify(spec: ModelSpec, stored: StoredModel, settings: Settings, goldens: Sequence[Golden] = ()) -> Verification:
     """Load on the CPU, in float32 if that fits; raise ModelUnavailableError if the model must not be served.
 
     Loading rejects missing, unexpected and mis-shaped tensors. This function rejects numbers that are not finite, more
-    than one logit, and numbers that differ from the golden ones.
+    than one logit, and numbers that differ from the golden ones or from those of sentence-transformers: for the latter,
+    UnsupportedModelError, since that library may run the model instead.
     """
+    device = _probe_device(stored, settings)
+    problem = unverifiable(spec, stored)
+    if problem is None and device.dtype != "float32":
+        problem = "it does not fit into this machine's memory in float32"
     # use the reference engine, and do not tune the batch size
     reference = settings.model_copy(update={"backend": "torch", "max_batch_tokens": SMALLEST_BUDGET})
-    model = load_model(spec, stored, _probe_device(stored, settings), reference)
+    model = load_model(spec, stored, device, reference)
     assert model.engine is not None
     try:
-        _check_output(spec, model.engine)
+        if stored.facts.engine == "own":
+            _check_output(spec, model.engine)
         comparisons = [compare(golden, model.engine) for golden in goldens]
+        results = None if problem else run_probes(spec, stored, model.engine)
     finally:
-        model.close()
+        model.close()  # the reference is loaded next, and both may not fit
     for result in comparisons:
         if not result.passed:
             raise ModelUnavailableError(
                 f"{spec.repo} is refused: its {result.golden.what} differ by {result.difference:.4g} from those of "
                 f"{result.golden.source} (tolerance {result.golden.tolerance:g})."
             )
-    return comparisons
+    if results is not None and not results.computed:
+        problem = "its vocabulary has no word of the texts"
+    if results is None or problem is not None:
+        return Verification(by="", at=_now(), problem=problem or "")
+    return _compare_with_reference(spec, stored, results)
+
+
+@dataclass(frozen=True)
+class Results:
+    """The tokens of all probes, and the rows of those that are computed, in their order."""
+
+    probes: list[Probe]
+    tokens: list[list[int]]
+    rows: Numbers
+
+    @property
+    def computed(self) -> list[Probe]:
+        """The probes with rows."""
+        return [probe for probe in self.probes if probe.computed]
+
+
+def run_probes(spec: ModelSpec, stored: StoredModel, engine: Engine) -> Results:
+    """Run a model's probes. Texts that the service rejects, such as those without tokens, are left out."""
+    wanted, sequences = [], []
+    for probe in probes(spec, engine.tokenizer, stored.facts.parameters):
+        sequence = _sequence(probe, engine.tokenizer)
+        if sequence is not None and _is_valid(sequence, stored):
+            wanted.append(probe)
+            sequences.append(sequence)
+    computed = [sequence for probe, sequence in zip(wanted, sequences, strict=True) if probe.computed]
+    rows = [_run(spec, engine, part) for part in _passes(computed)]
+    numbers = np.concatenate(rows).astype(np.float64) if rows else np.empty((0, 1))
+    return Results(wanted, [sequence.input_ids for sequence in sequences], numbers)
+
+
+def _is_valid(sequence: TokenSequence, stored: StoredModel) -> bool:
+    """Whether a network can take a sequence. Some tokenizers have special tokens beyond the embedding table."""
+    if stored.facts.engine == "sentence-transformers":
+        return bool(sequence.input_ids)
+    return bool(sequence.input_ids) and max(sequence.input_ids) < stored.facts.vocabulary
+
+
+def _sequence(probe: Probe, tokenizer: Tokenizer) -> TokenSequence | None:
+    """A probe as the engine gets it; None if the model needs a side of a search and the probe has none."""
+    try:
+        if isinstance(probe.text, str):
+            ((sequence,), _) = tokenizer.encode_texts([probe.text], probe.prompt)
+        else:
+            ((sequence,), _) = tokenizer.encode_pairs(probe.text[0], [probe.text[1]], probe.prompt)
+    except InvalidRequestError:
+        return None
+    return sequence
+
+
+def _passes(sequences: Sequence[TokenSequence]) -> Iterator[list[TokenSequence]]:
+    """Consecutive sequences, in parts of at most _PASS_TOKENS padded tokens or of one sequence."""
+    part: list[TokenSequence] = []
+    for sequence in sequences:
+        longest = max(map(len, (*part, sequence)))
+        if part and longest * (len(part) + 1) > _PASS_TOKENS:
+            yield part
+            part = []
+        part.append(sequence)
+    if part:
+        yield part
+
+
+def _run(spec: ModelSpec, engine: Engine, sequences: Sequence[TokenSequence]) -> Rows:
+    """One pass; ModelUnavailableError if it fails or its numbers are not finite."""
+    try:
+        return engine.run_now(sequences)
+    except InternalError as error:  # what the engine raises for NaN
+        raise ModelUnavailableError(f"{spec.repo} is refused: it produced NaN or infinity for a short text.") from error
+    except (IndexError, ValueError, RuntimeError) as error:  # such as an id beyond the embedding table
+        raise UnsupportedModelError(f"{spec.repo} fails on a short text ({type(error).__name__}).") from error
+
+
+def _compare_with_reference(spec: ModelSpec, stored: StoredModel, results: Results) -> Verification:
+    """Compare with sentence-transformers; a failure of that library is the problem only if it has to run the model."""
+    try:
+        return _compare(spec, stored, results)
+    except ReferenceFailedError as error:
+        if stored.facts.engine == "sentence-transformers":
+            raise ModelUnavailableError(f"{spec.repo} is refused: {error}.") from error
+        return Verification(by="", at=_now(), problem=str(error))
+
+
+def _compare(spec: ModelSpec, stored: StoredModel, results: Results) -> Verification:
+    """Compare with each way in which the library may read the tokenizer, until one has the same tokens."""
+    difference = ""
+    with original_files(stored) as folder:
+        for options in tokenizer_options(spec, stored):
+            reference = Reference(folder, spec, options)
+            _check_prompts(spec, results.probes, reference)
+            found = _different_tokens(results, reference)
+            if found is None:
+                return _compare_rows(spec, stored, results, reference)
+            difference = difference or found
+            del reference
+            gc.collect()
+    raise _differs(spec, stored, difference)
+
+
+def _check_prompts(spec: ModelSpec, wanted: Sequence[Probe], reference: Reference) -> None:
+    for probe in wanted:
+        defined = reference.prompt(probe) if spec.kind == "embedding" else None
+        if defined is not None and defined != probe.prompt:
+            name = probe.side or probe.prompt_name
+            raise ModelUnavailableError(
+                f"{spec.repo} is refused: its repository defines another prompt {name!r} than the catalogue. Correct "
+                "the model's prompts in a file of your own (EXTRA_CATALOG)."
+            )
+
+
+def _different_tokens(results: Results, reference: Reference) -> str | None:
+    for probe, tokens in zip(results.probes, results.tokens, strict=True):
+        expected = reference.tokens(probe)
+        if [token % SIDE_IDS for token in tokens] != expected:
+            return f"a probe text has {len(tokens)} tokens, or others, instead of {len(expected)}"
+    return None
+
+
+def _compare_rows(spec: ModelSpec, stored: StoredModel, results: Results, reference: Reference) -> Verification:
+    expected = reference.rows(results.computed)
+    found = results.rows
+    verification = Verification(by=reference.by, at=_now(), texts=len(results.probes))
+    if expected.shape != found.shape:
+        raise _differs(spec, stored, f"it has {found.shape[1]} numbers for each text instead of {expected.shape[1]}")
+    if spec.kind == "reranker":
+        share = float(np.abs(found - expected).max() / max(np.ptp(expected), np.finfo(np.float32).tiny))
+        if not share <= LARGEST_DIFFERENCE:
+            raise _differs(spec, stored, f"scores differ by {share:.2g} of their spread")
+        return verification.model_copy(update={"largest_difference": share})
+    distances = np.linalg.norm(_unit(found) - _unit(expected), axis=1)
+    lowest = float(1 - (distances**2).max() / 2)
+    if not (lowest >= LOWEST_COSINE and distances.max() <= LARGEST_DISTANCE):
+        raise _differs(spec, stored, f"vectors differ, with a lowest cosine of {lowest:.9f}")
+    return verification.model_copy(update={"lowest_cosine": lowest})
+
+
+def _unit(rows: Numbers) -> Numbers:
+    """Unit rows in float64; a row of zeros stays zero."""
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.where(lengths > 0, lengths, 1))
+
+
+def _differs(spec: ModelSpec, stored: StoredModel, difference: str) -> ModelUnavailableError:
+    if stored.facts.engine == "sentence-transformers":
+        return ModelUnavailableError(
+            f"{spec.repo} is refused: its results differ between two loads ({difference}). Its weights are incomplete."
+        )
+    return UnsupportedModelError(f"{spec.repo} differs from sentence-transformers: {difference}.")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def compare(golden: Golden, engine: Engine) -> Comparison:
@@ -98,10 +274,7 @@ def _check_output(spec: ModelSpec, engine: Engine) -> None:
         sequences, _ = engine.tokenizer.encode_texts(PROBES)
     else:
         sequences, _ = engine.tokenizer.encode_pairs(PROBES[0], PROBES, spec.instruction or "")
-    try:
-        rows = engine.run_now(sequences)
-    except InternalError as error:  # what the engine raises for NaN
-        raise ModelUnavailableError(f"{spec.repo} is refused: it produced NaN or infinity for a short text.") from error
+    rows = _run(spec, engine, sequences)
     if spec.kind == "reranker" and rows.shape[1] != 1:
         raise ModelUnavailableError(f"{spec.repo} is refused: a reranker must have 1 logit, not {rows.shape[1]}.")
 

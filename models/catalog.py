@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,8 +18,16 @@ from errors import ModelNotFoundError
 CATALOG_PATH = Path(__file__).with_name("catalog.yaml")
 
 Pooling = Literal["cls", "mean", "last"]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
+Side = Literal["query", "document"]
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_NAME_LENGTH = 80
+_REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,60}/[\w.-]{1,59}")
+Name = Annotated[str, Field(pattern=f"^{_NAME.pattern}$", max_length=_NAME_LENGTH)]
 RepoName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*/[\w.-]+$", max_length=120)]
+_HOW_TO_ADD = (
+    "To add a repository of the Hugging Face Hub, run scripts/import_models with its full name, or set IMPORT_ALLOWED "
+    "to let requests import it."
+)
 
 
 class CatalogError(ValueError):
@@ -110,6 +119,10 @@ class ModelSpec(BaseModel, frozen=True, extra="forbid"):
     download_bytes: int | None = Field(None, gt=0, description="Size of the files that an import downloads.")
     verified: bool = Field(False, description="Checked against real weights, not only against the architecture.")
     note: str = Field("", description="What users should know before choosing this model.")
+    default_prompt: str | None = Field(None, description="Name of the prompt for requests that choose none.")
+    from_repository: bool = Field(
+        False, description="The block is not in a catalogue; an import reads it from the repository."
+    )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -139,6 +152,8 @@ class ModelSpec(BaseModel, frozen=True, extra="forbid"):
         for width in self.matryoshka:
             if self.dimensions is None or width >= self.dimensions:
                 raise ValueError(f"matryoshka width {width} is not below dimensions {self.dimensions}")
+        if self.default_prompt is not None and self.default_prompt not in self.prompts:
+            raise ValueError(f"default_prompt {self.default_prompt!r} is not in prompts")
         for prompt_name, text in self.prompts.items():
             if "{instruction}" in text and self.instruction is None:
                 raise ValueError(f"prompts.{prompt_name} uses {{instruction}}, but no instruction is given")
@@ -146,22 +161,40 @@ class ModelSpec(BaseModel, frozen=True, extra="forbid"):
 
 
 class Catalog:
-    """All models, with case-insensitive lookup by short name, full name or alias."""
+    """All models, with case-insensitive lookup by short name, full name or alias.
 
-    def __init__(self, specs: Sequence[ModelSpec]) -> None:
+    `stored` returns the blocks of models in the store that were imported by the name of their repository. Their short
+    name is the last part of the full name, unless another model has it.
+    """
+
+    def __init__(self, specs: Sequence[ModelSpec], stored: Callable[[], Sequence[ModelSpec]] = tuple) -> None:
         self._specs = tuple(specs)
-        self._by_name: dict[str, ModelSpec] = {}
+        self._listed: dict[str, ModelSpec] = {}
         for spec in specs:
-            for name in {name.lower() for name in spec.names}:
-                if name in self._by_name:
-                    raise CatalogError(f"two models have the name {name!r}: {self._by_name[name].repo} and {spec.repo}")
-                self._by_name[name] = spec
+            _add(self._listed, spec)
+        self._stored = stored
+        self._found: tuple[ModelSpec, ...] = ()
+        self._by_name = self._listed
+
+    def _refresh(self) -> None:
+        """Read the blocks of stored models again. Other threads may read the names meanwhile."""
+        found = tuple(spec for spec in self._stored() if spec.repo.lower() not in self._listed)
+        if found == self._found:
+            return
+        by_name = dict(self._listed)
+        for spec in found:
+            _add(by_name, spec.model_copy(update={"name": _free_name(by_name, spec.repo)}))
+        self._by_name, self._found = by_name, found
 
     def __iter__(self) -> Iterator[ModelSpec]:
-        return iter(self._specs)
+        self._refresh()
+        by_name = self._by_name
+        return iter(
+            (*self._specs, *(spec for name, spec in by_name.items() if name not in self._listed and "/" in name))
+        )
 
     def __contains__(self, name: str) -> bool:
-        return name.strip().lower() in self._by_name
+        return self._find(name) is not None
 
     def with_aliases(self, aliases: Iterable[tuple[str, str]]) -> Catalog:
         """The same models with more names, given as (alias, name of the model). CatalogError names a wrong pair."""
@@ -173,38 +206,79 @@ class Catalog:
                 raise CatalogError(f"MODEL_ALIASES: {alias}={name}: there is no model {name!r}.")
             spec = specs[self.get(name).name]
             specs[spec.name] = spec.model_copy(update={"aliases": (*spec.aliases, alias)})
-        return Catalog(list(specs.values()))
+        return Catalog(list(specs.values()), self._stored)
 
-    def resolve(self, name: str) -> tuple[ModelSpec, Literal["query", "document"] | None]:
+    def resolve(self, name: str) -> tuple[ModelSpec, Side | None]:
         """The model that a request names, and the side of a search if the name has the suffix :query or :document."""
-        if name not in self:
-            base, _, suffix = name.strip().rpartition(":")
-            if base and suffix.lower() == "query":
-                return self.get(base), "query"
-            if base and suffix.lower() == "document":
-                return self.get(base), "document"
+        if self._find(name) is None:
+            base, side = split_side(name)
+            if side is not None:
+                return self.get(base), side
         return self.get(name), None
+
+    def get_or_unlisted(self, name: str) -> ModelSpec:
+        """The model with that name; for the full name of another repository, a block that an import completes."""
+        spec = self._find(name)
+        repo = name.strip()
+        if spec is None and _REPO.fullmatch(repo):
+            return ModelSpec(name=_free_name(self._by_name, repo), repo=repo, kind="embedding", from_repository=True)
+        return spec or self.get(name)
+
+    def _find(self, name: str) -> ModelSpec | None:
+        key = name.strip().lower()
+        if key not in self._by_name:
+            self._refresh()
+        return self._by_name.get(key)
 
     def get(self, name: str) -> ModelSpec:
         """The model with that name, without a suffix; ModelNotFoundError suggests similar names."""
-        spec = self._by_name.get(name.strip().lower())
+        spec = self._find(name)
         if spec is None:
             close = difflib.get_close_matches(name.lower()[:200], self._by_name, n=5, cutoff=0.5)
             similar = list(dict.fromkeys(self._by_name[candidate].name for candidate in close))
             hint = f" Did you mean {', '.join(similar)}?" if similar else ""
+            advice = f" {_HOW_TO_ADD}" if "/" in name else ""
             raise ModelNotFoundError(
-                f"There is no model of that name.{hint} GET /models lists every model.", param="model"
+                f"There is no model of that name.{hint} GET /models lists every model.{advice}", param="model"
             )
         return spec
 
 
-def load_catalog(*extra: Path | None) -> Catalog:
-    """Load the built-in catalogue and any extra files; a later block replaces an earlier one of the same name."""
+def _add(by_name: dict[str, ModelSpec], spec: ModelSpec) -> None:
+    for name in {name.lower() for name in spec.names}:
+        if name in by_name:
+            raise CatalogError(f"two models have the name {name!r}: {by_name[name].repo} and {spec.repo}")
+        by_name[name] = spec
+
+
+def _free_name(by_name: Mapping[str, ModelSpec], repo: str) -> str:
+    """The last part of a repository's name; both parts if another model has it."""
+    short = repo.rpartition("/")[2]
+    if short.lower() in by_name or not _NAME.fullmatch(short):
+        short = repo.replace("/", "--")
+    return short[:_NAME_LENGTH]
+
+
+def split_side(name: str) -> tuple[str, Side | None]:
+    """A model's name without the suffix :query or :document, and the side of a search that the suffix names."""
+    base, _, suffix = name.strip().rpartition(":")
+    if base and suffix.lower() == "query":
+        return base, "query"
+    if base and suffix.lower() == "document":
+        return base, "document"
+    return name, None
+
+
+def load_catalog(*extra: Path | None, stored: Callable[[], Sequence[ModelSpec]] = tuple) -> Catalog:
+    """Load the built-in catalogue and any extra files; a later block replaces an earlier one of the same name.
+
+    `stored` returns the blocks of other models in the store.
+    """
     specs: dict[str, ModelSpec] = {}
     for path in filter(None, (CATALOG_PATH, *extra)):
         for spec in _read(path):
             specs[spec.name.lower()] = spec
-    return Catalog(list(specs.values()))
+    return Catalog(list(specs.values()), stored)
 
 
 def _read(path: Path) -> list[ModelSpec]:

@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, Field
 
 from models.catalog import AnswerScoring, Pooling
 
 LOCAL = "local-"
 """Prefix of the revision of a model imported from a folder."""
+REFERENCE = "reference"
+"""Folder with the repository's own small files, for its comparison with sentence-transformers."""
 FORMAT = 1
 """Version of the stored layout. Models stored in another version are imported again."""
+
+
+Engine = Literal["own", "sentence-transformers"]
+
+
+class Verification(BaseModel, frozen=True, extra="forbid"):
+    """How close a model's results came to those of its reference."""
+
+    by: str = Field(description="The reference and its version; empty if there was none.")
+    at: str = Field(description="Time of the comparison, in ISO 8601.")
+    texts: int = Field(0, description="Number of texts or pairs that were compared.")
+    lowest_cosine: float | None = Field(None, description="Of a vector and the reference's; None for a reranker.")
+    largest_difference: float | None = Field(
+        None, description="Of a score, relative to the spread of the scores; None for an embedding model."
+    )
+    problem: str = Field("", description="Why there is no comparison; empty if there is one.")
 
 
 class ModelFacts(BaseModel, frozen=True, extra="forbid"):
@@ -41,6 +61,10 @@ class ModelFacts(BaseModel, frozen=True, extra="forbid"):
         {}, description="File name -> its size and a hash of samples, compared at every load (integrity.py)."
     )
     import_options: dict[str, str] = Field({}, description="ModelSpec.import_options at the time of the import.")
+    engine: Engine = Field("own", description="What runs the model: one of our engines, or sentence-transformers.")
+    engine_reason: str = Field("", description="Why sentence-transformers runs it.")
+    verification: Verification | None = Field(None, description="None for imports by earlier versions.")
+    block: str = Field("", description="The model's ModelSpec as JSON, if it comes from the repository.")
 
     @property
     def local(self) -> bool:

@@ -65,6 +65,8 @@ def damaged_files(stored: StoredModel, *, thorough: bool = False) -> list[str]:
 def find_difference(spec: ModelSpec, stored: StoredModel) -> str | None:
     """Describe the difference between the catalogue and the import, if it affects the stored files."""
     facts = stored.facts
+    if spec.from_repository:
+        return None
     if spec.revision is not None and not facts.local and facts.revision != spec.revision:
         return f"it is revision {facts.revision[:12]}, but the catalogue has {spec.revision[:12]}"
     then, now = facts.import_options, spec.import_options  # `then` is empty for imports of earlier versions

@@ -6,12 +6,8 @@ OpenAI's API has no field for it. A request may use `input_type`, `prompt_name`,
 
 from __future__ import annotations
 
-from typing import Literal
-
 from errors import InvalidRequestError
-from models.catalog import ModelSpec
-
-Side = Literal["query", "document"]
+from models.catalog import ModelSpec, Side
 
 SIDES: dict[str, Side | None] = {
     "query": "query",
@@ -36,6 +32,18 @@ _ENDINGS: dict[str, Side] = {".query": "query", ".passage": "document"}
 PLACEHOLDER = "{instruction}"
 
 
+class Prompt(str):
+    """The text before an input, and the side of a search that it is for: some models have a network for each side."""
+
+    side: Side | None
+
+    def __new__(cls, text: str, side: Side | None = None) -> Prompt:
+        """A prompt; it may be empty."""
+        made = super().__new__(cls, text)
+        made.side = side
+        return made
+
+
 def choose_prompt(
     spec: ModelSpec,
     *,
@@ -43,7 +51,7 @@ def choose_prompt(
     prompt_name: str | None = None,
     instruction: str | None = None,
     suffix: Side | None = None,
-) -> str:
+) -> Prompt:
     """The text to put before each input; may be empty.
 
     `prompt_name` takes precedence over `input_type`, which takes precedence over the suffix of the model's name. A
@@ -54,12 +62,11 @@ def choose_prompt(
             names = ", ".join(spec.prompts) or "none"
             raise InvalidRequestError(f"{spec.name} has no such prompt. Its prompts: {names}.", param="prompt_name")
         return _fill(spec, spec.prompts[prompt_name], instruction)
-    side: str | None = suffix
-    if input_type is not None:
-        side = _side(input_type) or input_type
-    if side is None and instruction is not None:
+    side = suffix if input_type is None else _side(input_type)
+    if side is None and input_type is None and instruction is not None:
         side = "query"  # an instruction describes a search task
-    return _fill(spec, spec.prompts.get(side or "", ""), instruction)
+    name = side or input_type or spec.default_prompt or ""
+    return _fill(spec, spec.prompts.get(name, ""), instruction, side)
 
 
 def _side(input_type: str) -> Side | None:
@@ -78,10 +85,10 @@ def refuse_instruction(spec: ModelSpec) -> None:
         raise _no_instruction(spec)
 
 
-def _fill(spec: ModelSpec, prompt: str, instruction: str | None) -> str:
+def _fill(spec: ModelSpec, prompt: str, instruction: str | None, side: Side | None = None) -> Prompt:
     if instruction is not None and PLACEHOLDER not in prompt:
         raise _no_instruction(spec)
-    return prompt.replace(PLACEHOLDER, instruction or spec.instruction or "")
+    return Prompt(prompt.replace(PLACEHOLDER, instruction or spec.instruction or ""), side)
 
 
 def _no_instruction(spec: ModelSpec) -> InvalidRequestError:

@@ -58,6 +58,7 @@ class ModelStore:
         root = Path(BentoMLContainer.bentoml_home.get()) if home is None else home
         self.models = root / "models"
         self.work = root / "imports"
+        self._blocks: dict[Path, ModelSpec | None] = {}
 
     def find(self, spec: ModelSpec) -> StoredModel | None:
         """The stored model: the newest of the pinned revision and of imported folders, else the newest of all."""
@@ -69,6 +70,19 @@ class ModelStore:
         """All models of this service in the store, sorted by tag."""
         folders = sorted(self.models.iterdir()) if self.models.is_dir() else []
         return [stored for folder in folders if folder.is_dir() for stored in self._versions(folder)]
+
+    def blocks(self) -> tuple[ModelSpec, ...]:
+        """The blocks of the stored models that no catalogue listed at their import, sorted by full name."""
+        folders = sorted(path.parent for path in self.models.glob(f"*/*/{MODEL_YAML}"))
+        blocks = {block.repo: block for folder in folders if (block := self._block(folder)) is not None}
+        return tuple(blocks[repo] for repo in sorted(blocks))
+
+    def _block(self, folder: Path) -> ModelSpec | None:
+        """The block of one stored version; read once, because stored files do not change."""
+        if folder not in self._blocks:
+            found = [stored.facts.block for stored in self._versions(folder.parent) if stored.folder == folder]
+            self._blocks[folder] = ModelSpec.model_validate_json(found[0]) if found and found[0] else None
+        return self._blocks[folder]
 
     def staging(self, spec: ModelSpec) -> Path:
         """A new empty folder to build a model in; `register` moves it into the store."""

@@ -35,6 +35,11 @@ QUERY = -1
 """The index of the query, beside the indexes of a request's documents."""
 
 
+SIDE_IDS = 2**24
+"""Token ids that are raised by this, or by twice as much, are those of a query, or of a document. Only the
+sentence-transformers engine needs it: some of its models have a network for each side of a search."""
+
+
 @dataclass(frozen=True, slots=True)
 class TokenSequence:
     """One input of the model: token ids with special tokens, and segment ids if the model reads them."""

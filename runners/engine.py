@@ -22,7 +22,7 @@ from runners.contracts import (
 )
 from runners.devices import usable_cores
 from runners.text.reading import WHOLE_CHARACTERS
-from runners.text.tokenization import TextTokenizer
+from runners.text.tokenization import Tokenizer
 from runners.text.tokenizer_queue import TokenizerQueue
 from runners.text.truncation import joined
 
@@ -96,7 +96,7 @@ class Engine:
 
     def __init__(
         self,
-        tokenizer: TextTokenizer,
+        tokenizer: Tokenizer,
         compute: Computes,
         name: str,
         *,

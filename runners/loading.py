@@ -138,6 +138,10 @@ def load_backend(spec: ModelSpec, stored: StoredModel, device: Device, settings:
 
     On a CPU, the fastest one of those that passed the accuracy gate: OpenVINO unless torch was measured to be faster.
     """
+    if stored.facts.engine == "sentence-transformers":
+        from runners.backends.sentence_transformers import SentenceTransformersBackend
+
+        return SentenceTransformersBackend(stored.folder, spec, stored.facts, device)
     if wants_openvino(device, settings):
         from runners.backends.openvino import find_export, weights_for
         from runners.backends.speed import choose
@@ -156,6 +160,8 @@ def load_backend(spec: ModelSpec, stored: StoredModel, device: Device, settings:
 
 def computing_dtype(stored: StoredModel, device: Device, settings: Settings) -> str:
     """Data type (float32, bfloat16, float16, int8) in which a stored model would be computed if it were loaded now."""
+    if stored.facts.engine == "sentence-transformers":
+        return "float32"
     if wants_openvino(device, settings):
         from runners.backends.openvino import computed_in, weights_for
         from runners.backends.speed import choose
@@ -211,7 +217,8 @@ def wants_openvino(device: Device, settings: Settings) -> bool:
 def needs_export(stored: StoredModel, device: Device, settings: Settings) -> bool:
     """Whether a stored model still has to be exported for the preferred engine, or measured on this processor."""
     converting = 2 * memory_needed(stored.facts.parameters, "float32")  # torch's copy and OpenVINO's
-    if not wants_openvino(device, settings) or converting > memory_budget(device, settings):
+    own = stored.facts.engine == "own" and wants_openvino(device, settings)
+    if not own or converting > memory_budget(device, settings):
         return False
     from runners.backends.openvino import export_folder, read_report, weights_for
     from runners.backends.speed import needs_measuring

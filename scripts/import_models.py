@@ -23,6 +23,7 @@ from settings import Settings, SettingsError, bentoml_home, load_settings
 from startup import StartError, check_home
 
 EXAMPLES = """examples:
+  scripts/import_models sentence-transformers/LaBSE
   scripts/import_models --model bge-m3 jina-reranker-v2-multilingual
   scripts/import_models --model ruri-large --from-dir /data/ruri-large
   PRELOAD_MODELS=bge-m3,e5-base scripts/import_models --preload
@@ -38,16 +39,16 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     try:
         settings = load_settings()
-        catalog = load_catalog(settings.extra_catalog).with_aliases(settings.model_aliases)
+        store = ModelStore()
+        catalog = load_catalog(settings.extra_catalog, stored=store.blocks).with_aliases(settings.model_aliases)
         everything = [spec for spec in catalog if not spec.forwarded]
-        names = (*options.model, *(settings.preload_models if options.preload else ()))
-        specs = everything if options.all else [catalog.get(name) for name in names]
+        names = (*options.names, *options.model, *(settings.preload_models if options.preload else ()))
+        specs = everything if options.all else [catalog.get_or_unlisted(name) for name in names]
         check_home(bentoml_home(), imports=False)
     except (SettingsError, CatalogError, ModelNotFoundError) as error:
         return _fail(str(error), json_lines=options.json, status=2)
     except StartError as error:
         return _fail(str(error), json_lines=options.json, status=1)
-    store = ModelStore()
     if options.list:
         return _list(catalog, store, json_lines=options.json)
     if options.preload:
@@ -70,7 +71,10 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--model", nargs="+", default=[], metavar="NAME", help="short or full names of the models")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="names of models; also full names of other repositories on the Hub"
+    )
+    parser.add_argument("--model", nargs="+", default=[], metavar="NAME", help="the same; may follow other options")
     parser.add_argument(
         "--preload", action="store_true", help="import the models of PRELOAD_MODELS, which may be empty"
     )

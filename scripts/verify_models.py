@@ -1,4 +1,4 @@
-"""Verify stored models: compare all files with their digests and recompute published numbers.
+"""Verify stored models: compare files with their digests, results with sentence-transformers and published numbers.
 
 Exit status: 0 if all checks passed, 1 if one failed, 2 if the command is invalid.
 """
@@ -29,14 +29,14 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         settings = load_settings()
-        catalog = load_catalog(settings.extra_catalog)
+        store = ModelStore()
+        catalog = load_catalog(settings.extra_catalog, stored=store.blocks)
         specs = [catalog.get(name) for name in options.model] or list(catalog)
         device = detect(settings)
         check_home(bentoml_home(), imports=False)
     except (SettingsError, CatalogError, ModelNotFoundError, DeviceError, StartError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    store = ModelStore()
     found = [(spec, stored) for spec in specs if (stored := store.find(spec)) is not None]
     missing = [spec.name for spec in specs if spec.name not in {there.name for there, _ in found}]
     if missing and options.model:
@@ -63,10 +63,11 @@ def _verify(spec: ModelSpec, stored: StoredModel, device: Device, settings: Sett
         sys.stdout.write(_ROW.format(spec.name, "tokens/s", "-", "-", listed))
     if device.requested_dtype == "int8":
         sys.stdout.write(_ROW.format(spec.name, "int8", "-", "-", _int8_cost(stored)))
+    compared = _compare_with_reference(spec, stored, settings)
     goldens = goldens_of(spec.name)
     if not goldens:
         sys.stdout.write(_ROW.format(spec.name, "-", "-", "-", "there are no published numbers"))
-        return True
+        return compared
     try:
         model = load_model(spec, stored, device, settings)
     except ModelUnavailableError as error:
@@ -95,6 +96,30 @@ def _damaged_export(stored: StoredModel, device: Device, settings: Settings) -> 
         if not is_whole(folder, thorough=True):
             return f"the files in {folder} are damaged or missing"
     return None
+
+
+def _compare_with_reference(spec: ModelSpec, stored: StoredModel, settings: Settings) -> bool:
+    """Repeat the comparison of the import."""
+    from importing.reference import unverifiable
+    from importing.verify import LARGEST_DIFFERENCE, LOWEST_COSINE, verify
+
+    what, tolerance = ("vectors", 1 - LOWEST_COSINE) if spec.kind == "embedding" else ("scores", LARGEST_DIFFERENCE)
+    problem = unverifiable(spec, stored)
+    if problem is None:
+        try:
+            found = verify(spec, stored, settings)
+        except ModelUnavailableError as error:
+            sys.stdout.write(_ROW.format(spec.name, what, "-", "-", f"FAIL  {error.message}"))
+            return False
+        problem = found.problem
+    if problem:
+        verdict = f"not compared with sentence-transformers: {problem}"
+        sys.stdout.write(_ROW.format(spec.name, what, "-", "-", verdict))
+        return True
+    difference = found.largest_difference if found.lowest_cosine is None else 1 - found.lowest_cosine
+    verdict = f"pass  {found.by}, {found.texts} texts"
+    sys.stdout.write(_ROW.format(spec.name, what, f"{difference:.1g}", f"{tolerance:.1g}", verdict))
+    return True
 
 
 def _int8_cost(stored: StoredModel) -> str:

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from errors import ModelUnavailableError
-from importing.conversion import gte, jina_bert, jina_v2_flash, native, nomic_bert, nv_embed, tokenizer
+from errors import ModelUnavailableError, UnsupportedModelError
+from importing.conversion import gte, jina_bert, jina_v2_flash, native, nomic_bert, nv_embed, tokenizer, unchanged
 from importing.conversion.checkpoint import link_weights
 from importing.conversion.inspect import inspect_checkpoint
+from importing.download import is_checkpoint
 from models.catalog import ModelSpec
-from models.facts import ModelFacts
+from models.facts import REFERENCE, ModelFacts
 from models.files import digest, link, relative_files
 from models.integrity import fingerprints
 
@@ -33,14 +34,30 @@ def prepare(spec: ModelSpec, source: Path, target: Path, revision: str) -> Model
     converter = CONVERTERS.get(spec.conversion)
     if converter is None:
         raise ModelUnavailableError(f"{spec.repo} cannot be imported: there is no converter {spec.conversion!r}.")
-    if not (source / "config.json").is_file():
+    if not is_checkpoint(source):
         raise ModelUnavailableError(f"{spec.repo}: config.json is missing. The checkpoint may be incomplete.")
+    if not (source / "config.json").is_file():
+        raise UnsupportedModelError(f"{spec.repo} has no config.json, only modules of sentence-transformers.")
     converter(source, target, spec)
     tokenizer.convert(source, target, spec)
     facts = inspect_checkpoint(spec, source, target, revision)
     for layer in facts.dense:
         link(source / layer / "config.json", target / layer / "config.json")
         link_weights(source / layer, target / layer)
+    if spec.conversion == "native":
+        unchanged.copy_settings(source, target / REFERENCE)
+    return _with_digests(facts, spec, target)
+
+
+def prepare_unchanged(spec: ModelSpec, source: Path, target: Path, revision: str, reason: str) -> ModelFacts:
+    """Write the files that sentence-transformers needs into `target`; return the facts about the checkpoint.
+
+    `reason` says why our own engines do not run the model.
+    """
+    return _with_digests(unchanged.convert(spec, source, target, revision, reason), spec, target)
+
+
+def _with_digests(facts: ModelFacts, spec: ModelSpec, target: Path) -> ModelFacts:
     digests = {name: digest(target / name) for name in relative_files(target)}
     recorded = {"sha256": digests, "fingerprints": fingerprints(target), "import_options": spec.import_options}
     return facts.model_copy(update=recorded)

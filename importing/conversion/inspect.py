@@ -11,16 +11,14 @@ from typing import Any, cast
 
 from safetensors import safe_open
 
-from errors import ModelUnavailableError
-from importing.conversion.checkpoint import read_json, require_supported
+from errors import ModelUnavailableError, UnsupportedModelError
+from importing.conversion.checkpoint import read_json
 from importing.conversion.scoring import read_scoring
 from importing.conversion.tokenizer import closing_ids
 from models.catalog import ModelSpec, Pooling
 from models.facts import ModelFacts
 from runners.networks.checkpoint import safetensors_files
-
-OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert", "luke", "mpnet", "xlm-roberta-xl"}
-"""Model types whose first position is padding_idx + 1, so that two rows of the position table are unused."""
+from runners.text.truncation import UNLIMITED, position_limit
 
 _POOLING_FLAGS: dict[str, Pooling] = {
     "pooling_mode_cls_token": "cls",
@@ -36,31 +34,32 @@ _DENSE_KEYS: dict[str, tuple[object, ...]] = {
 }
 """Keys of a Dense layer's config.json, and their supported values."""
 _FOLDER = re.compile(r"\w[\w.-]*")
-_UNLIMITED = 1_000_000
 _DTYPE_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "U8": 1, "I8": 1, "BOOL": 1}
 
 
 def inspect_checkpoint(spec: ModelSpec, source: Path, target: Path, revision: str) -> ModelFacts:
     """The facts of the converted folder `target`; some come from the original folder `source`."""
     config = read_json(target / "config.json")
+    if config.get("is_encoder_decoder"):
+        raise UnsupportedModelError(f"{spec.repo} has an encoder and a decoder.")
     embedding = spec.kind == "embedding"
     layers = _layers_after_pooling(source, spec)
     pooled = embedding or bool(layers)  # a reranker has layers of its own only if its repository names them
     scoring = None if pooled or spec.scoring else read_scoring(source, config)
     architecture = _architecture(spec, config, pooled=pooled, prompted=spec.scoring is not None or scoring is not None)
-    parameters, weight_bytes, dtype = _weights(target)
+    parameters, weight_bytes, dtype = measure_weights(target)
     return ModelFacts(
         repo=spec.repo,
         revision=revision,
         architecture=architecture,
         max_tokens=_max_tokens(spec, source, config),
-        dimensions=(_dense_width(source, layers) or _width(config)) if embedding else None,
+        dimensions=(_dense_width(source, layers) or _width(spec, config)) if embedding else None,
         pooling=_pooling(spec, source) if pooled else None,
         mask_prompt=embedding and _masks_prompt(spec, source),
         dense=layers,
         scoring=scoring,
         token_type_ids=_has_segments(config),
-        vocabulary=int(cast(int, config["vocab_size"])),
+        vocabulary=_size(spec, config, "vocab_size"),
         pad_id=_pad_id(config),
         closing_ids=closing_ids(source, target) if spec.tokenizer.append_eos else (),
         parameters=parameters,
@@ -89,21 +88,17 @@ def _architecture(spec: ModelSpec, config: dict[str, object], *, pooled: bool, p
 
 
 def _max_tokens(spec: ModelSpec, source: Path, config: dict[str, object]) -> int:
-    table = config.get("max_position_embeddings")
-    model_type = str(config.get("model_type", ""))
-    limit = _UNLIMITED
-    if isinstance(table, int) and table > 0:
-        limit = table - 2 if model_type in OFFSET_POSITIONS else table
+    limit = position_limit(config)
     if spec.max_tokens:
         return min(spec.max_tokens, limit)
-    configured = [
+    configured = [  # sentence-transformers ignores the second if there is the first
         read_json(source / "sentence_bert_config.json").get("max_seq_length"),
         read_json(source / "tokenizer_config.json").get("model_max_length"),
     ]
-    limits = [value for value in (*configured, limit) if isinstance(value, int) and 0 < value < _UNLIMITED]
+    limits = [value for value in (*configured, limit) if isinstance(value, int) and 0 < value < UNLIMITED]
     if not limits:
-        raise ModelUnavailableError(f"{spec.repo}: no file gives its token limit. Set max_tokens in the catalogue.")
-    return min(limits)
+        raise UnsupportedModelError(f"{spec.repo}: no file gives its token limit. Set max_tokens in the catalogue.")
+    return min(limits[0], limit)
 
 
 def _pooling(spec: ModelSpec, source: Path) -> Pooling:
@@ -115,7 +110,7 @@ def _pooling(spec: ModelSpec, source: Path) -> Pooling:
     if isinstance(mode, str) and not chosen:
         chosen = [cast(Pooling, {"lasttoken": "last"}.get(mode, mode))]
     if len(chosen) != 1 or chosen[0] not in _POOLING_FLAGS.values():
-        raise ModelUnavailableError(
+        raise UnsupportedModelError(
             f"{spec.repo}: the pooling in 1_Pooling/config.json must be one of cls, mean and last token."
         )
     return chosen[0]
@@ -128,30 +123,36 @@ def _masks_prompt(spec: ModelSpec, source: Path) -> bool:
     """
     masks = read_json(source / "1_Pooling" / "config.json").get("include_prompt") is False
     if masks and spec.conversion != "nv_embed":
-        raise ModelUnavailableError(f"{spec.repo}: include_prompt: false is not supported.")
+        raise UnsupportedModelError(f"{spec.repo}: include_prompt: false is not supported.")
     return spec.conversion == "nv_embed"
 
 
 def _layers_after_pooling(source: Path, spec: ModelSpec) -> tuple[str, ...]:
     """Folders of the Dense and LayerNorm layers that modules.json names, in order."""
-    modules = source / "modules.json"
-    if not modules.is_file():
-        return ()
     layers: list[str] = []
-    for module in cast(list[dict[str, Any]], json.loads(modules.read_text(encoding="utf-8"))):
+    for module in read_modules(source):
         package, _, kind = str(module["type"]).rpartition(".")
         path = str(module["path"])
         if package.split(".")[0] != "sentence_transformers" or kind not in _LAYERS:
-            raise ModelUnavailableError(
+            raise UnsupportedModelError(
                 f"{spec.repo}: modules.json names a layer {kind!r} of {package!r}, which is not supported."
             )
         if kind in ("Dense", "LayerNorm"):
             if not _FOLDER.fullmatch(path):  # must not lead outside the checkpoint
                 raise ModelUnavailableError(f"{spec.repo}: modules.json names {path!r}, which is not a subfolder.")
             config = read_json(source / path / "config.json")
-            require_supported({key: config.get(key) in values for key, values in _DENSE_KEYS.items()}, spec)
+            if any(config.get(key) not in values for key, values in _DENSE_KEYS.items()):
+                raise UnsupportedModelError(f"{spec.repo}: {path} is not a plain layer after the pooling.")
             layers.append(path)
     return tuple(layers)
+
+
+def read_modules(source: Path) -> list[dict[str, Any]]:
+    """The content of modules.json; empty without that file."""
+    modules = source / "modules.json"
+    if not modules.is_file():
+        return []
+    return cast(list[dict[str, Any]], json.loads(modules.read_text(encoding="utf-8")))
 
 
 def _dense_width(source: Path, layers: tuple[str, ...]) -> int | None:
@@ -160,8 +161,15 @@ def _dense_width(source: Path, layers: tuple[str, ...]) -> int | None:
     return next((width for width in reversed(widths) if isinstance(width, int)), None)
 
 
-def _width(config: dict[str, object]) -> int:
-    return int(cast(int, config.get("hidden_size") or config.get("d_model")))
+def _width(spec: ModelSpec, config: dict[str, object]) -> int:
+    return _size(spec, config, "hidden_size" if config.get("hidden_size") else "d_model")
+
+
+def _size(spec: ModelSpec, config: dict[str, object], name: str) -> int:
+    value = config.get(name)
+    if not isinstance(value, int):
+        raise UnsupportedModelError(f"{spec.repo}: config.json has no {name}.")
+    return value
 
 
 def _pad_id(config: dict[str, object]) -> int:
@@ -174,10 +182,10 @@ def _has_segments(config: dict[str, object]) -> bool:
     return isinstance(size, int) and size > 1
 
 
-def _weights(folder: Path) -> tuple[int, int, str]:
+def measure_weights(*folders: Path) -> tuple[int, int, str]:
     """Number of parameters, bytes and most frequent data type, read from the files' headers."""
     parameters, size, dtypes = 0, 0, Counter[str]()
-    for path in safetensors_files(folder):
+    for path in (file for folder in folders for file in safetensors_files(folder)):
         with safe_open(path, framework="pt") as file:
             for name in file.keys():  # noqa: SIM118  # not iterable by itself
                 part = file.get_slice(name)
@@ -185,4 +193,4 @@ def _weights(folder: Path) -> tuple[int, int, str]:
                 parameters += count
                 size += count * _DTYPE_BYTES.get(dtype, 4)
                 dtypes[dtype] += count
-    return parameters, size, dtypes.most_common(1)[0][0]
+    return parameters, size, dtypes.most_common(1)[0][0] if dtypes else "F32"

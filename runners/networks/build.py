@@ -13,7 +13,7 @@ import transformers
 from safetensors.torch import load_file
 from torch import nn
 
-from errors import ModelUnavailableError
+from errors import ModelUnavailableError, UnsupportedModelError
 from models.catalog import ModelSpec
 from models.facts import ModelFacts
 from runners.networks.checkpoint import tensors
@@ -48,9 +48,9 @@ def load_network(
     try:
         model = _own(folder, spec, own, read_as) if own else _native(folder, spec, facts, read_as, attention)
         network = _split(model, folder, spec, facts)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, AttributeError) as error:
         reason = str(error).strip().split("\n", 1)[0][:300]
-        raise ModelUnavailableError(f"{spec.repo} cannot be loaded: {reason}") from error
+        raise UnsupportedModelError(f"{spec.repo} cannot be loaded: {reason}") from error
     network.body.to(dtype)
     return network.requires_grad_(False).eval()
 
@@ -172,5 +172,5 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 def _activation(name: str) -> nn.Module:
     if name not in _ACTIVATIONS:
-        raise ModelUnavailableError(f"The activation {name!r} of a Dense layer is not supported.")
+        raise UnsupportedModelError(f"The activation {name!r} of a Dense layer is not supported.")
     return _ACTIVATIONS[name]()

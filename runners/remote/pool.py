@@ -153,7 +153,7 @@ class RemotePool:
         return max(rooms, key=rooms.__getitem__)
 
     async def _rooms(self, spec: ModelSpec, links: Sequence[Link]) -> dict[Link, Room]:
-        rooms = await asyncio.gather(*(link.call("room", spec.name) for link in links))
+        rooms = await asyncio.gather(*(link.call("room", spec.repo) for link in links))
         return dict(zip(links, rooms, strict=True))
 
     async def _describe(self, spec: ModelSpec, link: Link, may_import: bool) -> _Entry:
@@ -233,7 +233,7 @@ class RemotePool:
 
     async def import_model(self, spec: ModelSpec) -> None:
         """Import a model without loading it."""
-        await (await self._place(spec)).call("import_model", spec.name)
+        await (await self._place(spec)).call("import_model", spec.repo)
 
     async def in_memory(self) -> dict[str, InMemory]:
         """The models in the engines' memory, by name."""

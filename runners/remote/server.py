@@ -162,7 +162,7 @@ class EngineServer:
 
     async def room(self, name: str) -> Room:
         """Where a model stands on this device."""
-        return self.pool.room(self.pool.catalog.get(name))
+        return self.pool.room(self.pool.catalog.get_or_unlisted(name))
 
     async def describe(self, name: str, may_import: bool) -> ModelDescription:
         """Load a model, and return what a worker needs."""
@@ -184,7 +184,7 @@ class EngineServer:
 
     async def import_model(self, name: str) -> None:
         """Import a model into the store."""
-        await self.pool.import_model(self.pool.catalog.get(name))
+        await self.pool.import_model(self.pool.catalog.get_or_unlisted(name))
 
     async def in_memory(self) -> dict[str, InMemory]:
         """The models in memory."""

@@ -57,13 +57,11 @@ class Reader:
 
     def exceeds(self, text: str) -> bool:
         """Whether a text has more than `max_bytes` bytes."""
-        if len(text) * 4 <= self._max_bytes:
-            return False
-        return (len(text) if text.isascii() else len(text.encode())) > self._max_bytes
+        return _exceeds(text, self._max_bytes)
 
     def first(self, text: str, tokens: int) -> tuple[str, int, bool]:
         """The first `tokens` tokens as text, the number of tokens read, and whether those are all."""
-        readable = self._readable(text, "end")
+        readable = readable_part(text, self._max_bytes, "end")
         limit = self._limit(tokens)
         while limit < len(readable):
             start, count = self._plain.first(readable[:limit], tokens)
@@ -81,7 +79,7 @@ class Reader:
 
     def _long(self, text: str, limit: int, room: int, truncate: Truncate, *, before: str, after: str) -> Read:
         """Read a very long text in growing parts until it has more tokens than fit."""
-        readable = self._readable(text, truncate)
+        readable = readable_part(text, self._max_bytes, truncate)
         while limit < len(readable):
             part = readable[-limit:] if truncate == "start" else readable[:limit]
             (ids,) = self._plain.encode([f"{before}{part}{after}"])
@@ -91,10 +89,17 @@ class Reader:
         (ids,) = self._plain.encode([f"{before}{readable}{after}"])
         return Read(ids, whole=len(readable) == len(text))
 
-    def _readable(self, text: str, truncate: Truncate) -> str:
-        """The part of a text within `max_bytes`."""
-        if not self.exceeds(text):
-            return text
-        encoded = text.encode()
-        part = encoded[-self._max_bytes :] if truncate == "start" else encoded[: self._max_bytes]
-        return part.decode(errors="ignore")  # a divided character at the cut
+
+def readable_part(text: str, max_bytes: int, truncate: Truncate) -> str:
+    """The part of a text within `max_bytes`: its end if `truncate` is "start", else its start."""
+    if not _exceeds(text, max_bytes):
+        return text
+    encoded = text.encode()
+    part = encoded[-max_bytes:] if truncate == "start" else encoded[:max_bytes]
+    return part.decode(errors="ignore")  # a divided character at the cut
+
+
+def _exceeds(text: str, max_bytes: int) -> bool:
+    if len(text) * 4 <= max_bytes:
+        return False
+    return (len(text) if text.isascii() else len(text.encode())) > max_bytes

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from errors import InvalidRequestError
 from models.catalog import ModelSpec
@@ -17,6 +18,7 @@ from runners.contracts import Encodings, TokenSequence, Truncate, TruncatedInput
 from runners.text.pairs import CrossPairs, Joint, Pairs, PromptedPairs
 from runners.text.plain_tokenizers import FastTokenizer, JapaneseTokenizer, PlainTokenizer, Token
 from runners.text.reading import WHOLE_CHARACTERS, Read, Reader
+from runners.text.sentences import SentenceTokenizer
 from runners.text.templates import PairPrompt, Template, read_template
 from runners.text.truncation import cut_by_model, truncate_ids
 
@@ -41,6 +43,37 @@ class Rules:
     """Part of the prompt between query and document that is tokenised alone."""
     max_text_bytes: int = MAX_TEXT_BYTES
     """Maximum number of UTF-8 bytes to read of a text."""
+
+
+class Tokenizer(Protocol):
+    """Turns the inputs of requests into token sequences, and counts tokens. TextTokenizer describes the methods."""
+
+    max_tokens: int
+    special_tokens: int
+    thread_safe: bool
+    characters_at_once: int
+
+    def encode_texts(self, texts: Sequence[str], prompt: str = "", truncate: Truncate = "end") -> Encodings: ...
+
+    def encode_ids(
+        self, inputs: Sequence[Sequence[int]], prompt: str = "", truncate: Truncate = "end"
+    ) -> Encodings: ...
+
+    def refuse_unknown(self, inputs: Iterable[tuple[int, Sequence[int]]], input_name: str) -> None: ...
+
+    def pairs(self, query: str, instruction: str = "", truncate: Truncate = "end") -> Pairs: ...
+
+    def encode_pairs(
+        self, query: str, documents: Sequence[str], instruction: str = "", truncate: Truncate = "end"
+    ) -> Encodings: ...
+
+    def count(self, texts: Sequence[str], prompt: str = "") -> list[int]: ...
+
+    def has_more_than(self, tokens: int, text: str) -> bool: ...
+
+    def tokens(self, text: str, prompt: str = "", *, special: bool = True) -> list[Token]: ...
+
+    def shorten(self, texts: Sequence[str], tokens: int) -> tuple[list[str], list[TruncatedInput]]: ...
 
 
 class TextTokenizer:
@@ -175,10 +208,19 @@ def _joint(plain: PlainTokenizer, rules: Rules) -> Joint | None:
     return Joint.find(plain, rules.body)
 
 
-def load_tokenizer(
+def load_tokenizer(folder: Path, spec: ModelSpec, facts: ModelFacts, max_text_bytes: int = MAX_TEXT_BYTES) -> Tokenizer:
+    """The tokenizer of a stored model."""
+    if facts.engine == "sentence-transformers":
+        from runners.backends.sentence_transformers import tokenizing_model  # imports torch
+
+        return SentenceTokenizer(tokenizing_model(folder, spec), facts, max_text_bytes)
+    return load_text_tokenizer(folder, spec, facts, max_text_bytes)
+
+
+def load_text_tokenizer(
     folder: Path, spec: ModelSpec, facts: ModelFacts, max_text_bytes: int = MAX_TEXT_BYTES
 ) -> TextTokenizer:
-    """The tokenizer of a stored model."""
+    """The tokenizer of a model that one of our own engines runs."""
     plain: PlainTokenizer
     if spec.tokenizer.backend == "bert-japanese":
         plain = JapaneseTokenizer(folder)

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from runners.contracts import QUERY, Encodings, TokenSequence, Truncate, TruncatedInput
+
+OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert", "luke", "mpnet", "xlm-roberta-xl"}
+"""Model types whose first position is padding_idx + 1, so that two rows of the position table are unused."""
+UNLIMITED = 1_000_000
+"""The limit of a model without a position table."""
+
+
+def position_limit(config: Mapping[str, object]) -> int:
+    """Number of tokens that the position table allows; UNLIMITED without a table."""
+    table = config.get("max_position_embeddings")
+    if not isinstance(table, int) or table <= 0:
+        return UNLIMITED
+    return table - 2 if config.get("model_type") in OFFSET_POSITIONS else table
 
 
 def cut_by_model(index: int, tokens: int, max_tokens: int, *, whole: bool) -> list[TruncatedInput]:

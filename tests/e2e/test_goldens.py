@@ -11,14 +11,17 @@ from bentoml._internal.configuration.containers import BentoMLContainer
 from safetensors.torch import load_file, save_file
 
 from importing.registration import register_checkpoint
-from importing.verify import verify
+from importing.verify import compare, verify
 from models.catalog import load_catalog
 from models.goldens import goldens_of
 from models.store import ModelStore
+from runners.devices import Device
+from runners.loading import load_model
 from scripts import import_models, verify_models
 from settings import load_settings
 from tests.serving import copy_home
 from tests.tolerance import FLOAT32
+from tests.variant import THREADS
 
 MODEL = "all-minilm-l6-v2"
 SPEC = load_catalog().get(MODEL)
@@ -46,14 +49,22 @@ def store(home: Path) -> ModelStore:
 
 
 def test_real_weights_match_the_published_numbers(store: ModelStore) -> None:
-    results = []
-    register_checkpoint(
+    settings = load_settings({"BACKEND": "torch"})
+    stored = register_checkpoint(
         SPEC,
         store=store,
-        settings=load_settings({}),
-        check=lambda spec, stored: results.extend(verify(spec, stored, load_settings({}), goldens_of(MODEL))),
+        settings=settings,
+        check=lambda spec, stored: verify(spec, stored, settings, goldens_of(MODEL)),
         progress=lambda _done, _total: None,
     )
+    verification = stored.facts.verification
+    assert verification is not None
+    assert verification.lowest_cosine is not None
+    assert verification.lowest_cosine > 1 - FLOAT32**2
+    model = load_model(SPEC, stored, Device("cpu", "cpu", "float32", THREADS), settings)
+    assert model.engine is not None
+    results = [compare(golden, model.engine) for golden in goldens_of(MODEL)]
+    model.close()
     assert [result.golden for result in results] == goldens_of(MODEL)
     assert all(result.passed for result in results)
     assert max(result.difference for result in results) < PUBLISHED + FLOAT32

@@ -28,6 +28,7 @@ from tests import tiny
 from tests.conftest import MODEL
 from tests.hub_server import HubServer
 from tests.serving import ROOT, Served, child_environment, copy_home, http_get, http_post, serve
+from tests.tiny import sentence_modules
 from tests.tolerance import FLOAT32, openvino_precision, unit_atol
 from tests.unit.sources import parse_file, source_files
 from tests.variant import DTYPE
@@ -60,6 +61,8 @@ NOT_RUN = {
 
 ON_HUB = ("cl-nagoya/ruri-v3-30m", "hotchpotch/japanese-reranker-tiny-v2", "Qwen/Qwen3-Reranker-0.6B")
 """Names of models that the pages download; here they are tiny. None of them has golden numbers."""
+UNLISTED = "sentence-transformers/distiluse-base-multilingual-cased-v2"
+"""A model that the pages import by its name alone."""
 
 SOURCES = [
     str(node.value)
@@ -146,6 +149,7 @@ def environment(
         for repo in ON_HUB:
             folder = tiny.build(repo, tmp_path_factory.mktemp("repository"))
             hub.add(repo, folder, commit=load_catalog().get(repo).revision)
+        hub.add(UNLISTED, sentence_modules.build("SiLU", tmp_path_factory.mktemp("repository")))
         hub.add("my-org/my-model", Path(folders["/data/my-model"]))
         catalogue = folders["EXTRA_CATALOG=my-models.yaml"].partition("=")[2]
         # torch: converting each import to OpenVINO would take longer than the rest of the file

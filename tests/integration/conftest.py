@@ -21,6 +21,7 @@ from api.work import Work
 from importing.registration import register_checkpoint
 from importing.verify import verify
 from models.catalog import ModelSpec, load_catalog
+from models.facts import Verification
 from models.store import ModelStore, StoredModel
 from runners.loaded_model import LoadedModel
 from runners.pool.model_pool import ModelPool
@@ -80,8 +81,8 @@ def checkpoint(checkpoints: Path) -> Checkpoint:
     catalog, store, done = load_catalog(), ModelStore(), dict[str, Path]()
     settings = load_settings({"RERANKER_MODELS_DIR": str(checkpoints), "DEVICE": "cpu", "DTYPE": "float32"})
 
-    def check(spec: ModelSpec, stored: StoredModel) -> None:
-        verify(spec, stored, settings)  # without goldens, which need the real weights
+    def check(spec: ModelSpec, stored: StoredModel) -> Verification:
+        return verify(spec, stored, settings)  # without goldens, which need the real weights
 
     def build_and_import(full_name: str) -> Path:
         if full_name not in done:

@@ -2,10 +2,12 @@
 
 import os
 import time
+from datetime import datetime
 from pathlib import Path
 
 import httpx
 import pytest
+import sentence_transformers
 
 from tests.integration.conftest import DEFAULT_EMBEDDER, DEFAULT_RERANKER, App, embed, ok, rerank
 from tests.unit.fakes import PATIENCE_S
@@ -124,3 +126,19 @@ def test_metrics_has_one_label_for_unknown_paths(api: httpx.Client) -> None:
     assert 'route="/v1/models/{name}"' in metrics
     for scanned in (".env", "wp-login", "/v1/nothing", "BAAI"):
         assert scanned not in metrics
+
+
+def test_models_shows_what_verified_each_stored_model(api: httpx.Client) -> None:
+    models = {model["full_name"]: model for model in api.get("/models").json()["models"]}
+    embedder, reranker = models[DEFAULT_EMBEDDER]["verified"], models[DEFAULT_RERANKER]["verified"]
+    for verified in (embedder, reranker):
+        assert verified["by"] == f"sentence-transformers {sentence_transformers.__version__}"
+        assert datetime.fromisoformat(verified["at"]).tzinfo is not None
+        assert verified["texts"] > 30
+        assert verified["problem"] is None
+    assert 0.9999 <= embedder["lowest_cosine"] <= 1
+    assert embedder["largest_difference"] is None
+    assert reranker["lowest_cosine"] is None
+    assert 0 <= reranker["largest_difference"] <= 1e-3
+    assert models[DEFAULT_EMBEDDER]["warning"] is None
+    assert models["intfloat/e5-large"]["verified"] is None

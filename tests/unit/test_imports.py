@@ -101,6 +101,7 @@ def test_only_settings_read_the_environment(path: Path) -> None:
         pytest.param(
             "service, runners.loading, runners.backends.speed", ("torch", "transformers"), id="a worker with OpenVINO"
         ),
+        pytest.param("service, runners.backends.torch", ("sentence_transformers",), id="a worker with torch"),
     ],
 )
 def test_what_does_not_compute_with_torch_does_not_import_it(

@@ -22,6 +22,7 @@ GIVEN: dict[str, tuple[str, object]] = {
     "model_aliases": ("ada = bge-m3, b=BAAI/e5 ,", (("ada", "bge-m3"), ("b", "BAAI/e5"))),
     "reranker_models_dir": ("/data", Path("/data")),
     "import_on_demand": ("false", False),
+    "import_allowed": ("BAAI/*, intfloat/*", ("BAAI/*", "intfloat/*")),
     "hf_endpoint": ("https://hf-mirror.com//", "https://hf-mirror.com"),
     "hf_hub_offline": ("1", True),
     "max_imports": ("1", 1),

@@ -224,7 +224,7 @@ def test_only_safetensors_json_and_vocabularies_are_stored(name: str, workshop: 
     before = {path.suffix for path in model.original.iterdir()}
     assert before & {".bin", ".py"}
     stored = [path for path in model.stored.folder.rglob("*") if path.is_file() and "openvino" not in path.parts]
-    assert {path.suffix for path in stored} <= {".json", ".safetensors", ".txt", ".yaml"}
+    assert {path.suffix for path in stored} <= {".json", ".safetensors", ".txt", ".yaml", ".model"}
     assert any(path.suffix == ".safetensors" for path in stored)
     assert "auto_map" not in json.loads((model.stored.folder / "config.json").read_text())
 

@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 
 from models.catalog import Tokenizer as Rules
 from models.store import ModelStore
-from runners.text.tokenization import TextTokenizer, load_tokenizer
+from runners.text.tokenization import TextTokenizer, load_text_tokenizer
 from tests.integration.architectures.reference import CLEARLY, TEXTS, Reranker, apart, assert_right
 from tests.integration.architectures.workshop import (
     CATALOG,
@@ -25,6 +25,7 @@ from tests.integration.architectures.workshop import (
     Model,
     Workshop,
     answer,
+    check_loading,
     import_folder,
     numbers,
     served,
@@ -38,7 +39,7 @@ THREADS = 8
 
 
 def tokenizer_of(model: Model) -> TextTokenizer:
-    return load_tokenizer(model.stored.folder, model.spec, model.stored.facts)
+    return load_text_tokenizer(model.stored.folder, model.spec, model.stored.facts)
 
 
 def ids(model: Model, text: str) -> list[int]:
@@ -158,7 +159,8 @@ async def test_the_limit_is_two_less_than_the_position_table(
     (folder / "tokenizer_config.json").write_text(tokenizer_config.replace(" 512", " 1000000000000000019884624838656"))
     for limit in limits:
         spec = CATALOG.get(name).model_copy(update={"max_tokens": limit})
-        model = Model(spec, folder, import_folder(spec, folder, ModelStore(tmp_path / f"store-{limit}")))
+        store = ModelStore(tmp_path / f"store-{limit}")
+        model = Model(spec, folder, import_folder(spec, folder, store, check_loading))
         assert model.stored.facts.max_tokens == 512
     text = "planet " * 2000
     with model.running() as loaded:
@@ -174,7 +176,7 @@ async def test_the_limit_is_two_less_than_the_position_table(
 def test_threads_share_a_tokenizer_without_sharing_truncation(name: str, workshop: Workshop) -> None:
     """Eight threads with texts and pairs of all lengths, some of them truncated."""
     model = workshop.model(name)
-    tokenizer = load_tokenizer(
+    tokenizer = load_text_tokenizer(
         model.stored.folder, model.spec, model.stored.facts.model_copy(update={"max_tokens": 60})
     )
     texts = [" ".join(corpus.ENGLISH[:count]) + corpus.JAPANESE[count] for count in range(9)]

@@ -57,10 +57,6 @@ def cut_off(name: str) -> Damage:
     return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:-99])
 
 
-def pooling(**flags: bool) -> Damage:
-    return lambda folder: (folder / "1_Pooling" / "config.json").write_text(json.dumps(flags))
-
-
 def no_weights(folder: Path) -> None:
     for name in ("model.safetensors", "pytorch_model.bin"):
         (folder / name).unlink()
@@ -85,7 +81,6 @@ def unknown_layer(folder: Path) -> None:
 
 
 WEIGHT = "encoder.layer.1.attention.self.query.weight"
-ONE_POOLING = "must be one of cls, mean and last token"
 DAMAGES: dict[str, tuple[ModelSpec, Damage, str]] = {
     "missing tensor": (EMBEDDER, weights(lambda state: state.pop(WEIGHT)), r"1 missing keys \(.*query\.weight\)"),
     "unexpected tensor": (EMBEDDER, weights(lambda state: state.update(x=torch.zeros(2))), "1 unexpected keys"),
@@ -110,13 +105,6 @@ DAMAGES: dict[str, tuple[ModelSpec, Damage, str]] = {
     "weights cut off": (EMBEDDER, cut_off("model.safetensors"), "cannot be (read|loaded)"),
     "a pickle of code": (EMBEDDER, pickle_of_code, "cannot be read"),
     "no weights": (EMBEDDER, no_weights, "holds no weights"),
-    "max pooling": (EMBEDDER, pooling(pooling_mode_max_tokens=True), ONE_POOLING),
-    "two poolings": (EMBEDDER, pooling(pooling_mode_mean_tokens=True, pooling_mode_cls_token=True), ONE_POOLING),
-    "masked prompt": (
-        EMBEDDER,
-        pooling(pooling_mode_mean_tokens=True, include_prompt=False),
-        "include_prompt: false is not supported",
-    ),
     "unknown layer": (EMBEDDER, unknown_layer, "names a layer 'LSTM'"),
 }
 

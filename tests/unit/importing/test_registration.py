@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from errors import ModelUnavailableError
 from importing import registration
 from models.catalog import ModelSpec
+from models.facts import REFERENCE
 from models.files import relative_files
 from models.integrity import find_flaw
 from models.store import ModelStore, StoredModel
@@ -41,7 +42,7 @@ def test_a_folder_becomes_a_stored_model(store: ModelStore, checkpoint: Path) ->
     stored = register(store, from_dir=checkpoint)
     assert store.find(WANTED) == stored
     assert stored.tag.startswith("sentence-transformers--all-minilm-l6-v2:")
-    names = sorted(path.name for path in stored.folder.iterdir())
+    names = sorted(path.name for path in stored.folder.iterdir() if path.is_file())
     assert names == sorted(
         ["config.json", "model.safetensors", "model.yaml", "special_tokens_map.json", "tokenizer.json",
          "tokenizer_config.json", "vocab.txt"]
@@ -49,7 +50,10 @@ def test_a_folder_becomes_a_stored_model(store: ModelStore, checkpoint: Path) ->
     facts = stored.facts
     assert (facts.repo, facts.architecture, facts.dimensions, facts.pooling) == (REPO, "BertModel", 32, "mean")
     assert (facts.max_tokens, facts.token_type_ids, facts.weight_dtype) == (256, True, "F32")
-    assert set(facts.sha256) == set(names) - {"model.yaml"}
+    kept = {f"{REFERENCE}/{name}" for name in relative_files(stored.folder / REFERENCE)}
+    assert {f"{REFERENCE}/modules.json", f"{REFERENCE}/1_Pooling/config.json"} < kept
+    assert not [name for name in kept if name.endswith((".safetensors", ".bin"))]
+    assert set(facts.sha256) == set(names) - {"model.yaml"} | kept
 
 
 def test_what_happens_in_a_users_folder_later_changes_nothing(store: ModelStore, models_dir: Path) -> None:
@@ -148,8 +152,8 @@ def test_a_killed_import_blocks_nothing(store: ModelStore, checkpoint: Path) -> 
     half = store.staging(WANTED)
     (half / "model.safetensors").write_text("half")
     stored = register(store, from_dir=checkpoint)
-    for path in stored.folder.iterdir():
-        path.unlink()
+    for name in relative_files(stored.folder):
+        (stored.folder / name).unlink()
     assert store.find(WANTED) is None
     assert register(store, from_dir=checkpoint).tag == stored.tag
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from errors import ModelNotFoundError
-from models.catalog import Catalog, CatalogError, load_catalog
+from models.catalog import Catalog, CatalogError, ModelSpec, load_catalog
 from tests.unit.fakes import spec
 
 BLOCK = {"name": "mine", "repo": "acme/Mine", "kind": "embedding"}
@@ -143,6 +143,47 @@ def test_any_other_suffix_is_an_unknown_name(asked: str) -> None:
 def test_an_alias_is_a_name_also_with_such_an_ending_of_its_own() -> None:
     found, side = Catalog([spec(aliases=["Other:query"])]).resolve("other:query")
     assert (found.name, side) == ("tiny", None)
+
+
+def block(repo: str, **fields: Any) -> ModelSpec:
+    """A block from a repository."""
+    return spec(name="unknown", repo=repo, from_repository=True, **fields)
+
+
+def test_stored_models_are_listed_under_their_full_name_and_the_last_part_of_it() -> None:
+    blocks = [block("acme/Mine"), block("other/Mine"), block("acme/tiny"), block("acme/.dot")]
+    catalog = Catalog([spec(name="tiny", repo="first/Tiny"), spec(name="listed", repo="acme/listed")], lambda: blocks)
+    assert [(found.name, found.repo) for found in catalog] == [
+        ("tiny", "first/Tiny"),
+        ("listed", "acme/listed"),
+        ("Mine", "acme/Mine"),
+        ("other--Mine", "other/Mine"),
+        ("acme--tiny", "acme/tiny"),
+        ("acme--.dot", "acme/.dot"),
+    ]
+    assert catalog.get("mine").repo == "acme/Mine"
+    assert catalog.get("OTHER/mine").repo == "other/Mine"
+    blocks.append(block("acme/listed"))  # a catalogue lists it now
+    blocks.append(block("acme/New"))
+    assert catalog.resolve("new:query") == (catalog.get("acme/New"), "query")
+    del blocks[:]
+    assert len(list(catalog)) == 2
+
+
+def test_the_full_name_of_a_repository_is_enough_for_an_import() -> None:
+    catalog = load_catalog()
+    assert catalog.get_or_unlisted("baai/bge-m3").name == "bge-m3"
+    found = catalog.get_or_unlisted("acme/bge-m3")
+    assert (found.name, found.repo, found.from_repository) == ("acme--bge-m3", "acme/bge-m3", True)
+    assert catalog.get_or_unlisted("acme/New").name == "New"
+    for name in ("New", "a/b/c", "/x", "acme/", "../x"):
+        with pytest.raises(ModelNotFoundError):
+            catalog.get_or_unlisted(name)
+
+
+def test_the_default_prompt_must_exist(tmp_path: Path) -> None:
+    with pytest.raises(CatalogError, match="default_prompt 'query' is not in prompts"):
+        load_catalog(extra(tmp_path, BLOCK | {"default_prompt": "query"}))
 
 
 def test_settings_may_give_models_more_names() -> None:

@@ -102,3 +102,21 @@ def test_only_rerankers_that_are_asked_in_words_take_an_instruction() -> None:
     refuse_instruction(spec(kind="reranker", scoring=scoring))
     with pytest.raises(InvalidRequestError):
         refuse_instruction(spec(kind="reranker", scoring=scoring | {"body": "{query}{document}"}))
+
+
+def test_a_default_prompt_is_for_requests_that_choose_none() -> None:
+    model = spec(prompts={"query": "q: ", "document": "d: "}, default_prompt="query")
+    assert choose_prompt(model) == "q: "
+    assert choose_prompt(model, input_type="document") == "d: "
+    assert choose_prompt(model, input_type="classification") == ""
+    assert choose_prompt(model, suffix="document") == "d: "
+
+
+def test_a_prompt_has_its_side() -> None:
+    """Also an empty one: some models have a network for each side."""
+    assert [choose_prompt(spec(), input_type=each).side for each in ("query", "passage", "clustering")] == [
+        "query",
+        "document",
+        None,
+    ]
+    assert choose_prompt(spec(), suffix="query").side == "query"

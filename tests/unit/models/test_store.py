@@ -129,3 +129,14 @@ def test_a_model_of_somebody_else_is_passed_over(tmp_path: Path) -> None:
         assert not [stored.tag for stored in store.list() if "foreign" in stored.tag]
     finally:
         bentoml.models.delete("foreign-model:1")
+
+
+def test_blocks_of_repositories_are_read_from_the_store(store: ModelStore) -> None:
+    mine = spec(name="Mine", repo="acme/Mine", from_repository=True)
+    register(store, facts(), spec())
+    assert store.blocks() == ()
+    register(store, facts(repo=mine.repo, block=mine.model_dump_json(exclude_defaults=True)), mine)
+    assert store.blocks() == (mine,)
+    assert store.blocks() == (mine,)
+    store.remove(mine)
+    assert store.blocks() == ()
