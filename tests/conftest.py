@@ -82,6 +82,11 @@ class SharedServers(LoadFileScheduling):
     Starting a server takes longer than most of its tests.
     """
 
+    def _reschedule(self, node: Any) -> None:
+        """Wait for the collection of a process that replaces one that died; pytest-xdist 3.8 raises KeyError."""
+        if node in self.registered_collections:
+            super()._reschedule(node)
+
     def _split_scope(self, nodeid: str) -> str:
         file = str(super()._split_scope(nodeid))
         return next((shared for shared, files in SHARED.items() if file.startswith(files)), file)
@@ -91,6 +96,15 @@ class SharedServers(LoadFileScheduling):
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SharedServers:
     """Choose pytest-xdist's scheduler."""
     return SharedServers(config, log)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_handlecrashitem(crashitem: str, report: pytest.TestReport) -> None:
+    """Leave a test whose process died to scripts/test, which runs it again in a process of its own."""
+    if list_of_crashed := os.environ.get("CRASHED_TESTS"):
+        with Path(list_of_crashed).open("a", encoding="utf-8") as file:
+            file.write(f"{crashitem}\n")
+        report.outcome, report.longrepr = "skipped", (crashitem, 0, "Skipped: its process died; it runs again")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

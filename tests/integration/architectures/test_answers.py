@@ -59,9 +59,12 @@ def test_a_template_that_changes_the_texts_is_refused(workshop: Workshop, tmp_pa
         import_folder(SPEC, folder, ModelStore(tmp_path / "store"))
 
 
-def test_logits_that_are_scaled_afterwards_are_refused(workshop: Workshop, tmp_path: Path) -> None:
+def test_logits_that_are_scaled_afterwards_are_computed_by_sentence_transformers(
+    workshop: Workshop, tmp_path: Path
+) -> None:
     folder = judge(workshop, tmp_path / "judge", answers=("1", "0"))
     path = folder / "config.json"
     path.write_text(path.read_text(encoding="utf-8").replace('"use_cache"', '"logit_scale": 0.5, "use_cache"'))
-    with pytest.raises(ModelUnavailableError, match=r"logit_scale in config\.json is not supported"):
-        import_folder(SPEC, folder, ModelStore(tmp_path / "store"))
+    stored = import_folder(SPEC, folder, ModelStore(tmp_path / "store"))
+    assert stored.facts.engine == "sentence-transformers"
+    assert "logit_scale in config.json is not supported" in stored.facts.engine_reason
