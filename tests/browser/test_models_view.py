@@ -119,7 +119,7 @@ def test_failures_show_the_reason_and_can_be_retried(visit: Visit, site: Site) -
 def test_the_list_can_be_searched(visit: Visit) -> None:
     page = visit("models")
     search = page.get_by_role("searchbox", name="Find a model")
-    search.fill("all-minilm")
+    search.fill("all-minilm-l6")
     expect(page.locator("[data-model]")).to_have_count(1)
     search.fill("japanese mit")
     assert page.locator("[data-model]").count() > 1
