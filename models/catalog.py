@@ -210,10 +210,9 @@ class Catalog:
 
     def resolve(self, name: str) -> tuple[ModelSpec, Side | None]:
         """The model that a request names, and the side of a search if the name has the suffix :query or :document."""
-        if self._find(name) is None:
-            base, side = split_side(name)
-            if side is not None:
-                return self.get(base), side
+        base, side = split_side(name)
+        if side is not None and name.strip().lower() not in self._by_name:  # names of stored models have no colon
+            return self.get(base), side
         return self.get(name), None
 
     def get_or_unlisted(self, name: str) -> ModelSpec:

@@ -170,6 +170,13 @@ def test_stored_models_are_listed_under_their_full_name_and_the_last_part_of_it(
     assert len(list(catalog)) == 2
 
 
+def test_a_side_in_the_name_of_a_known_model_does_not_read_the_store() -> None:
+    def read() -> tuple[ModelSpec, ...]:
+        raise AssertionError("the store was read")
+
+    assert Catalog([spec()], read).resolve(f"{spec().name}:query") == (spec(), "query")
+
+
 def test_the_full_name_of_a_repository_is_enough_for_an_import() -> None:
     catalog = load_catalog()
     assert catalog.get_or_unlisted("baai/bge-m3").name == "bge-m3"
