@@ -21,8 +21,8 @@ from functools import partial
 from api.shutdown import end_process
 from errors import ServiceError
 from importing.child import import_in_child
-from models.catalog import Catalog, load_catalog
-from models.store import ModelStore
+from models.catalog import Catalog
+from models.store import ModelStore, open_catalog
 from runners.devices import Device, count, detect
 from runners.pool.model_pool import RETRY_FAILED_AFTER_S, ModelPool
 from runners.remote.server import EngineServer
@@ -110,7 +110,7 @@ async def check_models(pool: ModelPool, settings: Settings) -> None:
 async def run(listener: socket.socket, index: int, settings: Settings) -> None:
     """Serve the models of one device until the last worker leaves."""
     store = ModelStore()
-    catalog = load_catalog(settings.extra_catalog, stored=store.blocks).with_aliases(settings.model_aliases)
+    catalog = open_catalog(settings, store)
     device, devices = detect(settings, index), count(settings)
     pool = build_pool(settings, catalog, store, device, tokenizers=False)
     server = EngineServer(pool, device, os.getpid(), devices=devices)

@@ -45,8 +45,7 @@ from engine_process import (
     settle_memory,
 )
 from errors import ShuttingDownError
-from models.catalog import load_catalog
-from models.store import ModelStore
+from models.store import ModelStore, open_catalog
 from runners.devices import Device, count, detect, require, resource_hint
 from runners.loaded_model import Pool
 from runners.pool.model_pool import ModelPool
@@ -57,8 +56,7 @@ logger = logging.getLogger("service")
 
 with startup.without_traceback():
     settings = load_settings()
-    known = load_catalog(settings.extra_catalog, stored=ModelStore().blocks)
-    catalog = known.with_aliases(settings.model_aliases)
+    catalog = open_catalog(settings, ModelStore())
     for default in (settings.embedding_model_name, settings.reranker_model_name, *settings.preload_models):
         catalog.get(default)  # fail at start-up, not at the first request
     require(settings)

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from comparison.data import Data, Text, read_data
-from models.catalog import ModelSpec, load_catalog
+from models.catalog import ModelSpec
 from models.prompts import choose_prompt
-from models.store import ModelStore
+from models.store import ModelStore, open_catalog
 from runners.contracts import Reranker, Vectors
 from runners.devices import detect
 from runners.embedding import EmbeddingRunner
@@ -71,9 +71,10 @@ def main() -> None:
     job = Job.model_validate_json(path.read_text(encoding="utf-8"))
     data = read_data(job.queries, job.passages)
     settings = load_settings()
-    spec = load_catalog(settings.extra_catalog).get(job.model)
+    store = ModelStore()
+    spec = open_catalog(settings, store).get(job.model)
     device = detect(settings)
-    model = load_model(spec, ModelStore().find(spec), device, settings)
+    model = load_model(spec, store.find(spec), device, settings)
     try:
         if isinstance(model.runner, EmbeddingRunner):
             measuring = _search(spec, model.runner, data, job.depth)

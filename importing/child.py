@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from errors import ModelNotFoundError, ModelUnavailableError
-from models.catalog import CatalogError, ModelSpec, load_catalog
+from models.catalog import CatalogError, ModelSpec
 from settings import SettingsError, bentoml_home, load_settings
 from startup import StartError, check_home
 
@@ -80,14 +80,14 @@ def _parse_event(line: bytes) -> dict[str, object]:
 def main() -> int:
     """Run the child; exit status 0, 1 if the import failed, 2 if the settings are wrong."""
     from importing.importer import import_model  # the service does not need these
-    from models.store import ModelStore
+    from models.store import ModelStore, open_catalog
 
     (name,) = sys.argv[1:]
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     try:
         settings = load_settings()
         store = ModelStore()
-        spec = load_catalog(settings.extra_catalog, stored=store.blocks).get_or_unlisted(name)
+        spec = open_catalog(settings, store).get_or_unlisted(name)
         check_home(bentoml_home(), imports=False)
         import_model(spec, store=store, settings=settings, progress=write_progress)
     except (SettingsError, CatalogError, ModelNotFoundError, StartError, ModelUnavailableError) as error:

@@ -18,9 +18,10 @@ from bentoml import Tag
 from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.models.model import Model, ModelContext
 
-from models.catalog import ModelSpec
+from models.catalog import Catalog, ModelSpec, load_catalog
 from models.facts import FORMAT, ModelFacts
 from models.files import sync
+from settings import Settings
 
 MODEL_YAML = "model.yaml"
 _TAG_LIMIT = 63
@@ -151,3 +152,11 @@ class ModelStore:
                 continue
             if facts.format == FORMAT:
                 yield StoredModel(str(model.tag), path, facts)
+
+
+def open_catalog(settings: Settings, store: ModelStore) -> Catalog:
+    """Every model of this service: the catalogue, EXTRA_CATALOG, MODEL_ALIASES, and models imported by name.
+
+    CatalogError if a file or an alias is wrong.
+    """
+    return load_catalog(settings.extra_catalog, stored=store.blocks).with_aliases(settings.model_aliases)

@@ -14,7 +14,8 @@ from comparison.compare import Files, MeasureError, Row, compare, measure_in_chi
 from comparison.data import DataError, read_data
 from comparison.report import chart, table
 from errors import ModelNotFoundError, ModelUnavailableError
-from models.catalog import CatalogError, load_catalog
+from models.catalog import CatalogError
+from models.store import ModelStore, open_catalog
 from settings import SettingsError, bentoml_home, load_settings
 from startup import StartError, check_home
 
@@ -33,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     try:
         settings = load_settings()
-        catalog = load_catalog(settings.extra_catalog)
+        catalog = open_catalog(settings, ModelStore())
         specs = list({spec.name: spec for spec in map(catalog.get, options.model)}.values())
         check_home(bentoml_home(), imports=False)
         data = read_data(options.queries, options.passages)

@@ -15,9 +15,9 @@ from errors import ModelNotFoundError, ModelUnavailableError
 from importing.child import write_event, write_progress
 from importing.download import Progress
 from importing.importer import import_model
-from models.catalog import Catalog, CatalogError, ModelSpec, load_catalog
+from models.catalog import Catalog, CatalogError, ModelSpec
 from models.integrity import find_flaw
-from models.store import ModelStore, StoredModel
+from models.store import ModelStore, StoredModel, open_catalog
 from runners.devices import DeviceError
 from settings import Settings, SettingsError, bentoml_home, load_settings
 from startup import StartError, check_home
@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = load_settings()
         store = ModelStore()
-        catalog = load_catalog(settings.extra_catalog, stored=store.blocks).with_aliases(settings.model_aliases)
+        catalog = open_catalog(settings, store)
         everything = [spec for spec in catalog if not spec.forwarded]
         names = (*options.names, *options.model, *(settings.preload_models if options.preload else ()))
         specs = everything if options.all else [catalog.get_or_unlisted(name) for name in names]

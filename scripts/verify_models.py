@@ -9,10 +9,10 @@ import argparse
 import sys
 
 from errors import ModelNotFoundError, ModelUnavailableError
-from models.catalog import CatalogError, ModelSpec, load_catalog
+from models.catalog import CatalogError, ModelSpec
 from models.goldens import goldens_of
 from models.integrity import find_flaw, is_whole, repair_command
-from models.store import ModelStore, StoredModel
+from models.store import ModelStore, StoredModel, open_catalog
 from runners.devices import Device, DeviceError, detect
 from settings import Settings, SettingsError, bentoml_home, load_settings
 from startup import StartError, check_home
@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = load_settings()
         store = ModelStore()
-        catalog = load_catalog(settings.extra_catalog, stored=store.blocks)
+        catalog = open_catalog(settings, store)
         specs = [catalog.get(name) for name in options.model] or list(catalog)
         device = detect(settings)
         check_home(bentoml_home(), imports=False)

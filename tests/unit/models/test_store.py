@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from models.catalog import ModelSpec
 from models.facts import FORMAT, ModelFacts
-from models.store import MODEL_YAML, ModelStore, StoredModel, tag_name, version
+from models.store import MODEL_YAML, ModelStore, StoredModel, open_catalog, tag_name, version
+from settings import Settings
 from tests.unit.fakes import facts, spec
 
 REPOS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,60}/[A-Za-z0-9_.-]{1,58}", fullmatch=True)
@@ -138,5 +139,7 @@ def test_blocks_of_repositories_are_read_from_the_store(store: ModelStore) -> No
     register(store, facts(repo=mine.repo, block=mine.model_dump_json(exclude_defaults=True)), mine)
     assert store.blocks() == (mine,)
     assert store.blocks() == (mine,)
+    names = Settings(model_aliases=(("ada", "acme/Mine"), ("small", "bge-m3")))
+    assert [open_catalog(names, store).get(name).repo for name in ("ada", "small")] == ["acme/Mine", "BAAI/bge-m3"]
     store.remove(mine)
     assert store.blocks() == ()

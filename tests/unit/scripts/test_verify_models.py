@@ -64,7 +64,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[FakeModel]:
 
     names = (GOOD, BAD, BROKEN, UNMEASURED, ABSENT)
     catalog = Catalog([spec(name=name, repo=f"acme/{name}", kind="reranker") for name in names])
-    monkeypatch.setattr(verify_models, "load_catalog", lambda *_, **__: catalog)
+    monkeypatch.setattr(verify_models, "open_catalog", lambda *_, **__: catalog)
     monkeypatch.setattr(verify_models, "ModelStore", FakeStore)
     monkeypatch.setattr(verify_models, "goldens_of", lambda name: [] if name == UNMEASURED else [GOLDEN])
     monkeypatch.setattr(loading, "load_model", load_model)
