@@ -198,13 +198,14 @@ class Catalog:
 
     def with_aliases(self, aliases: Iterable[tuple[str, str]]) -> Catalog:
         """The same models with more names, given as (alias, name of the model). CatalogError names a wrong pair."""
-        specs = {spec.name: spec for spec in self}
+        specs = {spec.name: spec for spec in self._specs}
         for alias, name in aliases:
             if alias in self:
                 raise CatalogError(f"MODEL_ALIASES: {alias}={name}: {alias!r} is the name of a model.")
             if name not in self:
                 raise CatalogError(f"MODEL_ALIASES: {alias}={name}: there is no model {name!r}.")
-            spec = specs[self.get(name).name]
+            found = self.get(name)
+            spec = specs.get(found.name, found)
             specs[spec.name] = spec.model_copy(update={"aliases": (*spec.aliases, alias)})
         return Catalog(list(specs.values()), self._stored)
 

@@ -152,7 +152,8 @@ def block(repo: str, **fields: Any) -> ModelSpec:
 
 def test_stored_models_are_listed_under_their_full_name_and_the_last_part_of_it() -> None:
     blocks = [block("acme/Mine"), block("other/Mine"), block("acme/tiny"), block("acme/.dot")]
-    catalog = Catalog([spec(name="tiny", repo="first/Tiny"), spec(name="listed", repo="acme/listed")], lambda: blocks)
+    listed = [spec(name="tiny", repo="first/Tiny"), spec(name="listed", repo="acme/listed")]
+    catalog = Catalog(listed, lambda: blocks).with_aliases([("small", "tiny")])
     assert [(found.name, found.repo) for found in catalog] == [
         ("tiny", "first/Tiny"),
         ("listed", "acme/listed"),
