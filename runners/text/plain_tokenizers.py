@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from errors import ModelUnavailableError
 from runners.text.mecab import PartedWords
+from runners.text.truncation import longest_start
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,16 +162,7 @@ class JapaneseTokenizer:
         (total,) = self.lengths([text])
         if total <= count:
             return text, total
-        low, high = 0, min(len(text), 2 * count)
-        while high < len(text) and self.lengths([text[:high]])[0] <= count:
-            low, high = high, min(len(text), 2 * high)
-        while high - low > 1:
-            middle = (low + high) // 2
-            if self.lengths([text[:middle]])[0] <= count:
-                low = middle
-            else:
-                high = middle
-        return text[:low], total
+        return longest_start(text, count, lambda start: self.lengths([start])[0]), total
 
     def probe(self, first: str, second: str | None) -> list[int]:
         with self._lock:

@@ -13,7 +13,7 @@ from runners.contracts import Encodings, TokenSequence, Truncate, TruncatedInput
 from runners.text.pairs import Pairs
 from runners.text.plain_tokenizers import Token
 from runners.text.reading import WHOLE_CHARACTERS, readable_part
-from runners.text.truncation import cut_by_model
+from runners.text.truncation import cut_by_model, longest_start
 
 Text = str | tuple[str, str]
 
@@ -75,7 +75,7 @@ class SentenceTokenizer:
 
     def has_more_than(self, tokens: int, text: str) -> bool:
         """Whether a text of more than WHOLE_CHARACTERS has more than `tokens` tokens."""
-        return len(text) > WHOLE_CHARACTERS and self.count([text])[0] - self.special_tokens > tokens
+        return len(text) > WHOLE_CHARACTERS and self._length(text) > tokens
 
     def tokens(self, text: str, prompt: str = "", *, special: bool = True) -> list[Token]:
         """The tokens of a text, in order; with the model's special tokens if `special`."""
@@ -87,25 +87,14 @@ class SentenceTokenizer:
         kept, truncated = [], []
         for index, text in enumerate(texts):
             text = readable_part(text, self._max_bytes, "end")
-            (total,) = self._lengths([text])
-            kept.append(text if total <= tokens else self._first(text, tokens))
+            total = self._length(text)
+            kept.append(text if total <= tokens else longest_start(text, tokens, self._length))
             if total > tokens:
                 truncated.append(TruncatedInput(index, total, tokens, by="request"))
         return kept, truncated
 
-    def _first(self, text: str, tokens: int) -> str:
-        """The longest start of a text with at most `tokens` tokens, by bisection."""
-        low, high = 0, len(text)
-        while high - low > 1:
-            middle = (low + high) // 2
-            if self._lengths([text[:middle]])[0] <= tokens:
-                low = middle
-            else:
-                high = middle
-        return text[:low]
-
-    def _lengths(self, texts: Sequence[str]) -> list[int]:
-        return [count - self.special_tokens for count in self.count(texts)]
+    def _length(self, text: str) -> int:
+        return self.count([text])[0] - self.special_tokens
 
     def _whole(self, text: str, prompt: str = "") -> TokenSequence:
         """A text without truncation; for a reranker, a document beside an empty query."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from runners.contracts import QUERY, Encodings, TokenSequence, Truncate, TruncatedInput
@@ -19,6 +19,23 @@ def position_limit(config: Mapping[str, object]) -> int:
     if not isinstance(table, int) or table <= 0:
         return UNLIMITED
     return table - 2 if config.get("model_type") in OFFSET_POSITIONS else table
+
+
+def longest_start(text: str, tokens: int, count: Callable[[str], int]) -> str:
+    """The longest start with at most `tokens` tokens of a text that has more, for tokenizers without offsets.
+
+    By bisection, from twice as many characters on, so that a very long text is not counted as a whole.
+    """
+    low, high = 0, min(len(text), 2 * tokens)
+    while high < len(text) and count(text[:high]) <= tokens:
+        low, high = high, min(len(text), 2 * high)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if count(text[:middle]) <= tokens:
+            low = middle
+        else:
+            high = middle
+    return text[:low]
 
 
 def cut_by_model(index: int, tokens: int, max_tokens: int, *, whole: bool) -> list[TruncatedInput]:
