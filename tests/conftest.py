@@ -25,35 +25,15 @@ from typing import Any
 
 import pytest
 from filelock import FileLock
-from xdist.scheduler import LoadFileScheduling
 
 from settings import Settings
+from tests.scheduling import SharedServers
 from tests.serving import DEAD_ENDPOINT, ROOT, child_environment
 from tests.variant import DTYPE, THREADS
 
 RUN_FOLDER = Path(tempfile.mkdtemp(prefix="rerank-embedding-tests-"))
 MODEL = "all-minilm-l6-v2"
 """The model with real weights, from its Python package."""
-
-SHARED: dict[str, tuple[str, ...]] = {
-    "the playground's": ("tests/browser/",),
-    "served": tuple(
-        f"tests/e2e/test_{name}.py"
-        for name in (
-            "bad_input",
-            "bentoml_client",
-            "captured_requests",
-            "curl",
-            "fuzz",
-            "hostile",
-            "import_on_demand",
-            "openapi",
-            "real_weights",
-            "soak",
-        )
-    ),
-}
-"""A server that several files use -> the beginnings of their paths."""
 
 for name in Settings.model_fields:
     os.environ.pop(name.upper(), None)
@@ -74,22 +54,6 @@ os.environ |= {
 def pytest_configure(config: pytest.Config) -> None:
     """Handle SIGTERM like Ctrl-C, so that the servers are stopped."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-
-
-class SharedServers(LoadFileScheduling):
-    """Runs each file in one process, together with the files that use the same server.
-
-    Starting a server takes longer than most of its tests.
-    """
-
-    def _reschedule(self, node: Any) -> None:
-        """Wait for the collection of a process that replaces one that died; pytest-xdist 3.8 raises KeyError."""
-        if node in self.registered_collections:
-            super()._reschedule(node)
-
-    def _split_scope(self, nodeid: str) -> str:
-        file = str(super()._split_scope(nodeid))
-        return next((shared for shared, files in SHARED.items() if file.startswith(files)), file)
 
 
 @pytest.hookimpl(optionalhook=True)
