@@ -29,7 +29,8 @@ from tests.unit.runners.faulty_backend import TOKENS, answer_of, text
 from tests.unit.runners.pool.shelf import SPECS, WEIGHT, Shelf
 
 A, B = SPECS[:2]
-PROCESS = 4711
+PROCESS = 2**22 + 1
+"""The id of the engines' process: larger than any that Linux gives, because a worker kills one that does not answer."""
 DEVICE = Device("cpu", "cpu", "float32", 2)
 
 
