@@ -19,7 +19,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -67,13 +66,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SharedServer
 def pytest_testnodedown(node: Any, error: object) -> None:
     """Print how a process died: a negative status is a signal."""
     if error:
-        print(f"\n{node.gateway.id} ended with status {node.gateway._io.popen.wait(60)} at {time.strftime('%X')}")
+        sys.stdout.write(f"\n{node.gateway.id} ended with status {node.gateway._io.popen.wait(60)}\n")
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_handlecrashitem(crashitem: str, report: pytest.TestReport) -> None:
     """Leave a test whose process died to scripts/test, which runs it again in a process of its own."""
-    print(f"its test was {crashitem}")
+    sys.stdout.write(f"its test was {crashitem}\n")
     if list_of_crashed := os.environ.get("CRASHED_TESTS"):
         with Path(list_of_crashed).open("a", encoding="utf-8") as file:
             file.write(f"{crashitem}\n")
