@@ -43,7 +43,8 @@ class SharedServers(LoadFileScheduling):
         """
         files = self.assigned_work[node]
         self.assigned_work[node] = {file: tests for file, tests in files.items() if not all(tests.values())}
-        return super().remove_node(node)
+        crashed: str | None = super().remove_node(node)
+        return crashed
 
     def _reschedule(self, node: Any) -> None:
         """Wait for the collection of a process that replaces one that died; otherwise, KeyError."""
