@@ -51,7 +51,12 @@ _INSIDE = ("", *(f"/{folder}" for folder in _MODULE_FOLDERS))
 INDEX, PICKLE_INDEX = "model.safetensors.index.json", "pytorch_model.bin.index.json"
 _SAFETENSORS = ("model.safetensors", "model-*-of-*.safetensors", INDEX)
 _PICKLES = ("pytorch_model.bin", "pytorch_model-*-of-*.bin", PICKLE_INDEX)
+ADAPTER = "adapter_config.json"
+_ADAPTER_FILES = (ADAPTER, "adapter_model.safetensors", "adapter_model.bin")
+"""Of a repository that has no network of its own (importing/adapters.py)."""
 
+HEADS = ("config.json", "modules.json", ADAPTER)
+"""The files of which every checkpoint has one: those of transformers, sentence-transformers and PEFT."""
 CARD = "README.md"
 """The model card, whose head has the licence and the languages."""
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -88,7 +93,8 @@ def needed_files(names: list[str]) -> list[str]:
     folders = sorted({name.rpartition("/")[0] for name in names})  # the root, which is "", comes first
     modules = [folder for folder in folders if folder and _is_module(folder)]
     small = [name for folder in ["", *modules] for name in _inside(names, folder, _SMALL_FILES)]
-    return small + [name for folder in ["", *modules] for name in _weights(names, folder)]
+    adapter = [] if "config.json" in names else _inside(names, "", _ADAPTER_FILES)
+    return small + adapter + [name for folder in ["", *modules] for name in _weights(names, folder)]
 
 
 def _is_module(folder: str) -> bool:
@@ -189,8 +195,8 @@ def _write_error(error: OSError, folder: Path, total: int, spec: ModelSpec) -> M
 
 
 def is_checkpoint(folder: Path) -> bool:
-    """Whether a folder has the files that every checkpoint has: those of transformers or of sentence-transformers."""
-    return (folder / "config.json").is_file() or (folder / "modules.json").is_file()
+    """Whether a folder has a file that every checkpoint has."""
+    return any((folder / name).is_file() for name in HEADS)
 
 
 def shallow_files(folder: Path, levels: int = 2) -> list[str]:

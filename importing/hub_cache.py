@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from errors import ModelUnavailableError
-from importing.download import COMMIT, INDEX, PICKLE_INDEX, Snapshot, needed_files, shallow_files
+from importing.download import COMMIT, HEADS, INDEX, PICKLE_INDEX, Snapshot, needed_files, shallow_files
 from models.catalog import ModelSpec
 from models.files import digest
 from settings import Settings
@@ -32,7 +32,7 @@ def cached_snapshot(spec: ModelSpec) -> Snapshot:
     revision = spec.revision or (main.read_text(encoding="utf-8").strip() if main.is_file() else "")
     folder = cache / "snapshots" / revision
     names = needed_files(shallow_files(folder)) if COMMIT.fullmatch(revision) and folder.is_dir() else []
-    missing = [] if {"config.json", "modules.json"} & set(names) else ["config.json"]
+    missing = [] if set(HEADS) & set(names) else ["config.json"]
     missing += _missing_weights(folder, names)
     if missing:
         commit = f" at revision {spec.revision}" if spec.revision else ""

@@ -18,7 +18,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from errors import ModelUnavailableError, UnsupportedModelError
-from importing import disk
+from importing import adapters, disk
 from importing.download import (
     Progress,
     Snapshot,
@@ -117,10 +117,13 @@ def _import(
         if source is None and flawed is not None and flawed.facts.local:
             # the Hub's weights may differ from those of the folder
             raise ModelUnavailableError(f"It was imported from a folder. Run: {repair_command(spec, flawed)}.")
-        if source is None:
-            offline = is_offline(settings)
-            source = cached_snapshot(spec) if offline else download(spec, downloads, settings, progress)
-        stored = _build(complete(spec, source.folder), source, store, check)
+        source = source or _from_hub(spec, downloads, settings, progress)
+
+        def fetch(base: ModelSpec) -> Snapshot:
+            return _local_source(base, settings) or _from_hub(base, downloads / "base", settings, progress)
+
+        with _network(spec, source, store, fetch) as source:
+            stored = _build(complete(spec, source.folder), source, store, check)
     except ModelUnavailableError as error:
         if reason is None:
             raise
@@ -131,7 +134,27 @@ def _import(
     return stored
 
 
-def _local_source(spec: ModelSpec, settings: Settings, from_dir: Path | None) -> Snapshot | None:
+@contextlib.contextmanager
+def _network(
+    spec: ModelSpec, source: Snapshot, store: ModelStore, fetch: Callable[[ModelSpec], Snapshot]
+) -> Iterator[Snapshot]:
+    """The checkpoint; if it is an adapter, merged into its base model, in a working folder."""
+    if not adapters.is_adapter(source.folder):
+        yield source
+        return
+    target = store.staging(spec)
+    try:
+        yield adapters.merged(spec, source, fetch, target)
+    finally:
+        shutil.rmtree(target, ignore_errors=True)
+
+
+def _from_hub(spec: ModelSpec, downloads: Path, settings: Settings, progress: Progress) -> Snapshot:
+    """The checkpoint from the Hub; without access to it, from the Hugging Face cache."""
+    return cached_snapshot(spec) if is_offline(settings) else download(spec, downloads, settings, progress)
+
+
+def _local_source(spec: ModelSpec, settings: Settings, from_dir: Path | None = None) -> Snapshot | None:
     """The checkpoint in a folder on this machine; None if it must be downloaded."""
     for folder in (from_dir, local_path(spec, settings), packaged_folder(spec)):
         if folder is not None and is_checkpoint(folder):

@@ -21,7 +21,7 @@ Pooling = Literal["cls", "mean", "last"]
 Side = Literal["query", "document"]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _NAME_LENGTH = 80
-_REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,60}/[\w.-]{1,59}")
+REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,60}/[\w.-]{1,59}")
 Name = Annotated[str, Field(pattern=f"^{_NAME.pattern}$", max_length=_NAME_LENGTH)]
 RepoName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*/[\w.-]+$", max_length=120)]
 _HOW_TO_ADD = (
@@ -220,7 +220,7 @@ class Catalog:
         """The model with that name; for the full name of another repository, a block that an import completes."""
         spec = self._find(name)
         repo = name.strip()
-        if spec is None and _REPO.fullmatch(repo):
+        if spec is None and REPOSITORY.fullmatch(repo):
             return ModelSpec(name=_free_name(self._by_name, repo), repo=repo, kind="embedding", from_repository=True)
         return spec or self.get(name)
 

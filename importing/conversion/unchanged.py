@@ -96,4 +96,4 @@ def _check_classes(spec: ModelSpec, source: Path) -> None:
         if kind not in _MODULES:
             raise ModelUnavailableError(f"{spec.repo}: modules of class {kind!r} are not supported.")
     if any("Transformer" in name for name in names) and not list(source.rglob("config.json")):
-        raise ModelUnavailableError(f"{spec.repo} has no config.json. If it is a PEFT adapter, merge it first.")
+        raise ModelUnavailableError(f"{spec.repo} has no config.json.")

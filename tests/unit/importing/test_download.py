@@ -97,7 +97,9 @@ def test_only_what_is_needed_is_fetched(hub: HubServer, commit: str, fetch: Fetc
         (["model.safetensors.index.json", "pytorch_model.bin"], ["pytorch_model.bin"]),
         (["2_Dense/model.safetensors", "2_Dense/pytorch_model.bin"], ["2_Dense/model.safetensors"]),
         (["2_Dense/pytorch_model.bin"], ["2_Dense/pytorch_model.bin"]),
-        (["onnx/model.safetensors", "adapter_model.safetensors", "model.fp16.safetensors"], []),
+        (["onnx/model.safetensors", "model.fp16.safetensors", "lora/adapter_model.safetensors"], []),
+        (["config.json", "adapter_config.json", "adapter_model.safetensors"], ["config.json"]),
+        (["adapter_config.json", "adapter_model.safetensors"], ["adapter_config.json", "adapter_model.safetensors"]),
     ],
 )
 def test_safetensors_come_before_pickle(names: list[str], weights: list[str]) -> None:
