@@ -20,34 +20,44 @@ from models.catalog import REPOSITORY, ModelSpec
 from models.files import copy
 
 _TOKENIZERS = re.compile(r".*token.*|vocab\..*|merges\.txt|sp.*\.model|chat_template\.jinja")
+_NETWORK = ("adapter_", "config.json", "model", "pytorch_model")
 _CLASSES = {"SEQ_CLS": "AutoModelForSequenceClassification", "CAUSAL_LM": "AutoModelForCausalLM"}
 """`task_type` of an adapter -> the class of transformers that it changes; AutoModel for all others."""
 
 
-def is_adapter(folder: Path) -> bool:
-    """Whether a folder holds an adapter instead of a network."""
-    return (folder / ADAPTER).is_file() and not (folder / "config.json").is_file()
+def has_adapter(spec: ModelSpec, folder: Path) -> bool:
+    """Whether a model is an adapter: the full name has its folder, or the folder holds no network."""
+    return spec.adapter is not None or ((folder / ADAPTER).is_file() and not (folder / "config.json").is_file())
 
 
-def merged(spec: ModelSpec, adapter: Snapshot, fetch: Callable[[ModelSpec], Snapshot], target: Path) -> Snapshot:
-    """The checkpoint of an adapter, written to the empty folder `target`; `fetch` provides its base model.
+def merged(spec: ModelSpec, source: Snapshot, fetch: Callable[[ModelSpec], Snapshot], target: Path) -> Snapshot:
+    """The checkpoint of an adapter, written to the empty folder `target`; `fetch` provides a base model elsewhere.
 
     Raises ModelUnavailableError if the base model is unnamed or cannot be fetched, and if PEFT cannot merge them.
     """
-    base = fetch(_base_of(spec, adapter.folder)).folder
+    adapter = source.folder / (spec.adapter or "")
+    if not (adapter / ADAPTER).is_file():
+        raise ModelUnavailableError(f"{spec.hub_repo} has no adapter {spec.adapter!r}.")
+    base = source.folder if spec.adapter else fetch(_base_of(spec, adapter)).folder
     try:
-        _merge(spec, base, adapter.folder, target)
+        _merge(spec, base, adapter, target)
     except ModelUnavailableError:
         raise
     except Exception as error:  # any class of two libraries may fail
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         raise ModelUnavailableError(f"The adapter {spec.repo} cannot be merged ({reason}).") from error
-    own = [name for name in needed_files(shallow_files(adapter.folder)) if not name.startswith("adapter_")]
-    names = needed_files(shallow_files(base)) if not any(map(_is_tokenizer, own)) else []
-    for folder, files in ((adapter.folder, own), (base, list(filter(_is_tokenizer, names)))):
-        for name in files:
+    own = _settings(source.folder)
+    tokenizer = [] if any(map(_is_tokenizer, own)) else filter(_is_tokenizer, _settings(base))
+    for folder, names in ((source.folder, own), (base, tokenizer)):
+        for name in names:
             copy(folder / name, target / name)
-    return replace(adapter, folder=target, private=True)
+    return replace(source, folder=target, private=True)
+
+
+def _settings(folder: Path) -> list[str]:
+    """The files of a repository beside the network: its tokenizer, modules and prompts."""
+    names = needed_files(shallow_files(folder))
+    return [name for name in names if "/" in name or not name.startswith(_NETWORK)]
 
 
 def _is_tokenizer(name: str) -> bool:

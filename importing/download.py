@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
+import logging
 import os
 import re
 import threading
@@ -20,6 +21,8 @@ from importing import disk
 from models.catalog import ModelSpec
 from models.files import digest
 from settings import Settings
+
+logger = logging.getLogger("service.models")
 
 _SMALL_FILES = (
     "config.json",
@@ -72,7 +75,7 @@ Progress = Callable[[int, int], None]
 
 def local_path(spec: ModelSpec, settings: Settings) -> Path:
     """The model's folder below RERANKER_MODELS_DIR: `<org>_<name>/`."""
-    return settings.reranker_models_dir / spec.repo.replace("/", "_")
+    return settings.reranker_models_dir / spec.hub_repo.replace("/", "_")
 
 
 @dataclass(frozen=True)
@@ -85,16 +88,16 @@ class Snapshot:
     """Whether it is our own working folder; other folders may change at any time."""
 
 
-def needed_files(names: list[str]) -> list[str]:
-    """The files that an import reads: safetensors rather than pickle, no ONNX, no code.
+def needed_files(names: list[str], adapter: str | None = None) -> list[str]:
+    """The files that an import reads: safetensors rather than pickle, no ONNX, no code. `adapter` is a folder.
 
     Only files in the repository's root and in the folders of its modules are accepted.
     """
     folders = sorted({name.rpartition("/")[0] for name in names})  # the root, which is "", comes first
     modules = [folder for folder in folders if folder and _is_module(folder)]
     small = [name for folder in ["", *modules] for name in _inside(names, folder, _SMALL_FILES)]
-    adapter = [] if "config.json" in names else _inside(names, "", _ADAPTER_FILES)
-    return small + adapter + [name for folder in ["", *modules] for name in _weights(names, folder)]
+    adapters = [] if adapter is None and "config.json" in names else _inside(names, adapter or "", _ADAPTER_FILES)
+    return small + adapters + [name for folder in ["", *modules] for name in _weights(names, folder)]
 
 
 def _is_module(folder: str) -> bool:
@@ -137,17 +140,20 @@ def download(spec: ModelSpec, folder: Path, settings: Settings, progress: Progre
     total = 0
     try:
         info = HfApi(endpoint=settings.hf_endpoint, token=token).model_info(
-            spec.repo, revision=spec.revision, files_metadata=True, timeout=30
+            spec.hub_repo, revision=spec.revision, files_metadata=True, timeout=30
         )
         sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
-        wanted = needed_files(list(sizes)) + [name for name in (CARD,) if spec.from_repository and name in sizes]
+        wanted = needed_files(list(sizes), spec.adapter) + [
+            name for name in (CARD,) if spec.from_repository and name in sizes
+        ]
+        _report_adapters(spec, list(sizes))
         revision = _check_commit(spec, info.sha, settings.hf_endpoint)
         total = sum(sizes[name] for name in wanted)
         folder = folder / revision[:12]  # keeps files of other commits apart
         disk.require_space(folder, total - _bytes_below(folder), f"the download of {spec.repo}")
 
         def fetch(name: str) -> None:
-            url = hf_hub_url(spec.repo, name, revision=revision, endpoint=settings.hf_endpoint)
+            url = hf_hub_url(spec.hub_repo, name, revision=revision, endpoint=settings.hf_endpoint)
             _fetch(url, folder / name, sizes[name], build_hf_headers(token=token))
 
         with _reporting(folder, total, progress), ThreadPoolExecutor(_PARALLEL_FILES) as threads:
@@ -172,6 +178,17 @@ def download(spec: ModelSpec, folder: Path, settings: Settings, progress: Progre
         ) from error
     _verify(spec, folder, {file.rfilename: file.lfs.sha256 for file in info.siblings or [] if file.lfs}, wanted)
     return Snapshot(folder, revision)
+
+
+def _report_adapters(spec: ModelSpec, names: list[str]) -> None:
+    """Warn that the results are those without the adapters for single tasks that a repository has beside its model."""
+    folders = sorted(name.rpartition("/")[0] for name in names if name.endswith(f"/{ADAPTER}"))
+    if folders and spec.from_repository and not spec.adapter:
+        logger.warning(
+            "%s is imported without its adapters. To import one, give its full name: %s",
+            spec.repo,
+            ", ".join(f"{spec.repo}/{folder}" for folder in folders[:8]),
+        )
 
 
 def _check_commit(spec: ModelSpec, commit: str | None, endpoint: str) -> str:

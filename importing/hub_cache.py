@@ -27,20 +27,20 @@ def cached_snapshot(spec: ModelSpec) -> Snapshot:
     from huggingface_hub import constants
     from huggingface_hub.file_download import repo_folder_name
 
-    cache = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=spec.repo, repo_type="model")
+    cache = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=spec.hub_repo, repo_type="model")
     main = cache / "refs" / "main"
     revision = spec.revision or (main.read_text(encoding="utf-8").strip() if main.is_file() else "")
     folder = cache / "snapshots" / revision
-    names = needed_files(shallow_files(folder)) if COMMIT.fullmatch(revision) and folder.is_dir() else []
+    names = needed_files(shallow_files(folder), spec.adapter) if COMMIT.fullmatch(revision) and folder.is_dir() else []
     missing = [] if set(HEADS) & set(names) else ["config.json"]
     missing += _missing_weights(folder, names)
     if missing:
         commit = f" at revision {spec.revision}" if spec.revision else ""
         option = f" --revision {spec.revision}" if spec.revision else ""
         raise ModelUnavailableError(
-            f"HF_HUB_OFFLINE is set, and {spec.repo}{commit} is incomplete in the Hugging Face cache "
+            f"HF_HUB_OFFLINE is set, and {spec.hub_repo}{commit} is incomplete in the Hugging Face cache "
             f"{constants.HF_HUB_CACHE} (missing: {', '.join(missing[:5])}). On a machine with network access, run: "
-            f"hf download {spec.repo}{option}"
+            f"hf download {spec.hub_repo}{option}"
         )
     blobs = {name: (folder / name).resolve().name for name in names}  # LFS files are named after their digests
     for name in names:

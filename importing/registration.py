@@ -139,7 +139,7 @@ def _network(
     spec: ModelSpec, source: Snapshot, store: ModelStore, fetch: Callable[[ModelSpec], Snapshot]
 ) -> Iterator[Snapshot]:
     """The checkpoint; if it is an adapter, merged into its base model, in a working folder."""
-    if not adapters.is_adapter(source.folder):
+    if not adapters.has_adapter(spec, source.folder):
         yield source
         return
     target = store.staging(spec)
@@ -174,7 +174,7 @@ def packaged_folder(spec: ModelSpec) -> Path | None:
 
 
 def _build(spec: ModelSpec, source: Snapshot, store: ModelStore, check: Check) -> StoredModel:
-    names = needed_files(shallow_files(source.folder))
+    names = needed_files(shallow_files(source.folder), spec.adapter)
     try:
         return _convert(spec, source, names, store, check)
     except OSError as error:

@@ -21,9 +21,10 @@ Pooling = Literal["cls", "mean", "last"]
 Side = Literal["query", "document"]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _NAME_LENGTH = 80
-REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,60}/[\w.-]{1,59}")
+REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,60}/\w[\w.-]{0,58}(/\w[\w.-]{0,58})?")
+"""The full name of a model: organization, repository and, for one of several adapters in a repository, its folder."""
 Name = Annotated[str, Field(pattern=f"^{_NAME.pattern}$", max_length=_NAME_LENGTH)]
-RepoName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*/[\w.-]+$", max_length=120)]
+RepoName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*/\w[\w.-]*(/\w[\w.-]*)?$", max_length=120)]
 _HOW_TO_ADD = (
     "To add a repository of the Hugging Face Hub, run scripts/import_models with its full name, or set IMPORT_ALLOWED "
     "to let requests import it."
@@ -81,7 +82,9 @@ class ModelSpec(BaseModel, frozen=True, extra="forbid"):
     """One block of the catalogue: all facts about a model that the service uses or shows."""
 
     name: Name = Field(description="Short name, as used in requests.")
-    repo: RepoName = Field(description="Full name: the repository on the Hugging Face Hub.")
+    repo: RepoName = Field(
+        description="Full name: the repository on the Hugging Face Hub, and the folder of a PEFT adapter in it, if any."
+    )
     aliases: tuple[str, ...] = Field((), description="Other names of this model.")
     kind: Literal["embedding", "reranker"]
     group: Literal["japanese", "multilingual", "english", "legacy", "custom"] = "custom"
@@ -128,6 +131,16 @@ class ModelSpec(BaseModel, frozen=True, extra="forbid"):
     def names(self) -> tuple[str, ...]:
         """All names that requests may use."""
         return (self.name, self.repo, *self.aliases)
+
+    @property
+    def hub_repo(self) -> str:
+        """The repository on the Hub."""
+        return "/".join(self.repo.split("/")[:2])
+
+    @property
+    def adapter(self) -> str | None:
+        """The folder of the adapter that is merged into the repository's weights."""
+        return self.repo.removeprefix(self.hub_repo).removeprefix("/") or None
 
     @property
     def forwarded(self) -> bool:
@@ -252,8 +265,8 @@ def _add(by_name: dict[str, ModelSpec], spec: ModelSpec) -> None:
 
 
 def _free_name(by_name: Mapping[str, ModelSpec], repo: str) -> str:
-    """The last part of a repository's name; both parts if another model has it."""
-    short = repo.rpartition("/")[2]
+    """A full name without its organization; the whole one if another model has that name."""
+    short = repo.partition("/")[2].replace("/", "--")
     if short.lower() in by_name or not _NAME.fullmatch(short):
         short = repo.replace("/", "--")
     return short[:_NAME_LENGTH]

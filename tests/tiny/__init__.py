@@ -18,7 +18,7 @@ Unverified, because the real files could not be read: whether ModernBERT-ja's to
 no), granite multilingual's tokenizers (here: Gemma's pieces for 311m, byte-level BPE for 97m), GLuCoSE-v2's file list,
 the tensor prefix of Japanese-SimCSE, which old files have `position_ids` (known for all-MiniLM), whether
 gte-modernbert and granite normalize, the pair template of Qwen3-Embedding, the end-of-text token of harrier and bekko,
-the file list of mxbai-rerank-v2.
+the file list of mxbai-rerank-v2 and of jina-embeddings-v3-hf, and which layers its adapters change.
 """
 
 from collections.abc import Callable
@@ -36,6 +36,7 @@ MODULES = (
     "gte_new",
     "jina_bert",
     "jina_v2_flash",
+    "jina_v3",
     "luke",
     "modernbert",
     "mpnet",
@@ -85,6 +86,10 @@ SAME_LAYOUT: dict[str, tuple[str, ...]] = {
         *(f"thenlper/gte-{size}" for size in ("small", "base", "large")),
     ),
     "intfloat/multilingual-e5-large": ("intfloat/multilingual-e5-base", "intfloat/multilingual-e5-large-instruct"),
+    "jinaai/jina-embeddings-v3-hf/retrieval_query": tuple(
+        f"jinaai/jina-embeddings-v3-hf/{task}"
+        for task in ("retrieval_passage", "separation", "classification", "text_matching")
+    ),
     "mixedbread-ai/mxbai-rerank-base-v2": ("mixedbread-ai/mxbai-rerank-large-v2",),
     "nomic-ai/nomic-embed-text-v1.5": ("nomic-ai/nomic-embed-text-v1",),
     "sentence-transformers/all-MiniLM-L6-v2": (

@@ -135,6 +135,28 @@ class Reranker:
         )
 
 
+class AdaptedEmbedder:
+    """transformers with the adapter of one task, unmerged, and mean pooling; as in the model's documentation."""
+
+    def __init__(self, adapter: str, folder: Path) -> None:
+        self._tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+        self._model = transformers.AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
+        self._model.load_adapter(str(folder / adapter), adapter_name="task")
+        self._model.set_adapter("task")
+
+    def tokens(self, text: str) -> int:
+        return len(self._tokenizer(text)["input_ids"])
+
+    @torch.no_grad()
+    def numbers(self, texts: Sequence[str], max_tokens: int, *, prompt: str = "", query: str = QUERY) -> Floats:
+        rows = []
+        for text in texts:
+            inputs = self._tokenizer(prompt + text, truncation=True, max_length=max_tokens, return_tensors="pt")
+            pooled = self._model(**inputs).last_hidden_state[0].double().mean(dim=0)
+            rows.append(torch.nn.functional.normalize(pooled, dim=0).numpy())
+        return np.stack(rows)
+
+
 class PublishedEmbedder:
     """A float64 definition of tests/references, which adds the prompt itself."""
 
@@ -223,6 +245,8 @@ def reference_for(spec: ModelSpec, folder: Path) -> Reference:
         warnings.simplefilter("ignore")
         if spec.scoring:
             return Answers(PROMPTS[spec.repo], folder)
+        if spec.adapter:
+            return AdaptedEmbedder(spec.adapter, folder)
         if spec.repo in PUBLISHED_EMBEDDERS:
             return PublishedEmbedder(spec.repo, folder)
         if spec.repo in PUBLISHED_RERANKERS:

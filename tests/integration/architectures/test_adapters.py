@@ -21,7 +21,7 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from errors import ModelUnavailableError
 from importing.importer import import_model
-from models.catalog import Catalog
+from models.catalog import Catalog, ModelSpec
 from models.store import ModelStore, StoredModel
 from runners.contracts import Rows
 from runners.embedding import EmbeddingRunner
@@ -114,7 +114,9 @@ class Shelf:
         return Catalog([], self._store.blocks)
 
     def import_adapter(self, catalog: Catalog) -> StoredModel:
-        spec = catalog.get_or_unlisted(ADAPTER)
+        return self.import_spec(catalog.get_or_unlisted(ADAPTER))
+
+    def import_spec(self, spec: ModelSpec) -> StoredModel:
         return import_model(spec, store=self._store, settings=self._settings, progress=lambda *_: None)
 
 
@@ -146,6 +148,13 @@ async def test_equal_to_the_trained_model(kind: str, shelf: Shelf) -> None:
             assert_allclose((await loaded.runner.embed(TEXTS)).vectors, expected, rtol=0, atol=FLOAT32)
     finally:
         loaded.close()
+
+
+def test_a_folder_that_has_no_adapter(shelf: Shelf) -> None:
+    shelf.write("LoRA")
+    spec = shelf.publish().get_or_unlisted(f"{ADAPTER}/other")
+    with pytest.raises(ModelUnavailableError, match="acme/Tiny-Adapter has no adapter 'other'"):
+        shelf.import_spec(spec)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from runners.networks.pooling import normalize
 from tests import tiny
 from tests.integration.architectures.reference import PROMPTS, Answers, Reference, reference_for, text_of
 from tests.integration.architectures.workshop import CATALOG, QUERY, Floats, Model, Workshop, answer, numbers
-from tests.tiny import corpus
+from tests.tiny import corpus, jina_v3
 from tests.tolerance import FLOAT32, scaled
 
 LONG = 8192
@@ -46,6 +46,7 @@ TRUE_LIMITS = {
     **dict.fromkeys((f"granite-embedding-{name}english-r2" for name in ("", "small-", "reranker-")), LONG),
     **dict.fromkeys((f"bekko-embedding-v1-{size}" for size in ("a8m", "a25m")), LONG),
     **dict.fromkeys(("nomic-embed-text-v1.5", "nomic-embed-text-v1", "bge-reranker-v2-gemma"), LONG),
+    **dict.fromkeys((f"jina-embeddings-v3-{task.replace('_', '-')}" for task in jina_v3.TASKS), LONG),
     **dict.fromkeys((f"qwen3-embedding-{size}" for size in ("0.6b", "4b", "8b")), 32768),
     **dict.fromkeys((f"qwen3-reranker-{size}" for size in ("0.6b", "4b", "8b")), 32768),
     **dict.fromkeys((f"mxbai-rerank-{size}-v2" for size in ("base", "large")), 32768),

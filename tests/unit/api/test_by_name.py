@@ -56,7 +56,7 @@ async def test_an_allowed_repository_is_imported_once(pool: Pool, name: str) -> 
     assert pool.imports == [found.repo]
 
 
-@pytest.mark.parametrize("name", ["another/New", "acme/", "acme/a/b", "New", "acme/../x y"])
+@pytest.mark.parametrize("name", ["another/New", "acme/", "acme/a/b/c", "New", "acme/../x y"])
 async def test_any_other_name_is_unknown(pool: Pool, name: str) -> None:
     with pytest.raises(ModelNotFoundError):
         await by_name(pool).resolve(name)

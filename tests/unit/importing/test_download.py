@@ -85,6 +85,22 @@ def test_only_what_is_needed_is_fetched(hub: HubServer, commit: str, fetch: Fetc
     assert not [name for name in NOT_NEEDED if (fetch.folder / name).exists()]
 
 
+def test_an_adapter_in_a_folder(
+    hub: HubServer, published: Path, fetch: Fetch, caplog: pytest.LogCaptureFixture
+) -> None:
+    adapter = {f"ranking/{name}" for name in ("adapter_config.json", "adapter_model.safetensors")}
+    for name in adapter:
+        (published / name).parent.mkdir(exist_ok=True)
+        (published / name).write_bytes(b"{}")
+    hub.add(WANTED.repo, published)
+    fetch(WANTED.model_copy(update={"from_repository": True}))
+    assert sorted(hub.downloads) == sorted([*NEEDED, "README.md"])
+    assert f"To import one, give its full name: {WANTED.repo}/ranking" in caplog.text
+    fetch(WANTED.model_copy(update={"repo": f"{WANTED.repo}/ranking"}))
+    assert adapter <= set(hub.downloads)
+    assert len(caplog.records) == 1
+
+
 @pytest.mark.parametrize(
     ("names", "weights"),
     [

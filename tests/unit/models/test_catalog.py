@@ -151,7 +151,7 @@ def block(repo: str, **fields: Any) -> ModelSpec:
 
 
 def test_stored_models_are_listed_under_their_full_name_and_the_last_part_of_it() -> None:
-    blocks = [block("acme/Mine"), block("other/Mine"), block("acme/tiny"), block("acme/.dot")]
+    blocks = [block("acme/Mine"), block("other/Mine"), block("acme/tiny"), block("acme/_dot")]
     listed = [spec(name="tiny", repo="first/Tiny"), spec(name="listed", repo="acme/listed")]
     catalog = Catalog(listed, lambda: blocks).with_aliases([("small", "tiny")])
     assert [(found.name, found.repo) for found in catalog] == [
@@ -160,7 +160,7 @@ def test_stored_models_are_listed_under_their_full_name_and_the_last_part_of_it(
         ("Mine", "acme/Mine"),
         ("other--Mine", "other/Mine"),
         ("acme--tiny", "acme/tiny"),
-        ("acme--.dot", "acme/.dot"),
+        ("acme--_dot", "acme/_dot"),
     ]
     assert catalog.get("mine").repo == "acme/Mine"
     assert catalog.get("OTHER/mine").repo == "other/Mine"
@@ -184,7 +184,8 @@ def test_the_full_name_of_a_repository_is_enough_for_an_import() -> None:
     found = catalog.get_or_unlisted("acme/bge-m3")
     assert (found.name, found.repo, found.from_repository) == ("acme--bge-m3", "acme/bge-m3", True)
     assert catalog.get_or_unlisted("acme/New").name == "New"
-    for name in ("New", "a/b/c", "/x", "acme/", "../x"):
+    assert catalog.get_or_unlisted("acme/New/query").name == "New--query"
+    for name in ("New", "a/b/c/d", "a/b/..", "/x", "acme/", "../x"):
         with pytest.raises(ModelNotFoundError):
             catalog.get_or_unlisted(name)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from models.catalog import load_catalog
 from models.goldens import load_goldens
+from tests.tiny import jina_v3
 
 PROMISED_RERANKERS = {
     "japanese-reranker-large": "hotchpotch/japanese-reranker-cross-encoder-large-v1",
@@ -55,6 +56,7 @@ def test_licences_that_forbid_business_use_are_flagged() -> None:
         "jina-reranker-v2-multilingual",
         "nv-embed-v2",
         "jina-embeddings-v5-text-small-retrieval",
+        *(f"jina-embeddings-v3-{task.replace('_', '-')}" for task in jina_v3.TASKS),
     }
     assert {spec.name for spec in SPECS if spec.commercial is None} == {"cohere-rerank-multilingual"}
     assert "API" in BY_NAME["cohere-rerank-multilingual"].license
