@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from sentence_transformers import SentenceTransformer
 
+from importing.registration import packaged_folder
+from models.catalog import load_catalog
+from models.store import ModelStore
 from runners.backends.batches import PackedBatch, PaddedBatch, UnpaddedBatch
 from runners.contracts import Rows, TokenSequence
 from runners.networks.build import load_network
 from runners.networks.network import Network, UnpaddedBody
 from runners.networks.packing import ATTENTION, can_pack, register
+from runners.networks.pooling import normalize
+from tests.conftest import MODEL
 from tests.integration.architectures.workshop import Model, Workshop
-from tests.tolerance import scaled
+from tests.serving import ROOT
+from tests.tolerance import FLOAT32, scaled
 
 PACKED = [
     "multilingual-e5-small",  # BERT
@@ -28,6 +37,7 @@ PACKED = [
     "japanese-reranker-tiny-v2",  # ModernBERT
     "gte-multilingual-reranker",
     "jina-reranker-v2-multilingual",
+    "jina-embeddings-v3-separation",  # rotary positions
     "qwen3-reranker-0.6b",
 ]
 PADDED = ["all-mpnet-base-v2", "luke-japanese-base", "nv-embed-v2", "mxbai-rerank-large", "jina-reranker-turbo"]
@@ -120,6 +130,27 @@ def test_packed_texts_do_not_attend_to_each_other(load: Load, name: str) -> None
     alone = np.concatenate([packed(network, [sequence]) for sequence in sequences])
     assert_same(packed(network, sequences), alone)
     assert_same(packed(network, sequences[::-1]), alone[::-1])
+
+
+def test_packed_texts_rank_as_padded_ones(imported: Path) -> None:
+    """The real model finds the same passages. Attention that is slightly wrong changes rankings first."""
+    spec = load_catalog().get(MODEL)
+    stored = ModelStore(imported).find(spec)
+    assert stored is not None
+    register()
+    network = load_network(stored.folder, spec, stored.facts, torch.float32, attention=ATTENTION)
+    reference = SentenceTransformer(str(packaged_folder(spec)), device="cpu", model_kwargs={"dtype": torch.float32})
+    sides = []
+    for name in ("queries", "passages"):
+        lines = (ROOT / "examples" / "search" / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+        found = [json.loads(line)["text"] for line in lines]
+        ids = [TokenSequence(reference.tokenizer(text)["input_ids"]) for text in found]
+        sides.append((normalize(packed(network, ids)), reference.encode(found, batch_size=64, show_progress_bar=False)))
+    (queries, padded_queries), (passages, padded_passages) = sides
+    scores, expected = queries @ passages.T, padded_queries @ padded_passages.T
+    np.testing.assert_allclose(scores, expected, rtol=0, atol=FLOAT32)
+    best = np.take_along_axis(expected, np.argsort(-scores), axis=1)
+    np.testing.assert_allclose(best, -np.sort(-expected), rtol=0, atol=FLOAT32)  # in order, but for equal scores
 
 
 @pytest.mark.parametrize("name", PADDED)
