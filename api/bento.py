@@ -7,11 +7,9 @@ several formats.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any, TypeVar
 
-from _bentoml_impl.server import app as app_module
 from _bentoml_impl.server.app import ServiceAppFactory
 from _bentoml_sdk.io_models import IORootModel
 from bentoml import Service
@@ -25,7 +23,8 @@ from settings import load_settings
 
 T = TypeVar("T")
 
-_TAG_MANAGER = re.compile(r"<!-- Google Tag Manager.*?<!-- End Google Tag Manager[^>]*-->", re.DOTALL)
+_DOCUMENTATION_PAGE = Path(__file__).parent / "documentation.html"
+"""Swagger UI from BentoML's files, without BentoML's page around it and its Google Tag Manager."""
 
 
 class JSONAnswer(IORootModel[dict[str, Any]]):
@@ -52,11 +51,6 @@ class AppFactory(ServiceAppFactory):
     async def create_instance(self, app: Starlette) -> None:
         """Start the service and bind its routes."""
         await super().create_instance(app)
-        context = self._service_instance.context(bentoml_app=app, documentation_page=_documentation_page())
+        page = _DOCUMENTATION_PAGE.read_text(encoding="utf-8")
+        context = self._service_instance.context(bentoml_app=app, documentation_page=page)
         self.service.app.routes = Routes(bind(context))
-
-
-def _documentation_page() -> str:
-    """BentoML's documentation page without Google Tag Manager."""
-    page = (Path(app_module.__file__).parent / "main-openapi.html").read_text(encoding="utf-8")
-    return _TAG_MANAGER.sub("", page)

@@ -9,7 +9,7 @@ export function read(name) {
 }
 
 /**
- * The page's address with changed parameters; null removes one.
+ * The page's address with changed parameters; null removes one. The fragment (sharing.js) is that of one view.
  * @param {Object<string, string | null>} parts @returns {string}
  */
 export function addressWith(parts) {
@@ -19,7 +19,7 @@ export function addressWith(parts) {
     else query.set(name, value);
   }
   const text = query.toString();
-  return location.pathname + (text ? `?${text}` : "") + location.hash;
+  return location.pathname + (text ? `?${text}` : "") + ("view" in parts ? "" : location.hash);
 }
 
 /**

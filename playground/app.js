@@ -7,6 +7,7 @@ import { LANGUAGES, addStrings, language, setLanguage, t } from "./i18n.js";
 import { keyAsker } from "./key_dialog.js";
 import { problemBox } from "./problem.js";
 import { onKeyWanted } from "./service.js";
+import { sharedInput } from "./sharing.js";
 import { strings } from "./strings/shell.js";
 
 /** The views and their modules, which are loaded when first shown. */
@@ -56,9 +57,28 @@ async function show(name, { focus = false } = {}) {
   shown = view;
   const root = el("div", { class: `view view-${name}` });
   const title = heading(name);
-  fill(main, title, el("p", { class: "lead" }, t(`shell.${name}.lead`)), root);
+  const isDamaged = !(await restored(view));
+  if (wanted !== name) return;
+  fill(
+    main,
+    title,
+    el("p", { class: "lead" }, t(`shell.${name}.lead`)),
+    isDamaged ? el("p", { class: "note bad", role: "alert" }, t("share.damaged")) : null,
+    root,
+  );
   view.mount(root);
   if (focus) title.focus();
+}
+
+/** Gives a view the input in the URL, if there is one; false: it cannot be read. */
+async function restored(view) {
+  try {
+    const input = view.restore ? await sharedInput(view.id) : null;
+    if (input) view.restore(input);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function heading(name) {
@@ -96,9 +116,9 @@ function languageSwitch() {
   const options = Object.entries(LANGUAGES).map(([code, name]) => el("option", { value: code, lang: code }, name));
   const select = el("select", { "aria-label": t("shell.language"), value: language() }, options);
   select.addEventListener("change", async () => {
-    setLanguage(select.value);
+    setLanguage(/** @type {import("./i18n.js").Language} */ (select.value));
     await draw();
-    header.querySelector(".language select").focus();
+    focusOn(".language select");
   });
   return el("label", { class: "language" }, select);
 }
@@ -110,9 +130,13 @@ function themeSwitch() {
     write({ theme: select.value === "auto" ? null : select.value });
     applyTheme();
     drawHeader();
-    header.querySelector(".theme select").focus();
+    focusOn(".theme select");
   });
   return el("label", { class: "theme" }, select);
+}
+
+function focusOn(selector) {
+  /** @type {HTMLElement} */ (header.querySelector(selector)).focus();
 }
 
 function theme() {

@@ -68,38 +68,11 @@ export function bumpChart({ left, right, view, onPoint }) {
 function path(start, end, range) {
   if (!start) return `M82 ${end - 0.5}H${WIDTH}`;
   if (!end) return `M0 ${start - 0.5}H18`;
-  const isFromRight = start <= range[0] || start > range[1];
-  const [from, to] = isFromRight ? [end - 0.5, start - 0.5] : [start - 0.5, end - 0.5];
-  const points = upTo(edge(from, to, range), [[0, from], [45, from], [55, to], [WIDTH, to]]);
-  const [first, ...curve] = points.map(([x, y]) => `${isFromRight ? WIDTH - x : x} ${y}`);
-  return `M${first}C${curve.join(" ")}`;
-}
-
-/** The part of a curve in the drawn range, as its parameter: drawing a line of 90,000 pixels is slow. */
-function edge(from, to, [top, bottom]) {
-  const part = (Math.min(bottom, Math.max(top, to)) - from) / (to - from);
-  if (!(part < 1)) return 1;
-  let [low, high] = [0, 1];
-  for (let step = 0; step < 20; step += 1) {
-    const middle = (low + high) / 2;
-    if (middle * middle * (3 - 2 * middle) < part) low = middle;
-    else high = middle;
-  }
-  return high;
-}
-
-/** The beginning of a cubic curve, by de Casteljau. */
-function upTo(t, points) {
-  if (t === 1) return points;
-  const start = [points[0]];
-  for (let rest = points; rest.length > 1; start.push(rest[0])) {
-    rest = rest.slice(1).map((point, at) => between(rest[at], point, t));
-  }
-  return start;
-}
-
-function between([x1, y1], [x2, y2], t) {
-  return [x1 + (x2 - x1) * t, y1 + (y2 - y1) * t];
+  if (start === end) return `M0 ${start - 0.5}H${WIDTH}`;
+  // only the part in the drawn range, as drawing a line of 90,000 pixels is slow
+  const [top, bottom] = range;
+  const points = [start - 0.5, end - 0.5].map((y) => Math.min(bottom, Math.max(top, y)));
+  return `M${points.map((y) => `${(WIDTH * (y - start + 0.5)) / (end - start)} ${y}`).join("L")}`;
 }
 
 function indexOf(target) {

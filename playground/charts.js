@@ -54,7 +54,8 @@ export function chart({ title, format, spanS }) {
   const top = svg("text", { class: "chart-tick", x: LEFT - 5, y: TOP + 4 });
   const zero = svg("text", { class: "chart-tick", x: LEFT - 5, y: HEIGHT - BOTTOM + 4 });
   const lines = svg("g", {});
-  const none = svg("text", { class: "chart-none", x: (LEFT + WIDTH) / 2, y: HEIGHT / 2 }, t("live.nothing"));
+  const between = TOP + 0.3 * (HEIGHT - TOP - BOTTOM); // the upper two grid lines
+  const none = svg("text", { class: "chart-none", x: (LEFT + WIDTH) / 2, y: between }, t("live.nothing"));
   const picture = svg(
     "svg",
     { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "chart", role: "img", "aria-label": title },

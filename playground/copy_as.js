@@ -33,16 +33,15 @@ export function copyAs(getRequest) {
   const note = el("div", { class: "stack tight" });
   const code = el("pre", { tabindex: "0", role: "region", "aria-label": t("copy.program") });
   const details = el("details", { on: { toggle: draw } }, el("summary", {}, t("copy.show")), code);
-  const element = el(
+  const section = el(
     "section",
     { class: "copy-as stack tight", "aria-label": t("copy.title") },
     el("div", { class: "row" }, el("label", { for: id }, t("copy.title")), select, copy, status),
     note,
     details,
   );
-  element.refresh = refresh;
   refresh();
-  return element;
+  return Object.assign(section, { refresh });
 
   function changed() {
     way = select.value;
@@ -71,7 +70,7 @@ export function copyAs(getRequest) {
 
   async function copied() {
     const { text } = snippet();
-    fill(status, (await write(text)) ? t("copy.copied") : t("copy.failed"));
+    fill(status, (await toClipboard(text)) ? t("copy.copied") : t("copy.failed"));
   }
 }
 
@@ -87,7 +86,11 @@ function root() {
   return new URL(".", document.baseURI).href.replace(/\/$/, "");
 }
 
-async function write(text) {
+/**
+ * Copies a text.
+ * @param {string} text @returns {Promise<boolean>} whether it worked
+ */
+export async function toClipboard(text) {
   try {
     await navigator.clipboard.writeText(text);
     return true;
@@ -97,7 +100,7 @@ async function write(text) {
 }
 
 function writeByCommand(text) {
-  const before = document.activeElement;
+  const before = /** @type {HTMLElement | null} */ (document.activeElement);
   const area = el("textarea", { class: "visually-hidden", "aria-hidden": "true", tabindex: "-1", value: text });
   document.body.append(area);
   area.select();

@@ -2,11 +2,14 @@
 
 const PROPERTIES = new Set(["value", "checked", "selected", "indeterminate"]);
 const SVG = "http://www.w3.org/2000/svg";
+let lastId = 0;
 
 /**
  * An HTML element. `props` are attributes (true: present, false or null: absent), `class`, and `on: {click: listener}`.
  * Children are nodes, strings, numbers, null, or lists of these; strings become text nodes.
- * @param {string} tag @param {Object<string, any>} [props] @param {...any} children @returns {HTMLElement}
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag @param {Object<string, any>} [props] @param {...any} children
+ * @returns {HTMLElementTagNameMap[Tag]}
  */
 export function el(tag, props = {}, ...children) {
   return build(document.createElement(tag), props, children);
@@ -14,7 +17,9 @@ export function el(tag, props = {}, ...children) {
 
 /**
  * The same in the SVG namespace.
- * @param {string} tag @param {Object<string, any>} [attributes] @param {...any} children @returns {SVGElement}
+ * @template {keyof SVGElementTagNameMap} Tag
+ * @param {Tag} tag @param {Object<string, any>} [attributes] @param {...any} children
+ * @returns {SVGElementTagNameMap[Tag]}
  */
 export function svg(tag, attributes = {}, ...children) {
   return build(document.createElementNS(SVG, tag), attributes, children);
@@ -47,15 +52,17 @@ export function debounce(fn, ms) {
  * @param {string} prefix
  */
 export function uniqueId(prefix) {
-  uniqueId.last = (uniqueId.last ?? 0) + 1;
-  return `${prefix}-${uniqueId.last}`;
+  lastId += 1;
+  return `${prefix}-${lastId}`;
 }
 
 /** Lets the browser paint and handle input between two slices of long work. */
 export function breathe() {
-  return globalThis.scheduler?.yield ? scheduler.yield() : new Promise((resolve) => setTimeout(resolve));
+  const { scheduler } = /** @type {any} */ (globalThis); // not in all browsers
+  return scheduler?.yield ? scheduler.yield() : new Promise((resolve) => setTimeout(resolve));
 }
 
+/** @returns {any} the element */
 function build(element, props, children) {
   const { on = {}, ...attributes } = props;
   for (const [event, listener] of Object.entries(on)) element.addEventListener(event, listener);

@@ -190,8 +190,9 @@ function drawKept() {
   draw("kept", (kept) => {
     if (texts.length < 2) return null;
     const words = t("embeddings.width.kept", { k, share: number(100 * kept, 1) });
-    const meter = el("meter", { min: 0, max: 1, value: kept, "aria-hidden": "true" });
-    return [el("p", { role: "status" }, words), el("p", {}, meter)];
+    const part = el("span", { class: "bar-fill" });
+    part.style.setProperty("width", `${100 * kept}%`);
+    return [el("p", { role: "status" }, words), el("div", { class: "bar kept", "aria-hidden": "true" }, part)];
   });
 }
 

@@ -1,12 +1,14 @@
 // The embeddings view: its form and its requests. embeddings_result.js shows the results.
 
-import { el, fill, uniqueId } from "./dom.js";
+import { debounce, el, fill, uniqueId } from "./dom.js";
+import { earlierRuns, remember } from "./earlier_runs.js";
 import { drawResult, forgetResult } from "./embeddings_result.js";
 import { addStrings, t } from "./i18n.js";
-import { linesField } from "./lines_field.js";
+import { linesField, sourceOf } from "./lines_field.js";
 import { modelChooser } from "./model_chooser.js";
 import { runner } from "./problem.js";
 import { ask, limits, models } from "./service.js";
+import { isTexts, shareButton } from "./sharing.js";
 import { strings } from "./strings/embeddings.js";
 import { compute } from "./vectors.js";
 
@@ -19,6 +21,7 @@ const QUERY = /^\?\s+/; // prefix of queries if queries and documents are mixed
 const SIDES = ["query", "document"];
 const PLACEHOLDER = "{instruction}";
 const PROMPT = "prompt:";
+const CHECK_MS = 200;
 
 /** The user's input and the results, kept when the view or language changes. */
 const state = {
@@ -38,6 +41,7 @@ export function mount(root) {
     kinds: ["embedding"],
     label: t("embeddings.model"),
     value: state.model,
+    texts: () => field.reading().passages,
     onChange: (name) => {
       state.model = name;
       drawSides();
@@ -51,11 +55,14 @@ export function mount(root) {
     example: t("embeddings.example"),
     keepsTyped: true,
     countNote,
+    onChange: debounce(() => chooser.describe(), CHECK_MS),
     limits: () => ({ max: allowed.maxInputs, maxBytes: allowed.maxBodyBytes }),
     limitsKnown: () => known,
   });
   const run = runner({ id, label: t("embeddings.run"), onRun: send });
   view = {
+    root,
+    run,
     chooser,
     field,
     sides: el("div", { class: "stack tight" }),
@@ -69,8 +76,9 @@ export function mount(root) {
       { class: "card stack", novalidate: true, on: { submit: (event) => event.preventDefault(), keydown: sent } },
       el("div", { class: "columns" }, field.element, el("div", { class: "stack" }, chooser.element, view.sides)),
       view.missing,
-      run.element,
+      el("div", { class: "run-and-share" }, run.element, shareButton(id, input)),
     ),
+    earlierRuns({ view: id, words, onChoose: again }),
     view.place,
   );
   drawSides();
@@ -87,6 +95,36 @@ export function mount(root) {
 export function unmount() {
   forgetResult();
   view = null;
+}
+
+/** @typedef {{texts: string[], model: string, side: string, instruction: string}} Input */
+
+/** @returns {Input} */
+function input() {
+  const { model, side, instruction } = state;
+  return { texts: view.field.reading().passages, model, side, instruction };
+}
+
+/**
+ * Replaces the user's input before the view is mounted.
+ * @param {Input} given e.g. from a link
+ * @throws {Error} if it is none
+ */
+export function restore({ texts, model, side, instruction }) {
+  if (!isTexts(texts) || !isTexts([model, side, instruction])) throw new TypeError("not an input");
+  Object.assign(state, { source: sourceOf(texts), model, side, instruction, result: null });
+}
+
+/** Runs an earlier input again, as the worker holds only the vectors of the last one. */
+function again(run) {
+  restore(run.input);
+  mount(view.root);
+  view.run.run();
+}
+
+function words({ texts, model }) {
+  const [count, limit] = [texts.length, allowed.maxInputs];
+  return { title: texts[0], facts: `${model} · ${t("embeddings.texts.count", { count, limit })}` };
 }
 
 function countNote(count) {
@@ -191,6 +229,7 @@ async function send(signal) {
   fill(view.missing, lines.length ? null : t("embeddings.texts.none"));
   if (!lines.length) return view.field.focus();
   const chosen = view.chooser.model;
+  const asked = input();
   const wanted = requests(lines);
   const others = new AbortController(); // if one fails, the other is cancelled
   const both = AbortSignal.any([signal, others.signal]);
@@ -213,6 +252,7 @@ async function send(signal) {
     });
   });
   const model = chosen ?? { id: wanted[0].body.model ?? answers[0].data.model };
+  remember({ view: id, input: { ...asked, model: model.id } });
   const { d } = await compute("load", { strings: vectors, texts, model: model.id });
   state.result = {
     texts,

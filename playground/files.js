@@ -168,7 +168,7 @@ class LineReader {
 
   read(line) {
     this.line += 1;
-    this.take(line);
+    /** @type {any} */ (this).take(line); // of the subclass
   }
 }
 

@@ -34,8 +34,8 @@ export function scaleOf(cosines, m) {
     }
   }
   if (m < 2) return [0, 1];
-  const ends = [Math.floor(low * 20 + 1e-6) / 20, Math.ceil(high * 20 - 1e-6) / 20];
-  return ends[0] < ends[1] ? ends : [ends[0] - 0.05, ends[1]];
+  const [from, to] = [Math.floor(low * 20 + 1e-6) / 20, Math.ceil(high * 20 - 1e-6) / 20];
+  return from < to ? [from, to] : [from - 0.05, to];
 }
 
 /** The colour step of a value, clamped to the scale. */
@@ -70,7 +70,7 @@ export function heatMap({ cosines, texts, width, onChoose }) {
     cursor,
     label: t("embeddings.matrix.label", { count: m }),
     help: t("embeddings.matrix.help"),
-    start: [0, 0],
+    start: /** @type {[number, number]} */ ([0, 0]),
     under,
     step,
     mark,

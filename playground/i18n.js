@@ -6,16 +6,19 @@ import { read, write } from "./address.js";
 export const LANGUAGES = { en: "English", ja: "日本語" };
 
 const strings = { en: new Map(), ja: new Map() };
+/** @type {Language} */
 let current = choose();
 
-/** @returns {"en" | "ja"} */
+/** @typedef {"en" | "ja"} Language */
+
+/** @returns {Language} */
 export function language() {
   return current;
 }
 
 /**
  * Switches the language, also in the URL. The caller redraws the page.
- * @param {"en" | "ja"} next
+ * @param {Language} next
  */
 export function setLanguage(next) {
   current = next;
@@ -75,6 +78,14 @@ export function bytes(bytes) {
   return `${number(bytes, bytes < 10 && at > 0 ? 1 : 0)} ${units[at]}`;
 }
 
+/**
+ * Formats a large number briefly, such as 23M.
+ * @param {number} value @returns {string}
+ */
+export function shortNumber(value) {
+  return new Intl.NumberFormat(current, { notation: "compact", maximumSignificantDigits: 3 }).format(value);
+}
+
 const formatters = new Map();
 
 function formatter(name, digits) {
@@ -87,7 +98,7 @@ function formatter(name, digits) {
 }
 
 function choose() {
-  const requested = read("lang");
+  const requested = /** @type {Language} */ (read("lang"));
   const name = requested in LANGUAGES ? requested : navigator.language.startsWith("ja") ? "ja" : "en";
   document.documentElement.lang = name;
   return name;

@@ -19,12 +19,25 @@ const PREVIEW_CHARACTERS = 160;
  */
 
 /**
+ * The input of texts that were entered before: lines, or a file if a text is not the same as a line.
+ * @param {string[]} texts @returns {Source}
+ */
+export function sourceOf(texts) {
+  if (texts.every((text) => text === text.trim() && !/[\r\n]/.test(text))) {
+    return { text: texts.join("\n"), file: null, problem: null };
+  }
+  const reading = { ...readLines("", Infinity), passages: texts, found: texts.length, empty: 0 };
+  return { text: "", file: { name: null, reading }, problem: null };
+}
+
+/**
  * @param {object} options @param {Source} options.source @param {string} options.label
  * @param {number} options.rows of the field
  * @param {string} [options.example] shown before there is input
  * @param {Node | null} [options.aside] shown beside the label
  * @param {boolean} [options.keepsTyped] whether typed lines beyond the limit are kept, so that the view rejects them
  * @param {(count: number, fileName: string | null) => Node} options.countNote shows the number of lines
+ * @param {() => void} [options.onChange] called when the texts have changed
  * @param {() => {max: number, maxBytes: number}} options.limits lines of one request, bytes of a file
  * @param {() => Promise<void>} options.limitsKnown settles once `limits` come from the service
  * @returns {{element: HTMLElement, reading: () => import("./files.js").Reading, write: (lines: string[]) => void,
@@ -32,7 +45,7 @@ const PREVIEW_CHARACTERS = 160;
  */
 export function linesField(options) {
   const { source, label, rows, example = "", aside = null, keepsTyped = false } = options;
-  const { countNote, limits, limitsKnown } = options;
+  const { countNote, limits, limitsKnown, onChange } = options;
   const id = uniqueId("lines");
   const area = el("textarea", {
     id,
@@ -88,6 +101,7 @@ export function linesField(options) {
       countNote(current.passages.length, source.file?.name ?? null),
       readingNotes(current).map((text) => el("p", { class: "note warn" }, text)),
     );
+    onChange?.();
   }
 
   function typed() {

@@ -71,7 +71,7 @@ export class History {
 
   /**
    * The rate of a counter per second, summed by series; null if unknown.
-   * @param {string} name @param {(labels: Object<string, string>) => string} series
+   * @param {string} name @param {(labels: any) => string} series
    * @returns {Map<string, (number | null)[]>} series -> a number for each moment
    */
   rates(name, series) {
@@ -91,7 +91,7 @@ export class History {
 
   /**
    * The increase of one counter divided by that of others: an average or a share. Null if they did not increase.
-   * @param {string} part @param {string[]} whole @param {(labels: Object<string, string>) => string} series
+   * @param {string} part @param {string[]} whole @param {(labels: any) => string} series
    */
   ratios(part, whole, series) {
     return this.collect(`ratios ${part}`, null, (moment) => {
@@ -107,7 +107,7 @@ export class History {
    * A quantile of a histogram over the last ten seconds before each moment.
    * @param {string} name without _bucket
    * @param {number} share 0.5: the median
-   * @param {(labels: Object<string, string>) => string} series
+   * @param {(labels: any) => string} series
    */
   quantiles(name, share, series) {
     const { moments } = this;
@@ -123,8 +123,9 @@ export class History {
           ends.set(end, (ends.get(end) ?? 0) + value);
         }
       }
-      const found = [...buckets].map(([key, ends]) => [key, quantile(share, ends)]);
-      return new Map(found.filter(([, value]) => value !== null));
+      const found = new Map();
+      for (const [key, ends] of buckets) found.set(key, quantile(share, ends));
+      return new Map([...found].filter(([, value]) => value !== null));
     });
   }
 
@@ -138,9 +139,8 @@ export class History {
       return moment.cache.get(key);
     });
     const names = new Set(results.flatMap((values) => (values ? [...values.keys()] : [])));
-    return new Map(
-      [...names].map((name) => [name, results.map((values) => (values ? (values.get(name) ?? missing) : null))]),
-    );
+    const valuesOf = (name) => results.map((values) => (values ? (values.get(name) ?? missing) : null));
+    return new Map([...names].map((name) => [name, valuesOf(name)]));
   }
 }
 

@@ -56,9 +56,9 @@ export function unmount() {
 }
 
 function table() {
-  const heads = ["live.table.chart", "live.table.series"].map((key) => el("th", { scope: "col" }, t(key)));
+  const series = el("th", { scope: "col" }, t("live.table.series"));
   const value = el("th", { scope: "col", class: "numeric" }, t("live.table.value"));
-  return tableBox({ name: "live-table", label: t("live.table"), head: [heads, value] });
+  return tableBox({ name: "live-table", label: t("live.table"), head: [series, value] });
 }
 
 function togglePause() {
@@ -142,17 +142,17 @@ function draw() {
 }
 
 function group(title, series, format) {
-  const rows = [...series].map(([name, values], at) => {
+  const rows = [...series].map(([name, values]) => {
     const value = values.at(-1);
     return el(
       "tr",
       {},
-      at === 0 ? el("th", { scope: "rowgroup", rowspan: series.size }, title) : null,
       el("td", {}, name),
       el("td", { class: "numeric" }, value === null || value === undefined ? "–" : format(value)),
     );
   });
-  return el("tbody", {}, rows);
+  const head = el("tr", {}, el("th", { scope: "rowgroup", colspan: 2 }, title));
+  return el("tbody", {}, series.size ? head : null, rows);
 }
 
 /** Updated only if it changes, or a screen reader would read it every second. */

@@ -15,13 +15,10 @@ export function mostTexts({ asTable }) {
  * @param {import("./embeddings_result.js").Result} result @param {() => void} onChange @returns {HTMLElement}
  */
 export function matrixTools(result, onChange) {
-  const views = [
-    [false, "embeddings.matrix.picture"],
-    [true, "embeddings.matrix.as_table"],
-  ].map(([asTable, key]) => [
+  const views = [false, true].map((asTable) => ({
     asTable,
-    smallButton(t(key), () => take({ asTable })),
-  ]);
+    button: smallButton(t(`embeddings.matrix.${asTable ? "as_table" : "picture"}`), () => take({ asTable })),
+  }));
   const from = el("input", { id: uniqueId("from"), type: "number", min: 1, max: result.texts.length });
   from.addEventListener("change", () => take({ from: (Math.floor(Number(from.value)) || 1) - 1 }));
   const limited = el("p", { class: "note" });
@@ -33,7 +30,7 @@ export function matrixTools(result, onChange) {
     el(
       "div",
       { class: "row", role: "group", "aria-label": t("embeddings.matrix.view") },
-      views.map(([, button]) => button),
+      views.map(({ button }) => button),
     ),
     part,
   );
@@ -46,7 +43,7 @@ export function matrixTools(result, onChange) {
   }
 
   function refresh() {
-    for (const [asTable, button] of views) button.setAttribute("aria-pressed", String(result.asTable === asTable));
+    for (const { asTable, button } of views) button.setAttribute("aria-pressed", String(result.asTable === asTable));
     const [shown, count] = [mostTexts(result), result.texts.length];
     part.hidden = count <= shown;
     from.value = String(result.from + 1);

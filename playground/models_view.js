@@ -2,10 +2,11 @@
 
 import { el, fill } from "./dom.js";
 import { addStrings, bytes, number, t } from "./i18n.js";
-import { languagesOf, licence, stateBadge } from "./model_chooser.js";
+import { languagesOf, licence, sizeAndSpeed, stateBadge } from "./model_facts.js";
 import { watchNumbers } from "./model_numbers.js";
 import { problemBox } from "./problem.js";
 import { ask, limits, models, onModels } from "./service.js";
+import { serviceText } from "./service_text.js";
 import { strings } from "./strings/models.js";
 
 export const id = "models";
@@ -120,7 +121,7 @@ function kinds() {
 
 function draw() {
   if (!parts || !allowed) return;
-  const focused = document.activeElement;
+  const focused = /** @type {HTMLElement | null} */ (document.activeElement);
   fill(
     parts.admin,
     allowed.admin ? null : el("p", { class: "note" }, t("models.admin_off", { setting: "ADMIN=true" })),
@@ -139,7 +140,7 @@ function draw() {
   });
   fill(parts.groups, shown.length ? groups : el("p", { class: "note" }, t("models.none")));
   drawNumbers();
-  if (focused?.dataset.key) follow(focused.dataset.key, focused.closest("[data-model]").dataset.model);
+  if (focused?.dataset.key) follow(focused.dataset.key, focused.closest("[data-model]").getAttribute("data-model"));
 }
 
 /** Restores the focus after the list is redrawn, following the model to its new place. */
@@ -166,14 +167,14 @@ function row(model) {
       "div",
       { class: "model-name" },
       el("h4", { class: "user-text" }, model.id),
-      el("span", { class: "note" }, t(`models.kind.${model.kind}`)),
+      el("span", { class: "note" }, [t(`models.kind.${model.kind}`), ...sizeAndSpeed(model)].join(" · ")),
       isDefault ? el("span", { class: "tag" }, t("models.default")) : null,
       el("p", { class: "note" }, [languagesOf(model), licence(model)].filter(Boolean).join(" · ")),
     ),
     el("div", { class: "model-state" }, stateBadge(model), progress(model)),
     el("dl", { class: "model-numbers" }, figuresOf(model).map(figure)),
     el("div", { class: "model-acts" }, allowed.admin ? acts(model) : null),
-    model.detail && !problems.has(model.id) ? el("p", { class: "note model-detail", lang: "en" }, model.detail) : null,
+    model.detail && !problems.has(model.id) ? el("p", { class: "note model-detail" }, serviceText(model.detail)) : null,
     problems.has(model.id) ? el("div", { class: "model-detail" }, problemBox(problems.get(model.id))) : null,
     facts(model),
   );
@@ -185,10 +186,10 @@ function progress(model) {
   return el("progress", { "aria-label": t("models.progress", { name: model.id }), max: 1, value });
 }
 
-/** The usage of a model in memory, or the size of another one. */
+/** The usage of a model in memory. */
 function figuresOf(model) {
-  if (model.memory_bytes !== null || model.state === "ready") return ["memory", "requests", "tokens_per_second"];
-  return model.stored_bytes ? ["stored_bytes"] : model.download_bytes ? ["download"] : [];
+  const isLoaded = model.memory_bytes !== null || model.state === "ready";
+  return isLoaded ? ["memory", "requests", "tokens_per_second"] : [];
 }
 
 function figure(name) {
@@ -205,8 +206,6 @@ function drawNumbers() {
       memory: model?.memory_bytes && bytes(model.memory_bytes),
       requests: numbers && number(requests),
       tokens_per_second: numbers && tokensPerSecond !== null && number(Math.round(tokensPerSecond)),
-      stored_bytes: model?.stored_bytes && bytes(model.stored_bytes),
-      download: model?.download_bytes && bytes(model.download_bytes),
     };
     for (const place of item.querySelectorAll("[data-figure]")) {
       const text = figures[place.dataset.figure] || "–";
@@ -261,6 +260,12 @@ function say(key, model) {
   if (parts) fill(parts.said, t(key, { name: model.id }));
 }
 
+/** The measured speed of each engine. */
+function speeds(model) {
+  const engines = Object.entries(model.tokens_per_s);
+  return engines.map(([engine, speed]) => `${engine} ${number(Math.round(speed))}`).join(", ");
+}
+
 function facts(model) {
   const rows = [
     ["full_name", model.full_name],
@@ -275,7 +280,8 @@ function facts(model) {
     ["stored_bytes", model.stored_bytes && bytes(model.stored_bytes)],
     ["backend", model.backend],
     ["revision", model.revision],
-    ["note", model.note],
+    ["speed", speeds(model)],
+    ["note", model.note && serviceText(model.note)],
   ].filter(([, value]) => value);
   const details = el(
     "details",

@@ -7,6 +7,8 @@ const TOLERANCE = 1e-10;
 /** Share of the variance below which a value is a rounding error. */
 const NOTHING = 1e-12;
 
+/** @typedef {Float32Array | Float64Array} Vector */
+
 /**
  * @typedef {object} Components
  * @property {Float64Array} coordinates (n, 2), row by row
@@ -18,7 +20,7 @@ const NOTHING = 1e-12;
  * The first two principal components of n vectors of d numbers, row by row in `vectors`.
  *
  * If the vectors differ in fewer than two directions, the other components are zeros.
- * @param {Float32Array | Float64Array} vectors @param {number} n @param {number} d
+ * @param {Vector} vectors @param {number} n @param {number} d
  * @param {() => Promise<void> | void} [pause] awaited between steps
  * @returns {Promise<Components>}
  */
@@ -26,6 +28,7 @@ export async function principalComponents(vectors, n, d, pause = () => {}) {
   const centred = new Centred(vectors, n, d);
   const total = centred.variance();
   const directions = [];
+  /** @type {[number, number]} */
   const explained = [0, 0];
   for (let which = 0; which < 2 && n > 1; which += 1) {
     const found = await leading(centred, directions, total, pause);
@@ -34,64 +37,39 @@ export async function principalComponents(vectors, n, d, pause = () => {}) {
     explained[which] = Math.min(found.value / total, 1);
   }
   while (directions.length < 2) directions.push(new Float64Array(d));
-  const coordinates = new Float64Array(2 * n);
-  directions.forEach((direction, which) => {
-    centred.project(direction).forEach((value, row) => (coordinates[2 * row + which] = value));
-  });
+  const [first, second] = directions.map((direction) => centred.project(direction));
+  const coordinates = Float64Array.from({ length: 2 * n }, (_, at) => (at % 2 ? second : first)[at >> 1]);
   return { coordinates, directions, explained };
 }
 
 /** Centred vectors, without a copy. */
 class Centred {
   constructor(vectors, n, d) {
-    Object.assign(this, { vectors, n, d, mean: new Float64Array(d) });
-    for (let row = 0, at = 0; row < n; row += 1) {
-      for (let column = 0; column < d; column += 1, at += 1) this.mean[column] += vectors[at] / n;
-    }
+    this.rows = Array.from({ length: n }, (_, row) => vectors.subarray(row * d, (row + 1) * d));
+    this.mean = new Float64Array(d);
+    for (const row of this.rows) add(this.mean, 1 / n, row);
   }
 
   /** The sum of squared distances from the mean; 0 if it is only a rounding error. */
   variance() {
-    const { vectors, n, d, mean } = this;
+    const { rows, mean } = this;
     let sum = 0;
-    for (let row = 0, at = 0; row < n; row += 1) {
-      for (let column = 0; column < d; column += 1, at += 1) sum += (vectors[at] - mean[column]) ** 2;
-    }
-    return sum > NOTHING ** 2 * n * dot(mean, mean) ? sum : 0;
+    for (const row of rows) for (let at = 0; at < mean.length; at += 1) sum += (row[at] - mean[at]) ** 2;
+    return sum > NOTHING ** 2 * rows.length * dot(mean, mean) ? sum : 0;
   }
 
   /** (n, d) times (d): the projections onto a direction. */
   project(direction) {
-    const { vectors, n, d, mean } = this;
-    const along = new Float64Array(n);
-    const offset = dot(mean, direction);
-    for (let row = 0, at = 0; row < n; row += 1) {
-      let a = 0;
-      let b = 0;
-      let column = 0;
-      for (; column + 1 < d; column += 2, at += 2) {
-        a += vectors[at] * direction[column];
-        b += vectors[at + 1] * direction[column + 1];
-      }
-      if (column < d) a += vectors[at++] * direction[column];
-      along[row] = a + b - offset;
-    }
-    return along;
+    const offset = dot(this.mean, direction);
+    return Float64Array.from(this.rows, (row) => dot(row, direction) - offset);
   }
 
   /** The covariance (times n) times a direction. */
   multiply(direction) {
-    const { vectors, n, d, mean } = this;
     const along = this.project(direction);
-    const product = new Float64Array(d);
-    let sum = 0;
-    for (let row = 0, at = 0; row < n; row += 1) {
-      const weight = along[row];
-      sum += weight;
-      for (let column = 0; column < d; column += 1, at += 1) product[column] += weight * vectors[at];
-    }
-    for (let column = 0; column < d; column += 1) product[column] -= sum * mean[column];
-    return product;
+    const product = new Float64Array(direction.length);
+    this.rows.forEach((row, at) => add(product, along[at], row));
+    return add(product, -along.reduce((sum, each) => sum + each, 0), this.mean);
   }
 }
 
@@ -100,14 +78,14 @@ class Centred {
  * Different start vectors make sure that the second of two equal eigenvalues is found, too.
  */
 async function leading(centred, before, total, pause) {
-  const { d, n } = centred;
+  const [n, d] = [centred.rows.length, centred.mean.length];
   const most = Math.min(MAX_STEPS, d - before.length, n - 1 - before.length);
   if (total <= 0 || most < 1) return null;
   // a combination of the vectors, so that no step is wasted on directions in which they do not differ
   const start = centred.multiply(pseudorandom(d, before.length));
-  const whole = Math.sqrt(dot(start, start));
+  const whole = length(start);
   without(without(start, before), before);
-  if (Math.sqrt(dot(start, start)) <= NOTHING * whole) return null;
+  if (length(start) <= NOTHING * whole) return null;
   let vector = unit(start);
   const basis = [];
   const diagonal = [];
@@ -119,13 +97,15 @@ async function leading(centred, before, total, pause) {
     diagonal.push(dot(next, vector));
     // twice, to remove rounding errors
     for (let pass = 0; pass < 2; pass += 1) without(without(next, basis), before);
-    const rest = Math.sqrt(dot(next, next));
+    const rest = length(next);
     const steps = basis.length;
     const last = steps === most || rest <= NOTHING * total;
     if (last || steps % CHECK_EVERY === 0) {
       const { value, vector: weights } = largestOfTridiagonal(diagonal, offDiagonal);
       if (last || rest * Math.abs(weights[steps - 1]) <= TOLERANCE * value) {
-        return { value, vector: unit(combined(basis, weights)) };
+        const sum = new Float64Array(d);
+        basis.forEach((each, at) => add(sum, weights[at], each));
+        return { value, vector: unit(sum) };
       }
     }
     offDiagonal.push(rest);
@@ -134,69 +114,47 @@ async function leading(centred, before, total, pause) {
 }
 
 /** The largest eigenvalue of a symmetric tridiagonal matrix by bisection, its vector by inverse iteration. */
-export function largestOfTridiagonal(diagonal, offDiagonal) {
-  const size = diagonal.length;
+function largestOfTridiagonal(diagonal, offDiagonal) {
+  let vector = new Float64Array(diagonal.length).fill(1);
   let low = Math.max(...diagonal);
-  let high = low;
-  for (let i = 0; i < size; i += 1) {
-    high = Math.max(high, diagonal[i] + Math.abs(offDiagonal[i - 1] ?? 0) + Math.abs(offDiagonal[i] ?? 0));
-  }
-  for (let round = 0; round < 200 && high - low > 1e-16 * Math.abs(high); round += 1) {
+  let high = Math.max(...diagonal.map((each, i) => each + (offDiagonal[i - 1] ?? 0) + (offDiagonal[i] ?? 0)));
+  while (high - low > 1e-15 * high) {
     const middle = (low + high) / 2;
-    if (isAbove(middle, diagonal, offDiagonal)) high = middle;
+    if (solved(middle, diagonal, offDiagonal, vector)) high = middle;
     else low = middle;
-    if (middle === low && middle === high) break;
   }
-  const value = high;
-  const shift = value + Math.abs(value) * 1e-14 + Number.MIN_VALUE;
-  let vector = new Float64Array(size).fill(1 / Math.sqrt(size));
-  for (let round = 0; round < 4; round += 1) vector = unit(solved(shift, diagonal, offDiagonal, vector)) ?? vector;
-  return { value, vector };
+  const shift = high * (1 + 1e-14);
+  for (let round = 0; round < 4; round += 1) vector = unit(solved(shift, diagonal, offDiagonal, vector) ?? vector);
+  return { value: high, vector };
 }
 
-/** Whether a number exceeds every eigenvalue (Sturm: all pivots of T - x are negative). */
-function isAbove(x, diagonal, offDiagonal) {
-  let pivot = 1;
-  for (let i = 0; i < diagonal.length; i += 1) {
-    pivot = diagonal[i] - x - (i ? offDiagonal[i - 1] ** 2 / pivot : 0);
-    if (pivot >= 0) return false;
-  }
-  return true;
-}
-
-/** (shift - T)^-1 times a vector; the shift exceeds every eigenvalue, so that no pivoting is needed. */
+/** (shift - T)^-1 times a vector; null if the shift does not exceed every eigenvalue: then a pivot is not positive. */
 function solved(shift, diagonal, offDiagonal, right) {
-  const size = diagonal.length;
-  const pivots = new Float64Array(size);
+  const pivots = [];
   const vector = Float64Array.from(right);
-  for (let i = 0; i < size; i += 1) {
-    const factor = i ? -offDiagonal[i - 1] / pivots[i - 1] : 0;
-    pivots[i] = shift - diagonal[i] + (i ? factor * offDiagonal[i - 1] : 0);
-    if (pivots[i] <= 0) pivots[i] = Math.abs(shift) * 1e-15 + Number.MIN_VALUE;
-    if (i) vector[i] -= factor * vector[i - 1];
+  for (let i = 0; i < vector.length; i += 1) {
+    const factor = i ? offDiagonal[i - 1] / pivots[i - 1] : 0;
+    pivots.push(shift - diagonal[i] - (i ? factor * offDiagonal[i - 1] : 0));
+    if (pivots[i] <= 0) return null;
+    if (i) vector[i] += factor * vector[i - 1];
   }
-  for (let i = size - 1; i >= 0; i -= 1) {
-    if (i + 1 < size) vector[i] += offDiagonal[i] * vector[i + 1];
+  for (let i = vector.length - 1; i >= 0; i -= 1) {
+    if (i + 1 < vector.length) vector[i] += offDiagonal[i] * vector[i + 1];
     vector[i] /= pivots[i];
   }
   return vector;
 }
 
-function combined(basis, weights) {
-  const sum = new Float64Array(basis[0].length);
-  basis.forEach((vector, i) => {
-    for (let column = 0; column < sum.length; column += 1) sum[column] += weights[i] * vector[column];
-  });
-  return sum;
-}
-
 /** Makes `vector` orthogonal to all `others`, in place. */
 function without(vector, others) {
-  for (const other of others) {
-    const along = dot(vector, other);
-    for (let column = 0; column < vector.length; column += 1) vector[column] -= along * other[column];
-  }
+  for (const other of others) add(vector, -dot(vector, other), other);
   return vector;
+}
+
+/** Adds a multiple of a vector to `target`, in place. */
+function add(target, factor, vector) {
+  for (let i = 0; i < target.length; i += 1) target[i] += factor * vector[i];
+  return target;
 }
 
 function dot(a, b) {
@@ -205,10 +163,13 @@ function dot(a, b) {
   return sum;
 }
 
-/** The vector scaled to length 1, or null if it is zero. */
+function length(vector) {
+  return Math.sqrt(dot(vector, vector));
+}
+
 function unit(vector) {
-  const length = Math.sqrt(dot(vector, vector));
-  return length > 0 && Number.isFinite(length) ? vector.map((entry) => entry / length) : null;
+  const whole = length(vector);
+  return vector.map((entry) => entry / whole);
 }
 
 /** A seeded random generator (mulberry32) of numbers between -0.5 and 0.5. */

@@ -3,13 +3,14 @@
 import { el, fill } from "./dom.js";
 import { t, number } from "./i18n.js";
 import { Problem, askForKey, models } from "./service.js";
+import { serviceText } from "./service_text.js";
 
 const SLOW_MS = 1000;
 const ADVICE = new Set([400, 401, 403, 404, 408, 409, 413, 422, 429, 500, 502, 503, 504]);
 
 /**
  * An alert with the service's message, its code, the request's id and what the user can do.
- * @param {Problem | Error} problem @returns {HTMLElement}
+ * @param {any} problem a Problem, or another error of the page @returns {HTMLElement}
  */
 export function problemBox(problem) {
   const kind = problem instanceof Problem ? problem.kind : "page";
@@ -20,8 +21,7 @@ export function problemBox(problem) {
     "div",
     { class: "problem", role: "alert" },
     el("p", { class: "problem-title" }, title),
-    // The service's messages are in English
-    kind === "network" ? null : el("p", { class: "problem-message", lang: "en" }, problem.message),
+    kind === "network" ? null : el("p", { class: "problem-message" }, serviceText(problem.message)),
     el("p", {}, advice(kind, problem)),
     problem.status === 401 ? keyButton() : null,
     kind === "answer" ? facts(problem) : null,

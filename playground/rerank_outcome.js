@@ -1,17 +1,22 @@
-// The result of reranking: one ranking, or two with rank lines between them; timings; the request.
+// The result of reranking: one ranking, or several with rank lines between neighbours; timings; the request.
 
 import { bumpChart, ranksOf } from "./bump_chart.js";
 import { copyAs } from "./copy_as.js";
 import { el, fill, svg, uniqueId } from "./dom.js";
 import { t } from "./i18n.js";
+import { sizeAndSpeed } from "./model_facts.js";
 import { showPassage } from "./passage_dialog.js";
 import { problemBox } from "./problem.js";
 import { rankedList } from "./rerank_result.js";
 import { rowWindow } from "./row_window.js";
+import { scriptWarning } from "./script_warning.js";
+import { serviceText } from "./service_text.js";
 import { timingBar } from "./timing.js";
 
 /**
- * @typedef {Object} Column one model's result; only `model` and `problem` if it failed
+ * @typedef {Object} Column one model's result; only the first three if it failed
+ * @property {string} letter its name in a comparison
+ * @property {Error | null} problem
  * @property {Object} model of GET /models
  * @property {{method: string, path: string, body: any}} request as it was sent
  * @property {{index: number, score: number}[]} results best first
@@ -20,21 +25,23 @@ import { timingBar } from "./timing.js";
  * @property {number} tokens
  * @property {{name: string, ms: number}[]} timings
  * @property {number} elapsedMs
- * @property {Error | null} problem
  *
  * @typedef {{query: string, passages: string[], raw: boolean, columns: Column[]}} Outcome
  */
+
+/** The models of a comparison, in order. */
+export const LETTERS = "ABCD";
 
 /**
  * @param {Outcome} outcome @returns {HTMLElement}
  */
 export function outcomeView(outcome) {
   const ranked = outcome.columns.filter((column) => !column.problem);
-  const isPair = ranked.length === 2;
-  const heads = outcome.columns.map((column, at) => columnHead(column, at, outcome));
+  const kind = ranked.length > 1 ? `several of-${ranked.length}` : "single";
+  const heads = outcome.columns.map((column) => columnHead(column, outcome));
   return el(
     "section",
-    { class: `stack outcome ${isPair ? "pair" : "single"}`, "aria-label": t("rerank.result") },
+    { class: `stack outcome ${kind}`, "aria-label": t("rerank.result") },
     el("h3", {}, t("rerank.result")),
     el("div", { class: outcome.columns.length > 1 ? "columns" : "stack" }, heads),
     rankings(outcome, ranked),
@@ -42,31 +49,32 @@ export function outcomeView(outcome) {
   );
 }
 
-function columnHead(column, at, { columns, passages, raw }) {
-  const name = columns.length > 1 ? lettered(column.model, at) : column.model.id;
-  const title = el("h4", {}, name);
+function columnHead(column, { columns, query, passages, raw }) {
+  const name = columns.length > 1 ? lettered(column) : column.model.id;
+  const title = el("h4", {}, name, " ", el("span", { class: "note" }, sizeAndSpeed(column.model).join(" · ")));
   if (column.problem) return el("section", { class: "card stack tight" }, title, problemBox(column.problem));
   const { cuts, tokens, warnings, results, timings, elapsedMs } = column;
   const isCosine = column.model.kind === "embedding";
   return el(
     "section",
-    { class: `card stack tight series-${at}` },
+    { class: "card stack tight" },
     title,
     el("p", { class: "note" }, t("rerank.read", { count: passages.length, results: results.length, tokens })),
     isCosine ? el("p", { class: "note" }, t(raw ? "rerank.cosineRaw" : "rerank.cosine")) : null,
     cuts.size ? el("p", { class: "warn" }, t("rerank.cuts", { count: cuts.size })) : null,
-    warnings.map((warning) => el("p", { class: "warn", lang: "en" }, warning)),
+    scriptWarning(column.model, () => [query, ...passages]),
+    warnings.map((warning) => el("p", { class: "warn" }, serviceText(warning))),
     timingBar(timings, elapsedMs),
   );
 }
 
 function columnNames(ranked) {
-  const names = ranked.map(({ model }, at) => el("span", {}, lettered(model, at)));
+  const names = ranked.map((column) => el("span", {}, lettered(column)));
   return el("p", { class: "rankings-names label", "aria-hidden": "true" }, names);
 }
 
-function lettered(model, at) {
-  return t("rerank.modelNamed", { letter: "AB"[at], model: model.id });
+function lettered({ letter, model }) {
+  return t("rerank.modelNamed", { letter, model: model.id });
 }
 
 /** The lists, the lines between them, and a legend. */
@@ -74,7 +82,7 @@ function rankings({ passages, query }, ranked) {
   if (!ranked.length) return null;
   const orders = ranked.map((column) => column.results.map(({ index }) => index));
   const places = orders.map(ranksOf);
-  const isPair = ranked.length === 2;
+  const isSingle = ranked.length === 1;
   const scale = scales(ranked);
   const hint = uniqueId("hint");
   const box = el("div", { class: "rankings" });
@@ -85,26 +93,26 @@ function rankings({ passages, query }, ranked) {
       results: column.results,
       passages,
       cuts: column.cuts,
-      before: at === 1 ? places[0] : null,
+      before: at ? places[at - 1] : null,
       scale: scale[at],
       label: t("rerank.ranking", { model: column.model.id }),
       onOpen: open,
       onPoint: point,
-      onAcross: isPair ? (index) => lists[1 - at].focus(index) : undefined,
+      onAcross: (index, side) => lists[at + side]?.focus(index),
     }),
   );
   for (const { element } of lists) element.setAttribute("aria-describedby", hint);
-  const chart = isPair ? bumpChart({ left: orders[0], right: orders[1], view, onPoint: point }) : null;
-  fill(box, lists[0].element, chart?.element, lists[1]?.element);
+  const charts = orders.slice(1).map((right, at) => bumpChart({ left: orders[at], right, view, onPoint: point }));
+  fill(box, lists.map(({ element }, at) => [element, charts[at]?.element]));
   return [
-    el("p", { class: "note", id: hint }, t(isPair ? "rerank.hintPair" : "rerank.hint")),
-    isPair ? legend() : null,
-    el("div", { class: "rankings-frame" }, isPair ? columnNames(ranked) : null, box),
+    el("p", { class: "note", id: hint }, t(isSingle ? "rerank.hint" : "rerank.hintSeveral")),
+    isSingle ? null : legend(),
+    el("div", { class: "rankings-frame" }, isSingle ? null : columnNames(ranked), box),
   ];
 
   function point(index) {
     for (const list of lists) list.mark(index);
-    chart?.highlight(index);
+    for (const chart of charts) chart.highlight(index);
   }
 
   function open(index) {
@@ -146,7 +154,7 @@ function legend() {
   );
 }
 
-/** The request of one model, or of each of two. */
+/** The request of one model, or of each of several. */
 function copies(ranked) {
   let at = 0;
   const copy = copyAs(() => ranked[at].request);
@@ -155,7 +163,7 @@ function copies(ranked) {
   const select = el(
     "select",
     { id, on: { change: () => choose(Number(select.value)) } },
-    ranked.map(({ model }, place) => el("option", { value: place }, lettered(model, place))),
+    ranked.map((column, place) => el("option", { value: place }, lettered(column))),
   );
   return [el("div", { class: "row copied-model" }, el("label", { for: id }, t("rerank.requestOf")), select), copy];
 

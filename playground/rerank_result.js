@@ -5,17 +5,10 @@ import { el } from "./dom.js";
 import { number, t } from "./i18n.js";
 
 const SHOWN_CHARACTERS = 280;
-/** Keys and how far they move; 0: to the other list. */
-const STEPS = {
-  ArrowDown: 1,
-  ArrowUp: -1,
-  PageDown: 8,
-  PageUp: -8,
-  Home: -Infinity,
-  End: Infinity,
-  ArrowLeft: 0,
-  ArrowRight: 0,
-};
+/** Keys and how far they move in the list. */
+const STEPS = { ArrowDown: 1, ArrowUp: -1, PageDown: 8, PageUp: -8, Home: -Infinity, End: Infinity };
+/** Keys that move to a neighbouring list. */
+const SIDES = { ArrowLeft: -1, ArrowRight: 1 };
 
 /**
  * @typedef {Object} RankedOptions
@@ -28,7 +21,7 @@ const STEPS = {
  * @property {{follow: Function, show: Function}} view the window of visible rows (row_window.js)
  * @property {(index: number) => void} onOpen
  * @property {(index: number | null) => void} onPoint pointer or focus on a passage
- * @property {(index: number) => void} [onAcross] to the same passage of the other list
+ * @property {(index: number, side: -1 | 1) => void} onAcross to the same passage of the list on the left or right
  */
 
 /**
@@ -113,12 +106,11 @@ export function rankedList(options) {
   }
 
   function moved(event) {
-    if (!(event.key in STEPS)) return;
+    if (!(event.key in STEPS || event.key in SIDES)) return;
     withIndex(event.target, (index) => {
       event.preventDefault();
-      const to = places.get(index) + STEPS[event.key];
-      if (STEPS[event.key]) focus(results[Math.min(results.length - 1, Math.max(0, to))].index);
-      else onAcross?.(index);
+      if (event.key in SIDES) onAcross(index, SIDES[event.key]);
+      else focus(results[Math.min(results.length - 1, Math.max(0, places.get(index) + STEPS[event.key]))].index);
     });
   }
 }

@@ -1,13 +1,15 @@
-// The rerank view: a query, passages, one or two models, and the rankings.
+// The rerank view: a query, passages, up to four models, and the rankings.
 
-import { el, fill, uniqueId } from "./dom.js";
-import { addStrings, t } from "./i18n.js";
-import { linesField } from "./lines_field.js";
+import { debounce, el, fill, uniqueId } from "./dom.js";
+import { earlierRuns, remember } from "./earlier_runs.js";
+import { addStrings, language, t } from "./i18n.js";
+import { linesField, sourceOf } from "./lines_field.js";
 import { modelChooser } from "./model_chooser.js";
 import { runner } from "./problem.js";
-import { outcomeView } from "./rerank_outcome.js";
+import { LETTERS, outcomeView } from "./rerank_outcome.js";
 import { sampleButtons } from "./samples.js";
 import { ask, limits, models } from "./service.js";
+import { isTexts, shareButton } from "./sharing.js";
 import { strings } from "./strings/rerank.js";
 import { readWarnings } from "./truncation.js";
 
@@ -15,16 +17,18 @@ addStrings(strings);
 
 export const id = "rerank";
 
+/** @type {("reranker" | "embedding")[]} */
 const KINDS = ["reranker", "embedding"];
 const ROUTE = "v1/rerank";
 const FOLLOW_MS = 500;
+const CHECK_MS = 200;
 
 /** The user's input and the results, kept when the view or language changes. */
 const state = {
   query: "",
   source: { text: "", file: null, problem: null },
-  first: undefined,
-  second: "",
+  /** @type {string[]} without repetition; empty until the default is known */
+  models: [],
   topN: "",
   raw: false,
   /** @type {import("./rerank_outcome.js").Outcome | null} */
@@ -40,7 +44,7 @@ export function mount(root) {
     id: uniqueId("query"),
     type: "text",
     value: state.query,
-    on: { input: () => (state.query = query.value), keydown: entered },
+    on: { input: asked, keydown: entered },
   });
   const known = learnLimits();
   const passages = linesField({
@@ -49,24 +53,26 @@ export function mount(root) {
     rows: 8,
     aside: sampleButtons(sampled),
     countNote,
+    onChange: checkModels,
     limits: () => ({ max: allowed.maxDocuments, maxBytes: allowed.maxBodyBytes }),
     limitsKnown: () => known,
   });
-  const choosers = [
-    modelChooser({ kinds: KINDS, label: t("rerank.first"), value: state.first, onChange: choose("first") }),
+  const choosers = [...LETTERS].map((letter, at) =>
     modelChooser({
       kinds: KINDS,
-      label: t("rerank.second"),
-      value: state.second,
-      optional: true,
-      onChange: choose("second"),
+      label: t(at ? "rerank.other" : "rerank.first", { letter }),
+      value: state.models[at],
+      optional: at > 0,
+      isTaken: (name) => state.models.includes(name),
+      texts: () => [state.query, ...passages.reading().passages],
+      onChange: (name) => choose(at, name),
     }),
-  ];
+  );
   const missing = el("p", { class: "note bad", role: "alert" });
   const run = runner({ id, label: t("rerank.run"), onRun: send });
   const status = el("p", { class: "note", role: "status" });
   const place = el("div", {});
-  view = { query, passages, run, missing, status, place };
+  view = { root, query, passages, choosers, run, missing, status, place };
   const form = el(
     "form",
     { class: "card stack rerank-form", novalidate: true, on: { submit: stay, keydown: sent } },
@@ -75,9 +81,10 @@ export function mount(root) {
     el("div", { class: "columns" }, choosers.map(({ element }) => element)),
     options(),
     missing,
-    run.element,
+    el("div", { class: "run-and-share" }, run.element, shareButton(id, input)),
   );
-  fill(root, form, status, place);
+  fill(root, form, earlierRuns({ view: id, words, onChoose: again }), status, place);
+  showChoosers();
   known.then(() => view?.passages.draw());
   drawOutcome();
 }
@@ -86,10 +93,59 @@ export function unmount() {
   view = null;
 }
 
-function choose(place) {
-  return (value) => {
-    state[place] = value;
-  };
+/** @typedef {{query: string, passages: string[], models: string[], topN: string, raw: boolean}} Input */
+
+/** @returns {Input} */
+function input() {
+  const { query, models: names, topN, raw } = state;
+  return { query, passages: view.passages.reading().passages, models: names, topN, raw };
+}
+
+/**
+ * Replaces the user's input before the view is mounted.
+ * @param {Input} given e.g. from a link
+ * @throws {Error} if it is none
+ */
+export function restore({ query, passages, models: names, topN, raw }) {
+  if (!isTexts([query, topN]) || !isTexts(passages) || !isTexts(names)) throw new TypeError("not an input");
+  const chosen = [...new Set(names)].slice(0, LETTERS.length);
+  Object.assign(state, { query, topN, raw: raw === true, models: chosen, source: sourceOf(passages), outcome: null });
+}
+
+/** Shows an earlier run; runs it if its result is gone. */
+function again(run) {
+  turns += 1; // a run that has not ended shall not replace it
+  restore(run.input);
+  state.outcome = run.outcome ?? null;
+  mount(view.root);
+  if (!state.outcome) view.run.run();
+}
+
+function words({ query, passages, models: names }) {
+  return { title: query, facts: `${names.join(", ")} · ${t("rerank.count", { count: passages.length })}` };
+}
+
+/** Chooses a model in one place; models after a cleared place move up. */
+function choose(place, name) {
+  const names = [...state.models];
+  names[place] = name;
+  state.models = names.filter(Boolean);
+  showChoosers();
+}
+
+/** One place more than there are models. */
+function showChoosers() {
+  view?.choosers.forEach((chooser, place) => {
+    chooser.value = state.models[place] ?? "";
+    chooser.element.hidden = place > state.models.length;
+  });
+}
+
+const checkModels = debounce(() => view?.choosers.forEach((chooser) => chooser.describe()), CHECK_MS);
+
+function asked() {
+  state.query = view.query.value;
+  checkModels();
 }
 
 function stay(event) {
@@ -166,16 +222,19 @@ async function send(signal) {
   const { defaultReranker } = await limits(); // throws if the service does not respond
   const { passages } = field.reading();
   if (!isComplete(passages)) return;
-  const { query, raw } = state;
-  const options = { ...(state.topN ? { top_n: Number(state.topN) } : {}), ...(raw ? { raw_scores: true } : {}) };
-  const chosen = [state.first ?? defaultReranker, state.second].filter(Boolean);
+  const { query, topN, raw } = state;
+  const options = { ...(topN ? { top_n: Number(topN) } : {}), ...(raw ? { raw_scores: true } : {}) };
+  const chosen = state.models.length ? state.models : [defaultReranker];
   const outcome = { query, passages, raw, columns: [] };
-  for (const name of chosen) {
-    outcome.columns.push(await column(name, { query, documents: passages, ...options }, signal, chosen.length === 1));
+  const given = { query, documents: passages, ...options };
+  for (const [at, name] of chosen.entries()) {
+    const ranked = await column(name, given, signal, chosen.length === 1);
+    outcome.columns.push({ letter: LETTERS[at], ...ranked });
   }
   if (outcome.columns.every(({ problem }) => problem?.kind === "cancelled")) throw outcome.columns[0].problem;
   if (turn !== turns) return; // another run has replaced this one
   state.outcome = outcome;
+  remember({ view: id, input: { query, passages, models: chosen, topN, raw }, outcome });
   drawOutcome();
 }
 
@@ -215,7 +274,7 @@ function drawOutcome() {
   if (!view || !state.outcome) return;
   fill(view.place, outcomeView(state.outcome));
   const ranked = state.outcome.columns.filter(({ problem }) => !problem);
-  const names = ranked.map(({ model }) => model.id).join(t("rerank.and"));
+  const names = new Intl.ListFormat(language()).format(ranked.map(({ model }) => model.id));
   if (ranked.length) fill(view.status, t("rerank.done", { count: state.outcome.passages.length, models: names }));
   else fill(view.status);
 }

@@ -43,7 +43,9 @@ export async function ask(path, options = {}) {
   }
 }
 
+/** @param {string} path @param {{body?: any, method?: string, signal?: AbortSignal}} options @param {string} apiKey */
 async function send(path, { body, method = body === undefined ? "GET" : "POST", signal }, apiKey) {
+  /** @type {Object<string, string>} */
   const headers = {};
   if (body !== undefined) headers["Content-Type"] = "application/json";
   if (apiKey) headers.Authorization = `Bearer ${apiKey}`;

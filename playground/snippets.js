@@ -82,9 +82,9 @@ client = cohere.Client(api_key=${keyValue(key)}, base_url=${string(root)})
 }
 
 /** The equivalent body of /v1/embed, or null if there is none. */
-function cohereEmbed({ encoding_format = "float", user: _, ...body }) {
+function cohereEmbed({ encoding_format = "float", ...body }) {
   const fields = { embedding_types: [encoding_format] };
-  for (const [name, value] of Object.entries(body)) {
+  for (const [name, value] of Object.entries(omit(body, ["user"]))) {
     if (!(name in COHERE_EMBED)) return null;
     fields[COHERE_EMBED[name]] = name === "input" && typeof value === "string" ? [value] : value;
   }

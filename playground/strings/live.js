@@ -31,8 +31,7 @@ export const strings = {
     "live.chart.memory": "Memory of loaded models",
 
     "live.table": "Current values",
-    "live.table.chart": "Chart",
-    "live.table.series": "Of",
+    "live.table.series": "Value",
     "live.table.value": "Now",
     "live.about":
       "From /metrics, summed over the workers. Latencies are those of the last 10 seconds, estimated from the " +
@@ -69,8 +68,7 @@ export const strings = {
     "live.chart.memory": "読み込み済みモデルのメモリ",
 
     "live.table": "現在の値",
-    "live.table.chart": "グラフ",
-    "live.table.series": "対象",
+    "live.table.series": "項目",
     "live.table.value": "現在",
     "live.about":
       "/metrics の値を全ワーカーで合計しています。レイテンシは直近 10 秒間の値で、ヒストグラムのバケットから推定しています。" +

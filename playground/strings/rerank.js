@@ -7,8 +7,8 @@ export const strings = {
     "rerank.example": "Example:",
     "rerank.count": "Passages: {count}",
     "rerank.count.file": "Passages read from {name}: {count}",
-    "rerank.first": "Model A",
-    "rerank.second": "Model B, to compare",
+    "rerank.first": "Model {letter}",
+    "rerank.other": "Model {letter}, to compare",
     "rerank.topN": "Best results (top_n)",
     "rerank.all": "all",
     "rerank.raw": "Raw scores",
@@ -17,7 +17,6 @@ export const strings = {
     "rerank.missing.query": "Write a query.",
     "rerank.missing.passages": "Write or choose passages.",
     "rerank.missing.topN": "top_n must be a whole number from 1, or empty.",
-    "rerank.and": " and ",
     "rerank.done": "{count} passages ranked by {models}.",
 
     "rerank.result": "Result",
@@ -29,10 +28,10 @@ export const strings = {
     "rerank.cuts": "✂ Passages longer than the model reads: {count}. Open one to see where it was cut.",
     "rerank.hint":
       "Score, position in your list, movement since. Arrow keys move through the ranking; Enter opens a passage.",
-    "rerank.hintPair":
-      "Score, position in your list, movement: in A since your list, in B since A. Arrow keys move through a ranking and across to the other; Enter opens a passage.",
-    "rerank.legend.up": "higher in B",
-    "rerank.legend.down": "lower in B",
+    "rerank.hintSeveral":
+      "Score, position in your list, movement: in A since your list, in others since the ranking on their left. Arrow keys move through a ranking and across to its neighbours; Enter opens a passage.",
+    "rerank.legend.up": "higher on the right",
+    "rerank.legend.down": "lower on the right",
     "rerank.legend.same": "same rank",
     "rerank.legend.gone": "in one ranking only",
     "rerank.from": "from {position}",
@@ -62,8 +61,8 @@ export const strings = {
     "rerank.example": "例:",
     "rerank.count": "文書: {count} 件",
     "rerank.count.file": "{name} から読み込んだ文書: {count} 件",
-    "rerank.first": "モデル A",
-    "rerank.second": "モデル B (比較用)",
+    "rerank.first": "モデル {letter}",
+    "rerank.other": "モデル {letter} (比較用)",
     "rerank.topN": "上位の件数 (top_n)",
     "rerank.all": "すべて",
     "rerank.raw": "生のスコア",
@@ -72,7 +71,6 @@ export const strings = {
     "rerank.missing.query": "クエリを入力してください。",
     "rerank.missing.passages": "文書を入力するか、ファイルを選択してください。",
     "rerank.missing.topN": "top_n は 1 以上の整数にするか、空欄にしてください。",
-    "rerank.and": " と ",
     "rerank.done": "{models} で {count} 件の文書を並べ替えました。",
 
     "rerank.result": "結果",
@@ -83,10 +81,10 @@ export const strings = {
     "rerank.cosineRaw": "埋め込みモデルのため、生のスコアはコサイン類似度です。",
     "rerank.cuts": "✂ モデルの上限を超えた文書: {count} 件。開くと切られた位置を確認できます。",
     "rerank.hint": "スコア、元の位置、元の位置からの変動の順に表示します。矢印キーで移動、Enter で文書を開きます。",
-    "rerank.hintPair":
-      "スコア、元の位置、変動の順に表示します。変動は、A では元の位置から、B では A の順位からです。上下の矢印キーで移動、左右でもう一方の順位へ、Enter で文書を開きます。",
-    "rerank.legend.up": "B で上昇",
-    "rerank.legend.down": "B で下降",
+    "rerank.hintSeveral":
+      "スコア、元の位置、変動の順に表示します。変動は、A では元の位置から、ほかでは左隣の順位からです。上下の矢印キーで移動、左右で隣の順位へ、Enter で文書を開きます。",
+    "rerank.legend.up": "右で上昇",
+    "rerank.legend.down": "右で下降",
     "rerank.legend.same": "同順位",
     "rerank.legend.gone": "一方にのみ含まれる",
     "rerank.from": "元 {position}",

@@ -58,6 +58,14 @@ export const strings = {
     "key.use": "Use this key",
     "key.cancel": "Cancel",
 
+    "share.copy": "Copy a link",
+    "share.copied": "Copied. The link contains your texts; the service does not see them until it is asked.",
+    "share.in_address": "The link is now in the address bar. It contains your texts.",
+    "share.long": "Too long for a link: {length} characters, of at most {limit}.",
+    "share.damaged": "The link is damaged: its texts cannot be read.",
+    "earlier.title": "Earlier runs in this tab: {count}",
+    "earlier.forget": "Forget them",
+
     "state.ready": "Ready",
     "state.loading": "Loading",
     "state.importing": "Importing",
@@ -75,6 +83,11 @@ export const strings = {
     "chooser.license": "Licence",
     "chooser.non_commercial": "{license} (not for commercial use)",
     "chooser.size": "Download",
+    "chooser.stored": "Size",
+    "chooser.parameters": "Parameters",
+    "chooser.speed": "Tokens/s",
+    "chooser.tokens_per_s": "{speed} tokens/s",
+    "chooser.script": "The texts are in {script} script, but {model} was trained for: {languages}.",
     "chooser.importable": "The first request downloads and imports it, which may take minutes.",
   },
   ja: {
@@ -134,6 +147,14 @@ export const strings = {
     "key.use": "このキーを使う",
     "key.cancel": "キャンセル",
 
+    "share.copy": "リンクをコピー",
+    "share.copied": "コピーしました。リンクには入力したテキストが含まれます。開いただけではサービスに送信されません。",
+    "share.in_address": "リンクをアドレスバーに表示しました。入力したテキストが含まれます。",
+    "share.long": "リンクにするには長すぎます: {length} 文字 (上限 {limit} 文字)。",
+    "share.damaged": "リンクが壊れているため、テキストを読み取れません。",
+    "earlier.title": "このタブでの実行履歴: {count} 件",
+    "earlier.forget": "履歴を消去",
+
     "state.ready": "利用可能",
     "state.loading": "読み込み中",
     "state.importing": "インポート中",
@@ -151,6 +172,11 @@ export const strings = {
     "chooser.license": "ライセンス",
     "chooser.non_commercial": "{license} (商用利用不可)",
     "chooser.size": "ダウンロード",
+    "chooser.stored": "サイズ",
+    "chooser.parameters": "パラメーター数",
+    "chooser.speed": "トークン/秒",
+    "chooser.tokens_per_s": "{speed} トークン/秒",
+    "chooser.script": "テキストは{script}で書かれていますが、{model} の学習言語は{languages}です。",
     "chooser.importable": "最初のリクエストでダウンロードとインポートを行うため、数分かかることがあります。",
   },
 };

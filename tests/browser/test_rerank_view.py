@@ -15,6 +15,7 @@ from tests import tiny
 from tests.browser.conftest import RERANKER, SECOND_RERANKER, Site, Visit, axe, overflows, shot
 from tests.browser.lines_field import give_file
 from tests.browser.looks import looks
+from tests.browser.modules import requests_to
 from tests.browser.reranking import PASSAGES, QUERY, SHOWN_ATOL, choose, fill, movement, rows, run, shown
 from tests.conftest import MODEL
 from tests.serving import http_post
@@ -263,4 +264,57 @@ def test_input_and_results_are_kept_when_language_or_view_changes(visit: Visit) 
     assert page.locator(".rerank-form textarea").input_value() == "\n".join(PASSAGES)
     assert page.locator(".rerank-form input[type=number]").input_value() == "4"
     values = page.locator(".model-chooser select").evaluate_all("all => all.map(each => each.value)")
-    assert values == [RERANKER, MODEL]
+    assert values == [RERANKER, MODEL, "", ""]
+
+
+def test_three_models_an_earlier_run_and_a_link(visit: Visit, site: Site) -> None:
+    page = visit("rerank", phone=True)
+    fill(page)
+    names = [RERANKER, MODEL, SECOND_RERANKER]
+    selects = page.locator(".model-chooser select")
+    for place, name in enumerate(names):
+        selects.nth(place).select_option(name)
+    expect(selects.nth(1).locator(f"option[value={RERANKER}]")).to_be_disabled()
+    run(page)
+    for place, name in enumerate(names):
+        compare(page, answer(site, model=name, query=QUERY, documents=PASSAGES), place=place)
+    index = rows(page, 1).first.get_attribute("data-index")
+    rows(page, 1).first.press("ArrowRight")
+    expect(page.locator(f".ranked >> nth=2 >> .ranked-row[data-index='{index}']")).to_be_focused()
+    assert not overflows(page)
+    axe(page)
+    shot(page, "rerank-three")
+
+    selects.nth(1).select_option("")  # the third model becomes the second
+    assert selects.evaluate_all("all => all.map(each => each.value)") == [RERANKER, SECOND_RERANKER, "", ""]
+    page.get_by_role("button", name="日本語", exact=True).click()
+    run(page)
+    expect(page.locator(".earlier summary")).to_have_text("Earlier runs in this tab: 2")
+    page.locator(".earlier summary").click()
+    page.locator(".earlier-run", has_text=QUERY).last.click()
+    expect(page.locator(".ranked")).to_have_count(3)
+    assert page.locator(".rerank-form textarea").input_value() == "\n".join(PASSAGES)
+
+    page.get_by_role("button", name="Copy a link").click()
+    expect(page.get_by_text("Copied. The link contains your texts")).to_be_visible()
+    link = page.evaluate("navigator.clipboard.readText()")
+    other = visit("models")
+    asked = requests_to(other, "/v1/rerank")
+    other.goto(link)
+    expect(other.locator(".model-chooser select").nth(2)).to_have_value(SECOND_RERANKER)
+    assert other.locator(".rerank-form input[type=text]").input_value() == QUERY
+    assert other.locator(".rerank-form textarea").input_value() == "\n".join(PASSAGES)
+    assert asked == []
+    other.goto(f"{link[:-20]}AAAA")
+    expect(other.get_by_role("alert").first).to_have_text("The link is damaged: its texts cannot be read.")
+
+
+def test_a_script_that_the_model_was_not_trained_for_shows_a_warning(visit: Visit) -> None:
+    page = visit("rerank", lang="ja")
+    choose(page, MODEL)
+    page.get_by_role("button", name="日本語", exact=True).click()
+    warning = f"テキストは日本語の文字で書かれていますが、{MODEL} の学習言語は英語です。"
+    expect(page.locator(".model-chooser").first).to_contain_text(warning)
+    expect(page.locator(".model-chooser").first).to_contain_text("小さく高速です。プロンプトは不要です。")
+    choose(page, RERANKER)
+    expect(page.get_by_text(warning)).to_have_count(0)

@@ -248,7 +248,7 @@ def test_page_requests_are_not_logged(visit: Visit, site: Site) -> None:
 def test_both_languages_have_the_same_strings(visit: Visit, site: Site) -> None:
     """All modules in strings/ have the same keys and placeholders in both languages."""
     page = visit("models")
-    for path in sorted((ROOT / "playground/strings").glob("*.js")):
+    for path in sorted(set((ROOT / "playground/strings").glob("*.js")) - {ROOT / "playground/strings/service.js"}):
         texts = json.loads(
             page.evaluate(f'import("/playground/strings/{path.name}").then((m) => JSON.stringify(m.strings))')
         )

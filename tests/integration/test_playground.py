@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import socket
 
 import httpx
@@ -93,6 +94,14 @@ def test_metrics_have_one_label_for_all_files(api: httpx.Client) -> None:
 
 def test_the_documentation_page_links_to_it(api: httpx.Client) -> None:
     assert "(./playground)" in ok(api.get("/docs.json"))["info"]["description"]
+
+
+def test_the_documentation_page_has_this_services_name(api: httpx.Client) -> None:
+    page = api.get("/").text
+    assert "<title>Rerank &amp; Embedding API</title>" in page
+    assert "http" not in page.lower()  # no links or scripts of other sites
+    files = re.findall(r'(?:href|src)="(static_content/[^"]+)"', page)
+    assert [api.get(f"/{file}").status_code for file in files] == [200, 200]
 
 
 def test_models_has_the_limits_and_defaults_for_the_page(api: httpx.Client) -> None:
