@@ -101,10 +101,11 @@ def instructions(base_image: str, variables: dict[str, str]) -> list[str]:
         f"FROM {base_image}",
         *(f"ENV {name}={value}" for name, value in (RUNTIME | variables).items()),
         f"RUN {user} && mkdir -p {CODE} {folders} && chown -R {USER}:{USER} {DATA}",
+        f"RUN ln -s src/embeddings {BENTO}/embeddings",
         f"WORKDIR {BENTO}",
         f"COPY --from=base-container {PACKAGES} {PACKAGES}",
         f"EXPOSE {port}",
-        f'HEALTHCHECK --interval=30s --timeout=10s --start-period=15m CMD ["{CODE}/scripts/healthcheck"]',
+        f'HEALTHCHECK --interval=30s --timeout=10s --start-period=15m CMD ["{CODE}/embeddings", "health"]',
     ]
     return ["\n".join(lines)]
 

@@ -314,6 +314,11 @@ def bentoml_home() -> Path:
     return Path(os.path.expandvars(os.environ.get("BENTOML_HOME", "~/bentoml"))).expanduser()
 
 
+def set_environment(variables: Mapping[str, str]) -> None:
+    """Set environment variables of this process and of the programs that it runs."""
+    os.environ.update(variables)
+
+
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Settings from the environment; SettingsError names the variable that is wrong."""
     environ = os.environ if environ is None else environ

@@ -5,15 +5,16 @@
 # its compose file. Further options are passed to `docker compose up` (`./start.sh --docker --detach`).
 set -euo pipefail
 cd "$(dirname "$0")"
-export BENTOML_DO_NOT_TRACK="${BENTOML_DO_NOT_TRACK:-true}"
 
 if [ "${1:-}" = "--docker" ]; then
   shift
   exec scripts/start_container "$@"
 fi
 [ $# -eq 0 ] || { printf 'Usage: ./start.sh [--docker [OPTION...]]\n' >&2; exit 2; }
-# Kubernetes sets BENTOML_PORT=tcp://... if a Service is named bentoml; BentoML accepts only a number
-if [[ ! "${BENTOML_PORT:-}" =~ ^[0-9]+$ ]]; then unset BENTOML_PORT; fi
+say() { printf '%s\n' "$*" >&2; }
+say "Step 1 of 3: Python packages"
 scripts/install
-scripts/import_models --model all-minilm-l6-v2
-exec .venv/bin/bentoml serve
+say "Step 2 of 3: the model all-minilm-l6-v2"
+./embeddings import all-minilm-l6-v2
+say "Step 3 of 3: the service"
+exec ./embeddings serve

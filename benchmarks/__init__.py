@@ -1,1 +1,1 @@
-"""The benchmark; see README.md here and `scripts/bench --help`."""
+"""The benchmark; see README.md here and `./embeddings bench --help`."""

@@ -1,8 +1,8 @@
 """Measures the cost of a request without the model: one short text and a stub engine.
 
-    scripts/bench frontend                      this checkout and revision b633b23
-    scripts/bench frontend --against HEAD~1     this checkout and another revision
-    scripts/bench frontend --workers 2 4 --pass-ms 1    this checkout with one, two and four workers
+    ./embeddings bench frontend                     this checkout and revision b633b23
+    ./embeddings bench frontend --against HEAD~1    this checkout and another revision
+    ./embeddings bench frontend --workers 2,4 --pass-ms 1   this checkout with one, two and four workers
 
 Each revision has a separate environment. The servers are measured in turns, so that changes in machine speed affect
 both. CPU time is the sum of a server's processes, divided by the number of responses.
@@ -10,9 +10,7 @@ both. CPU time is the sum of a server's processes, divided by the number of resp
 
 from __future__ import annotations
 
-import argparse
 import io
-import json
 import subprocess
 import sys
 import tarfile
@@ -21,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from benchmarks import machine
 from benchmarks.checkpoints import ROOT
 from benchmarks.client import Group, Load, Request
 from benchmarks.measure import send
@@ -34,6 +31,8 @@ BASELINE = "b633b23"
 MODEL = "all-minilm-l6-v2"
 CONNECTIONS = (1, 64, 256)
 HERE = "this checkout"
+IMPORT_COMMAND = {True: ("-m", "cli", "import"), False: ("-m", "scripts.import_models", "--model")}
+"""Whether a revision has cli/ -> its command that imports models."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,18 @@ class Checkout:
 
     folder: Path
     python: Path
+
+
+@dataclass(frozen=True)
+class Frontend:
+    """What is measured: another revision or, if there are `workers`, this checkout with each number of them."""
+
+    against: str
+    workers: tuple[int, ...]
+    pass_s: float
+    repetitions: int
+    window_s: float
+    cache: Path
 
 
 def prepare(revision: str, cache: Path) -> Checkout:
@@ -76,7 +87,7 @@ def serve(checkout: Checkout, home: Path, workers: int = 1, pass_s: float = 0.0)
         STUB_PASS_S=str(pass_s),
         PYTHONPATH=str(ROOT / "benchmarks"),
     )
-    command = [str(checkout.python), "-m", "scripts.import_models", "--model", MODEL]
+    command = [str(checkout.python), *IMPORT_COMMAND[(checkout.folder / "cli").is_dir()], MODEL]
     subprocess.run(command, cwd=checkout.folder, env=environment, check=True, stdout=sys.stderr)
     argv = [str(checkout.python.with_name("bentoml")), "serve", "stub_service:RerankEmbedding"]
     first = First(port, EMBEDDINGS, embeddings_body(["the first text"]))
@@ -93,23 +104,23 @@ def measure(server: Running, connections: int, window_s: float) -> tuple[float, 
     return answers / report.wall_s, 1e6 * (server.cpu_s() - before) / answers
 
 
-def run(options: argparse.Namespace) -> dict[str, dict[int, dict[str, float]]]:
+def measure_all(options: Frontend) -> dict[str, dict[int, dict[str, float]]]:
     """Medians by server and number of connections."""
-    cache, here = options.cache.resolve(), Checkout(ROOT, Path(sys.executable))
+    here = Checkout(ROOT, Path(sys.executable))
     checkouts = {HERE: (here, 1)} | {f"{count} workers": (here, count) for count in options.workers}
     if not options.workers:
-        checkouts = {options.against: (prepare(options.against, cache), 1)} | checkouts
+        checkouts = {options.against: (prepare(options.against, options.cache), 1)} | checkouts
     samples: dict[tuple[str, int], list[tuple[float, float]]] = {}
     with ExitStack() as stack:
         servers: dict[str, Running] = {}
         for name, (checkout, workers) in checkouts.items():
-            home = cache / "frontend" / f"home-{checkout.folder.name}-{workers}"
-            servers[name] = serve(checkout, home, workers, options.pass_ms / 1000)
+            home = options.cache / "frontend" / f"home-{checkout.folder.name}-{workers}"
+            servers[name] = serve(checkout, home, workers, options.pass_s)
             stack.callback(servers[name].stop)
         for repetition in range(options.repetitions + 1):
             for connections in CONNECTIONS:
                 for name, server in servers.items():
-                    found = measure(server, connections, options.window)
+                    found = measure(server, connections, options.window_s)
                     if repetition:  # the first repetition is the warm-up
                         samples.setdefault((name, connections), []).append(found)
     return {
@@ -122,30 +133,3 @@ def run(options: argparse.Namespace) -> dict[str, dict[int, dict[str, float]]]:
         }
         for name in servers
     }
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Print a table, and the figures as JSON."""
-    parser = argparse.ArgumentParser(
-        prog="scripts/bench frontend", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--against", default=BASELINE, metavar="REVISION", help=f"another revision ({BASELINE})")
-    parser.add_argument(
-        "--workers", type=int, nargs="+", default=(), metavar="N", help="this checkout with N workers, not --against"
-    )
-    parser.add_argument("--pass-ms", type=float, default=0.0, metavar="MS", help="duration of a pass of the engine")
-    parser.add_argument("--repetitions", type=int, default=5, metavar="N")
-    parser.add_argument("--window", type=float, default=4.0, metavar="S", help="seconds of one measurement")
-    parser.add_argument("--cache", type=Path, default=ROOT / "benchmarks" / ".cache", metavar="DIR")
-    options = parser.parse_args(arguments)
-    found = run(options)
-    print(f"{'connections':<14}" + "".join(f"{name:>28}" for name in found))
-    for connections in CONNECTIONS:
-        cells = (found[name][connections] for name in found)
-        print(f"{connections:<14}" + "".join(f"{c['requests_per_s']:>14.0f}/s {c['cpu_us']:>8.0f} us" for c in cells))
-    print(json.dumps({"machine": machine.facts(), "figures": found}))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

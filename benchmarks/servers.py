@@ -100,7 +100,7 @@ def _import_ours(place: Place, options: dict[str, str]) -> str:
         BENTOML_HOME=str(_our_home(place)), EXTRA_CATALOG=str(_our_catalog(place)), PYTHONPATH=str(ROOT), **options
     )
     for name, folder in place.checkpoints.folders.items():
-        command = [sys.executable, "-m", "scripts.import_models", "--model", name, "--from-dir", str(folder)]
+        command = [sys.executable, "-m", "cli", "import", name, "--from-dir", str(folder)]
         result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         if result.returncode:
             raise environments.InstallError(f"{name} cannot be imported: {result.stderr.strip()[-300:]}")

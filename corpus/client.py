@@ -35,7 +35,28 @@ _NOTICE_S = 60.0
 """Minimum time between two identical notices."""
 
 _TRUNCATION = re.compile(r"input\.\d+ was cut ")
+LOCAL_URL = "http://localhost"
+"""Stands for the URL of a service if this process computes."""
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+def connection(
+    url: str,
+    key: str | None,
+    *,
+    read_s: float = _READ_TIMEOUT_S,
+    connections: int = 1,
+    transport: httpx.AsyncBaseTransport | None = None,
+) -> httpx.AsyncClient:
+    """A keep-alive connection to a service, or to a transport in its place."""
+    return httpx.AsyncClient(
+        base_url=url,
+        headers={"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {}),
+        timeout=httpx.Timeout(10, read=read_s),
+        limits=httpx.Limits(max_connections=connections + 1),
+        trust_env=urlsplit(url).hostname not in _LOOPBACK,  # no proxy for this machine itself
+        transport=transport,
+    )
 
 
 @dataclass(frozen=True)
@@ -62,6 +83,8 @@ class Client:
     key: str | None = None
     patience_s: float = 600.0
     connections: int = 3
+    transport: httpx.AsyncBaseTransport | None = None
+    """Takes the place of the network."""
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     _http: httpx.AsyncClient = field(init=False)
@@ -69,13 +92,12 @@ class Client:
     _notified: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {self.key}"} if self.key else {})
-        self._http = httpx.AsyncClient(
-            base_url=self.url,
-            headers=headers,
-            timeout=httpx.Timeout(10, read=max(1, min(_READ_TIMEOUT_S, self.patience_s))),
-            limits=httpx.Limits(max_connections=self.connections + 1),
-            trust_env=urlsplit(self.url).hostname not in _LOOPBACK,  # no proxy for this machine itself
+        self._http = connection(
+            self.url,
+            self.key,
+            read_s=max(1, min(_READ_TIMEOUT_S, self.patience_s)),
+            connections=self.connections,
+            transport=self.transport,
         )
         self._last_answer = self.clock()
 
@@ -128,7 +150,7 @@ class Client:
             else:
                 if response.status_code == 200:
                     return self._read(response, len(rows))
-                problem = f"The service responds with status {response.status_code}: {_message(response)}"
+                problem = f"The service responds with status {response.status_code}: {error_message(response)}"
                 if response.status_code in _TOO_LARGE and len(rows) > 1:
                     if response.status_code in _RETRIED:  # 504 took time, which counts
                         self._remaining(problem, started)
@@ -190,7 +212,8 @@ def _retry_after(response: httpx.Response) -> float | None:
     return float(value) + random.uniform(0, 0.5) if value.isdigit() else None
 
 
-def _message(response: httpx.Response) -> str:
+def error_message(response: httpx.Response) -> str:
+    """The message of an error response, or else its status in words."""
     return str(_error(response).get("message") or response.reason_phrase)
 
 
@@ -205,7 +228,7 @@ def _error(response: httpx.Response) -> dict[str, Any]:
 
 def _rejection(response: httpx.Response, rows: Sequence[Row]) -> CorpusError:
     """The service's error message with the row or rows that it concerns."""
-    message = _message(response)
+    message = error_message(response)
     place = f"{rows[0].place} to {rows[-1].place}" if len(rows) > 1 else rows[0].place
     param = re.fullmatch(r"input\.(\d+)", str(_error(response).get("param")))
     if param and int(param[1]) < len(rows):

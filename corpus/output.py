@@ -15,7 +15,7 @@ from corpus.parts import Floats, read_part
 from corpus.problems import CorpusError
 from corpus.rows import Id, import_pyarrow
 
-SUFFIXES = (".parquet", ".npy")
+SUFFIXES = (".parquet", ".jsonl", ".npy")
 
 _GROUP_BYTES = 16 * 2**20
 """Minimum size of the vectors in a row group of a Parquet file."""
@@ -39,13 +39,17 @@ def join(journal: Journal, folder: Path, out: Path) -> None:
             _write_numpy(journal, folder, vectors, ids)
     else:
         with finished_file(out, folder) as file:
-            _write_parquet(journal, folder, file)
+            write = _write_json_lines if out.suffix == ".jsonl" else _write_parquet
+            write(journal, folder, file)
 
 
 def rows_in(out: Path) -> int:
-    """The number of vectors in an output, read from its header."""
+    """The number of vectors in an output, read from its header or counted."""
     if out.suffix == ".npy":
         return len(np.load(out, mmap_mode="r", allow_pickle=False))
+    if out.suffix == ".jsonl":
+        with out.open("rb") as file:
+            return sum(1 for _ in file)
     _, parquet = import_pyarrow()
     return int(parquet.read_metadata(out).num_rows)
 
@@ -72,6 +76,14 @@ def _write_numpy(journal: Journal, folder: Path, vectors: IO[bytes], ids: IO[byt
         rows, names = read_part(folder, part)
         vectors.write(np.ascontiguousarray(rows, dtype="<f4").data)
         ids.writelines(orjson.dumps(name) + b"\n" for name in names)
+
+
+def _write_json_lines(journal: Journal, folder: Path, file: IO[bytes]) -> None:
+    """Write an object with id and embedding per line."""
+    for part in journal.parts:
+        for vector, name in zip(*read_part(folder, part), strict=True):
+            line = {"id": name, "embedding": np.ascontiguousarray(vector)}
+            file.write(orjson.dumps(line, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE))
 
 
 def _write_parquet(journal: Journal, folder: Path, file: IO[bytes]) -> None:

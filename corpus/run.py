@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from corpus.client import Client
+from corpus.client import LOCAL_URL, Client
 from corpus.embedding import Embedding, batches
 from corpus.finished import list_file, refuse_to_overwrite
 from corpus.journal import Journal, Plan, fingerprint, open_journal
@@ -29,7 +29,7 @@ _CHECKED = 1000
 
 @dataclass(frozen=True)
 class Options:
-    """The options of scripts/embed_corpus, which its help describes."""
+    """The options of `embeddings embed`, which its help describes."""
 
     input: Path
     out: Path
@@ -37,7 +37,8 @@ class Options:
     text: str
     id: str | None
     skip_bad: bool
-    url: str
+    url: str | None
+    """None: this process computes."""
     api_key_file: str | None
     model: str | None
     input_type: str | None
@@ -138,10 +139,10 @@ async def _embed(
     names = ("model", "input_type", "dimensions", "truncate", "priority")
     fields = {name: value for name in names if (value := getattr(options, name)) is not None}
     client = connect(
-        options.url,
+        options.url or LOCAL_URL,
         fields,
         progress.say,
-        key=_read_key(options.api_key_file),
+        key=read_key(options.api_key_file),
         patience_s=options.patience,
         connections=options.parallel,
     )
@@ -154,10 +155,14 @@ async def _embed(
     return embedding.busy
 
 
-def _read_key(path: str | None) -> str | None:
+def read_key(path: str | None) -> str | None:
+    """The key in the first line of a file or, for `-`, of standard input; CorpusError if there is none."""
     if path is None:
         return None
-    text = sys.stdin.readline() if path == "-" else Path(path).read_text(encoding="utf-8")
+    try:
+        text = sys.stdin.readline() if path == "-" else Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise CorpusError(f"{path} cannot be read ({error.strerror}).") from None
     if not (lines := text.split()):
         raise CorpusError(f"{'Standard input' if path == '-' else path} contains no key.")
     return lines[0]

@@ -82,7 +82,7 @@ def export_in_child(
         logger.warning("the speed of %s was not measured: %s", spec.name, reason)
         return
     logger.warning(
-        "%s %s: %s. To try again, run scripts/import_models --remove --model %s and import it again.",
+        "%s %s: %s. To try again, run ./embeddings remove %s and import it again.",
         spec.name,
         _consequence(job.weights),
         reason,

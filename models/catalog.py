@@ -26,7 +26,7 @@ REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,60}/\w[\w.-]{0,58}(/\w[\w.-]{0,58}
 Name = Annotated[str, Field(pattern=f"^{_NAME.pattern}$", max_length=_NAME_LENGTH)]
 RepoName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*/\w[\w.-]*(/\w[\w.-]*)?$", max_length=120)]
 _HOW_TO_ADD = (
-    "To add a repository of the Hugging Face Hub, run scripts/import_models with its full name, or set IMPORT_ALLOWED "
+    "To add a repository of the Hugging Face Hub, run ./embeddings import with its full name, or set IMPORT_ALLOWED "
     "to let requests import it."
 )
 

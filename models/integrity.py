@@ -28,7 +28,7 @@ def fingerprint(path: Path) -> str:
     """A file's size and a hash of samples from across the file; takes milliseconds for any size.
 
     It detects truncated files and those with zeroed ranges after a power failure. Only digests detect a single flipped
-    bit (scripts/verify_models).
+    bit (./embeddings verify).
     """
     samples = hashlib.sha256()
     size = path.stat().st_size
@@ -79,7 +79,7 @@ def find_difference(spec: ModelSpec, stored: StoredModel) -> str | None:
 
 def repair_command(spec: ModelSpec, stored: StoredModel) -> str:
     """The command that imports a model again."""
-    command = f"scripts/import_models --model {spec.name}"
+    command = f"./embeddings import {spec.name}"
     if stored.facts.local and spec.package is None:
         return f"{command} --from-dir FOLDER, with the original folder"
     return command

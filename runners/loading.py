@@ -152,7 +152,7 @@ def load_backend(spec: ModelSpec, stored: StoredModel, device: Device, settings:
             return load_openvino(*choice, spec, stored, device)
         if choice is None and (settings.backend == "openvino" or weights == "int8"):
             found = find_export(stored.folder, weights)
-            reason = found[1]["f32"] if found else "it was not exported; run scripts/import_models again"
+            reason = found[1]["f32"] if found else "it was not exported; run ./embeddings import again"
             setting = "DTYPE=int8" if weights == "int8" else "BACKEND=openvino"
             raise ModelUnavailableError(f"{setting} cannot serve {spec.name}: {reason}.")
     return load_torch(spec, stored, for_model(device, stored.facts.architecture))

@@ -98,7 +98,7 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
 
 def import_models(home: Path, *names: str, **settings: str) -> None:
     """Import models into the store of a BENTOML_HOME."""
-    command = [sys.executable, "-m", "scripts.import_models", "--model", *names]
+    command = [sys.executable, "-m", "cli", "import", *names]
     environment = child_environment(home, settings)
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr

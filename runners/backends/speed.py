@@ -40,7 +40,7 @@ class BackendConfig:
 
     @property
     def name(self) -> str:
-        """As GET /models and scripts/verify_models show it: `openvino bf16, 4 streams`."""
+        """As GET /models and ./embeddings verify show it: `openvino bf16, 4 streams`."""
         return f"{self.library} {self.precision}{f', {self.streams} streams' if self.streams > 1 else ''}"
 
 

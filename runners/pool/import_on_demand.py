@@ -43,7 +43,7 @@ class ImportOnDemand:
         if entry.task is None and entry.fetching is None and await asyncio.to_thread(self._would_import, spec):
             raise CrossSiteError(
                 f"{spec.name} is not imported, and pages of other origins may not start an import. Run: "
-                f"scripts/import_models --model {spec.name}, or add the page's origin to CORS_ORIGINS."
+                f"./embeddings import {spec.name}, or add the page's origin to CORS_ORIGINS."
             )
 
     def _would_import(self, spec: ModelSpec) -> bool:
@@ -58,7 +58,7 @@ class ImportOnDemand:
         if self._import is None:
             raise ModelUnavailableError(
                 f"{spec.name} is not in the model store and IMPORT_ON_DEMAND is off. "
-                f"Run: scripts/import_models --model {spec.name}. {self._advice()}"
+                f"Run: ./embeddings import {spec.name}. {self._advice()}"
             )
         if entry.fetching is None:  # no other request has started an import meanwhile
             entry.fetching = asyncio.create_task(self._imported(spec, entry, self._import), name=f"import {spec.name}")

@@ -183,7 +183,7 @@ class ModelPool:
         if entry.failure is not None:
             return Status("unavailable", entry.failure.message)
         if not self._imports:
-            return Status("unavailable", "Not imported, and IMPORT_ON_DEMAND is off. Run scripts/import_models.")
+            return Status("unavailable", "Not imported, and IMPORT_ON_DEMAND is off. Run ./embeddings import.")
         return Status("importable")
 
     def room(self, spec: ModelSpec) -> Room:

@@ -33,7 +33,7 @@ def serve_all() -> Iterator[dict[str, str]]:
     with tempfile.TemporaryDirectory(prefix="rerank-embedding-clients-") as folder, contextlib.ExitStack() as stack:
         imported = Path(folder, "imported")
         imported.mkdir()
-        command = [sys.executable, "-m", "scripts.import_models", "--model", MODEL]
+        command = [sys.executable, "-m", "cli", "import", MODEL]
         subprocess.run(command, cwd=ROOT, env=child_environment(imported, SETTINGS), check=True, stdout=sys.stderr)
 
         def start(name: str) -> str:

@@ -123,7 +123,7 @@ def test_the_bundle_has_no_secrets_tests_or_weights(built: Built) -> None:
     info = yaml.safe_load((built.bento / "bento.yaml").read_text(encoding="utf-8"))
     assert info["args"].items() >= {"platform": "cpu"}.items()
     assert info["models"] == []  # BentoML would resolve them at each start
-    assert (built.bento / "src/scripts/healthcheck").stat().st_mode & stat.S_IXUSR
+    assert (built.bento / "src/embeddings").stat().st_mode & stat.S_IXUSR
 
 
 @pytest.fixture(scope="module")
@@ -200,8 +200,8 @@ def test_the_service_writes_only_to_its_volume_and_tmp(built: Built, served: tup
 @pytest.mark.parametrize(
     ("command", "output"),
     [
-        (["src/scripts/healthcheck"], "/readyz returned 200"),
-        (["src/scripts/import_models", "--list"], "stored as sentence-transformers--all-minilm-l6-v2:"),
+        (["src/embeddings", "health"], "/readyz returned 200"),
+        (["src/embeddings", "list", "--stored"], "stored as sentence-transformers--all-minilm-l6-v2:"),
     ],
 )
 def test_the_scripts_run_in_the_bundle(

@@ -1,4 +1,4 @@
-"""scripts/compare_models with real weights: its values equal those computed from sentence-transformers' ranks."""
+"""./embeddings compare with real weights: its values equal those computed from sentence-transformers' ranks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ QUERIES, PASSAGES = (ROOT / "examples" / "search" / f"{name}.jsonl" for name in 
 
 def run(home: Path, *options: str | Path) -> subprocess.CompletedProcess[str]:
     environment = child_environment(home, {"DEVICE": "cpu", "DTYPE": DTYPE, "BACKEND": "torch"})
-    command = [ROOT / "scripts" / "compare_models", *options]
+    command = [ROOT / "embeddings", "compare", *options]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=600)
 
 
@@ -43,7 +43,7 @@ def test_the_example_is_measured_as_by_hand(imported: Path, weights: Path, tmp_p
     found = ranks(weights)
     chart = tmp_path / "chart.svg"
     home = copy_home(imported, tmp_path / "home")
-    done = run(home, "--queries", QUERIES, "--passages", PASSAGES, "--model", MODEL, "--json", "--chart", chart)
+    done = run(home, "--queries", QUERIES, "--passages", PASSAGES, MODEL, "--json", "--chart", chart)
     assert done.returncode == 0, done.stderr
     row = json.loads(done.stdout)
     best = {"q3": 2 + 1 / log2(3), "q7": 1 + 1 / log2(3)}

@@ -17,8 +17,8 @@ from models.goldens import goldens_of
 from models.store import ModelStore
 from runners.devices import Device
 from runners.loading import load_model
-from scripts import import_models, verify_models
 from settings import load_settings
+from tests.command_line import run
 from tests.serving import copy_home
 from tests.tolerance import FLOAT32
 from tests.variant import THREADS
@@ -91,9 +91,9 @@ def test_an_imported_model_is_verified(
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     copy_home(imported, home)
-    assert import_models.main(["--model", MODEL]) == 0  # converts it for these settings
+    assert run("import", MODEL) == 0  # converts it for these settings
     capsys.readouterr()
-    assert verify_models.main([]) == 0
+    assert run("verify") == 0
     header, *others, row = capsys.readouterr().out.splitlines()
     assert [line.split()[:2] for line in others] == [[MODEL, what] for what in measured]
     assert header.split() == ["model", "compared", "difference", "tolerance", "verdict"]
@@ -103,9 +103,9 @@ def test_an_imported_model_is_verified(
 
 
 def test_a_model_that_is_not_stored_cannot_be_verified(store: ModelStore, capsys: pytest.CaptureFixture[str]) -> None:
-    assert verify_models.main(["--model", MODEL]) == 1
+    assert run("verify", MODEL) == 1
     assert MODEL in capsys.readouterr().err
-    assert verify_models.main(["--model", "all-minilm-l6-v3"]) == 2
+    assert run("verify", "all-minilm-l6-v3") == 2
     assert "Did you mean all-minilm-l6-v2" in capsys.readouterr().err
 
 
@@ -147,7 +147,7 @@ def test_damaged_weights_are_not_stored(
     tensors = load_file(folder / "model.safetensors")
     damage(tensors)
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / "model.safetensors")
-    assert import_models.main(["--model", MODEL, "--from-dir", str(folder), "--json"]) == 1
+    assert run("import", MODEL, "--from-dir", str(folder), "--json") == 1
     *_, last = capsys.readouterr().out.splitlines()
     message = json.loads(last)["error"]
     assert message.startswith(f"{SPEC.repo} is refused: ")

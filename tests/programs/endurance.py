@@ -75,7 +75,7 @@ def write_catalog(folder: Path) -> Path:
 
 def import_all(home: Path, catalog: Path) -> None:
     environment = child_environment(home, {"EXTRA_CATALOG": str(catalog)})
-    command = [sys.executable, "-m", "scripts.import_models", "--model"]
+    command = [sys.executable, "-m", "cli", "import"]
     subprocess.run([*command, REAL], cwd=ROOT, env=environment, check=True)
     for full_name in (*EMBEDDERS, *RERANKERS):
         folder = tests.tiny.build(full_name, home / "checkpoints" / tiny_name(full_name))

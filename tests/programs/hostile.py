@@ -252,7 +252,7 @@ def service() -> Iterator[Served]:
         home = Path(folder)
         settings: dict[str, Any] = SETTINGS | {"EXTRA_CATALOG": str(write_catalog(home))}
         environment = child_environment(home, settings)
-        command = [sys.executable, "-m", "scripts.import_models", "--model"]
+        command = [sys.executable, "-m", "cli", "import"]
         subprocess.run([*command, REAL], cwd=ROOT, env=environment, check=True, stdout=sys.stderr)
         for name, source in SOURCES.items():
             origin = tests.tiny.build(source, home / "checkpoints" / name)

@@ -251,7 +251,7 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        command = [sys.executable, "-m", "scripts.import_models", "--model", MODEL]
+        command = [sys.executable, "-m", "cli", "import", MODEL]
         subprocess.run(command, cwd=ROOT, env=child_environment(home, {}), check=True)
         with serve(home, **SETTINGS, WORKERS="2", REQUEST_LOG="off") as served:
             result = run(served, options.restarts)

@@ -20,6 +20,7 @@ PLACES = (
     "engine_process.py",
     "api",
     "batches",
+    "cli",
     "comparison",
     "corpus",
     "importing",

@@ -65,9 +65,7 @@ async def test_any_other_name_is_unknown(pool: Pool, name: str) -> None:
 
 @pytest.mark.parametrize("settings", [{"IMPORT_ALLOWED": ""}, {"IMPORT_ON_DEMAND": "false"}])
 async def test_without_permission_the_error_says_how(pool: Pool, settings: dict[str, str]) -> None:
-    with pytest.raises(
-        ModelNotFoundError, match=r"run scripts/import_models with its full name, or set IMPORT_ALLOWED"
-    ):
+    with pytest.raises(ModelNotFoundError, match=r"run ./embeddings import with its full name, or set IMPORT_ALLOWED"):
         await by_name(pool, settings).resolve("acme/New")
     assert pool.imports == []
 

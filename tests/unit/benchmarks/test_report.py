@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks.__main__ import main
 from benchmarks.picture import bars, picture
 from benchmarks.report import lines, table
+from tests.command_line import run
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -128,6 +128,6 @@ def test_the_picture_is_well_formed_and_has_a_bar_for_each_figure() -> None:
 def test_a_kept_result_is_shown_again(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
     kept = tmp_path / "kept.json"
     kept.write_text(json.dumps(RESULT))
-    assert main(["--report", str(kept)]) == 0
+    assert run("bench", "--report", kept) == 0
     assert capsys.readouterr().out.strip() == table(RESULT).strip()
     assert (tmp_path / "kept.svg").read_text() == picture(RESULT)

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from cli import embed
 from corpus.client import Client
-from scripts import embed_corpus
+from tests import command_line
 from tests.serving import InProcess
 from tests.unit.corpus.corpus_service import FakeService, Port, vector_of
 
@@ -33,7 +34,9 @@ class Run:
 
     def __call__(self, *more: str, rows: str = "corpus.jsonl") -> int:
         fixed = ["--out", str(self.folder / self.out), "--url", self.fake.url, "--batch", "5", "--save-every", "0"]
-        return embed_corpus.main([str(self.folder / rows), *fixed, *more], connect=self.connect)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(embed, "Client", self.connect)
+            return command_line.run("embed", "--file", self.folder / rows, *fixed, *more)
 
     def fails(self, *more: str, rows: str = "corpus.jsonl", status: int = 1) -> str:
         """A run that ends with this status; what it writes to stderr."""

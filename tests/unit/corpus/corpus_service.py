@@ -1,4 +1,4 @@
-"""A small service for scripts/embed_corpus: vectors that follow from the texts, and failures on demand."""
+"""A small service for ./embeddings embed: vectors that follow from the texts, and failures on demand."""
 
 from __future__ import annotations
 

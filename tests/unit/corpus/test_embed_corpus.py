@@ -1,4 +1,4 @@
-"""scripts/embed_corpus where nothing goes wrong: formats in and out, what is sent, what is said."""
+"""./embeddings embed where nothing goes wrong: formats in and out, what is sent, what is said."""
 
 from __future__ import annotations
 

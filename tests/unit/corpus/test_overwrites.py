@@ -1,4 +1,4 @@
-"""scripts/embed_corpus never overwrites or removes a file that it has not made; its patience holds for 504 too."""
+"""./embeddings embed never overwrites or removes a file that it has not made; its patience holds for 504 too."""
 
 from __future__ import annotations
 

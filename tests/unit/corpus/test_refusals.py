@@ -1,4 +1,4 @@
-"""scripts/embed_corpus and what is wrong with the input, the command or the service's answers."""
+"""./embeddings embed and what is wrong with the input, the command or the service's answers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from starlette.responses import JSONResponse, Response
 
 from corpus import rows
-from scripts import embed_corpus
+from tests.command_line import run as run_command
 from tests.unit.corpus.conftest import ROWS, Run
 from tests.unit.corpus.corpus_service import FakeService, error
 
@@ -168,9 +168,7 @@ def test_a_page_of_a_proxy(run: Run, fake: FakeService) -> None:
     [["--out", "vectors.csv"], ["--batch", "0"], ["--url", "localhost:7987"], ["--format", "xml"], []],
 )
 def test_wrong_commands(options: list[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        embed_corpus.main(["corpus.jsonl", *options])
-    assert ended.value.code == 2
+    assert run_command("embed", "--file", "corpus.jsonl", *options) == 2
 
 
 def test_errors_for_programs(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

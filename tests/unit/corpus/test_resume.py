@@ -1,4 +1,4 @@
-"""scripts/embed_corpus goes on after every kind of interruption, with nothing lost and nothing twice."""
+"""./embeddings embed goes on after every kind of interruption, with nothing lost and nothing twice."""
 
 from __future__ import annotations
 

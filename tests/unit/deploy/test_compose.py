@@ -48,7 +48,7 @@ def test_permissions_limits_and_health_check(platform: str) -> None:
     assert set(it["tmpfs"]) == {"/tmp", "/data/prometheus_multiproc_dir"}
     assert "models:/data" in it["volumes"]
     assert it["mem_limit"] == "8g"
-    assert it["healthcheck"]["test"] == ["CMD", "/home/bentoml/bento/src/scripts/healthcheck"]
+    assert it["healthcheck"]["test"] == ["CMD", "/home/bentoml/bento/src/embeddings", "health"]
     assert "user" not in it
     assert "privileged" not in it
 

@@ -19,7 +19,7 @@ import image
 from settings import Settings
 from tests.unit.deploy.manifests import PLATFORMS, ROOT, USER_ID
 
-NOT_SERVED = {"tests", "benchmarks", "corpus", "examples", "scripts"}
+NOT_SERVED = {"tests", "benchmarks", "examples", "scripts"}
 """Python packages that are not part of the service, except for some files of scripts/."""
 CONFIG = BentoBuildConfig.from_file(str(ROOT / "bentofile.yaml"))
 
@@ -71,7 +71,7 @@ def test_the_dockerfile_of_each_platform_ends_as_an_unprivileged_user(built: Bui
         assert f"ARG {name}={value}" in lines
         assert f"ENV {name}={value}" in final  # podman and buildah prefer an earlier ENV to an ARG
     (health,) = [line for line in lines if line.startswith("HEALTHCHECK ")]
-    assert health.endswith('CMD ["/home/bentoml/bento/src/scripts/healthcheck"]')
+    assert health.endswith('CMD ["/home/bentoml/bento/src/embeddings", "health"]')
     assert f"EXPOSE {Settings.model_fields['port'].default}" in lines
     assert not re.search(r"apt-get|build-essential|nvidia/cuda|VOLUME", built.dockerfile)
     assert f"ARG BENTO_USER_UID={USER_ID}" in lines
@@ -161,15 +161,16 @@ def test_the_bundle_has_all_that_is_served(spec: BentoPathSpec) -> None:
     packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} - NOT_SERVED | {"playground"}
     served = [path for path in files() if ("/" not in path and path.endswith(".py")) or path.split("/")[0] in packages]
     assert {"service.py", "api/cl100k_base.tiktoken", "models/catalog.yaml", "playground/style.css"} <= set(served)
-    names = ("__init__.py", "import_models", "import_models.py", "verify_models", "verify_models.py")
-    served += [f"scripts/{name}" for name in (*names, "healthcheck", "healthcheck.py")]
+    served.append("embeddings")
     assert [path for path in served if not spec.includes(path)] == []
 
 
 def test_the_bundle_has_nothing_else(spec: BentoPathSpec) -> None:
     packed = {path for path in files() if spec.includes(path)}
     folders = {path.split("/")[0] for path in packed if "/" in path}
-    assert folders == {"api", "batches", "comparison", "importing", "models", "playground", "runners", "scripts"}
-    assert {path for path in packed if "/" not in path and not path.endswith(".py")} == {"constraints.txt", "LICENSE"}
+    served = {"api", "batches", "cli", "comparison", "corpus", "importing", "models", "playground", "runners"}
+    assert folders == served
+    files_beside = {path for path in packed if "/" not in path and not path.endswith(".py")}
+    assert files_beside == {"constraints.txt", "embeddings", "LICENSE"}
     mistakes = ".env secrets.yaml keys.txt my-models.yaml weights/model.safetensors tests/conftest.py .venv/x.py"
     assert [path for path in mistakes.split() if spec.includes(path)] == []

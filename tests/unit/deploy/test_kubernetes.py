@@ -78,7 +78,7 @@ def test_containers_are_unprivileged_with_a_read_only_root(platform: str) -> Non
 @each_platform
 def test_an_init_container_fills_the_model_volume(platform: str) -> None:
     (importing,) = pod(platform)["initContainers"]
-    assert importing["command"] == ["src/scripts/import_models", "--preload"]
+    assert importing["command"] == ["./embeddings", "import", "--preload"]
     (claim,) = [it["persistentVolumeClaim"] for it in pod(platform)["volumes"] if it["name"] == "models"]
     assert claim["claimName"] == resource("PersistentVolumeClaim")["metadata"]["name"]
 

@@ -83,7 +83,7 @@ def test_a_model_from_a_folder_is_not_repaired_with_the_hubs_weights(store: Mode
     with pytest.raises(ModelUnavailableError) as raised:
         register(store)
     assert "model.safetensors" in raised.value.message
-    assert "scripts/import_models --model tiny --from-dir FOLDER" in raised.value.message
+    assert "./embeddings import tiny --from-dir FOLDER" in raised.value.message
     assert store.list() == [stored]
 
 
@@ -102,7 +102,7 @@ def test_a_repair_that_fails_names_the_damage_too(store: ModelStore) -> None:
 
 def test_a_packaged_model_is_repaired_by_its_plain_command() -> None:
     stored = StoredModel("it", Path("/nowhere"), facts(revision="local-1"))
-    assert repair_command(spec(package="some_package"), stored) == "scripts/import_models --model tiny"
+    assert repair_command(spec(package="some_package"), stored) == "./embeddings import tiny"
 
 
 CHANGES = [

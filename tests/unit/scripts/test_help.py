@@ -13,18 +13,15 @@ def run(command: str, option: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([ROOT / "scripts" / command, option], capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("command", ["import_models", "build_image", "check", "test"])
+@pytest.mark.parametrize("command", ["build_image", "check", "test"])
 def test_help(command: str) -> None:
-    """Of the commands in Python, one: argparse does the same for all."""
     done = run(command, "--help")
     assert done.returncode == 0, done.stderr
     assert f"scripts/{command}" in done.stdout
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize(
-    "command", ["import_models", "verify_models", "compare_models", "embed_corpus", "bench", "build_image", "check"]
-)
+@pytest.mark.parametrize("command", ["build_image", "check"])
 def test_an_unknown_option_is_rejected_with_the_usage(command: str) -> None:
     done = run(command, "--no-such")
     assert done.returncode == 2

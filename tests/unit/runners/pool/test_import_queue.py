@@ -228,7 +228,7 @@ async def test_a_damaged_model_is_named_where_nothing_is_imported(tmp_path: Path
         async with pool.use(SPECS[0]):
             pass
     assert f"weights in {tmp_path} is damaged or missing" in raised.value.message
-    assert "Run: scripts/import_models --model model-0." in raised.value.message
+    assert "Run: ./embeddings import model-0." in raised.value.message
     await pool.close()
 
 

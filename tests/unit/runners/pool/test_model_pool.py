@@ -46,9 +46,7 @@ async def test_the_states_a_model_goes_through(house: House) -> None:
 async def test_import_off() -> None:
     house = House(imports=False)
     assert house.pool.status(TINY).state == "unavailable"
-    with pytest.raises(
-        ModelUnavailableError, match=r"IMPORT_ON_DEMAND is off. Run: scripts/import_models --model tiny"
-    ):
+    with pytest.raises(ModelUnavailableError, match=r"IMPORT_ON_DEMAND is off. Run: ./embeddings import tiny"):
         await house.use()
     await house.close()
 

@@ -1,4 +1,4 @@
-"""scripts/verify_models: its table and exit status. No model is loaded here."""
+"""./embeddings verify: its table and exit status. No model is loaded here."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
+from cli import models
 from errors import ModelUnavailableError, UnsupportedModelError
-from importing import reference, verify
+from importing import recheck
 from importing.verify import Comparison
 from models.catalog import Catalog
 from models.facts import Verification
 from models.goldens import Golden
 from models.integrity import write_manifest
 from models.store import ModelStore, StoredModel
-from runners import loading
 from runners.backends.openvino import export_folder, write_report
-from scripts import verify_models
+from tests.command_line import run
 from tests.unit.fakes import facts, spec
 
 GOOD, BAD, BROKEN, UNMEASURED, ABSENT = "good", "bad", "broken", "unmeasured", "absent"
@@ -51,25 +51,25 @@ class FakeModel:
 @pytest.fixture(autouse=True)
 def loaded(monkeypatch: pytest.MonkeyPatch) -> list[FakeModel]:
     """The loaded models; four models are stored and one is not."""
-    models: list[FakeModel] = []
+    found: list[FakeModel] = []
 
     def load_model(wanted: Any, *_: Any) -> FakeModel:
         if wanted.name == BROKEN:
             raise ModelUnavailableError("acme/broken is refused: 2 tensors are missing.")
-        models.append(FakeModel(wanted.name))
-        return models[-1]
+        found.append(FakeModel(wanted.name))
+        return found[-1]
 
     def compare(golden: Golden, engine: Any) -> Comparison:
         return Comparison(golden, DIFFERENCES[engine.name])
 
     names = (GOOD, BAD, BROKEN, UNMEASURED, ABSENT)
     catalog = Catalog([spec(name=name, repo=f"acme/{name}", kind="reranker") for name in names])
-    monkeypatch.setattr(verify_models, "open_catalog", lambda *_, **__: catalog)
-    monkeypatch.setattr(verify_models, "ModelStore", FakeStore)
-    monkeypatch.setattr(verify_models, "goldens_of", lambda name: [] if name == UNMEASURED else [GOLDEN])
-    monkeypatch.setattr(loading, "load_model", load_model)
-    monkeypatch.setattr(verify, "compare", compare)
-    return models
+    monkeypatch.setattr(models, "open_catalog", lambda *_, **__: catalog)
+    monkeypatch.setattr(models, "ModelStore", FakeStore)
+    monkeypatch.setattr(recheck, "goldens_of", lambda name: [] if name == UNMEASURED else [GOLDEN])
+    monkeypatch.setattr(recheck, "load_model", load_model)
+    monkeypatch.setattr(recheck, "compare", compare)
+    return found
 
 
 def rows(capsys: pytest.CaptureFixture[str]) -> list[list[str]]:
@@ -85,7 +85,7 @@ def test_without_names_every_stored_model_is_verified(
     loaded: list[FakeModel], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Models that fail do not keep the others from being verified."""
-    assert verify_models.main([]) == 1
+    assert run("verify") == 1
     assert rows(capsys) == [
         [GOOD, "rerank_logits", "0.012", "0.02", "pass"],
         [BAD, "rerank_logits", "0.5", "0.02", "FAIL  expected as the model card"],
@@ -96,14 +96,14 @@ def test_without_names_every_stored_model_is_verified(
 
 
 def test_models_are_verified_by_any_of_their_names(capsys: pytest.CaptureFixture[str]) -> None:
-    assert verify_models.main(["--model", "acme/GOOD", UNMEASURED]) == 0
+    assert run("verify", "acme/GOOD", UNMEASURED) == 0
     assert [row[0] for row in rows(capsys)] == [GOOD, UNMEASURED]
 
 
 def test_a_named_model_that_is_not_stored_fails(loaded: list[FakeModel], capsys: pytest.CaptureFixture[str]) -> None:
-    assert verify_models.main(["--model", GOOD, ABSENT]) == 1
+    assert run("verify", GOOD, ABSENT) == 1
     captured = capsys.readouterr()
-    assert captured.err == "not in the model store: absent. List the stored models with scripts/import_models --list.\n"
+    assert captured.err == "Not in the model store: absent. List the stored models with ./embeddings list --stored.\n"
     assert captured.out == ""
     assert loaded == []
 
@@ -114,11 +114,11 @@ def test_damaged_files_fail_with_the_repair_command(
     (tmp_path / "model.safetensors").write_text("not what was imported")
     stored = StoredModel("good:1", tmp_path, facts(sha256={"model.safetensors": "00", "config.json": "00"}))
     monkeypatch.setattr(FakeStore, "find", lambda *_: stored)
-    assert verify_models.main(["--model", GOOD]) == 1
+    assert run("verify", GOOD) == 1
     ((name, what, _, _, verdict),) = rows(capsys)
     assert (name, what) == (GOOD, "files")
     assert verdict.startswith(f"FAIL  model.safetensors, config.json in {tmp_path} are damaged or missing.")
-    assert verdict.endswith("Run: scripts/import_models --model good")
+    assert verdict.endswith("Run: ./embeddings import good")
     assert loaded == []
 
 
@@ -132,10 +132,10 @@ def test_a_damaged_conversion_fails(
     (folder / "body.bin").write_bytes(b"what is there     ")
     monkeypatch.setattr(FakeStore, "find", lambda *_: StoredModel("good:1", tmp_path, facts()))
     monkeypatch.setenv("DEVICE", "cpu")
-    assert verify_models.main(["--model", GOOD]) == 1
+    assert run("verify", GOOD) == 1
     assert "openvino" in rows(capsys)[0][-1]
     monkeypatch.setenv("BACKEND", "torch")
-    assert verify_models.main(["--model", GOOD]) == 0
+    assert run("verify", GOOD) == 0
 
 
 @pytest.mark.parametrize(
@@ -159,13 +159,13 @@ def test_the_accuracy_of_int8_is_shown(
     monkeypatch.setattr(FakeStore, "find", lambda *_: StoredModel("good:1", tmp_path, facts()))
     monkeypatch.setenv("DEVICE", "cpu")
     monkeypatch.setenv("DTYPE", "int8")
-    verify_models.main(["--model", GOOD])
+    run("verify", GOOD)
     assert rows(capsys)[0] == [GOOD, "int8", "-", "-", shown]
 
 
 @pytest.mark.parametrize("names", [["goood"], [GOOD, "no/such"]])
 def test_an_unknown_name_exits_with_2(names: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert verify_models.main(["--model", *names]) == 2
+    assert run("verify", *names) == 2
     captured = capsys.readouterr()
     assert captured.err.startswith("There is no model of that name.")
     assert captured.out == ""
@@ -173,7 +173,7 @@ def test_an_unknown_name_exits_with_2(names: list[str], capsys: pytest.CaptureFi
 
 def test_invalid_settings_exit_with_2(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("DTYPE", "int4")
-    assert verify_models.main(["--model", GOOD]) == 2
+    assert run("verify", GOOD) == 2
     assert "DTYPE" in capsys.readouterr().err
 
 
@@ -205,7 +205,7 @@ def test_the_comparison_of_the_import_is_repeated(
             raise found
         return found
 
-    monkeypatch.setattr(reference, "unverifiable", lambda *_: None)
-    monkeypatch.setattr(verify, "verify", repeat)
-    assert verify_models.main(["--model", UNMEASURED]) == status
+    monkeypatch.setattr(recheck, "unverifiable", lambda *_: None)
+    monkeypatch.setattr(recheck, "verify", repeat)
+    assert run("verify", UNMEASURED) == status
     assert rows(capsys)[0] == [UNMEASURED, "scores", *row]

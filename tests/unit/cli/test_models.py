@@ -1,29 +1,27 @@
-"""scripts/import_models: exit statuses, and output as text and as JSON."""
+"""The commands of the model store: exit statuses, and output as text and as JSON."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cli import models
 from errors import ModelUnavailableError
 from models.catalog import ModelSpec, load_catalog
 from models.store import ModelStore, StoredModel
 from runners.devices import DeviceError
-from scripts import import_models
+from tests.command_line import run
 from tests.unit.fakes import facts
-
-Run = Callable[..., int]
 
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelStore:
     made = ModelStore(tmp_path)
-    monkeypatch.setattr(import_models, "ModelStore", lambda: made)
+    monkeypatch.setattr(models, "ModelStore", lambda: made)
     return made
 
 
@@ -46,7 +44,7 @@ class FakeImport:
 @pytest.fixture
 def importing(store: ModelStore, monkeypatch: pytest.MonkeyPatch) -> FakeImport:
     fake = FakeImport()
-    monkeypatch.setattr(import_models, "import_model", fake)
+    monkeypatch.setattr(models, "import_model", fake)
     monkeypatch.setenv("BACKEND", "torch")  # nothing to convert
     return fake
 
@@ -58,7 +56,7 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 def test_models_are_imported_one_after_the_other(
     store: ModelStore, importing: FakeImport, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert import_models.main(["--model", "bge-m3", "intfloat/E5-base"]) == 0
+    assert run("import", "bge-m3", "intfloat/E5-base") == 0
     assert importing.from_dirs == [None, None]
     output = capsys.readouterr().out.splitlines()
     assert output == [
@@ -70,11 +68,11 @@ def test_models_are_imported_one_after_the_other(
 
 def test_one_failure_does_not_stop_the_others(importing: FakeImport, capsys: pytest.CaptureFixture[str]) -> None:
     importing.failures["e5-base"] = "The Hub is down."
-    assert import_models.main(["--model", "e5-base", "bge-m3"]) == 1
+    assert run("import", "e5-base", "bge-m3") == 1
     captured = capsys.readouterr()
     assert "The Hub is down." in captured.err
     assert captured.out.startswith("BAAI/bge-m3  ->  ")
-    assert import_models.main(["--json", "--model", "e5-base", "bge-m3"]) == 1
+    assert run("import", "--json", "e5-base", "bge-m3") == 1
     assert lines(capsys) == [
         {"progress": 0.5},
         {"error": "The Hub is down."},
@@ -89,26 +87,27 @@ def test_a_device_without_the_data_type_is_reported(
     def refuse(*_: object, **_options: object) -> None:
         raise DeviceError("DTYPE=int8 needs a CPU.")
 
-    monkeypatch.setattr(import_models, "import_model", refuse)
-    assert import_models.main(["--model", "bge-m3"]) == 1
+    monkeypatch.setattr(models, "import_model", refuse)
+    assert run("import", "bge-m3") == 1
     assert "DTYPE=int8 needs a CPU." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--model", "bge-m33"], "Did you mean bge-m3"),
-        ([], "name the models with --model"),
-        (["--remove"], "name the models with --model"),
-        (["--from-dir", "/data", "--model", "bge-m3", "e5-base"], "--from-dir takes exactly one --model"),
+        (["import", "bge-m33"], "Did you mean bge-m3"),
+        (["import"], "Name the models to import"),
+        (["remove", "bge-m33"], "Did you mean bge-m3"),
+        (["verify", "bge-m33"], "Did you mean bge-m3"),
+        (["import", "--from-dir", "/data", "bge-m3", "e5-base"], "--from-dir takes exactly one model"),
     ],
 )
 def test_an_invalid_command_exits_with_2(
     importing: FakeImport, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
-    assert import_models.main(arguments) == 2
+    assert run(*arguments) == 2
     assert message in capsys.readouterr().err
-    assert import_models.main(["--json", *arguments]) == 2
+    assert run(*arguments, "--json") == 2
     (line,) = lines(capsys)
     assert message in line["error"]
     assert importing.from_dirs == []
@@ -126,16 +125,16 @@ def test_invalid_settings_exit_with_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], variable: str, value: str, message: str
 ) -> None:
     monkeypatch.setenv(variable, value)
-    assert import_models.main(["--preload"]) == 2
+    assert run("import", "--preload") == 2
     assert capsys.readouterr().err.startswith(message)
 
 
 def test_the_list_has_stored_and_importable_models(importing: FakeImport, capsys: pytest.CaptureFixture[str]) -> None:
-    import_models.main(["--model", "e5-large"])
+    run("import", "e5-large")
     importing.revision = None
-    import_models.main(["--model", "e5-base"])
+    run("import", "e5-base")
     capsys.readouterr()
-    assert import_models.main(["--list"]) == 0
+    assert run("list") == 0
     listed = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
     assert re.search(r"stored as intfloat--e5-base:[0-9a-f]{12}$", listed["e5-base"])
     assert re.search(
@@ -143,7 +142,7 @@ def test_the_list_has_stored_and_importable_models(importing: FakeImport, capsys
         listed["e5-large"],
     )
     assert listed["bge-m3"].endswith("MB to download")
-    assert import_models.main(["--json", "--list"]) == 0
+    assert run("list", "--json") == 0
     flaws = {line["name"] for line in lines(capsys) if line["flaw"]}
     assert flaws == {"e5-large"}
 
@@ -151,20 +150,20 @@ def test_the_list_has_stored_and_importable_models(importing: FakeImport, capsys
 def test_remove_prints_the_number_of_versions(
     store: ModelStore, importing: FakeImport, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import_models.main(["--model", "e5-base"])
+    run("import", "e5-base")
     capsys.readouterr()
-    assert import_models.main(["--remove", "--model", "e5-base", "bge-m3"]) == 0
+    assert run("remove", "e5-base", "bge-m3") == 0
     assert capsys.readouterr().out == "intfloat/e5-base: 1 version removed\nBAAI/bge-m3: 0 versions removed\n"
     assert store.list() == []
 
 
 def test_a_folder_is_imported(importing: FakeImport) -> None:
-    assert import_models.main(["--model", "bge-m3", "--from-dir", "/data/bge"]) == 0
+    assert run("import", "bge-m3", "--from-dir", "/data/bge") == 0
     assert importing.from_dirs == [Path("/data/bge")]
 
 
 def test_all_imports_every_model_with_weights(store: ModelStore, importing: FakeImport) -> None:
-    assert import_models.main(["--all"]) == 0
+    assert run("import", "--all") == 0
     repos = {spec.repo for spec in load_catalog() if not spec.forwarded}
     assert {stored.facts.repo for stored in store.list()} == repos
 
@@ -174,7 +173,7 @@ def test_preload_imports_the_models_of_preload_models(
 ) -> None:
     """What the init container of deploy/kubernetes runs; a provider's model needs no import."""
     monkeypatch.setenv("PRELOAD_MODELS", "bge-m3, cohere-rerank-multilingual,e5-base")
-    assert import_models.main(["--preload"]) == 0
+    assert run("import", "--preload") == 0
     assert [stored.facts.repo for stored in store.list()] == ["BAAI/bge-m3", "intfloat/e5-base"]
     assert "Cohere/rerank-multilingual-v3.0 is forwarded" in capsys.readouterr().out
 
@@ -184,7 +183,7 @@ def test_preload_may_be_empty(
     store: ModelStore, importing: FakeImport, monkeypatch: pytest.MonkeyPatch, models: str
 ) -> None:
     monkeypatch.setenv("PRELOAD_MODELS", models)
-    assert import_models.main(["--preload"]) == 0
+    assert run("import", "--preload") == 0
     assert store.list() == []
 
 
@@ -193,7 +192,7 @@ def test_an_unwritable_home_is_reported_in_one_sentence(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "file" / "home"))
-    assert import_models.main(["--model", "bge-m3"]) == 1
+    assert run("import", "bge-m3") == 2
     message = capsys.readouterr().err
     assert message.startswith("BENTOML_HOME: ")
     assert message.count("\n") == 1

@@ -1,4 +1,4 @@
-"""scripts/healthcheck: exit status and message of the containers' health check."""
+"""./embeddings health: exit status and message of the containers' health check."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler
 
 import pytest
 
-from scripts import healthcheck
+from tests.command_line import run
 from tests.serving import free_port
 from tests.unit.fakes import Quiet, listening
 
@@ -32,19 +32,19 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.parametrize("host", ["", "0.0.0.0", "127.0.0.1", "localhost"])
 def test_a_ready_service_is_healthy(server: None, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     monkeypatch.setenv("HOST", host)
-    assert healthcheck.main() == 0
+    assert run("health") == 0
 
 
 def test_a_service_that_is_not_ready_is_unhealthy(
     server: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(Answer, "status", 503)
-    assert healthcheck.main() == 1
+    assert run("health") == 1
     assert capsys.readouterr().out == "/readyz returned 503\n"
 
 
 def test_no_response_is_unhealthy(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     port = free_port()
     monkeypatch.setenv("PORT", str(port))
-    assert healthcheck.main() == 1
+    assert run("health") == 1
     assert capsys.readouterr().out.startswith(f"no response from port {port}: ")

@@ -1,0 +1,3 @@
+"""The command line: `./embeddings COMMAND`. app.py has all commands and their options; a command imports the rest."""
+
+NAME = "embeddings"
