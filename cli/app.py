@@ -26,7 +26,7 @@ app = typer.Typer(
 bench_app = typer.Typer(help="Compare the speed of this service with other services.", invoke_without_command=True)
 app.add_typer(bench_app, name="bench", rich_help_panel="Models")
 
-FILES, SERVICE, SPEED = "Files", "Service", "Long files"
+FILES, SERVICE, SPEED, RAY = "Files", "Service", "Long files", "Ray cluster"
 """Headings of groups of options in the help."""
 
 
@@ -53,7 +53,7 @@ def _output(text: str) -> Path:
 
     path = Path(text)
     if path.suffix not in SUFFIXES:
-        raise typer.BadParameter(f"must end with {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
+        raise typer.BadParameter(f"--out must end with {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}.")
     return path
 
 
@@ -133,16 +133,15 @@ def embed(
         list[str] | None, typer.Argument(metavar="TEXT", help="Texts; default: the lines of standard input.")
     ] = None,
     file: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             metavar="FILE", help="JSONL, CSV, TSV or Parquet file of any size with texts.", rich_help_panel=FILES
         ),
     ] = None,
     out: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             metavar="FILE",
-            parser=_output,
             help="NAME.parquet, NAME.jsonl, or NAME.npy with NAME.ids.jsonl; default: JSON on standard output.",
             rich_help_panel=FILES,
         ),
@@ -209,6 +208,39 @@ def embed(
         float,
         typer.Option(metavar="SECONDS", help="Interval at which finished rows are saved.", rich_help_panel=SPEED),
     ] = 10,
+    on: Annotated[
+        Literal["ray"] | None,
+        typer.Option(
+            help="Compute on a Ray cluster. --file may then be a folder; --out is a folder of Parquet files. Both are "
+            "paths or URIs (s3://, gs://, abfs://, hdfs://) that all nodes can reach.",
+            rich_help_panel=RAY,
+        ),
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Address of the cluster; default: Ray on this machine.", rich_help_panel=RAY)
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Copies of the model; default: as many as fit.", rich_help_panel=RAY),
+    ] = None,
+    cores: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Cores of a copy without GPU; default: those of the smallest node.",
+            rich_help_panel=RAY,
+        ),
+    ] = None,
+    shard_rows: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Rows of an output file; an interruption costs the files that are not complete.",
+            rich_help_panel=RAY,
+        ),
+    ] = 10_000,
     json: Annotated[
         bool, typer.Option("--json", help="With --out: print the summary as JSON. The embeddings are JSON anyway.")
     ] = False,
@@ -221,18 +253,20 @@ def embed(
     Exit status with --out: 2 also if the service did not respond within
     --patience, 130 if interrupted.
     """
-    from cli.embed import Fields, embed_file, embed_lines, embed_texts
+    from cli.embed import Fields, embed_file, embed_lines, embed_on_cluster, embed_texts
     from cli.requests import Server
     from corpus.run import Options
 
     if file is not None and (texts or out is None):
         raise typer.BadParameter("--file needs --out, and excludes texts.")
+    if on and (file is None or url):
+        raise typer.BadParameter("--on needs --file, and excludes --url.")
     if out is None:
         fields = Fields(model, input_type, dimensions, truncate)
         raise typer.Exit(embed_texts(texts or [], fields, Server(url, api_key_file), as_json=json))
     options = Options(
-        input=file or Path(),
-        out=out,
+        input=Path(file or ""),
+        out=Path(out) if on else _output(out),
         format=format,
         text=text,
         id=id,
@@ -250,6 +284,11 @@ def embed(
         save_every=save_every,
         restart=restart,
     )
+    if on:
+        from cluster.run import Cluster
+
+        cluster = Cluster(address, workers, cores, shard_rows)
+        raise typer.Exit(embed_on_cluster(options, file or "", out, cluster, as_json=json))
     run = embed_file(options, as_json=json) if file else embed_lines(options, texts or [], as_json=json)
     raise typer.Exit(run)
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cli.output import console, fail
 from cli.requests import Server, texts_or_lines
@@ -19,6 +21,9 @@ from corpus.parts import parts_folder
 from corpus.problems import CorpusError, GaveUpError, StoppedError
 from corpus.progress import duration
 from corpus.run import Options, Summary, embed_corpus
+
+if TYPE_CHECKING:
+    from cluster.run import Cluster
 
 
 @dataclass(frozen=True)
@@ -55,8 +60,22 @@ def embed_lines(options: Options, texts: Sequence[str], *, as_json: bool) -> int
 def embed_file(options: Options, *, as_json: bool) -> int:
     """Exit status: 0 done, otherwise that of the problem (corpus/problems.py)."""
     transport = Server(options.url, options.api_key_file).transport(as_json=as_json)
+    place = parts_folder(options.out)
+    return _finish(partial(embed_corpus, options, connect=partial(Client, transport=transport)), place, as_json=as_json)
+
+
+def embed_on_cluster(options: Options, source: str, out: str, cluster: Cluster, *, as_json: bool) -> int:
+    """The same with a Ray cluster: folders, also of object storage. Exit status as of `embed_file`."""
+    from cluster.run import embed_on_ray
+
+    return _finish(partial(embed_on_ray, options, source, out, cluster), options.out, as_json=as_json)
+
+
+def _finish(run: Callable[[], Summary], place: Path, *, as_json: bool) -> int:
+    """Run, and print the summary or what went wrong. Finished rows are in `place`."""
     try:
-        summary = embed_corpus(options, connect=partial(Client, transport=transport))
+        with contextlib.redirect_stdout(sys.stderr):  # Ray prints messages of its nodes
+            summary = run()
     except (GaveUpError, StoppedError) as error:
         return fail(f"{error} Run the same command again to resume.", as_json=as_json, status=error.status)
     except CorpusError as error:
@@ -65,9 +84,11 @@ def embed_file(options: Options, *, as_json: bool) -> int:
         message = "Stopped by SIGINT. Run the same command again to resume."
         return fail(message, as_json=as_json, status=128 + signal.SIGINT)
     except OSError as error:
-        place = error.filename or parts_folder(options.out)
-        message = f"{place}: {error.strerror or error}. Finished rows are saved. Solve this problem and run the same "
-        return fail(f"{message}command again to resume.", as_json=as_json, status=1)
+        message = (
+            f"{error.filename or place}: {error.strerror or error}. Finished rows are saved. Solve this problem and "
+            "run the same command again to resume."
+        )
+        return fail(message, as_json=as_json, status=1)
     _print(summary, as_json=as_json)
     return 0
 

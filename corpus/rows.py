@@ -8,8 +8,8 @@ import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePath
+from typing import IO, Any, Literal, Protocol
 
 import orjson
 
@@ -58,14 +58,38 @@ class BadRow:
 Rows = Iterator[Row | BadRow]
 
 
+class Source(Protocol):
+    """A file: a pathlib.Path, or a file of object storage."""
+
+    @property
+    def name(self) -> str:
+        """Its name without folders."""
+        ...
+
+    def open(self, mode: Literal["rb"], /) -> IO[bytes]:
+        """Open it for reading."""
+        ...
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a row of a JSONL file begins: its byte, its number and its line."""
+
+    byte: int = 0
+    number: int = 0
+    line: int = 1
+
+
 @dataclass(frozen=True)
 class Corpus:
     """A file and the names of its fields; if `id_field` is None, a row's id is its number."""
 
-    path: Path
+    path: Source
     format: str
     text_field: str
     id_field: str | None = None
+    start: Start = Start()
+    """A row from which a JSONL file is read; it is not after the first row that is wanted."""
 
     def rows(self, first: int = 0) -> Rows:
         """The rows from number `first` on; CorpusError if the file cannot be read."""
@@ -94,7 +118,7 @@ class Corpus:
         return Row(number, place, row_id, text)
 
 
-def format_of(path: Path) -> str:
+def format_of(path: PurePath) -> str:
     """The format according to a file's suffix; CorpusError if the suffix is unknown."""
     if (file_format := _SUFFIXES.get(path.suffix.lower())) is None:
         raise CorpusError(f"{path.name}: the suffix does not tell the format. Set --format {'|'.join(FORMATS)}.")
@@ -127,9 +151,10 @@ def _find_encoding_problem(field: str | None, text: str) -> str | None:
 
 
 def _json_lines(corpus: Corpus, first: int) -> Rows:
-    number = -1
+    number = corpus.start.number - 1
     with corpus.path.open("rb") as file:
-        for line_number in count(1):
+        file.seek(corpus.start.byte)
+        for line_number in count(corpus.start.line):
             if not (line := file.readline(MAX_ROW_BYTES + 1)):
                 return
             if len(line) > MAX_ROW_BYTES:
@@ -198,7 +223,8 @@ def _clean(values: list[str]) -> list[str]:
 def _parquet(corpus: Corpus, first: int) -> Rows:
     pyarrow, parquet = import_pyarrow()
     try:
-        with parquet.ParquetFile(corpus.path, pre_buffer=False, buffer_size=2**20) as file:
+        source = corpus.path if isinstance(corpus.path, Path) else corpus.path.open("rb")
+        with parquet.ParquetFile(source, pre_buffer=False, buffer_size=2**20) as file:
             _require(corpus, list(file.schema_arrow.names))
             number, group = 0, 0
             while group < file.num_row_groups and number + file.metadata.row_group(group).num_rows <= first:

@@ -77,18 +77,18 @@ def embed_corpus(options: Options, *, connect: Callable[..., Client] = Client) -
     corpus = Corpus(options.input, options.format or format_of(options.input), options.text, options.id)
     refuse_to_overwrite(options.input, outputs(options.out), folder)
     folder.mkdir(parents=True, exist_ok=True)
-    input_fingerprint = fingerprint(corpus.path)
+    input_fingerprint = fingerprint(options.input)
     compare = {"input": input_fingerprint, "options": _identity(options, corpus)}
     started = time.monotonic()
     make_plan = partial(_plan, corpus, compare, options, folder)
     with open_journal(folder / "journal.jsonl", compare, make_plan, restart=options.restart) as journal:
         if not journal.plan.good_rows:
-            raise CorpusError(f"{corpus.path} has no rows to embed.")
+            raise CorpusError(f"{options.input} has no rows to embed.")
         busy = Busy()
         if journal.rows < journal.plan.good_rows:
             busy = asyncio.run(_embed(corpus, journal, options, folder, connect))
-        if fingerprint(corpus.path) != input_fingerprint:
-            raise CorpusError(f"{corpus.path} changed during the run. Start over with --restart.")
+        if fingerprint(options.input) != input_fingerprint:
+            raise CorpusError(f"{options.input} changed during the run. Start over with --restart.")
         join(journal, folder, options.out)
         if rows_in(options.out) != journal.plan.good_rows:
             raise CorpusError(f"{options.out} is incomplete. Run the same command again to rewrite it.")

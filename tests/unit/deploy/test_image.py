@@ -19,7 +19,7 @@ import image
 from settings import Settings
 from tests.unit.deploy.manifests import PLATFORMS, ROOT, USER_ID
 
-NOT_SERVED = {"tests", "benchmarks", "examples", "scripts"}
+NOT_SERVED = {"tests", "benchmarks", "cluster", "examples", "scripts"}
 """Python packages that are not part of the service, except for some files of scripts/."""
 CONFIG = BentoBuildConfig.from_file(str(ROOT / "bentofile.yaml"))
 
