@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 _MAIN_PYTHON = ROOT / ".venv/bin/python"
-_TIKTOKEN_NAME = "9b5ad71b2ce5302211f9c61530b329a4922fc6a4"
+TIKTOKEN_NAME = "9b5ad71b2ce5302211f9c61530b329a4922fc6a4"
 """tiktoken's file name for cl100k_base: the SHA-1 of its URL."""
 
 
@@ -21,7 +21,7 @@ def isolate() -> None:
         del os.environ[name]
     cache = Path(tempfile.mkdtemp(prefix="rerank-embedding-clients-"))
     atexit.register(shutil.rmtree, cache, ignore_errors=True)
-    shutil.copy(ROOT / "api/cl100k_base.tiktoken", cache / _TIKTOKEN_NAME)
+    shutil.copy(ROOT / "api/cl100k_base.tiktoken", cache / TIKTOKEN_NAME)
     os.environ |= {
         "NO_PROXY": "127.0.0.1,localhost",
         "TIKTOKEN_CACHE_DIR": str(cache),

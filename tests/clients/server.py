@@ -8,7 +8,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -28,8 +28,8 @@ SERVERS = {"open": {}, "guarded": {"API_KEYS": API_KEY, "MAX_QUEUED_TOKENS": "20
 
 
 @contextlib.contextmanager
-def serve_all() -> Iterator[dict[str, str]]:
-    """Run all servers until the block ends: name -> URL."""
+def serve_all(servers: Mapping[str, Mapping[str, str]] = SERVERS) -> Iterator[dict[str, str]]:
+    """Run servers until the block ends: name -> additional settings in, name -> URL out."""
     with tempfile.TemporaryDirectory(prefix="rerank-embedding-clients-") as folder, contextlib.ExitStack() as stack:
         imported = Path(folder, "imported")
         imported.mkdir()
@@ -38,11 +38,11 @@ def serve_all() -> Iterator[dict[str, str]]:
 
         def start(name: str) -> str:
             home = copy_home(imported, Path(folder, name))
-            settings = SETTINGS | SERVERS[name] | {"BATCH_DIR": str(home / "batches")}
+            settings = SETTINGS | dict(servers[name]) | {"BATCH_DIR": str(home / "batches")}
             return stack.enter_context(serve(home, **settings)).url
 
         with ThreadPoolExecutor() as pool:
-            urls = dict(zip(SERVERS, pool.map(start, SERVERS), strict=True))
+            urls = dict(zip(servers, pool.map(start, servers), strict=True))
         yield urls
 
 
