@@ -14,6 +14,7 @@ ServiceError
 ├── RequestIncompleteError 408   the head or the body did not arrive in time
 ├── ModelBusyError 409           the model is in use or is being loaded
 ├── BodyTooLargeError 413
+├── AnswerTooLargeError 413      the response would have too many numbers
 ├── UnsupportedEncodingError 415 the body's Content-Encoding is not supported
 ├── OverloadedError 429          the queue is full; Retry-After
 ├── HeadTooLargeError 431        the path and headers are too long
@@ -123,6 +124,12 @@ class BodyTooLargeError(ServiceError):
     """413: the body has more bytes or values than the settings allow."""
 
     status, type, code = 413, "invalid_request_error", "body_too_large"
+
+
+class AnswerTooLargeError(ServiceError):
+    """413: the response would have more numbers than the settings allow."""
+
+    status, type, code = 413, "invalid_request_error", "answer_too_large"
 
 
 class UnsupportedEncodingError(ServiceError):

@@ -198,6 +198,12 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
         description="Maximum number of bytes (UTF-8) read from one text. The rest is cut off, with a warning. "
         "Requests that count tokens reject longer texts.",
     )
+    max_output_numbers: int = Field(
+        2**25,
+        gt=0,
+        description="Maximum number of numbers in a response with a vector for each token, or with sparse vectors. "
+        "Requests for more are rejected with 413.",
+    )
     max_tokenize_tokens: int = Field(
         200_000,
         gt=0,

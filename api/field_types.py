@@ -56,6 +56,7 @@ Instruction = Annotated[str, StringConstraints(strict=True, max_length=4000)]
 ModelName = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=_MAX_NAME)]
 Count = Annotated[int, Field(strict=True), BeforeValidator(_as_integer)]
 Positive = Annotated[int, Field(strict=True, ge=1), BeforeValidator(_as_integer)]
+Weight = Annotated[float, Field(strict=True, ge=0)]
 Priority = Annotated[int, Field(strict=True, ge=0, le=999), BeforeValidator(_as_integer)]
 PRIORITY = (
     "Order in the queue: 0 (the default) runs first, 999 last. Priority rises by ten steps for each second of waiting."
@@ -240,6 +241,26 @@ Passages = Annotated[
     ),
 ]
 """NIM's objects with the key text, or texts."""
+
+
+def _chunk(value: object) -> object:
+    """The start and end of a chunk. BentoML's copy of a schema validates the tuple once more."""
+    if isinstance(value, list | tuple) and [type(each) for each in value] == [int, int] and 0 <= value[0] < value[1]:
+        return tuple(value)
+    raise PydanticCustomError("chunk", "must be [start, end] in characters, with start from 0 and end above it")
+
+
+Chunks = Annotated[
+    list[Annotated[tuple[int, int], PlainValidator(_chunk)]],
+    Items("max_inputs"),
+    WithJsonSchema(
+        {
+            "type": "array",
+            "minItems": 1,
+            "items": {"type": "array", "minItems": 2, "maxItems": 2, "items": {"type": "integer", "minimum": 0}},
+        }
+    ),
+]
 
 
 def as_inputs(inputs: list[str] | list[list[int]]) -> list[Input]:

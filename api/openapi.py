@@ -30,7 +30,7 @@ _ERRORS = {
     405: "The route exists for another method.",
     408: "The body did not arrive in time.",
     409: "The model is in use or is being loaded.",
-    413: "The body is too large.",
+    413: "The body, or the response, is too large.",
     429: "The queue is full; `Retry-After` says when to retry.",
     500: "Internal error; see the service log.",
     502: "A provider to which the request was forwarded failed.",

@@ -16,6 +16,8 @@ class EmbeddingParams:
     inputs: Sequence[Input]
     options: EmbeddingOptions
     warnings: Sequence[str]
+    return_tokens: bool = False
+    """Whether the response names the tokens of sparse vectors and token vectors."""
 
 
 @dataclass(slots=True)

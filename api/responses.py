@@ -121,8 +121,8 @@ async def write_answer(make: Callable[[], T], *, large: bool, warnings: Sequence
 
 
 async def write_vectors(result: EmbeddingResult, make: Callable[[], T], warnings: Sequence[str] = ()) -> Answer[T]:
-    """The result of `make`, which contains the vectors of `result`, as JSON."""
-    return await write_answer(make, large=result.vectors.size >= LARGE_ANSWER, warnings=warnings)
+    """The result of `make`, which contains the outputs of `result`, as JSON."""
+    return await write_answer(make, large=result.size >= LARGE_ANSWER, warnings=warnings)
 
 
 def warning_header(warnings: Sequence[str]) -> dict[str, str]:

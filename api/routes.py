@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 
 from api import admin, batches, files, playground, status
 from api.context import Context
-from api.dialects import cohere, mixedbread, nim, ollama, openai, tei, voyage
+from api.dialects import cohere, jina, mixedbread, nim, ollama, openai, tei, tei_tokens, voyage
 from api.endpoint import Endpoint, Form, post
 from api.openapi import OpenAPI, build_document
 from api.responses import Answer, answer
@@ -93,6 +93,16 @@ ENDPOINTS = (
         Form(cohere.CohereTokenizeRequest, cohere.tokenize, {"text": _TEXTS[0]}, fits=_has_text),
         Form(openai.TokenizeRequest, openai.tokenize, {"input": _TEXTS}),
     ),
+    post(
+        "/v1/multi-vector",
+        "A vector of length 1 for each token of each text (Jina), for models with multi-vectors.",
+        Form(
+            jina.MultiVectorRequest,
+            jina.multi_vector,
+            {"model": "bge-m3", "input": _TEXTS, "input_type": "document", "embedding_type": "float"},
+        ),
+        task="embeddings",
+    ),
     post("/embeddings", "The same as `/v1/embeddings`.", _EMBEDDINGS, task="embeddings"),
     post(
         "/rerank",
@@ -127,6 +137,18 @@ ENDPOINTS = (
         "A vector of length 1 for each text (text-embeddings-inference). With `texts`: the same as `/v1/embed`.",
         Form(cohere.CohereEmbedRequest, cohere.embed_v1, _COHERE_EMBED, fits=_has_texts),
         _TEI_EMBED,
+        task="embeddings",
+    ),
+    post(
+        "/embed_sparse",
+        "The weights of tokens for each text (text-embeddings-inference), for models with sparse vectors.",
+        Form(tei_tokens.TeiEmbedSparseRequest, tei_tokens.embed_sparse, {"model": "bge-m3", "inputs": _TEXTS}),
+        task="embeddings",
+    ),
+    post(
+        "/embed_all",
+        "A vector for each token of each text, before pooling (text-embeddings-inference).",
+        Form(tei_tokens.TeiEmbedAllRequest, tei_tokens.embed_all, {"inputs": _TEXTS}),
         task="embeddings",
     ),
     post(

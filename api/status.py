@@ -16,7 +16,7 @@ from api.context import Context
 from api.responses import Answer, answer
 from api.routing import Request
 from errors import ModelUnavailableError
-from models.catalog import ModelSpec
+from models.catalog import ModelSpec, Output
 from models.facts import ModelFacts, Verification
 from runners.loaded_model import InMemory, State, Status
 
@@ -80,6 +80,10 @@ class Model(TypedDict):
     memory_bytes: MemoryBytes
     max_tokens: Annotated[int | None, Field(description="Maximum number of tokens in a text.")]
     dimensions: Annotated[int | None, Field(description="Dimensions of its vectors.")]
+    outputs: Annotated[
+        tuple[Output, ...] | None,
+        Field(description="What it returns for a text; null if that is unknown before the import."),
+    ]
     matryoshka_dimensions: Annotated[
         tuple[int, ...], Field(description="Fewer dimensions that it was trained for (Matryoshka).")
     ]
@@ -201,6 +205,7 @@ def _facts(
             "memory_bytes": model.memory_bytes if model else None,
             "max_tokens": facts.max_tokens if facts else spec.max_tokens,
             "dimensions": facts.dimensions if facts else spec.dimensions,
+            "outputs": facts.outputs if facts else spec.outputs if spec.outputs or spec.kind == "reranker" else None,
             "matryoshka_dimensions": spec.matryoshka,
             "pooling": facts.pooling if facts else spec.pooling,
             "normalized_by_authors": spec.normalized,

@@ -54,8 +54,8 @@ _ANY_ROUTE: Mapping[str, Unsupported] = {
 
 EMBEDDING_FIELDS: Mapping[str, Unsupported] = {
     **_ANY_ROUTE,
-    "late_chunking": Unsupported("Each chunk is embedded separately: omit it, or send false.", (False,)),  # Jina
-    "return_multivector": Unsupported("Each text has one vector: omit it, or send false.", (False,)),  # Jina
+    "late_chunking": Unsupported("Use /v1/embeddings, or omit it.", (False,)),  # Jina
+    "return_multivector": Unsupported("Use /v1/multi-vector, or omit it.", (False,)),  # Jina
     "images": Unsupported(_TEXT_ONLY, ([],)),  # Cohere
     "image": Unsupported(_TEXT_ONLY),  # Cohere's and Jina's older forms
     "messages": Unsupported("Send the text as input.", ([],)),  # vLLM
@@ -71,9 +71,9 @@ EMBEDDING_FIELDS: Mapping[str, Unsupported] = {
     "enable_auto_chunking": Unsupported("Send each chunk as a text of its own.", (False,)),  # Voyage
     "task_type": Unsupported(_INPUT_TYPE),  # Google, Nomic
     "text_type": Unsupported(_INPUT_TYPE),  # DashScope
-    "return_sparse": Unsupported("Vectors are always dense: omit it, or send false.", (False,)),  # BGE-M3's servers
-    "return_dense": Unsupported("Vectors are always dense: omit it, or send true.", (True,)),
-    "return_colbert_vecs": Unsupported("Each text has one vector: omit it, or send false.", (False,)),
+    "return_sparse": Unsupported("Use /v1/embeddings, or omit it.", (False,)),  # BGE-M3's servers
+    "return_dense": Unsupported("Use /v1/embeddings, or omit it.", (True,)),
+    "return_colbert_vecs": Unsupported("Use /v1/embeddings, or omit it.", (False,)),
 }
 """On /v1/embeddings, /embed, /v1/embed and /v2/embed."""
 

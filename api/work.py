@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from api.by_name import ByName
 from api.counting import Counting
 from api.cross_site import may_import
 from api.field_types import check_count, check_pair
+from api.outputs import Strings
 from api.params import EmbeddingParams, RerankParams
 from errors import InvalidRequestError, RouteNotFoundError, WrongModelKindError
 from models.catalog import ModelSpec, Side
@@ -19,7 +20,7 @@ from models.prompts import choose_prompt, refuse_instruction
 from runners.contracts import QUERY, EmbeddingResult, Reranker, RerankResult, TruncatedInput
 from runners.embedding import EmbeddingRunner
 from runners.loaded_model import LoadedModel, Pool
-from runners.rerank import CosineReranker
+from runners.rerank import embedding_reranker
 from settings import Settings, Task
 
 
@@ -30,6 +31,8 @@ class Embedded:
     result: EmbeddingResult
     model: str
     warnings: list[str]
+    strings: Strings | None = None
+    """Token ids -> strings, if the request wants the tokens."""
 
 
 @dataclass(slots=True)
@@ -67,8 +70,13 @@ class Work:
         )
         async with self.pool.use(spec, may_import=may_import()) as model:
             assert isinstance(model.runner, EmbeddingRunner)
-            result = await model.runner.embed(params.inputs, options, prompt=prompt)
+            if "states" in options.outputs and model.runner.outputs == ("multi_vector",):
+                options = replace(options, outputs=("multi_vector",))  # it has no pooling
+            result = await model.runner.embed(
+                params.inputs, options, prompt=prompt, max_numbers=self.settings.max_output_numbers
+            )
             width = model.runner.dimensions
+            strings = model.runner.engine.tokenizer.pieces if params.return_tokens else None
         _record(spec, len(params.inputs), result)
         warnings = [
             *params.warnings,
@@ -76,7 +84,7 @@ class Work:
             *_width_warnings(spec, options.dimensions, width),
             *truncation_warnings(result.truncated, options.input_name),
         ]
-        return Embedded(result, name, warnings)
+        return Embedded(result, name, warnings, strings)
 
     async def load(self, name: str | None) -> None:
         """Load an embedding model, imported first if necessary. None: the default model."""
@@ -202,9 +210,9 @@ def _query_prompt(spec: ModelSpec, instruction: str | None) -> str:
 
 
 def _reranker(model: LoadedModel, query_prompt: str) -> Reranker:
-    """The model's reranker; an embedding model ranks by cosine."""
+    """The model's reranker; an embedding model ranks by its vectors."""
     assert model.runner is not None
     if not isinstance(model.runner, EmbeddingRunner):
         return model.runner
     document_prompt = choose_prompt(model.spec, input_type="document")
-    return CosineReranker(model.runner, query_prompt=query_prompt, document_prompt=document_prompt)
+    return embedding_reranker(model.runner, query_prompt=query_prompt, document_prompt=document_prompt)

@@ -48,6 +48,10 @@ class StubBackend:
 
     forward_exact = forward
 
+    def outputs(self, sequences: Any, *, exact: bool = False) -> Any:
+        """Not measured."""
+        raise NotImplementedError
+
     def pass_bytes(self, _: Any) -> int:
         """Passes need no memory."""
         return 0

@@ -178,6 +178,14 @@ def embed(
     dimensions: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Reduce the embeddings to N dimensions.")
     ] = None,
+    outputs: Annotated[
+        str,
+        typer.Option(
+            metavar="NAMES",
+            help="Columns of a Parquet file, separated by commas: dense, sparse, multi_vector.",
+            rich_help_panel=FILES,
+        ),
+    ] = "dense",
     truncate: Annotated[
         Literal["END", "START", "NONE"] | None,
         typer.Option(help="Side on which texts that are too long are cut; NONE: stop instead. Default: END."),
@@ -255,8 +263,12 @@ def embed(
     """
     from cli.embed import Fields, embed_file, embed_lines, embed_on_cluster, embed_texts
     from cli.requests import Server
+    from corpus.columns import OUTPUTS
     from corpus.run import Options
 
+    names = outputs.replace(" ", "").split(",")
+    if not set(names) <= set(OUTPUTS):
+        raise typer.BadParameter(f"--outputs must be of {', '.join(OUTPUTS)}.")
     if file is not None and (texts or out is None):
         raise typer.BadParameter("--file needs --out, and excludes texts.")
     if on and (file is None or url):
@@ -276,6 +288,7 @@ def embed(
         model=model,
         input_type=input_type,
         dimensions=dimensions,
+        outputs=tuple(output for output in OUTPUTS if output in names),
         truncate=truncate,
         batch=batch,
         parallel=parallel,

@@ -107,9 +107,9 @@ def _print(summary: Summary, *, as_json: bool) -> None:
     ids = f" and {ids_path(summary.out)}" if summary.out.suffix == ".npy" else ""
     share = "unknown" if busy is None else f"{busy:.0%} of the time"
     out = console()
-    out.print(
-        f"{summary.out}{ids}: {summary.rows:,} rows of {summary.dimensions} numbers by {summary.model}", style="green"
-    )
+    dense = f" of {summary.dimensions} numbers" if summary.dimensions else ""
+    tokens = f", tokens of {summary.token_dimensions} numbers" if summary.token_dimensions else ""
+    out.print(f"{summary.out}{ids}: {summary.rows:,} rows{dense}{tokens} by {summary.model}", style="green")
     out.print(
         f"{summary.tokens:,} tokens in {duration(summary.seconds)}; texts cut: {summary.truncated:,}; "
         f"rows left out: {summary.left_out:,}; engine busy: {share}"

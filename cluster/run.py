@@ -43,6 +43,8 @@ class Cluster:
 def embed_on_ray(options: Options, source: str, out: str, cluster: Cluster) -> Summary:
     """Resume an interrupted run, or start one; CorpusError says what to change."""
     started = time.monotonic()
+    if options.outputs != ("dense",):
+        raise CorpusError("--on ray computes dense vectors only. Omit --outputs.")
     ray = import_ray()
     settings = load_settings()
     options = replace(options, model=options.model or settings.embedding_model_name)
@@ -63,6 +65,7 @@ def embed_on_ray(options: Options, source: str, out: str, cluster: Cluster) -> S
         rows=plan.good,
         left_out=sum(scan.rows for scan in plan.scans) - plan.good,
         dimensions=done[0].dimensions,
+        token_dimensions=None,
         model=done[0].model,
         tokens=sum(each.tokens for each in done),
         truncated=sum(each.truncated for each in done),

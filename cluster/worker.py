@@ -61,7 +61,7 @@ class ShardWorker:
             rows=len(rows),
             tokens=result.prompt_tokens,
             truncated=len(result.truncated),
-            dimensions=result.vectors.shape[1],
+            dimensions=result.dense.shape[1],
             model=str(self.embedder.model),
             revision=revision,
         )
@@ -78,7 +78,7 @@ def parquet_of(ids: Sequence[Id], result: EmbeddingResult, done: Done, *, number
     """A Parquet file with the columns id, embedding, model and revision."""
     pyarrow, parquet = import_pyarrow()
     vectors = pyarrow.FixedSizeListArray.from_arrays(
-        pyarrow.array(result.vectors.astype(np.float32).reshape(-1)), done.dimensions
+        pyarrow.array(result.dense.astype(np.float32).reshape(-1)), done.dimensions
     )
     columns = {
         "id": pyarrow.array(ids, pyarrow.int64() if numbers else pyarrow.string()),

@@ -113,7 +113,7 @@ async def _embed(runner: EmbeddingRunner, texts: Sequence[Text], prompt: str) ->
         async with free:
             part = [each.text for each in texts[start : start + CHUNK]]
             result = await runner.embed(part, prompt=prompt)
-        return result.vectors, result.prompt_tokens
+        return result.dense, result.prompt_tokens
 
     parts = await asyncio.gather(*(one(start) for start in range(0, len(texts), CHUNK)))
     return np.concatenate([vectors for vectors, _ in parts]), sum(tokens for _, tokens in parts)

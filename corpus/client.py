@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import random
 import re
 import time
@@ -14,10 +13,9 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 import httpx
-import numpy as np
 import orjson
-from numpy.typing import NDArray
 
+from corpus.columns import Arrays, Output, are_valid, concatenate, read_items, request_fields
 from corpus.problems import CorpusError, GaveUpError
 from corpus.rows import Row
 
@@ -61,9 +59,9 @@ def connection(
 
 @dataclass(frozen=True)
 class Answer:
-    """Vectors (N, D) of a batch, and what the service reports about it."""
+    """The outputs of a batch (columns.py), and what the service reports about it."""
 
-    vectors: NDArray[np.float32]
+    arrays: Arrays
     model: str
     tokens: int
     truncated: int
@@ -80,6 +78,7 @@ class Client:
     url: str
     fields: dict[str, Any]
     notice: Callable[[str], None]
+    outputs: Sequence[Output] = ("dense",)
     key: str | None = None
     patience_s: float = 600.0
     connections: int = 3
@@ -123,7 +122,7 @@ class Client:
             first = await self._embed_halved(rows[:middle], started)
             second = await self._embed_halved(rows[middle:], started)
             return Answer(
-                np.concatenate([first.vectors, second.vectors]),
+                concatenate([first.arrays, second.arrays]),
                 first.model,
                 first.tokens + second.tokens,
                 first.truncated + second.truncated,
@@ -140,7 +139,8 @@ class Client:
         return total if response.status_code == 200 else None
 
     async def _embed(self, rows: Sequence[Row], started: float) -> Answer:
-        body = orjson.dumps(self.fields | {"input": [row.text for row in rows], "encoding_format": "base64"})
+        texts = {"input": [row.text for row in rows], "encoding_format": "base64"}
+        body = orjson.dumps(self.fields | request_fields(self.outputs) | texts)
         for attempt in count():
             try:
                 response = await self._http.post("/v1/embeddings", content=body)
@@ -165,20 +165,19 @@ class Client:
         try:
             content = orjson.loads(response.content)
             items = sorted(content["data"], key=lambda item: item["index"])
-            vectors = [np.frombuffer(base64.b64decode(item["embedding"]), dtype="<f4") for item in items]
-            answer = np.stack(vectors).astype(np.float32, copy=False)
+            arrays = read_items(items, self.outputs)
             model, tokens = str(content["model"]), int(content["usage"]["prompt_tokens"])
             warnings = [str(warning) for warning in content.get("warnings", [])]
         except (ValueError, KeyError, TypeError) as error:
             raise CorpusError(f"{self.url} did not return vectors ({type(error).__name__}).") from None
-        if [item["index"] for item in items] != list(range(count)) or not np.isfinite(answer).all():
+        if [item["index"] for item in items] != list(range(count)) or not are_valid(arrays):
             raise CorpusError(f"{self.url} returned missing or invalid vectors for {count} texts.")
         truncated = sum(_TRUNCATION.match(warning) is not None for warning in warnings)
         for warning in warnings:
             if not _TRUNCATION.match(warning):
                 self._notify(warning)
         self._last_answer = self.clock()
-        return Answer(answer, model, tokens, truncated)
+        return Answer(arrays, model, tokens, truncated)
 
     async def _wait(self, problem: str, delay: float, started: float) -> None:
         """Wait before a retry; GaveUpError if the patience has run out."""

@@ -7,10 +7,11 @@ import contextlib
 import signal
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from corpus.client import Answer, Client
+from corpus.columns import Output
 from corpus.parts import PartWriter
 from corpus.problems import CorpusError, StoppedError
 from corpus.progress import Busy, Progress
@@ -18,6 +19,8 @@ from corpus.rows import Row, Rows
 
 BATCH_TEXT_BYTES = 128 * 2**10
 """Maximum text of one request: about 30,000 tokens, so that a few requests stay far below MAX_QUEUED_TOKENS."""
+MULTI_VECTOR_TEXT_BYTES = 16 * 2**10
+"""The same with token vectors: about 4,000 tokens, whose vectors take 16 MB with 1,024 dimensions."""
 
 _AHEAD = 4
 """Batches in memory for each request in flight, so that others continue while the oldest is retried."""
@@ -31,8 +34,13 @@ class Batch:
     stop: int
 
 
-def batches(rows: Rows, size: int) -> Iterator[Batch]:
-    """Group rows into batches of at most `size` texts and BATCH_TEXT_BYTES; a longer text gets its own batch.
+def text_bytes(outputs: Sequence[Output]) -> int:
+    """Maximum text of one request for these outputs."""
+    return MULTI_VECTOR_TEXT_BYTES if "multi_vector" in outputs else BATCH_TEXT_BYTES
+
+
+def batches(rows: Rows, size: int, most_bytes: int = BATCH_TEXT_BYTES) -> Iterator[Batch]:
+    """Group rows into batches of at most `size` texts and `most_bytes`; a longer text gets its own batch.
 
     Invalid rows are skipped, and count as part of the batch before them.
     """
@@ -41,7 +49,7 @@ def batches(rows: Rows, size: int) -> Iterator[Batch]:
     for row in rows:
         if isinstance(row, Row):
             row_bytes = len(row.text.encode())
-            if taken and (len(taken) == size or length + row_bytes > BATCH_TEXT_BYTES):
+            if taken and (len(taken) == size or length + row_bytes > most_bytes):
                 yield Batch(taken, stop)
                 taken, length = [], 0
             taken.append(row)

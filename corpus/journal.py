@@ -19,10 +19,10 @@ import orjson
 
 from corpus.problems import CorpusError
 
-PART = re.compile(r"\d{12}\.(npy|ids\.json)|\.\d{12}\.(npy|ids\.json)\.unfinished")
+PART = re.compile(r"\d{12}\.(npz|ids\.json)|\.\d{12}\.(npz|ids\.json)\.unfinished")
 """Names of a part's files, finished or unfinished."""
 
-_VERSION = 1
+_VERSION = 2
 _HEAD = b'{"input":'
 """The first bytes of every journal."""
 _SAMPLE_BYTES = 2**16
@@ -43,12 +43,13 @@ class Plan:
 
 @dataclass(frozen=True)
 class Part:
-    """A finished part: input rows `first` to `stop` - 1, of which `rows` are valid and have a vector."""
+    """A finished part: input rows `first` to `stop` - 1, of which `rows` are valid and have vectors."""
 
     first: int
     stop: int
     rows: int
-    dimensions: int
+    widths: dict[str, int]
+    """Output -> width of its vectors; sparse vectors have none."""
     model: str
     tokens: int
     truncated: int

@@ -14,18 +14,16 @@ from typing import IO
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
 
 from corpus.client import Answer
+from corpus.columns import Arrays, are_valid, concatenate, count, size, widths
 from corpus.finished import PREFIX
 from corpus.journal import PART, Journal, Part, sync_folder
 from corpus.problems import CorpusError
 from corpus.rows import Id
 
 PART_BYTES = 8 * 2**20
-"""Size of the vectors at which a part is written."""
-
-Floats = NDArray[np.float32]
+"""Size of the outputs at which a part is written."""
 
 
 def parts_folder(out: Path) -> Path:
@@ -88,19 +86,19 @@ class PartWriter:
     @property
     def due(self) -> bool:
         """Whether the collected answers should be written now."""
-        vectors = sum(answer.vectors.nbytes for answer in self._answers)
-        return vectors >= PART_BYTES or (vectors > 0 and time.monotonic() - self._since >= self.save_s)
+        collected = sum(size(answer.arrays) for answer in self._answers)
+        return collected >= PART_BYTES or (collected > 0 and time.monotonic() - self._since >= self.save_s)
 
     def write(self) -> None:
         """Write the collected answers, if any, as a part and record it in the journal."""
         now = time.monotonic()
         if not self._answers:
             return
-        vectors = np.concatenate([answer.vectors for answer in self._answers])
+        arrays = concatenate([answer.arrays for answer in self._answers])
         buffer = io.BytesIO()
-        np.save(buffer, vectors, allow_pickle=False)
+        np.savez(buffer, allow_pickle=False, **arrays)
         first = self.journal.stop
-        contents = {f"{first:012}.npy": buffer.getvalue(), f"{first:012}.ids.json": orjson.dumps(self._ids)}
+        contents = {f"{first:012}.npz": buffer.getvalue(), f"{first:012}.ids.json": orjson.dumps(self._ids)}
         for name, content in contents.items():
             with whole_file(self.folder / name) as file:
                 file.write(content)
@@ -108,8 +106,8 @@ class PartWriter:
             Part(
                 first=first,
                 stop=self._stop,
-                rows=len(vectors),
-                dimensions=vectors.shape[1],
+                rows=count(arrays),
+                widths=widths(arrays),
                 model=self._answers[0].model,
                 tokens=sum(answer.tokens for answer in self._answers),
                 truncated=sum(answer.truncated for answer in self._answers),
@@ -122,20 +120,24 @@ class PartWriter:
     def _check_model(self, answer: Answer) -> None:
         """Raise CorpusError if the model or its dimensions differ from those of earlier answers."""
         if self.journal.parts:
-            model, dimensions = (self.journal.parts[0].model, self.journal.parts[0].dimensions)
+            earlier = (self.journal.parts[0].model, self.journal.parts[0].widths)
         elif self._answers:
-            model, dimensions = (self._answers[0].model, self._answers[0].vectors.shape[1])
+            earlier = (self._answers[0].model, widths(self._answers[0].arrays))
         else:
             return
-        if (model, dimensions) != (answer.model, answer.vectors.shape[1]):
+        if earlier != (now := (answer.model, widths(answer.arrays))):
             raise CorpusError(
-                f"The service now uses {answer.model} with {answer.vectors.shape[1]} dimensions; earlier rows used "
-                f"{model} with {dimensions}. Name the model with --model, or start over with --restart."
+                f"The service now uses {_described(*now)}; earlier rows used {_described(*earlier)}. Name the model "
+                "with --model, or start over with --restart."
             )
 
 
-def read_part(folder: Path, part: Part) -> tuple[Floats, list[Id]]:
-    """The vectors (N, D) and ids of a part; CorpusError if they are missing or damaged."""
+def _described(model: str, found: dict[str, int]) -> str:
+    return f"{model} with {' and '.join(map(str, found.values()))} dimensions" if found else model
+
+
+def read_part(folder: Path, part: Part) -> tuple[Arrays, list[Id]]:
+    """The arrays and ids of a part; CorpusError if they are missing or damaged."""
     contents: dict[str, bytes] = {}
     for name, digest in part.sha256.items():
         try:
@@ -145,8 +147,8 @@ def read_part(folder: Path, part: Part) -> tuple[Floats, list[Id]]:
         if hashlib.sha256(contents[name]).hexdigest() != digest:
             raise CorpusError(f"{folder / name} is missing or damaged. Start over with --restart.")
     first, second = contents.values()
-    vectors: Floats = np.load(io.BytesIO(first), allow_pickle=False)
+    arrays: Arrays = dict(np.load(io.BytesIO(first), allow_pickle=False))
     ids: list[Id] = orjson.loads(second)
-    if vectors.shape != (part.rows, part.dimensions) or len(ids) != part.rows:
+    if (count(arrays), widths(arrays)) != (part.rows, part.widths) or len(ids) != part.rows or not are_valid(arrays):
         raise CorpusError(f"{folder}: rows {part.first} to {part.stop - 1} are damaged. Start over with --restart.")
-    return vectors, ids
+    return arrays, ids

@@ -14,7 +14,8 @@ from typing import Any
 import orjson
 
 from corpus.client import LOCAL_URL, Client
-from corpus.embedding import Embedding, batches
+from corpus.columns import Output
+from corpus.embedding import Embedding, batches, text_bytes
 from corpus.finished import list_file, refuse_to_overwrite
 from corpus.journal import Journal, Plan, fingerprint, open_journal
 from corpus.output import join, outputs, rows_in
@@ -43,6 +44,7 @@ class Options:
     model: str | None
     input_type: str | None
     dimensions: int | None
+    outputs: tuple[Output, ...]
     truncate: str | None
     batch: int
     parallel: int
@@ -59,7 +61,10 @@ class Summary:
     out: Path
     rows: int
     left_out: int
-    dimensions: int
+    dimensions: int | None
+    """Width of the embeddings; None without them."""
+    token_dimensions: int | None
+    """The same of the token vectors."""
     model: str
     tokens: int
     truncated: int
@@ -72,6 +77,8 @@ class Summary:
 def embed_corpus(options: Options, *, connect: Callable[..., Client] = Client) -> Summary:
     """Resume an interrupted run, or start one; CorpusError says what to change."""
     folder = parts_folder(options.out)
+    if options.out.suffix != ".parquet" and options.outputs != ("dense",):
+        raise CorpusError("Only Parquet has columns for other outputs than dense. Choose --out NAME.parquet.")
     if not options.input.is_file():
         raise CorpusError(f"{options.input} is not a file.")
     corpus = Corpus(options.input, options.format or format_of(options.input), options.text, options.id)
@@ -99,7 +106,9 @@ def embed_corpus(options: Options, *, connect: Callable[..., Client] = Client) -
 def _identity(options: Options, corpus: Corpus) -> dict[str, Any]:
     """The options that must not change between runs into the same output."""
     names = ("text", "id", "model", "input_type", "dimensions", "truncate")
-    return {"format": corpus.format} | {name: getattr(options, name) for name in names}
+    return {"format": corpus.format, "outputs": list(options.outputs)} | {
+        name: getattr(options, name) for name in names
+    }
 
 
 def _plan(corpus: Corpus, compare: dict[str, dict[str, Any]], options: Options, folder: Path) -> Plan:
@@ -142,6 +151,7 @@ async def _embed(
         options.url or LOCAL_URL,
         fields,
         progress.say,
+        outputs=options.outputs,
         key=read_key(options.api_key_file),
         patience_s=options.patience,
         connections=options.parallel,
@@ -149,7 +159,7 @@ async def _embed(
     async with client:
         embedding = Embedding(client, PartWriter(folder, journal, options.save_every), progress, options.parallel)
         try:
-            await embedding.run(batches(corpus.rows(journal.stop), options.batch))
+            await embedding.run(batches(corpus.rows(journal.stop), options.batch, text_bytes(options.outputs)))
         finally:
             progress.close()
     return embedding.busy
@@ -174,7 +184,8 @@ def _summary(journal: Journal, busy: Busy, seconds: float, out: Path) -> Summary
         out=out,
         rows=journal.rows,
         left_out=journal.plan.rows - journal.plan.good_rows,
-        dimensions=parts[0].dimensions,
+        dimensions=parts[0].widths.get("dense"),
+        token_dimensions=parts[0].widths.get("multi_vector"),
         model=parts[0].model,
         tokens=sum(part.tokens for part in parts),
         truncated=sum(part.truncated for part in parts),

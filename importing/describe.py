@@ -11,12 +11,16 @@ import yaml
 
 from errors import ModelUnavailableError
 from importing.download import CARD
-from models.catalog import ModelSpec, Tokenizer
+from models.catalog import ModelSpec, Output, Tokenizer
 
 _DOCUMENT_PROMPTS = ("document", "passage", "corpus")
 """Names of a document's prompt in sentence-transformers; the first one that has a text is used."""
 _COMMERCIAL = {"apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "isc", "cc0-1.0", "cc-by-4.0", "unlicense"}
 _LANGUAGES_SHOWN = 8
+_SAVED = ("SentenceTransformer", "CrossEncoder", "SparseEncoder", "MultiVectorEncoder", "ColBERT")
+"""Values of `model_type` in config_sentence_transformers.json; PyLate writes the last one."""
+_SPARSE_TAGS = {"splade", "sparse-encoder", "sparse-retrieval", "query-expansion", "document-expansion", "bag-of-words"}
+"""Tags in the model cards of masked language models that are sparse models."""
 _JAPANESE_BERT = "BertJapaneseTokenizer"
 
 
@@ -25,8 +29,14 @@ def describe(spec: ModelSpec, folder: Path) -> ModelSpec:
     sentence = _read(folder / "config_sentence_transformers.json")
     config, card = _read(folder / "config.json"), _card(folder)
     kind = _kind(spec, folder, sentence, config, card)
+    outputs = _outputs(folder, config, card) if kind == "embedding" else ()
     prompts = _prompts(sentence) if kind == "embedding" else {}
     default = sentence.get("default_prompt_name")
+    if outputs == ("multi_vector",):
+        from importing.conversion.outputs import prefixes  # imports torch
+
+        prompts = {name: text for name, text in prefixes(folder).items() if text}
+        default = "document"
     languages = _languages(card)
     japanese_bert = _read(folder / "tokenizer_config.json").get("tokenizer_class") == _JAPANESE_BERT
     lower_case = bool(_read(folder / "sentence_bert_config.json").get("do_lower_case"))
@@ -35,6 +45,7 @@ def describe(spec: ModelSpec, folder: Path) -> ModelSpec:
         "name": spec.name,
         "repo": spec.repo,
         "kind": kind,
+        "outputs": outputs,
         "languages": languages,
         "pooling": "last" if kind == "embedding" and _architecture(config).endswith("ForCausalLM") else None,
         "normalized": any(module.rpartition(".")[2] == "Normalize" for module in _modules(folder)),
@@ -54,7 +65,7 @@ def describe(spec: ModelSpec, folder: Path) -> ModelSpec:
 def _kind(spec: ModelSpec, folder: Path, sentence: dict[str, Any], config: dict[str, Any], card: dict[str, Any]) -> str:
     """Embedding or reranker."""
     saved = sentence.get("model_type")
-    if _modules(folder) and saved not in (None, "SentenceTransformer", "CrossEncoder"):
+    if _modules(folder) and saved not in (None, *_SAVED):
         raise ModelUnavailableError(f"{spec.repo} is a {saved}. Only embedding models and rerankers are supported.")
     if _modules(folder):
         return "reranker" if saved == "CrossEncoder" else "embedding"
@@ -66,6 +77,20 @@ def _kind(spec: ModelSpec, folder: Path, sentence: dict[str, Any], config: dict[
         return "reranker"
     ranks = card.get("pipeline_tag") == "text-ranking" and architecture.endswith("ForCausalLM")
     return "reranker" if ranks else "embedding"
+
+
+def _outputs(folder: Path, config: dict[str, Any], card: dict[str, Any]) -> tuple[Output, ...]:
+    """What an embedding model returns; without modules, a masked language model is sparse if its card says so."""
+    from importing.conversion.outputs import recognise  # imports torch
+
+    found: tuple[Output, ...] = ("dense",)
+    with contextlib.suppress(ValueError, KeyError):  # a damaged file; the import says what is wrong with it
+        found = recognise(folder)
+    tags = card.get("tags")
+    tagged = isinstance(tags, list) and not _SPARSE_TAGS.isdisjoint(str(tag).lower() for tag in tags)
+    if found == ("dense",) and tagged and not _modules(folder) and _architecture(config).endswith("ForMaskedLM"):
+        return ("sparse",)
+    return found
 
 
 def _prompts(sentence: dict[str, Any]) -> dict[str, str]:

@@ -46,6 +46,10 @@ _SMALL_FILES = (
     "wordembedding_config.json",
     "lstm_config.json",
     "cnn_config.json",
+    "artifact.metadata",
+    "idf.json",
+    "sparse_linear.pt",
+    "colbert_linear.pt",
 )
 _MODULE_FOLDERS = ("[0-9]*_*", "*_[0-9]*_*")
 _INSIDE = ("", *(f"/{folder}" for folder in _MODULE_FOLDERS))

@@ -1,7 +1,8 @@
 """Write a network as OpenVINO models beside its weights, and measure the loss of accuracy.
 
-Two files: `body.xml` (weights in float16, or float32 for DTYPE=float32; read memory-mapped) and, if the network has a
-head, `head.xml`, which always runs in float32.
+`body.xml` (weights in float16, or float32 for DTYPE=float32; read memory-mapped) returns rows and the states of tokens.
+A head for rows is `head.xml`, which always runs in float32. Heads for other outputs, which run only for requests that
+want them, are `tokens.xml`, in float32, and `vocabulary.xml`.
 """
 
 from __future__ import annotations
@@ -28,10 +29,12 @@ from models.facts import ModelFacts
 from models.integrity import finished_folder
 from models.store import StoredModel
 from runners.backends.accuracy import EXACT, difference, probes
-from runners.backends.batches import PaddedBatch, UnpaddedBatch
+from runners.backends.batches import PackedBatch, PaddedBatch, UnpaddedBatch
 from runners.backends.openvino import (
     BODY,
     HEAD,
+    TOKENS,
+    VOCABULARY,
     Graphs,
     Report,
     Weights,
@@ -42,10 +45,12 @@ from runners.backends.openvino import (
     read_report,
     write_report,
 )
-from runners.contracts import Rows
+from runners.backends.token_outputs import bounds_of
+from runners.contracts import WANTED, Rows, TokenSequence, Wanted
 from runners.networks.build import load_network
-from runners.networks.network import Network, UnpaddedBody
+from runners.networks.network import Network, UnpaddedBody, WithStates
 from runners.networks.packing import attend, can_pack
+from runners.networks.token_heads import TokenHeads
 
 logger = logging.getLogger("service.models")
 
@@ -135,7 +140,7 @@ def _export(target: Path, conversion: Conversion, *, unpadded: bool = True) -> R
     unpadded = unpadded and can_pack(network.body.encoder)
     batches = [PaddedBatch.of(sequences, facts.pad_id) for sequences in probes(facts)]
     with torch.inference_mode():
-        expected = [network(*map(torch.from_numpy, batch.arrays())).numpy() for batch in batches]
+        expected = [_torch_results(network, sequences, facts) for sequences in probes(facts)]
     tabulate_positions(network.body, facts.max_tokens)
     try:
         _convert(network, batches[0], target, unpadded=unpadded, fp16=conversion.weights == "float16")
@@ -148,8 +153,7 @@ def _export(target: Path, conversion: Conversion, *, unpadded: bool = True) -> R
     else:
         del network
         report = {
-            precision: _find_problem(target, precision, batches, expected, conversion)
-            for precision in conversion.precisions
+            precision: _find_problem(target, precision, expected, conversion) for precision in conversion.precisions
         }
     if unpadded and report["f32"] is not None:
         logger.warning("converting %s with padding, because without it: %s", spec.repo, report["f32"])
@@ -213,16 +217,64 @@ def tabulate_positions(body: nn.Module, positions: int) -> None:
 def _convert(network: Network, probe: PaddedBatch, target: Path, *, unpadded: bool, fp16: bool) -> None:
     arrays = UnpaddedBatch.of(probe).arrays() if unpadded else probe.arrays()
     traced = UnpaddedBody(network.body) if unpadded else network.body
+    body_graph = WithStates(traced)
     inputs = tuple(map(torch.from_numpy, arrays))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracer warns about every Python branch
-        body = ov.convert_model(traced, example_input=inputs)
+        body = ov.convert_model(body_graph, example_input=inputs)
         _save(body, target / BODY, fp16=fp16)
         if network.head is not None:
             with torch.inference_mode():
                 rows = traced(*inputs)
             head = ov.convert_model(network.head, example_input=(rows.clone(),))
             _save(head, target / HEAD, fp16=False)
+        _convert_token_heads(network, target, fp16=fp16)
+
+
+class TokenGraph(nn.Module):
+    """The heads for token weights and token vectors: states (N, H) -> (N,) and (N, D), those that the model has."""
+
+    def __init__(self, heads: TokenHeads) -> None:
+        super().__init__()
+        self.heads = heads
+
+    def forward(self, states: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """(N, H) -> (N,), (N, D)."""
+        found = self.heads(states, torch.zeros(0), Wanted.SPARSE | Wanted.TOKENS)
+        return tuple(found[output] for output in (Wanted.SPARSE, Wanted.TOKENS) if output in found)
+
+
+class VocabularyGraph(nn.Module):
+    """The masked-LM head and its maximum over the tokens of a text."""
+
+    def __init__(self, heads: TokenHeads) -> None:
+        super().__init__()
+        assert heads.vocabulary is not None
+        self.vocabulary = heads.vocabulary
+        self._activate = heads.activate
+
+    def forward(self, states: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        """States (N, H), and the places of the tokens of texts among them (B, T) -> (B, V)."""
+        return self._activate(self.vocabulary(states[places]).amax(dim=1))
+
+
+def _convert_token_heads(network: Network, target: Path, *, fp16: bool) -> None:
+    heads = network.token_heads
+    if heads.weights is None and heads.vectors is None and heads.vocabulary is None:
+        return
+    states = torch.zeros(7, _hidden_width(network))
+    if heads.weights is not None or heads.vectors is not None:
+        tokens = ov.convert_model(TokenGraph(heads), example_input=(states,))
+        _save(tokens, target / TOKENS, fp16=False)
+    if heads.vocabulary is not None and heads.takes_maximum:
+        places = torch.arange(6).reshape(2, 3)
+        vocabulary = ov.convert_model(VocabularyGraph(heads), example_input=(states, places))
+        _save(vocabulary, target / VOCABULARY, fp16=fp16)
+
+
+def _hidden_width(network: Network) -> int:
+    config: Any = network.body.encoder.config
+    return int(config.hidden_size)
 
 
 def _save(model: Any, path: Path, *, fp16: bool) -> None:
@@ -233,13 +285,59 @@ def _save(model: Any, path: Path, *, fp16: bool) -> None:
 
 
 def _find_problem(
-    target: Path, precision: str, batches: list[PaddedBatch], expected: list[Rows], conversion: Conversion
+    target: Path, precision: str, expected: list[dict[Wanted, Rows]], conversion: Conversion
 ) -> str | None:
     """The problem with the converted network, for the report; None if it is as accurate as torch's."""
+    facts = conversion.facts
+    if facts.sparse is not None and facts.sparse.kind == "vocabulary":
+        if not (target / VOCABULARY).is_file():
+            return "its sparse vectors need torch"
+        if precision != "f32":  # a weight is a maximum over the whole vocabulary's logits, which rounding shifts
+            return "its sparse vectors need float32"
+    expected_parts = [dict(part) for part in expected]
     try:
-        computed = _rows(target, precision, batches)
+        graphs = Graphs(target, precision=precision, threads=0)
+        computed = [_graph_results(graphs, sequences, facts) for sequences in probes(facts)]
     except RuntimeError as error:
         return _uncomputable(precision, error)
     tolerance = precision if conversion.weights == "float16" else EXACT
-    vectors = conversion.facts.dimensions is not None
-    return difference(np.concatenate(expected), computed, tolerance, vectors=vectors)
+    rows = [np.concatenate([part.pop(Wanted.DENSE) for part in parts]) for parts in (expected_parts, computed)]
+    pairs = [(rows[0], rows[1])]
+    for ours, theirs in zip(computed, expected_parts, strict=True):
+        pairs += [(theirs[output], ours[output]) for output in ours if theirs[output].any()]
+    vectors = facts.dimensions is not None
+    return next(filter(None, (difference(*pair, tolerance, vectors=vectors) for pair in pairs)), None)
+
+
+def _wanted(facts: ModelFacts) -> Wanted:
+    """What the graphs compute: rows always, and the other outputs of the model."""
+    wanted = Wanted.DENSE
+    for output in facts.outputs:
+        wanted |= WANTED[output]
+    return wanted
+
+
+def _torch_results(network: Network, sequences: list[TokenSequence], facts: ModelFacts) -> dict[Wanted, Rows]:
+    """The results of torch: rows of texts, or of tokens."""
+    batch, packed = PaddedBatch.of(sequences, facts.pad_id), PackedBatch.of(sequences)
+    arrays = list(map(torch.from_numpy, batch.arrays()))
+    wanted = _wanted(facts) & ~Wanted.DENSE
+    found = {Wanted.DENSE: network(*arrays)}
+    if wanted:
+        states = network.body.with_states(*arrays)[1][torch.from_numpy(batch.text_mask).bool()]
+        found |= network.outputs(
+            states, torch.from_numpy(packed.tokens[2]).float(), torch.from_numpy(packed.bounds), wanted
+        )
+    return {output: _as_rows(rows.numpy()) for output, rows in found.items()}
+
+
+def _graph_results(graphs: Graphs, sequences: list[TokenSequence], facts: ModelFacts) -> dict[Wanted, Rows]:
+    """The same of the graphs; without the outputs of a head that was not converted."""
+    batch = PaddedBatch.of(sequences, facts.pad_id)
+    found = graphs.infer_outputs(batch, bounds_of(sequences), _wanted(facts))
+    return {output: _as_rows(rows).copy() for output, rows in found.items()}
+
+
+def _as_rows(found: Rows) -> Rows:
+    """Token weights (N,) as one row: their ratios matter."""
+    return found if found.ndim > 1 else found[None]

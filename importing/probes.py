@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from models.catalog import ModelSpec, Side
+from models.facts import ModelFacts
 from models.prompts import choose_prompt
 from runners.text.tokenization import Tokenizer
 
@@ -73,23 +74,26 @@ class Probe:
     """False: only its tokens are compared."""
 
 
-def probes(spec: ModelSpec, tokenizer: Tokenizer, parameters: int) -> list[Probe]:
+def probes(spec: ModelSpec, facts: ModelFacts, tokenizer: Tokenizer) -> list[Probe]:
     """The probes of one model."""
-    build = _texts if spec.kind == "embedding" else _pairs
-    return list(build(spec, tokenizer, parameters))
+    if spec.kind == "reranker":
+        return list(_pairs(spec, tokenizer, facts.parameters))
+    # models with other outputs only read queries and documents differently
+    default: Side | None = None if "dense" in facts.outputs else "document"
+    return list(_texts(spec, tokenizer, facts.parameters, default))
 
 
-def _texts(spec: ModelSpec, tokenizer: Tokenizer, parameters: int) -> Iterator[Probe]:
-    plain = choose_prompt(spec)
+def _texts(spec: ModelSpec, tokenizer: Tokenizer, parameters: int, default: Side | None) -> Iterator[Probe]:
+    plain = choose_prompt(spec, input_type=default)
     long = list(_long_texts(tokenizer, parameters))
     for text, computed in [*((text, True) for text in TEXTS), *long]:
-        yield Probe(text, plain, spec.default_prompt, computed=computed)
+        yield Probe(text, plain, None if default else spec.default_prompt, default, computed=computed)
     sides: tuple[Side, ...] = ("query", "document")
     for side in sides:
         prompt = choose_prompt(spec, input_type=side)
         for text, computed in [*((text, True) for text in PROMPTED), *long[:1]]:
             yield Probe(text, prompt, side=side, computed=computed)
-    for name in spec.prompts.keys() - {"query", "document"}:
+    for name in () if default else spec.prompts.keys() - {"query", "document"}:
         for text in PROMPTED[:2]:
             yield Probe(text, choose_prompt(spec, prompt_name=name), name)
 

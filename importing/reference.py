@@ -11,15 +11,16 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from importing.probes import Probe
-from models.catalog import ModelSpec
+from importing.token_outputs import Found, sparse_of
+from models.catalog import ModelSpec, Output
 from models.facts import REFERENCE
 from models.files import relative_files
 from models.store import StoredModel
+from runners.contracts import SparseVector
 
-Numbers = NDArray[np.float64]
+WEIGHTS = "model.safetensors"
 
 NAME = "sentence-transformers"
 _SIDE_PROMPTS = {"query": ("query",), "document": ("document", "passage", "corpus")}
@@ -75,7 +76,22 @@ def original_files(stored: StoredModel) -> Iterator[Path]:
                 link = Path(work) / name
                 link.parent.mkdir(parents=True, exist_ok=True)
                 link.symlink_to(folder / name)
+        _restore_layout(Path(work))
         yield Path(work)
+
+
+def _restore_layout(work: Path) -> None:
+    """Undo what the conversion of sparse and multi-vector models moved."""
+    from safetensors.torch import load_file, save_file
+
+    from importing.conversion.outputs import PROJECTION, encoder_folder, is_stanford
+
+    if (network := encoder_folder(work)) != work:
+        (work / WEIGHTS).rename(network / WEIGHTS)
+    if is_stanford(work):
+        weights = load_file(work / WEIGHTS) | load_file(work / PROJECTION / WEIGHTS)
+        (work / WEIGHTS).unlink()
+        save_file(weights, work / WEIGHTS, metadata={"format": "pt"})
 
 
 def tokenizer_options(spec: ModelSpec, stored: StoredModel) -> list[dict[str, Any]]:
@@ -91,9 +107,9 @@ def tokenizer_options(spec: ModelSpec, stored: StoredModel) -> list[dict[str, An
 class Reference:
     """A SentenceTransformer or CrossEncoder."""
 
-    def __init__(self, folder: Path, spec: ModelSpec, options: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, spec: ModelSpec, stored: StoredModel, options: dict[str, Any]) -> None:
         import torch
-        from sentence_transformers import CrossEncoder, SentenceTransformer
+        from sentence_transformers import CrossEncoder, MultiVectorEncoder, SentenceTransformer, SparseEncoder
         from sentence_transformers.base.modules import Transformer
 
         from importing.conversion.checkpoint import read_json
@@ -101,10 +117,14 @@ class Reference:
 
         self.by = f"{NAME} {importlib.metadata.version(NAME)}"
         self._pairs = spec.kind == "reranker"
+        self._folder = folder
+        self.outputs_of_model = stored.facts.outputs
+        kinds: dict[tuple[Output, ...], Any] = {("sparse",): SparseEncoder, ("multi_vector",): MultiVectorEncoder}
+        kind = CrossEncoder if self._pairs else kinds.get(stored.facts.outputs, SentenceTransformer)
         torch.manual_seed(_SEED)
         with _described("load it"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            self._model: Any = (CrossEncoder if self._pairs else SentenceTransformer)(
+            self._model: Any = kind(
                 str(folder),
                 device="cpu",
                 local_files_only=True,
@@ -115,6 +135,8 @@ class Reference:
         if isinstance(self._model[0], Transformer):  # the library's limit may exceed the position table, and then fail
             limit = spec.max_tokens or self._model.max_seq_length
             self._model.max_seq_length = min(limit, position_limit(read_json(folder / "config.json")))
+            if stored.facts.document_rules is not None:
+                self._model[0].document_length = stored.facts.document_rules.max_tokens
         default = self._model.default_prompt_name
         self._default = self._model.prompts.get(default) if default else None
 
@@ -134,17 +156,17 @@ class Reference:
         ids: list[int] = features["input_ids"].reshape(-1).tolist()
         return ids[: int(features["sentence_lengths"][0])] if "sentence_lengths" in features else ids
 
-    def rows(self, probes: Sequence[Probe]) -> Numbers:
-        """(N, D) vectors, or (N, 1) logits."""
+    def outputs(self, output: Output, probes: Sequence[Probe]) -> list[Found]:
+        """One output of each probe; dense: (1, D) vectors, or (1, 1) logits."""
         places: dict[tuple[str | None, str | None], list[int]] = {}
         for place, probe in enumerate(probes):
             places.setdefault((probe.side, self._chosen(probe)), []).append(place)
-        rows: dict[int, Numbers] = {}
+        found: dict[int, Found] = {}
         for (side, prompt), group in places.items():
             with _described("compute a text"):
-                part = self._compute([probes[place].text for place in group], side, prompt)
-            rows |= dict(zip(group, part, strict=True))
-        return np.stack([rows[place] for place in range(len(probes))])
+                part = self._compute(output, [probes[place].text for place in group], side, prompt)
+            found |= dict(zip(group, part, strict=True))
+        return [found[place] for place in range(len(probes))]
 
     def _chosen(self, probe: Probe) -> str | None:
         """The prompt for a probe: the repository's, else the catalogue's. None: the library's own default."""
@@ -153,7 +175,7 @@ class Reference:
         found = self.prompt(probe)
         return probe.prompt if found is None else found
 
-    def _compute(self, texts: Sequence[Any], side: str | None, prompt: str | None) -> Numbers:
+    def _compute(self, output: Output, texts: Sequence[Any], side: str | None, prompt: str | None) -> Sequence[Found]:
         import torch
 
         if self._pairs:
@@ -164,9 +186,42 @@ class Reference:
                 batch_size=_BATCH_ITEMS,
                 show_progress_bar=False,
             )
-            return np.asarray(rows, dtype=np.float64).reshape(len(texts), -1)
+            return list(np.asarray(rows, dtype=np.float64).reshape(len(texts), 1, -1))
         encode = {"query": self._model.encode_query, "document": self._model.encode_document}.get(
             side or "", self._model.encode
         )
-        vectors = encode(list(texts), prompt=prompt or "", batch_size=_BATCH_ITEMS, show_progress_bar=False)
-        return np.asarray(vectors, dtype=np.float64)
+        options: dict[str, Any] = {"prompt": prompt or "", "batch_size": _BATCH_ITEMS, "show_progress_bar": False}
+        if self.outputs_of_model == ("sparse",):
+            rows = encode(list(texts), convert_to_sparse_tensor=False, **options)
+            return [sparse_of(row.numpy()) for row in rows]
+        if self.outputs_of_model == ("multi_vector",):
+            return [
+                np.asarray(rows, dtype=np.float64) for rows in encode(list(texts), convert_to_numpy=True, **options)
+            ]
+        if output != "dense":
+            states = encode(list(texts), output_value="token_embeddings", **options)
+            ids = [self._model.preprocess([text], prompt=prompt or None)["input_ids"][0].tolist() for text in texts]
+            return [self._from_states(output, *each) for each in zip(ids, states, strict=True)]
+        return list(np.asarray(encode(list(texts), **options), dtype=np.float64)[:, None])
+
+    def _from_states(self, output: Output, ids: list[int], states: Any) -> Found:
+        """The heads of bge-m3 by FlagEmbedding's definitions: `_sparse_embedding` and `_colbert_embedding` of its
+        `EncoderOnlyEmbedderM3ModelForInference`, and `_process_token_weights` of `M3Embedder`.
+        """
+        import torch
+
+        name = "sparse_linear.pt" if output == "sparse" else "colbert_linear.pt"
+        head = torch.load(self._folder / name, weights_only=True)
+        found = states.float() @ head["weight"].float().T + head["bias"].float()
+        if output == "multi_vector":
+            return np.asarray(torch.nn.functional.normalize(found[1:], dim=-1), dtype=np.float64)
+        tokenizer = self._model.tokenizer
+        unused = {tokenizer.cls_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id, tokenizer.unk_token_id}
+        weights: dict[int, float] = {}
+        for token, weight in zip(ids, found.relu()[:, 0].tolist(), strict=True):
+            if token not in unused and weight > weights.get(token, 0):
+                weights[token] = weight
+        indices = sorted(weights)
+        return SparseVector(
+            np.array(indices, dtype=np.int32), np.array([weights[each] for each in indices], np.float32)
+        )

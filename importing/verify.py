@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import assert_never
@@ -14,14 +15,17 @@ from numpy.typing import NDArray
 from errors import InternalError, InvalidRequestError, ModelUnavailableError, UnsupportedModelError
 from importing.probes import Probe, probes
 from importing.reference import Reference, ReferenceFailedError, original_files, tokenizer_options, unverifiable
-from models.catalog import ModelSpec
+from importing.token_outputs import Found, distances, outputs_of
+from models.catalog import ModelSpec, Output
 from models.facts import Verification
 from models.goldens import Golden
 from models.store import StoredModel
 from runners.batching.costs import SMALLEST_BUDGET
 from runners.contracts import SIDE_IDS, Rows, TokenSequence
 from runners.devices import Device, usable_cores
+from runners.embedding import EmbeddingRunner
 from runners.engine import Engine
+from runners.loaded_model import LoadedModel
 from runners.loading import load_model
 from runners.networks.pooling import normalize, sigmoid
 from runners.pool.capacity import memory_budget, memory_needed
@@ -40,6 +44,7 @@ _PASS_TOKENS = 4096
 """Padded tokens of a pass: enough for short and long texts in one pass, so that errors of padding show."""
 
 Numbers = NDArray[np.float64]
+Computed = tuple[Probe, TokenSequence]
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ def verify(spec: ModelSpec, stored: StoredModel, settings: Settings, goldens: Se
         if stored.facts.engine == "own":
             _check_output(spec, model.engine)
         comparisons = [compare(golden, model.engine) for golden in goldens]
-        results = None if problem else run_probes(spec, stored, model.engine)
+        results = None if problem else run_probes(spec, stored, model)
     finally:
         model.close()  # the reference is loaded next, and both may not fit
     for result in comparisons:
@@ -92,11 +97,12 @@ def verify(spec: ModelSpec, stored: StoredModel, settings: Settings, goldens: Se
 
 @dataclass(frozen=True)
 class Results:
-    """The tokens of all probes, and the rows of those that are computed, in their order."""
+    """The tokens of all probes, and the outputs of those that are computed, in their order."""
 
     probes: list[Probe]
     tokens: list[list[int]]
-    rows: Numbers
+    found: dict[Output, list[Found]]
+    """dense: (1, D) vectors, or (1, 1) logits."""
 
     @property
     def computed(self) -> list[Probe]:
@@ -104,18 +110,32 @@ class Results:
         return [probe for probe in self.probes if probe.computed]
 
 
-def run_probes(spec: ModelSpec, stored: StoredModel, engine: Engine) -> Results:
+def run_probes(spec: ModelSpec, stored: StoredModel, model: LoadedModel) -> Results:
     """Run a model's probes. Texts that the service rejects, such as those without tokens, are left out."""
+    engine = model.engine
+    assert engine is not None
     wanted, sequences = [], []
-    for probe in probes(spec, engine.tokenizer, stored.facts.parameters):
+    for probe in probes(spec, stored.facts, engine.tokenizer):
         sequence = _sequence(probe, engine.tokenizer)
         if sequence is not None and _is_valid(sequence, stored):
             wanted.append(probe)
             sequences.append(sequence)
-    computed = [sequence for probe, sequence in zip(wanted, sequences, strict=True) if probe.computed]
-    rows = [_run(spec, engine, part) for part in _passes(computed)]
-    numbers = np.concatenate(rows).astype(np.float64) if rows else np.empty((0, 1))
-    return Results(wanted, [sequence.input_ids for sequence in sequences], numbers)
+    computed = [(probe, sequence) for probe, sequence in zip(wanted, sequences, strict=True) if probe.computed]
+    found: dict[Output, list[Found]] = {}
+    for output in stored.facts.outputs or ("dense",):
+        found[output] = [each for part in _passes(computed) for each in _outputs(spec, model, output, part)]
+    return Results(wanted, [sequence.input_ids for sequence in sequences], found)
+
+
+def _outputs(spec: ModelSpec, model: LoadedModel, output: Output, part: Sequence[Computed]) -> list[Found]:
+    """One output of some probes in one pass."""
+    assert model.engine is not None
+    sequences = [sequence for _, sequence in part]
+    if output == "dense":
+        return [row[None].astype(np.float64) for row in _run(spec, model.engine, sequences)]
+    assert isinstance(model.runner, EmbeddingRunner)
+    with _refusing(spec):
+        return outputs_of(model.runner, output, [probe for probe, _ in part], sequences)
 
 
 def _is_valid(sequence: TokenSequence, stored: StoredModel) -> bool:
@@ -137,23 +157,30 @@ def _sequence(probe: Probe, tokenizer: Tokenizer) -> TokenSequence | None:
     return sequence
 
 
-def _passes(sequences: Sequence[TokenSequence]) -> Iterator[list[TokenSequence]]:
-    """Consecutive sequences, in parts of at most _PASS_TOKENS padded tokens or of one sequence."""
-    part: list[TokenSequence] = []
-    for sequence in sequences:
-        longest = max(map(len, (*part, sequence)))
-        if part and longest * (len(part) + 1) > _PASS_TOKENS:
+def _passes(computed: Sequence[Computed]) -> Iterator[list[Computed]]:
+    """Consecutive sequences of one side, in parts of at most _PASS_TOKENS padded tokens or of one sequence."""
+    part: list[Computed] = []
+    for probe, sequence in computed:
+        longest = max(len(each) for each in (*(each for _, each in part), sequence))
+        if part and (longest * (len(part) + 1) > _PASS_TOKENS or part[-1][0].side != probe.side):
             yield part
             part = []
-        part.append(sequence)
+        part.append((probe, sequence))
     if part:
         yield part
 
 
 def _run(spec: ModelSpec, engine: Engine, sequences: Sequence[TokenSequence]) -> Rows:
     """One pass; ModelUnavailableError if it fails or its numbers are not finite."""
-    try:
+    with _refusing(spec):
         return engine.run_now(sequences)
+
+
+@contextmanager
+def _refusing(spec: ModelSpec) -> Iterator[None]:
+    """Turn the errors of a pass into the reason why a model must not be served."""
+    try:
+        yield
     except InternalError as error:  # what the engine raises for NaN
         raise ModelUnavailableError(f"{spec.repo} is refused: it produced NaN or infinity for a short text.") from error
     except (IndexError, ValueError, RuntimeError) as error:  # such as an id beyond the embedding table
@@ -175,7 +202,7 @@ def _compare(spec: ModelSpec, stored: StoredModel, results: Results) -> Verifica
     difference = ""
     with original_files(stored) as folder:
         for options in tokenizer_options(spec, stored):
-            reference = Reference(folder, spec, options)
+            reference = Reference(folder, spec, stored, options)
             _check_prompts(spec, results.probes, reference)
             found = _different_tokens(results, reference)
             if found is None:
@@ -206,27 +233,29 @@ def _different_tokens(results: Results, reference: Reference) -> str | None:
 
 
 def _compare_rows(spec: ModelSpec, stored: StoredModel, results: Results, reference: Reference) -> Verification:
-    expected = reference.rows(results.computed)
-    found = results.rows
     verification = Verification(by=reference.by, at=_now(), texts=len(results.probes))
-    if expected.shape != found.shape:
-        raise _differs(spec, stored, f"it has {found.shape[1]} numbers for each text instead of {expected.shape[1]}")
-    if spec.kind == "reranker":
-        share = float(np.abs(found - expected).max() / max(np.ptp(expected), np.finfo(np.float32).tiny))
-        if not share <= LARGEST_DIFFERENCE:
-            raise _differs(spec, stored, f"scores differ by {share:.2g} of their spread")
-        return verification.model_copy(update={"largest_difference": share})
-    distances = np.linalg.norm(_unit(found) - _unit(expected), axis=1)
-    lowest = float(1 - (distances**2).max() / 2)
-    if not (lowest >= LOWEST_COSINE and distances.max() <= LARGEST_DISTANCE):
-        raise _differs(spec, stored, f"vectors differ, with a lowest cosine of {lowest:.9f}")
-    return verification.model_copy(update={"lowest_cosine": lowest})
+    furthest = 0.0
+    for output, found in results.found.items():
+        expected = reference.outputs(output, results.computed)
+        if spec.kind == "reranker":
+            return verification.model_copy(update={"largest_difference": _share(spec, stored, found, expected)})
+        apart = np.concatenate([distances(*each) for each in zip(found, expected, strict=True)])
+        lowest = float(1 - (apart**2).max() / 2)
+        if not (lowest >= LOWEST_COSINE and apart.max() <= LARGEST_DISTANCE):
+            raise _differs(spec, stored, f"{output} vectors differ, with a lowest cosine of {lowest:.9f}")
+        furthest = max(furthest, float(apart.max()))
+    return verification.model_copy(update={"lowest_cosine": 1 - furthest**2 / 2})
 
 
-def _unit(rows: Numbers) -> Numbers:
-    """Unit rows in float64; a row of zeros stays zero."""
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.asarray(rows / np.where(lengths > 0, lengths, 1))
+def _share(spec: ModelSpec, stored: StoredModel, found: Sequence[Found], expected: Sequence[Found]) -> float:
+    """The largest difference of a score, relative to the spread of the scores."""
+    ours, theirs = (np.concatenate([np.ravel(np.asarray(row)) for row in rows]) for rows in (found, expected))
+    if ours.shape != theirs.shape:
+        raise _differs(spec, stored, f"it has {len(ours)} scores instead of {len(theirs)}")
+    share = float(np.abs(ours - theirs).max() / max(np.ptp(theirs), np.finfo(np.float32).tiny))
+    if not share <= LARGEST_DIFFERENCE:
+        raise _differs(spec, stored, f"scores differ by {share:.2g} of their spread")
+    return share
 
 
 def _differs(spec: ModelSpec, stored: StoredModel, difference: str) -> ModelUnavailableError:

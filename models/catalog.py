@@ -19,6 +19,7 @@ CATALOG_PATH = Path(__file__).with_name("catalog.yaml")
 
 Pooling = Literal["cls", "mean", "last"]
 Side = Literal["query", "document"]
+Output = Literal["dense", "sparse", "multi_vector"]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _NAME_LENGTH = 80
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,60}/\w[\w.-]{0,58}(/\w[\w.-]{0,58})?")
@@ -87,6 +88,9 @@ class ModelSpec(BaseModel, frozen=True, extra="forbid"):
     )
     aliases: tuple[str, ...] = Field((), description="Other names of this model.")
     kind: Literal["embedding", "reranker"]
+    outputs: tuple[Output, ...] = Field(
+        (), description="What an embedding model returns for a text. Empty: read from the repository."
+    )
     group: Literal["japanese", "multilingual", "english", "legacy", "custom"] = "custom"
     languages: tuple[str, ...] = Field((), description="ISO 639-1 codes, or 'multilingual'.")
     revision: str | None = Field(
@@ -152,12 +156,16 @@ class ModelSpec(BaseModel, frozen=True, extra="forbid"):
         """The options that affect conversion, name -> JSON value; other options are read at each start."""
         fields = self.model_dump(mode="json", include={"kind", "conversion", "max_tokens", "pooling", "tokenizer"})
         options = {name: json.dumps(value, sort_keys=True) for name, value in fields.items()}
+        if self.outputs and "dense" not in self.outputs:  # earlier imports of the others are complete
+            options["outputs"] = json.dumps(self.outputs)
         return options | {"scoring": json.dumps(self.scoring is not None)}
 
     @model_validator(mode="after")
     def _consistent(self) -> ModelSpec:
         if self.kind == "reranker" and (self.pooling or self.matryoshka or self.dimensions):
             raise ValueError("a reranker has no pooling, dimensions or matryoshka")
+        if self.kind == "reranker" and self.outputs:
+            raise ValueError("a reranker has no outputs")
         if self.kind == "embedding" and self.scoring:
             raise ValueError("scoring is for rerankers")
         if self.scoring and self.instruction and not self.scoring.takes_instruction:
@@ -221,6 +229,10 @@ class Catalog:
             spec = specs.get(found.name, found)
             specs[spec.name] = spec.model_copy(update={"aliases": (*spec.aliases, alias)})
         return Catalog(list(specs.values()), self._stored)
+
+    def names_with(self, output: Output) -> list[str]:
+        """Short names of the models that return an output, in the order of the catalogue."""
+        return [spec.name for spec in self if output in spec.outputs]
 
     def resolve(self, name: str) -> tuple[ModelSpec, Side | None]:
         """The model that a request names, and the side of a search if the name has the suffix :query or :document."""

@@ -6,12 +6,14 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from models.catalog import AnswerScoring, Pooling
+from models.catalog import AnswerScoring, Output, Pooling
 
 LOCAL = "local-"
 """Prefix of the revision of a model imported from a folder."""
 REFERENCE = "reference"
 """Folder with the repository's own small files, for its comparison with sentence-transformers."""
+QUERY_TABLE = "query_weights.npy"
+"""(V,) weights of tokens in queries, for sparse models that compute documents only."""
 FORMAT = 1
 """Version of the stored layout. Models stored in another version are imported again."""
 
@@ -32,6 +34,44 @@ class Verification(BaseModel, frozen=True, extra="forbid"):
     problem: str = Field("", description="Why there is no comparison; empty if there is one.")
 
 
+class Expansion(BaseModel, frozen=True, extra="forbid"):
+    """How a multi-vector model expands a query with mask tokens, whose vectors count."""
+
+    tokens: int = Field(description="Tokens of an expanded query, special tokens included.")
+    token_id: int = Field(description="The token that is appended.")
+    fixed: bool = Field(description="Whether longer queries are truncated to this length.")
+    attended: bool = Field(description="Whether other tokens attend to the appended ones.")
+
+
+class SideRules(BaseModel, frozen=True, extra="forbid"):
+    """How the texts of one side of a search are read."""
+
+    max_tokens: int
+    bare: bool = Field(False, description="Without special tokens.")
+    expansion: Expansion | None = None
+
+
+class SparseHead(BaseModel, frozen=True, extra="forbid"):
+    """How a model weighs tokens."""
+
+    kind: Literal["linear", "vocabulary"] = Field(
+        description="linear: a weight for each token of the text. vocabulary: one for each token that the masked-LM "
+        "head predicts."
+    )
+    pooling: Literal["max", "sum"] = "max"
+    activation: Literal["relu", "log1p", "log1p_log1p"] = "relu"
+    ignored_ids: tuple[int, ...] = Field((), description="Tokens without a weight.")
+    query_table: bool = Field(False, description="Whether the weights of queries come from a table.")
+
+
+class TokenHead(BaseModel, frozen=True, extra="forbid"):
+    """Which tokens of a text have vectors."""
+
+    without_first: bool = Field(False, description="Whether the first token has none.")
+    skipped_ids: tuple[int, ...] = Field((), description="Tokens of documents that have none.")
+    prefix_tokens: tuple[str, ...] = Field((), description="Tokens in prompts that the tokenizer must not divide.")
+
+
 class ModelFacts(BaseModel, frozen=True, extra="forbid"):
     """What serving needs to know about a model beyond the catalogue."""
 
@@ -41,6 +81,11 @@ class ModelFacts(BaseModel, frozen=True, extra="forbid"):
     architecture: str = Field(description="Class name in transformers, or of one of our own modules.")
     max_tokens: int
     dimensions: int | None = Field(None, description="Width of the vector; None for a reranker.")
+    outputs: tuple[Output, ...] = Field(("dense",), description="What it returns for a text; empty for a reranker.")
+    sparse: SparseHead | None = None
+    multi_vector: TokenHead | None = None
+    query_rules: SideRules | None = Field(None, description="None: queries are read like all texts.")
+    document_rules: SideRules | None = None
     pooling: Pooling | None = None
     mask_prompt: bool = Field(False, description="Whether pooling excludes the prompt's tokens.")
     dense: tuple[str, ...] = Field(

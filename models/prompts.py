@@ -61,7 +61,8 @@ def choose_prompt(
         if prompt_name not in spec.prompts:
             names = ", ".join(spec.prompts) or "none"
             raise InvalidRequestError(f"{spec.name} has no such prompt. Its prompts: {names}.", param="prompt_name")
-        return _fill(spec, spec.prompts[prompt_name], instruction)
+        named = {"query": SIDES["query"], "document": SIDES["document"]}.get(prompt_name)
+        return _fill(spec, spec.prompts[prompt_name], instruction, named)
     side = suffix if input_type is None else _side(input_type)
     if side is None and input_type is None and instruction is not None:
         side = "query"  # an instruction describes a search task

@@ -14,7 +14,7 @@ from runners.batching.batcher import AdaptiveBatcher
 from runners.batching.options import BatchingOptions
 from runners.batching.passes import OUT_OF_MEMORY_RETRY_S
 from runners.batching.queue import Clock, Job
-from runners.contracts import Backend, Forward, OutOfMemoryError, Rows, Timings, TokenSequences
+from runners.contracts import Backend, Forward, OutOfMemoryError, Results, Timings, TokenSequences, only_dense
 
 logger = logging.getLogger("service.engine")
 
@@ -22,8 +22,8 @@ logger = logging.getLogger("service.engine")
 class Computes(Protocol):
     """A loaded network that computes the sequences of requests: in this process, or in the engine process."""
 
-    async def run(self, sequences: TokenSequences, priority: int = 0, timings: Timings | None = None) -> Rows:
-        """N sequences -> N rows, in order. Adds the time in the queue and in forward passes to `timings`."""
+    async def run(self, sequences: TokenSequences, priority: int = 0, timings: Timings | None = None) -> Results:
+        """N sequences -> N results, in order. Adds the time in the queue and in forward passes to `timings`."""
         ...
 
     def abort(self, error: ServiceError) -> None:
@@ -55,8 +55,8 @@ class Compute:
         """Number of tokens in the queue."""
         return self._batcher.queued_tokens
 
-    async def run(self, sequences: TokenSequences, priority: int = 0, timings: Timings | None = None) -> Rows:
-        """N sequences -> N rows, in order. Adds the time in the queue and in forward passes to `timings`."""
+    async def run(self, sequences: TokenSequences, priority: int = 0, timings: Timings | None = None) -> Results:
+        """N sequences -> N results, in order. Adds the time in the queue and in forward passes to `timings`."""
         return await self._batcher.submit(sequences, priority, timings)
 
     def start(self, sequences: TokenSequences, priority: int = 0) -> Job:
@@ -67,25 +67,26 @@ class Compute:
         """Drop the sequences of a job that wait."""
         self._batcher.abandon(job)
 
-    def run_now(self, sequences: TokenSequences) -> Rows:
+    def run_now(self, sequences: TokenSequences) -> Results:
         """The same in one pass on the calling thread, for warm-up and checks at load."""
         return self._pass(self.backend.forward, sequences)
 
-    def _pass(self, forward: Forward, sequences: TokenSequences) -> Rows:
-        rows = forward(sequences)
-        if np.isfinite(rows).all():
-            return rows
+    def _pass(self, forward: Forward, sequences: TokenSequences) -> Results:
+        """One pass, by `forward` if only dense vectors are wanted; a second copy of the network computes no others."""
+        results = forward(sequences) if only_dense(sequences) else self.backend.outputs(sequences)
+        if _finite(results):
+            return results
         logger.warning("%s produced NaN or infinity; computing again in float32", self._name)
         try:
-            rows = self.backend.forward_exact(sequences)
+            results = compute_exact(self.backend, sequences)
         except OutOfMemoryError:  # not a sign that ordinary passes are too large: they need no float32 copy
             raise ModelUnavailableError(
                 f"{self._name} produced NaN or infinity for this input, and there is no memory to compute it in "
                 "float32. Try again later.",
                 retry_after_s=OUT_OF_MEMORY_RETRY_S,
             ) from None
-        if np.isfinite(rows).all():
-            return rows
+        if _finite(results):
+            return results
         raise InternalError(f"{self._name} produced NaN or infinity for this input, even in float32.")
 
     def report_queue(self) -> None:
@@ -114,3 +115,19 @@ class Compute:
         """Stop the threads and free the memory. Blocks until the current batch is done."""
         self._batcher.close()
         self.backend.close()
+
+
+def compute_pass(backend: Backend, sequences: TokenSequences) -> Results:
+    """One pass that computes what the sequences want."""
+    return backend.forward(sequences) if only_dense(sequences) else backend.outputs(sequences)
+
+
+def compute_exact(backend: Backend, sequences: TokenSequences) -> Results:
+    """The same in float32."""
+    return backend.forward_exact(sequences) if only_dense(sequences) else backend.outputs(sequences, exact=True)
+
+
+def _finite(results: Results) -> bool:
+    if isinstance(results, list):
+        return all(each.finite for each in results)
+    return bool(np.isfinite(results).all())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from enum import IntFlag
 from typing import Literal, Protocol
 
 import numpy as np
@@ -25,6 +26,9 @@ Input = str | tuple[int, ...]
 BACKGROUND_PRIORITY = 1_000_000
 """The priority of work that runs while no request waits. Requests have 0 to 999; 28 hours of waiting make up for it."""
 
+Output = Literal["dense", "sparse", "multi_vector"]
+"""What a model returns for a text: one vector, weights of tokens of its vocabulary, or one vector for each token."""
+
 Truncate = Literal["end", "start", "refuse"]
 """What to do with an input that is too long: cut off its end or its start, or reject the request."""
 
@@ -40,6 +44,25 @@ SIDE_IDS = 2**24
 sentence-transformers engine needs it: some of its models have a network for each side of a search."""
 
 
+class Wanted(IntFlag):
+    """What a pass computes for an input."""
+
+    DENSE = 1
+    SPARSE = 2
+    TOKENS = 4
+    """The vectors of multi-vector models."""
+    STATES = 8
+    """The last hidden states of the encoder, for late chunking."""
+
+
+WANTED: dict[Output | Literal["states"], Wanted] = {
+    "dense": Wanted.DENSE,
+    "sparse": Wanted.SPARSE,
+    "multi_vector": Wanted.TOKENS,
+    "states": Wanted.STATES,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class TokenSequence:
     """One input of the model: token ids with special tokens, and segment ids if the model reads them."""
@@ -48,6 +71,9 @@ class TokenSequence:
     token_type_ids: list[int] | None = None
     unpooled: int = 0
     """Number of leading tokens that pooling ignores (the instruction of some models)."""
+    unattended: int = 0
+    """Number of trailing tokens that no token attends to: those that expand the queries of some multi-vector models."""
+    wanted: Wanted = Wanted.DENSE
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -67,6 +93,57 @@ class TruncatedInput:
     """False: the text is so long that `tokens` counts only a part of it."""
     by: Limit = "model"
 
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SparseVector:
+    """The weights of K tokens of a model's vocabulary."""
+
+    indices: NDArray[np.int32]
+    """(K,) token ids, ascending."""
+    values: NDArray[np.float32]
+    """(K,), each above 0."""
+
+    def strongest(self, top_k: int | None, min_weight: float) -> SparseVector:
+        """The same with its `top_k` largest weights, of those that are at least `min_weight`."""
+        keep = self.values >= min_weight
+        if top_k is not None and keep.sum() > top_k:
+            order = np.argsort(-np.where(keep, self.values, 0), kind="stable")
+            keep = np.zeros_like(keep)
+            keep[order[:top_k]] = True
+        return self if keep.all() else SparseVector(self.indices[keep], self.values[keep])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TokenVectors:
+    """One unit vector for each token of a text that the model keeps."""
+
+    vectors: NDArray[np.float32]
+    """(T, D)"""
+    token_ids: NDArray[np.int32]
+    """(T,)"""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TextOutputs:
+    """What a pass computed for one input of T tokens, in float32; None: not wanted."""
+
+    dense: NDArray[np.float32] | None = None
+    """(H,)"""
+    sparse: SparseVector | None = None
+    tokens: NDArray[np.float32] | None = None
+    """(T, D): the unit vector of each token."""
+    states: NDArray[np.float32] | None = None
+    """(T, H)"""
+
+    @property
+    def finite(self) -> bool:
+        """Whether no number is NaN or infinity."""
+        found = (self.dense, None if self.sparse is None else self.sparse.values, self.tokens, self.states)
+        return all(np.isfinite(each).all() for each in found if each is not None)
+
+
+Results = Rows | list[TextOutputs]
+"""The results of one pass or of one request, in the order of the inputs: rows if only dense vectors are wanted."""
 
 Encodings = tuple[list[TokenSequence], list[TruncatedInput]]
 """Token sequences in the order of the inputs, and the inputs that were truncated."""
@@ -95,6 +172,13 @@ class BatchShape:
 
 Forward = Callable[[TokenSequences], Rows]
 """One forward pass: B sequences to B rows, in order."""
+Run = Callable[[TokenSequences], Results]
+"""One forward pass that computes what each of the sequences wants."""
+
+
+def only_dense(sequences: TokenSequences) -> bool:
+    """Whether only dense vectors, or logits, are wanted."""
+    return all(sequence.wanted == Wanted.DENSE for sequence in sequences)
 
 
 class OutOfMemoryError(RuntimeError):
@@ -128,6 +212,10 @@ class Backend(Protocol):
 
     def forward(self, sequences: TokenSequences) -> Rows:
         """B sequences -> (B, H) pooled vectors of an embedding model, (B, 1) logits of a reranker, in float32."""
+        ...
+
+    def outputs(self, sequences: TokenSequences, *, exact: bool = False) -> list[TextOutputs]:
+        """B sequences -> what each wants. `exact`: in float32, slow, for results that were not finite."""
         ...
 
     def pass_bytes(self, size: BatchShape) -> int:
@@ -182,6 +270,17 @@ class EmbeddingOptions:
     normalized: bool = True
     priority: int = 0
     """Among waiting requests, those with a lower number run first."""
+    outputs: tuple[Output | Literal["states"], ...] = ("dense",)
+    """What to return for each input. The model must have each of them. `states`, the states of tokens before the
+    pooling, are returned as multi-vectors."""
+    top_k: int | None = None
+    """Largest number of weights of a sparse vector; None: no limit."""
+    min_weight: float = 0.0
+    """Smallest weight of a sparse vector."""
+    late_chunking: bool = False
+    """Read all inputs as one text, and pool the vector of each from its own tokens."""
+    spans: tuple[tuple[int, int], ...] | None = None
+    """The chunks of the only input, in characters, for late chunking. The result has one vector for each."""
     input_name: str = "input"
     dimensions_name: str = "dimensions"
 
@@ -208,12 +307,45 @@ DEFAULT_RERANK_OPTIONS = RerankOptions()
 
 @dataclass(slots=True)
 class EmbeddingResult:
-    """Vectors (N, D) in the order of the inputs."""
+    """The requested outputs of N inputs, in their order."""
 
-    vectors: Vectors
+    vectors: Vectors | None
+    """(N, D); None unless dense vectors were requested."""
     prompt_tokens: int
     truncated: list[TruncatedInput]
     timings: Timings = field(default_factory=Timings)
+    sparse: list[SparseVector] | None = None
+    multi_vectors: list[TokenVectors] | None = None
+
+    @property
+    def dense(self) -> Vectors:
+        """The vectors of a request for dense vectors."""
+        assert self.vectors is not None
+        return self.vectors
+
+    @property
+    def token_vectors(self) -> list[TokenVectors]:
+        """The same of a request for multi-vectors."""
+        assert self.multi_vectors is not None
+        return self.multi_vectors
+
+    @property
+    def sparse_vectors(self) -> list[SparseVector]:
+        """The same of a request for sparse vectors."""
+        assert self.sparse is not None
+        return self.sparse
+
+    @property
+    def count(self) -> int:
+        """Number of inputs, or of chunks."""
+        return next(len(each) for each in (self.vectors, self.sparse, self.multi_vectors) if each is not None)
+
+    @property
+    def size(self) -> int:
+        """Number of numbers in all outputs."""
+        dense = 0 if self.vectors is None else self.vectors.size
+        sparse = sum(2 * each.values.size for each in self.sparse or ())
+        return dense + sparse + sum(each.vectors.size for each in self.multi_vectors or ())
 
 
 @dataclass(slots=True)

@@ -13,7 +13,9 @@ from runners.compute import Compute, Computes
 from runners.contracts import (
     QUERY,
     Encodings,
+    Results,
     Rows,
+    TextOutputs,
     Timings,
     TokenSequence,
     TokenSequences,
@@ -40,6 +42,11 @@ def _size(item: object) -> int:
     """Characters of a text, or number of token ids."""
     assert isinstance(item, str | tuple)
     return len(item)
+
+
+def _rows(results: Results) -> Rows:
+    assert not isinstance(results, list)
+    return results
 
 
 def too_long(name: str, cut: TruncatedInput) -> InputTooLongError:
@@ -155,7 +162,15 @@ class Engine:
 
     async def run(self, sequences: TokenSequences, priority: int = 0, timings: Timings | None = None) -> Rows:
         """N sequences -> N rows, in order. Adds the time in the queue and in forward passes to `timings`."""
-        return await self.compute.run(sequences, priority, timings)
+        return _rows(await self.compute.run(sequences, priority, timings))
+
+    async def outputs(
+        self, sequences: TokenSequences, priority: int = 0, timings: Timings | None = None
+    ) -> list[TextOutputs]:
+        """The same for sequences that want more than a row, one of them or all."""
+        results = await self.compute.run(sequences, priority, timings)
+        assert isinstance(results, list)
+        return results
 
     @property
     def local(self) -> Compute:
@@ -165,7 +180,7 @@ class Engine:
 
     def run_now(self, sequences: TokenSequences) -> Rows:
         """N sequences -> N rows in one pass on the calling thread, for checks at import."""
-        return self.local.run_now(sequences)
+        return _rows(self.local.run_now(sequences))
 
     def abort(self, error: ServiceError) -> None:
         """Fail all pending requests with `error` and abandon a stuck pass."""

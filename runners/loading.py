@@ -7,16 +7,18 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from errors import ModelUnavailableError
 from models.catalog import ModelSpec
-from models.facts import ModelFacts
+from models.facts import QUERY_TABLE, ModelFacts
 from models.store import StoredModel
 from runners.batching.costs import SMALLEST_BUDGET, TRIAL_TOKENS, Trials, learn_budget, learn_costs, widest_budget
 from runners.batching.options import BatchingOptions
-from runners.compute import Compute, Computes
-from runners.contracts import Backend, BatchShape, TokenSequence
+from runners.compute import Compute, Computes, compute_pass
+from runners.contracts import WANTED, Backend, BatchShape, TokenSequence, Wanted
 from runners.devices import Device, for_model
-from runners.embedding import EmbeddingRunner
+from runners.embedding import EmbeddingRunner, OutputRules
 from runners.engine import Engine
 from runners.loaded_model import LoadedModel
 from runners.pool.capacity import KEPT_BYTES, WORKING_SHARE, memory_budget, memory_needed, with_passes
@@ -54,7 +56,7 @@ def load_model(
     most = settings.max_batch_tokens
     if memory.budget:
         most = _largest_pass(backend, most, memory.budget - int(needed / WORKING_SHARE))
-    trials = Trials(backend.forward, partial(trial_text, stored.facts))
+    trials = Trials(partial(compute_pass, backend), partial(trial_text, stored.facts))
     if backend.second_forward is not None:
         backend.second_forward([trial_text(stored.facts)])  # engines compile on their first call
     short = learn_budget(trials, most)
@@ -98,7 +100,7 @@ def with_tokenizer(loaded: LoadedModel, stored: StoredModel, compute: Computes, 
     spec, facts = loaded.spec, stored.facts
     tokenizer = load_tokenizer(stored.folder, spec, facts, settings.max_text_bytes)
     engine = Engine(tokenizer, compute, spec.name, max_queued_characters=settings.max_queued_characters)
-    return replace(loaded, engine=engine, runner=_runner(engine, spec, facts))
+    return replace(loaded, engine=engine, runner=_runner(engine, spec, stored))
 
 
 def remote_model(spec: ModelSpec, description: ModelDescription, compute: Computes, settings: Settings) -> LoadedModel:
@@ -130,7 +132,8 @@ def _largest_pass(backend: Backend, most: int, room: int, least: int = SMALLEST_
 def trial_text(facts: ModelFacts, tokens: int = TRIAL_TOKENS) -> TokenSequence:
     """An input for measurements, of `tokens` tokens if the model takes that many. Its token ids are arbitrary."""
     ids = [5 + index % max(1, facts.vocabulary - 5) for index in range(min(tokens, facts.max_tokens))]
-    return TokenSequence(ids, [0] * len(ids) if facts.token_type_ids else None)
+    wanted = WANTED[facts.outputs[0]] if facts.outputs else Wanted.DENSE
+    return TokenSequence(ids, [0] * len(ids) if facts.token_type_ids else None, wanted=wanted)
 
 
 def load_backend(spec: ModelSpec, stored: StoredModel, device: Device, settings: Settings) -> Backend:
@@ -228,7 +231,9 @@ def needs_export(stored: StoredModel, device: Device, settings: Settings) -> boo
     return needs_measuring(stored.folder, stored.facts, device, torch=settings.backend == "auto")
 
 
-def _runner(engine: Engine, spec: ModelSpec, facts: ModelFacts) -> EmbeddingRunner | RerankRunner:
+def _runner(engine: Engine, spec: ModelSpec, stored: StoredModel) -> EmbeddingRunner | RerankRunner:
+    facts = stored.facts
     if facts.dimensions is None:
         return RerankRunner(engine, spec.instruction or "")
-    return EmbeddingRunner(engine, facts.dimensions)
+    table = np.load(stored.folder / QUERY_TABLE) if facts.sparse is not None and facts.sparse.query_table else None
+    return EmbeddingRunner(engine, facts.dimensions, OutputRules.of(facts, table))

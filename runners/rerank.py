@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from runners.contracts import DEFAULT_RERANK_OPTIONS, QUERY, EmbeddingOptions, RerankOptions, RerankResult
+from errors import InvalidRequestError
+from runners.contracts import (
+    DEFAULT_RERANK_OPTIONS,
+    QUERY,
+    EmbeddingOptions,
+    EmbeddingResult,
+    Output,
+    Reranker,
+    RerankOptions,
+    RerankResult,
+    Scores,
+    TruncatedInput,
+)
 from runners.embedding import EmbeddingRunner
 from runners.engine import Engine, too_long
 from runners.networks.pooling import sigmoid
@@ -39,6 +53,76 @@ class RerankRunner:
         return RerankResult(sigmoid(raw), raw.astype(np.float64), encoded.tokens, encoded.truncated, encoded.timings)
 
 
+class MaxSimReranker:
+    """Reranks with a multi-vector model, with a prompt for each side.
+
+    The raw score is MaxSim: the sum, over the tokens of the query, of the largest cosine to a token of the document.
+    The mean c over these tokens becomes the score (1 + c) / 2.
+    """
+
+    def __init__(self, runner: EmbeddingRunner, *, query_prompt: str, document_prompt: str) -> None:
+        self._runner = runner
+        self._query_prompt = query_prompt
+        self._document_prompt = document_prompt
+
+    async def rerank(
+        self, query: str, documents: Sequence[str], options: RerankOptions = DEFAULT_RERANK_OPTIONS
+    ) -> RerankResult:
+        """Score each document by MaxSim."""
+        sides = await _embed_sides(
+            self._runner, query, documents, options, (self._query_prompt, self._document_prompt), ("multi_vector",)
+        )
+        assert sides.query.multi_vectors is not None
+        assert sides.documents.multi_vectors is not None
+        (asked,) = sides.query.multi_vectors
+        sums = await asyncio.to_thread(
+            lambda: np.array([max_sim(asked.vectors, each.vectors) for each in sides.documents.multi_vectors or ()])
+        )
+        return sides.result((1 + sums / max(1, len(asked.vectors))) / 2, sums)
+
+
+def max_sim(query: NDArray[np.float32], document: NDArray[np.float32]) -> float:
+    """Sum of the largest cosine of each token of the query: (Q, D), (T, D), unit rows. 0 for a document without any."""
+    return float((query @ document.T).max(axis=1).sum(dtype=np.float64)) if len(document) else 0.0
+
+
+@dataclass(frozen=True)
+class _Sides:
+    """The embedded query and documents, and the inputs that were truncated."""
+
+    query: EmbeddingResult
+    documents: EmbeddingResult
+    truncated: list[TruncatedInput]
+
+    def result(self, scores: Scores, raw: Scores) -> RerankResult:
+        """The result with these scores, which are bounded to 0..1."""
+        self.query.timings.add(self.documents.timings)
+        tokens = self.query.prompt_tokens + self.documents.prompt_tokens
+        return RerankResult(np.clip(scores, 0, 1), raw, tokens, self.truncated, self.query.timings)
+
+
+async def _embed_sides(
+    runner: EmbeddingRunner,
+    query: str,
+    documents: Sequence[str],
+    options: RerankOptions,
+    prompts: tuple[str, str],
+    outputs: tuple[Output, ...],
+) -> _Sides:
+    """Embed the query and the documents, with a prompt for each."""
+    embedding = EmbeddingOptions(
+        truncate="start" if options.truncate == "start" else "end", priority=options.priority, outputs=outputs
+    )
+    texts, shortened = await runner.engine.shorten(documents, options.max_document_tokens)
+    left = await runner.embed([query], embedding, prompt=prompts[0])
+    right = await runner.embed(texts, embedding, prompt=prompts[1])
+    truncated = right.truncated + [replace(each, index=QUERY) for each in left.truncated]
+    if truncated and options.truncate == "refuse":
+        first = truncated[0]
+        raise too_long("query" if first.index == QUERY else f"{options.documents_name}.{first.index}", first)
+    return _Sides(left, right, list({each.index: each for each in (*shortened, *truncated)}.values()))
+
+
 class CosineReranker:
     """Reranks with an embedding model: (1 + cosine) / 2, with a prompt for each side."""
 
@@ -51,18 +135,22 @@ class CosineReranker:
         self, query: str, documents: Sequence[str], options: RerankOptions = DEFAULT_RERANK_OPTIONS
     ) -> RerankResult:
         """Score each document by the cosine of its vector and the query's."""
-        embedding = EmbeddingOptions(
-            truncate="start" if options.truncate == "start" else "end", priority=options.priority
+        sides = await _embed_sides(
+            self._runner, query, documents, options, (self._query_prompt, self._document_prompt), ("dense",)
         )
-        texts, shortened = await self._runner.engine.shorten(documents, options.max_document_tokens)
-        left = await self._runner.embed([query], embedding, prompt=self._query_prompt)
-        right = await self._runner.embed(texts, embedding, prompt=self._document_prompt)
-        truncated = right.truncated + [replace(each, index=QUERY) for each in left.truncated]
-        if truncated and options.truncate == "refuse":
-            first = truncated[0]
-            raise too_long("query" if first.index == QUERY else f"{options.documents_name}.{first.index}", first)
-        truncated = list({each.index: each for each in (*shortened, *truncated)}.values())
-        cosines = right.vectors.astype(np.float64) @ left.vectors[0].astype(np.float64)
-        left.timings.add(right.timings)
-        tokens = left.prompt_tokens + right.prompt_tokens
-        return RerankResult(np.clip((1 + cosines) / 2, 0, 1), cosines, tokens, truncated, left.timings)
+        cosines = sides.documents.dense.astype(np.float64) @ sides.query.dense[0].astype(np.float64)
+        return sides.result((1 + cosines) / 2, cosines)
+
+
+def embedding_reranker(runner: EmbeddingRunner, *, query_prompt: str, document_prompt: str) -> Reranker:
+    """The reranker of an embedding model: by cosine if it has dense vectors, else by MaxSim.
+
+    InvalidRequestError if it has neither.
+    """
+    if "dense" in runner.outputs:
+        return CosineReranker(runner, query_prompt=query_prompt, document_prompt=document_prompt)
+    if "multi_vector" in runner.outputs:
+        return MaxSimReranker(runner, query_prompt=query_prompt, document_prompt=document_prompt)
+    raise InvalidRequestError(
+        "This model returns sparse vectors only and does not rerank. GET /models lists the rerankers.", param="model"
+    )

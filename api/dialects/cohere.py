@@ -282,7 +282,7 @@ async def _embed(
     work: Work, request: CohereEmbedRequest, *, version: Literal["1", "2"], by_type: bool
 ) -> Answer[CohereEmbeddings]:
     embedded = await work.embed(request.params())
-    vectors, tokens = embedded.result.vectors, embedded.result.prompt_tokens
+    vectors, tokens = embedded.result.dense, embedded.result.prompt_tokens
 
     def content() -> CohereEmbeddings:
         return {
@@ -297,7 +297,7 @@ async def _embed(
 
 
 def _by_type(embedded: Embedded, types: list[EmbeddingType]) -> dict[str, list[orjson.Fragment]]:
-    vectors = embedded.result.vectors
+    vectors = embedded.result.dense
     return {
         each: encode_rows(vectors, "base64") if each == "base64" else encode_rows(quantize(vectors, each))
         for each in types

@@ -214,7 +214,7 @@ async def embed(work: Work, request: OllamaEmbedRequest, _: Mapping[str, str]) -
     embedded = await request.vectors(work, request.input, options)
 
     def filled() -> OllamaEmbeddings:
-        content["embeddings"] = encode_rows(embedded.result.vectors)
+        content["embeddings"] = encode_rows(embedded.result.dense)
         content["total_duration"] = round((time.perf_counter() - started) * 1e9)
         content["prompt_eval_count"] = embedded.result.prompt_tokens
         if embedded.warnings:
@@ -230,7 +230,7 @@ async def embeddings(work: Work, request: OllamaEmbeddingsRequest, _: Mapping[st
         await work.load(served_name(request.model))
         return answer({"embedding": orjson.Fragment(b"[]")})
     embedded = await request.vectors(work, [request.prompt], EmbeddingOptions(input_name="prompt"))
-    content: OllamaEmbedding = {"embedding": encode_rows(embedded.result.vectors)[0]}
+    content: OllamaEmbedding = {"embedding": encode_rows(embedded.result.dense)[0]}
     if embedded.warnings:
         content["warnings"] = embedded.warnings
     return answer(content)

@@ -19,6 +19,7 @@ from api.context import Context
 from api.encodings import EmbeddingType, Encoding, OutputType, encode_rows, quantize
 from api.field_types import (
     PRIORITY,
+    Chunks,
     Count,
     Documents,
     FieldNames,
@@ -31,9 +32,19 @@ from api.field_types import (
     RequestBody,
     TextOrObject,
     TruncateField,
+    Weight,
     as_inputs,
     document_texts,
     either,
+)
+from api.outputs import (
+    MIN_WEIGHT,
+    RETURN_TOKENS,
+    TOP_K,
+    SparseEmbedding,
+    TokenEmbeddings,
+    Tokens,
+    sparse_embedding,
 )
 from api.params import CountParams, EmbeddingParams, RerankParams
 from api.responses import (
@@ -61,8 +72,9 @@ from api.routing import Request
 from api.token_ids import decode
 from api.unsupported_fields import EMBEDDING_FIELDS, RERANK_FIELDS
 from api.work import Embedded, Ranked, Work
+from errors import InvalidRequestError
 from models.catalog import ModelSpec
-from runners.contracts import EmbeddingOptions, RerankOptions
+from runners.contracts import EmbeddingOptions, Output, RerankOptions
 
 _MANY_IDS = 2_000
 """Requests with at least this many token ids are decoded on another thread."""
@@ -135,6 +147,30 @@ class EmbeddingRequest(RequestBody):
     task: str | None = Field(None, description="Jina's name for input_type: retrieval.query, retrieval.passage, ...")
     prompt_name: str | None = Field(None, description="Name of one of the model's prompts; GET /models lists them.")
     instruction: Instruction | None = Field(None, description="Task instruction, for models whose prompt takes one.")
+    return_dense: Flag | None = Field(None, description="Whether to return the embedding of each text. Default: true.")
+    return_sparse: Flag | None = Field(
+        None,
+        description="Whether to return sparse_embedding: weights of tokens, for models with sparse vectors. "
+        "Default: false.",
+    )
+    return_colbert_vecs: Flag | None = Field(
+        None,
+        description="Whether to return colbert_vecs: a vector for each token, for models with multi-vectors. "
+        "Default: false.",
+    )
+    top_k: Positive | None = Field(None, description=TOP_K)
+    min_weight: Weight | None = Field(None, description=MIN_WEIGHT)
+    return_tokens: Flag | None = Field(None, description=RETURN_TOKENS)
+    late_chunking: Flag | None = Field(
+        None,
+        description="true: read all texts as one text, so that the vector of each depends on the others (Jina). "
+        "Default: false.",
+    )
+    chunks: Chunks | None = Field(
+        None,
+        description="Late chunking of one text: the start and end of each chunk, in characters. The response has an "
+        "embedding for each chunk.",
+    )
     priority: Priority | None = Field(None, description=PRIORITY)
     user: str | None = Field(None, description="Accepted for compatibility with OpenAI; not used.")
 
@@ -149,10 +185,29 @@ class EmbeddingRequest(RequestBody):
             truncate=either(self.truncate, self.truncation, "truncate and truncation") or "end",
             normalized=either(self.normalized, self.normalize, "normalized and normalize") is not False,
             priority=self.priority or 0,
+            outputs=self._outputs(),
+            top_k=self.top_k,
+            min_weight=self.min_weight or 0,
+            late_chunking=bool(self.late_chunking) or self.chunks is not None,
+            spans=None if self.chunks is None else tuple(self.chunks),
         )
         own_ids = self.token_encoding == "model"  # noqa: S105  # not a password
         inputs = as_inputs(self.input) if own_ids else _decoded(self.input, max_bytes)
-        return EmbeddingParams(self.model, inputs, options, self.warnings())
+        return EmbeddingParams(self.model, inputs, options, self.warnings(), bool(self.return_tokens))
+
+    def _outputs(self) -> tuple[Output, ...]:
+        """The requested outputs; InvalidRequestError if there is none."""
+        requested: dict[Output, bool] = {
+            "dense": self.return_dense is not False,
+            "sparse": bool(self.return_sparse),
+            "multi_vector": bool(self.return_colbert_vecs),
+        }
+        if not any(requested.values()):
+            raise InvalidRequestError(
+                "return_dense is false: send return_sparse or return_colbert_vecs with it, or omit it.",
+                param="return_dense",
+            )
+        return tuple(name for name, wanted in requested.items() if wanted)
 
     @property
     def _jina_type(self) -> EmbeddingType | None:
@@ -249,18 +304,21 @@ def _decoded(inputs: list[str] | list[list[int]], max_bytes: int) -> list[str]:
 
 
 class Embedding(TypedDict):
-    """One vector."""
+    """The outputs for one text, or for one chunk."""
 
     object: Annotated[Literal["embedding"], Field(description="Always embedding.")]
     index: Index
-    embedding: Vector
+    embedding: NotRequired[Vector]
+    sparse_embedding: NotRequired[SparseEmbedding]
+    colbert_vecs: NotRequired[TokenEmbeddings]
+    colbert_tokens: NotRequired[Tokens]
 
 
 class Embeddings(TypedDict):
     """Vectors in the order of the inputs."""
 
     object: ListObject
-    data: Annotated[list[Embedding], Field(description="One vector for each input.")]
+    data: Annotated[list[Embedding], Field(description="One entry for each input, or for each chunk.")]
     model: ModelAsSent
     usage: Usage
     id: Annotated[str, Field(description="Identifier of the request, as in the header X-Request-Id.")]
@@ -369,10 +427,9 @@ async def embed(work: Work, request: EmbeddingRequest) -> Answer[Embeddings]:
 
 def embeddings_of(embedded: Embedded, encoding: Encoding = "float", output_type: OutputType = "float") -> Embeddings:
     """The content of the response."""
-    rows = encode_rows(quantize(embedded.result.vectors, output_type), encoding)
     content: Embeddings = {
         "object": "list",
-        "data": [{"object": "embedding", "index": index, "embedding": row} for index, row in enumerate(rows)],
+        "data": _items(embedded, encoding, output_type),
         "model": embedded.model,
         "usage": usage(embedded.result.prompt_tokens),
         "id": request_id(),
@@ -380,6 +437,23 @@ def embeddings_of(embedded: Embedded, encoding: Encoding = "float", output_type:
     if embedded.warnings:
         content["warnings"] = embedded.warnings
     return content
+
+
+def _items(embedded: Embedded, encoding: Encoding, output_type: OutputType) -> list[Embedding]:
+    """The requested outputs of each input."""
+    result, strings = embedded.result, embedded.strings
+    items: list[Embedding] = [{"object": "embedding", "index": index} for index in range(result.count)]
+    if result.vectors is not None:
+        rows = encode_rows(quantize(result.vectors, output_type), encoding)
+        for item, row in zip(items, rows, strict=True):
+            item["embedding"] = row
+    for item, sparse in zip(items, result.sparse or (), strict=False):
+        item["sparse_embedding"] = sparse_embedding(sparse, strings)
+    for item, vectors in zip(items, result.multi_vectors or (), strict=False):
+        item["colbert_vecs"] = encode_rows(quantize(vectors.vectors, output_type), encoding)
+        if strings is not None:
+            item["colbert_tokens"] = strings(vectors.token_ids.tolist())
+    return items
 
 
 async def rerank_v1(work: Work, request: RerankRequest, headers: Mapping[str, str]) -> Answer[Ranking]:

@@ -49,8 +49,8 @@ _BLOCK_TOKENS = 4_096
 
 # Request bodies
 
-_MODEL = "Model to use instead of the default model."
-_PROMPT_NAME = "Name of one of the model's prompts."
+MODEL = "Model to use instead of the default model."
+PROMPT_NAME = "Name of one of the model's prompts."
 
 
 def _lower(value: object) -> object:
@@ -80,12 +80,12 @@ class TeiEmbedRequest(TruncationFields):
 
     unsupported: ClassVar = EMBEDDING_FIELDS
 
-    model: ModelName | None = Field(None, description=_MODEL)
+    model: ModelName | None = Field(None, description=MODEL)
     inputs: Inputs = Field(description="A text, a list of texts, or token ids in the model's own vocabulary.")
     normalize: Flag | None = Field(
         None, description="false: return the vectors without normalization. Default: vectors of length 1."
     )
-    prompt_name: str | None = Field(None, description=_PROMPT_NAME)
+    prompt_name: str | None = Field(None, description=PROMPT_NAME)
     dimensions: Positive | None = Field(None, description="Truncate the vectors to this many dimensions.")
 
 
@@ -102,13 +102,13 @@ class TeiSentences(RequestBody):
 class TeiSimilarityParameters(TruncationFields):
     """Options for embedding the sentences of POST /similarity."""
 
-    prompt_name: str | None = Field(None, description=_PROMPT_NAME)
+    prompt_name: str | None = Field(None, description=PROMPT_NAME)
 
 
 class TeiSimilarityRequest(RequestBody):
     """POST /similarity."""
 
-    model: ModelName | None = Field(None, description=_MODEL)
+    model: ModelName | None = Field(None, description=MODEL)
     inputs: TeiSentences = Field(description="The sentences to compare.")
     parameters: TeiSimilarityParameters | None = Field(None, description="Options for embedding the sentences.")
 
@@ -116,12 +116,12 @@ class TeiSimilarityRequest(RequestBody):
 class TeiTokenizeRequest(RequestBody):
     """POST /tokenize."""
 
-    model: ModelName | None = Field(None, description=_MODEL)
+    model: ModelName | None = Field(None, description=MODEL)
     inputs: Inputs = Field(description="A text or a list of texts.")
     add_special_tokens: Flag | None = Field(
         None, description="Whether to return the model's special tokens as well. Default: true."
     )
-    prompt_name: str | None = Field(None, description=_PROMPT_NAME)
+    prompt_name: str | None = Field(None, description=PROMPT_NAME)
 
 
 class TeiRerankRequest(TruncationFields):
@@ -129,7 +129,7 @@ class TeiRerankRequest(TruncationFields):
 
     unsupported: ClassVar = RERANK_FIELDS
 
-    model: ModelName | None = Field(None, description=_MODEL)
+    model: ModelName | None = Field(None, description=MODEL)
     query: AnyText = Field(description="Query to rank the texts by.")
     texts: AnyTexts = Field(description="Texts to rank.")
     raw_scores: Flag | None = Field(
@@ -209,7 +209,7 @@ async def embed(work: Work, request: TeiEmbedRequest, _: Mapping[str, str]) -> A
     )
     params = EmbeddingParams(request.model, as_inputs(request.inputs), options, request.warnings())
     embedded = await work.embed(params)
-    return await write_vectors(embedded.result, lambda: encode_rows(embedded.result.vectors), embedded.warnings)
+    return await write_vectors(embedded.result, lambda: encode_rows(embedded.result.dense), embedded.warnings)
 
 
 async def similarity(work: Work, request: TeiSimilarityRequest, _: Mapping[str, str]) -> Answer[Similarities]:
@@ -222,7 +222,7 @@ async def similarity(work: Work, request: TeiSimilarityRequest, _: Mapping[str, 
     )
     params = EmbeddingParams(request.model, [source, *sentences], options, request.warnings())
     embedded = await work.embed(params)
-    vectors = embedded.result.vectors.astype(np.float64)
+    vectors = embedded.result.dense.astype(np.float64)
     cosines: list[float] = np.clip(vectors[1:] @ vectors[0], -1, 1).tolist()
     return answer(cosines, embedded.warnings)
 

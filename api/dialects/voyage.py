@@ -28,7 +28,7 @@ class ContextualizedRequest(RequestBody):
 
     model: ModelName | None = Field(None, description="Short name or full name of an embedding model.")
     inputs: Annotated[list[Chunks], Items("max_inputs")] = Field(
-        description="Lists of one text each. Lists of several chunks are rejected, because the models embed each text "
+        description="Lists of one text each. Lists of several chunks are rejected, because this route embeds each text "
         "without its neighbours."
     )
     input_type: str | None = Field(None, description="query or document.")
@@ -41,8 +41,8 @@ class ContextualizedRequest(RequestBody):
         for index, chunks in enumerate(self.inputs):
             if len(chunks) > 1:
                 raise InvalidRequestError(
-                    f"inputs.{index} has {len(chunks)} chunks; the models of this service embed each text without its "
-                    "neighbours. Send each chunk in a list of its own, or use /v1/embeddings.",
+                    f"inputs.{index} has {len(chunks)} chunks; this route embeds each text without its "
+                    "neighbours. Send each chunk in a list of its own, or use late_chunking on /v1/embeddings.",
                     param=f"inputs.{index}",
                 )
         options = EmbeddingOptions(
@@ -79,7 +79,7 @@ async def contextualized(
     embedded = await work.embed(request.params())
 
     def content() -> ContextualizedEmbeddings:
-        numbers = quantize(embedded.result.vectors, request.output_dtype or "float")
+        numbers = quantize(embedded.result.dense, request.output_dtype or "float")
         rows = encode_rows(numbers, request.encoding_format or "float")
         answered: ContextualizedEmbeddings = {
             "object": "list",

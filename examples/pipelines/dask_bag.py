@@ -17,7 +17,7 @@ embed = Embedder(os.environ.get("MODEL", "all-minilm-l6-v2"), input_type="docume
 
 def add_embeddings(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """A partition with vectors; a process loads the model at its first partition."""
-    vectors = embed([row["text"] for row in rows]).vectors
+    vectors = embed([row["text"] for row in rows]).dense
     return [row | {"embedding": vector} for row, vector in zip(rows, vectors, strict=True)]
 
 

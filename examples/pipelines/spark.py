@@ -20,7 +20,7 @@ embed = Embedder(os.environ.get("MODEL", "all-minilm-l6-v2"), input_type="docume
 @pandas_udf(ArrayType(FloatType()))
 def embedding(texts: pd.Series) -> pd.Series:
     """A vector for each text; a Python process loads the model at its first batch."""
-    return pd.Series(list(embed(list(texts)).vectors))
+    return pd.Series(list(embed(list(texts)).dense))
 
 
 spark = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").getOrCreate()

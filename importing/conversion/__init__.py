@@ -12,6 +12,7 @@ from errors import ModelUnavailableError, UnsupportedModelError
 from importing.conversion import gte, jina_bert, jina_v2_flash, native, nomic_bert, nv_embed, tokenizer, unchanged
 from importing.conversion.checkpoint import link_weights
 from importing.conversion.inspect import inspect_checkpoint
+from importing.conversion.outputs import convert_stanford, encoder_folder
 from importing.download import is_checkpoint
 from models.catalog import ModelSpec
 from models.facts import REFERENCE, ModelFacts
@@ -36,16 +37,22 @@ def prepare(spec: ModelSpec, source: Path, target: Path, revision: str) -> Model
         raise ModelUnavailableError(f"{spec.repo} cannot be imported: there is no converter {spec.conversion!r}.")
     if not is_checkpoint(source):
         raise ModelUnavailableError(f"{spec.repo}: config.json is missing. The checkpoint may be incomplete.")
-    if not (source / "config.json").is_file():
+    network = encoder_folder(source)
+    if not (network / "config.json").is_file():
         raise UnsupportedModelError(f"{spec.repo} has no config.json, only modules of sentence-transformers.")
-    converter(source, target, spec)
-    tokenizer.convert(source, target, spec)
+    converter(network, target, spec)
+    tokenizer.convert(network, target, spec)
+    convert_stanford(source, target)
     facts = inspect_checkpoint(spec, source, target, revision)
     for layer in facts.dense:
+        if (target / layer).is_dir():  # written by the conversion
+            continue
         link(source / layer / "config.json", target / layer / "config.json")
         link_weights(source / layer, target / layer)
     if spec.conversion == "native":
         unchanged.copy_settings(source, target / REFERENCE)
+        for table in source.glob("query_*/model.safetensors"):  # of a sparse model's queries
+            link(table, target / REFERENCE / table.relative_to(source))
     return _with_digests(facts, spec, target)
 
 

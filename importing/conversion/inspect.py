@@ -13,6 +13,7 @@ from safetensors import safe_open
 
 from errors import ModelUnavailableError, UnsupportedModelError
 from importing.conversion.checkpoint import read_json
+from importing.conversion.outputs import PROJECTION, Layout, encoder_folder, read_layout
 from importing.conversion.scoring import read_scoring
 from importing.conversion.tokenizer import closing_ids
 from models.catalog import ModelSpec, Pooling
@@ -43,19 +44,32 @@ def inspect_checkpoint(spec: ModelSpec, source: Path, target: Path, revision: st
     if config.get("is_encoder_decoder"):
         raise UnsupportedModelError(f"{spec.repo} has an encoder and a decoder.")
     embedding = spec.kind == "embedding"
-    layers = _layers_after_pooling(source, spec)
+    max_tokens = _max_tokens(spec, encoder_folder(source), config)
+    layout = Layout(())
+    if embedding:
+        layout = read_layout(spec, source, target, max_tokens=max_tokens, positions=position_limit(config))
+    dense = "dense" in layout.outputs
+    layers = layout.layers or (() if embedding and not dense else _layers_after_pooling(source, spec))
     pooled = embedding or bool(layers)  # a reranker has layers of its own only if its repository names them
     scoring = None if pooled or spec.scoring else read_scoring(source, config)
     architecture = _architecture(spec, config, pooled=pooled, prompted=spec.scoring is not None or scoring is not None)
+    if layout.outputs == ("sparse",) and not architecture.endswith("ForMaskedLM"):
+        raise ModelUnavailableError(f"{spec.repo}: a sparse model must be a masked language model, not {architecture}.")
+    written = target if (target / PROJECTION).is_dir() else source
     parameters, weight_bytes, dtype = measure_weights(target)
     return ModelFacts(
         repo=spec.repo,
         revision=revision,
         architecture=architecture,
-        max_tokens=_max_tokens(spec, source, config),
-        dimensions=(_dense_width(source, layers) or _width(spec, config)) if embedding else None,
-        pooling=_pooling(spec, source) if pooled else None,
-        mask_prompt=embedding and _masks_prompt(spec, source),
+        max_tokens=layout.document_rules.max_tokens if layout.document_rules else max_tokens,
+        dimensions=_dimensions(spec, written, config, layout, layers) if embedding else None,
+        outputs=layout.outputs,
+        sparse=layout.sparse,
+        multi_vector=layout.multi_vector,
+        query_rules=layout.query_rules,
+        document_rules=layout.document_rules,
+        pooling=_pooling(spec, source) if pooled and (dense or not embedding) else None,
+        mask_prompt=dense and _masks_prompt(spec, source),
         dense=layers,
         scoring=scoring,
         token_type_ids=_has_segments(config),
@@ -159,6 +173,15 @@ def _dense_width(source: Path, layers: tuple[str, ...]) -> int | None:
     """The width of the last layer that changes it; None if there is none."""
     widths = [read_json(source / layer / "config.json").get("out_features") for layer in layers]
     return next((width for width in reversed(widths) if isinstance(width, int)), None)
+
+
+def _dimensions(
+    spec: ModelSpec, folder: Path, config: dict[str, object], layout: Layout, layers: tuple[str, ...]
+) -> int:
+    """The width of vectors; of a sparse model, the size of its vocabulary."""
+    if layout.outputs == ("sparse",):
+        return _size(spec, config, "vocab_size")
+    return _dense_width(folder, layers) or _width(spec, config)
 
 
 def _width(spec: ModelSpec, config: dict[str, object]) -> int:

@@ -9,6 +9,7 @@ import torch
 from errors import ModelUnavailableError
 from importing.conversion.checkpoint import link_weights, read_json
 from importing.conversion.inspect import measure_weights, read_modules
+from importing.conversion.outputs import recognise
 from importing.download import CARD
 from models.catalog import ModelSpec
 from models.facts import ModelFacts
@@ -33,6 +34,8 @@ _MODULES = (
 def convert(spec: ModelSpec, source: Path, target: Path, revision: str, reason: str) -> ModelFacts:
     """Write the repository into `target` and load it once; ModelUnavailableError if that needs remote code or fails."""
     _check_classes(spec, source)
+    if spec.kind == "embedding" and (spec.outputs or recognise(source)) not in ((), ("dense",)):
+        raise ModelUnavailableError(f"{spec.repo} returns more than dense vectors, for which there is no other engine.")
     copy_settings(source, target)
     folders = sorted({Path(name).parent for name in relative_files(source) if name.endswith(_WEIGHTS)})
     for folder in folders:

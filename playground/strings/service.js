@@ -115,7 +115,23 @@ export const japanese = {
   "Needs no prompts.": "プロンプトは不要です。",
   "needs no prompts.": "プロンプトは不要です。",
   "Dense vectors only;": "密ベクトルだけに対応しています。",
-  "its sparse and multi-vector outputs are not served.": "疎ベクトルとマルチベクトルの出力は提供しません。",
+  "An import by an earlier version has dense vectors only;":
+    "以前のバージョンでインポートしたモデルには密ベクトルしかありません。",
+  "import the model again for the other outputs.": "ほかの出力を使うには、インポートし直してください。",
+  "Returns sparse vectors only.": "疎ベクトルだけを返します。",
+  "Returns token vectors only, and reranks by MaxSim.":
+    "トークンごとのベクトルだけを返し、リランクには MaxSim を使います。",
+  "The weights of queries (input_type query) come from a table, without a forward pass.":
+    "クエリ (input_type が query) の重みは表から取り、モデルの計算はしません。",
+  "SPLADE on Japanese BERT.": "日本語 BERT による SPLADE です。",
+  "SPLADE++ on BERT.": "BERT による SPLADE++ です。",
+  "ColBERT on ModernBERT.": "ModernBERT による ColBERT です。",
+  "ColBERT.": "ColBERT です。",
+  "The original ColBERT.": "最初の ColBERT です。",
+  "It was trained on documents of 300 tokens;": "300 トークンの文書で学習しています。",
+  "a block of your own (EXTRA_CATALOG) may raise max_tokens up to 8192.":
+    "独自のブロック (EXTRA_CATALOG) で max_tokens を 8192 まで増やせます。",
+  "the prompts.": "プロンプト。",
   "its sparse output is not served.": "疎ベクトルの出力は提供しません。",
   "about {} GB in half precision.": "半精度で約 {0} GB です。",
   "Pools by latent attention, not by mean, CLS or last token.":

@@ -12,6 +12,8 @@ from runners.contracts import BatchShape, TokenSequence
 
 Ids = NDArray[np.int64]
 
+UNATTENDED = -1
+"""The key group of a token that no token attends to, and that has vectors of its own."""
 LONGEST_SHARED = 1024
 """Longest text of a batch whose rows texts share: masks of shared rows have T x T booleans each."""
 
@@ -25,6 +27,8 @@ class PaddedBatch:
     pooling_mask: Ids
     """The attention mask without the tokens that pooling ignores."""
     token_type_ids: Ids | None
+    text_mask: Ids
+    """The attention mask with the tokens that no token attends to: all tokens but padding."""
 
     @classmethod
     def of(cls, sequences: Sequence[TokenSequence], pad_id: int) -> PaddedBatch:
@@ -32,15 +36,16 @@ class PaddedBatch:
         longest = max(map(len, sequences))
         input_ids = np.full((len(sequences), longest), pad_id, dtype=np.int64)
         attention_mask = np.zeros((len(sequences), longest), dtype=np.int64)
-        pooling_mask = np.zeros_like(attention_mask)
+        pooling_mask, text_mask = np.zeros_like(attention_mask), np.zeros_like(attention_mask)
         segments = None if sequences[0].token_type_ids is None else np.zeros_like(input_ids)
         for row, sequence in enumerate(sequences):
             input_ids[row, : len(sequence)] = sequence.input_ids
-            attention_mask[row, : len(sequence)] = 1
+            text_mask[row, : len(sequence)] = 1
+            attention_mask[row, : len(sequence) - sequence.unattended] = 1
             pooling_mask[row, sequence.unpooled : len(sequence)] = 1
             if segments is not None and sequence.token_type_ids is not None:
                 segments[row, : len(sequence)] = sequence.token_type_ids
-        return cls(input_ids, attention_mask, pooling_mask, segments)
+        return cls(input_ids, attention_mask, pooling_mask, segments, text_mask)
 
     def arrays(self) -> list[Ids]:
         """The arrays in the order of the network's parameters."""
@@ -61,7 +66,7 @@ class UnpaddedBatch:
     position_ids: Ids
     """(1, N): the position of each token in its sequence, from 0."""
     key_groups: Ids
-    """(R, T): 0 for padding, else a number that differs between the texts of a row."""
+    """(R, T): 0 for padding, UNATTENDED, or a number that differs between the texts of a row."""
     pooling_mask: Ids
     """(B, T)"""
     places: Ids
@@ -81,10 +86,10 @@ class UnpaddedBatch:
 
         N is rounded up to a multiple of `step` with unused repetitions.
         """
-        (count, longest), flat = batch.attention_mask.shape, batch.attention_mask.ravel()
+        (count, longest), flat = batch.text_mask.shape, batch.text_mask.ravel()
         starts, rows = np.arange(count) * longest, count
         if share and may_share(count, longest):
-            starts, rows = _share_rows(batch.attention_mask.sum(axis=1), longest)
+            starts, rows = _share_rows(batch.text_mask.sum(axis=1), longest)
         real = np.flatnonzero(flat)
         repeated = np.pad(real, (0, -len(real) % step))
         texts, positions = np.divmod(repeated, longest)
@@ -93,11 +98,15 @@ class UnpaddedBatch:
         cells, groups = np.zeros((2, rows, longest), dtype=np.int64)
         cells.ravel()[used] = tokens
         groups.ravel()[used] = 1 if rows == count else texts[: len(real)] + 1
+        keys, unattended = groups, used[batch.attention_mask.ravel()[real] == 0]
+        if len(unattended):
+            keys = groups.copy()
+            keys.ravel()[unattended] = UNATTENDED
         segments = batch.token_type_ids
         return cls(
             batch.input_ids.ravel()[None, repeated],
             positions[None],
-            groups,
+            keys,
             batch.pooling_mask,
             (np.cumsum(flat) - 1).reshape(count, longest),
             indices,

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.facts import ModelFacts
 from runners.backends.batches import may_share, most_rows
 from runners.contracts import BatchShape
 
@@ -26,6 +27,8 @@ QUERY_BLOCK = 1024
 FRAGMENTATION = 3.5
 """Memory that OpenVINO takes relative to the peak of its tensors: 2.0 to 3.4 for texts of 2,048 to 16,384 tokens
 (XLM-RoBERTa, Qwen3, ModernBERT; float32 and bfloat16)."""
+LOGIT_TOKENS = 512
+"""Tokens whose logits of the vocabulary are in memory at once: 62 MB for 30,522 entries."""
 _ALWAYS = 2**24
 """Buffers of the threads and of the allocator, independent of the size."""
 _PLACE = (4, 64, 128)
@@ -114,3 +117,24 @@ class LayerWidths:
             return activations + 8 * rows * size.longest
         # masks, and custom attention, whose weights or biases exist for `rows` at a time and each head
         return activations + size.count * size.longest * (12 * size.longest + 8 * self.heads * rows)
+
+
+@dataclass(frozen=True)
+class OutputWidths:
+    """Sizes of what a model computes beside its rows: floats of a token and of a text, and of logits at a time."""
+
+    token: int = 0
+    text: int = 0
+    logits: int = 0
+
+    @classmethod
+    def of(cls, facts: ModelFacts, hidden: int) -> OutputWidths:
+        """By the outputs of a model; 0 for models with rows only."""
+        vocabulary = facts.vocabulary if facts.sparse is not None and facts.sparse.kind == "vocabulary" else 0
+        vectors = facts.dimensions or 0 if facts.multi_vector is not None else 0
+        more = facts.sparse is not None or facts.multi_vector is not None
+        return cls(2 * (vectors + hidden) if more else 0, 2 * vocabulary, 3 * vocabulary)
+
+    def bytes(self, size: BatchShape) -> int:
+        """Upper bound for one pass: the device's arrays, and the copies for each text."""
+        return 4 * (size.tokens * self.token + size.count * self.text + min(size.tokens, LOGIT_TOKENS) * self.logits)

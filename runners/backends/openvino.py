@@ -2,35 +2,48 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import openvino as ov
 from filelock import FileLock
+from numpy.typing import NDArray
 
 from models.facts import ModelFacts
 from models.files import write_text
 from models.integrity import is_whole
 from runners.backends.batches import PaddedBatch, UnpaddedBatch
 from runners.backends.compiled_cache import compile_graph, compile_once
-from runners.backends.footprint import LONG_TEXT_TOKENS, PADDED_INPUTS, UNSHARED_INPUTS, GraphFootprint, LayerWidths
-from runners.contracts import Backend, BatchShape, Forward, Rows, TokenSequences
+from runners.backends.footprint import (
+    LOGIT_TOKENS,
+    LONG_TEXT_TOKENS,
+    PADDED_INPUTS,
+    UNSHARED_INPUTS,
+    GraphFootprint,
+    LayerWidths,
+    OutputWidths,
+)
+from runners.backends.token_outputs import all_wanted, bounds_of, split
+from runners.contracts import Backend, BatchShape, Forward, Rows, TextOutputs, TokenSequences, Wanted
 from runners.devices import RequestedDType, return_memory
 from runners.pool.capacity import BYTES_PER_PARAMETER, KEPT_BYTES, has_fast_lane
 
-EXPORT_VERSION = "4"
+EXPORT_VERSION = "5"
 """Raised when the exported files change meaning; part of their folder's name."""
-EARLIER_VERSIONS = ("3", "2")
-"""Exports that serve until there is a newer one: texts share no rows of attention, and of 2, long texts take more
-memory."""
+EARLIER_VERSIONS = ("4", "3", "2")
+"""Exports that serve until there is a newer one: without the states of tokens; of 3, texts share no rows of attention;
+of 2, long texts take more memory."""
 REPORT = "report.json"
 BODY, HEAD = "body.xml", "head.xml"
+TOKENS, VOCABULARY = "tokens.xml", "vocabulary.xml"
+"""The heads of other outputs than rows: from states of tokens to weights and vectors, and to a vocabulary."""
 LENGTH_STEP = 8
 PADDED_ATTENTION = 0.15
 """What a token of padding costs where only attention computes it (MiniLM: 0.12 beside 128 tokens, 0.2 beside 256)."""
@@ -151,6 +164,7 @@ class Graphs:
         self._body_path = folder / BODY
         body = self._compile_body()
         self._body: Any = body
+        self.has_states = len(body.outputs) > 1
         self._compiling = threading.Lock()
         inputs = len(body.inputs)
         self._unpadded, self._shares = inputs > PADDED_INPUTS, inputs > UNSHARED_INPUTS
@@ -158,19 +172,50 @@ class Graphs:
         head = folder / HEAD
         exact = self._options | {"INFERENCE_PRECISION_HINT": "f32"}
         self._head = self._compile(head, exact) if head.is_file() else None
+        tokens, vocabulary = folder / TOKENS, folder / VOCABULARY
+        self._tokens = self._compile(tokens, exact) if tokens.is_file() else None
+        self._vocabulary = self._compile(vocabulary, self._options) if vocabulary.is_file() else None
         self._requests = threading.local()  # a request that two threads share raises "Infer Request is busy"
 
     def infer(self, batch: PaddedBatch) -> Rows:
         """(B, T) ids -> (B, D) rows."""
-        body, head = self._own_requests()
+        requests = self._own_requests()
+        self._run_body(requests, batch)
+        return self._rows(requests)
+
+    def infer_outputs(self, batch: PaddedBatch, bounds: NDArray[np.int64], wanted: Wanted) -> dict[Wanted, Rows]:
+        """(B, T) ids of texts that begin at `bounds` -> the wanted outputs, in the shapes of Network.outputs.
+
+        The arrays are those of the requests, which the next pass overwrites.
+        """
+        requests = self._own_requests()
+        self._run_body(requests, batch)
+        found: dict[Wanted, Rows] = {Wanted.DENSE: self._rows(requests)} if Wanted.DENSE in wanted else {}
+        if wanted == Wanted.DENSE:
+            return found
+        states = requests.body.get_output_tensor(1).data
+        states = states[: bounds[-1]] if self._unpadded else states[batch.text_mask.astype(bool)]
+        if Wanted.STATES in wanted:
+            found[Wanted.STATES] = states
+        if requests.tokens is not None and wanted & (Wanted.SPARSE | Wanted.TOKENS):
+            requests.tokens.infer([states], share_inputs=True)
+            for place, output in enumerate((Wanted.SPARSE, Wanted.TOKENS)[-len(requests.tokens.model_outputs) :]):
+                found[output] = requests.tokens.get_output_tensor(place).data
+        if requests.vocabulary is not None and Wanted.SPARSE in wanted:
+            found[Wanted.SPARSE] = _vocabulary_weights(requests.vocabulary, states, bounds)
+        return found
+
+    def _run_body(self, requests: _Requests, batch: PaddedBatch) -> None:
         arrays = batch.arrays()
         if self._unpadded:
             arrays = UnpaddedBatch.of(batch, LENGTH_STEP, share=self._shares).arrays(shared=self._shares)
-        body.infer(arrays, share_inputs=True)
-        result = body.get_output_tensor(0).data
-        if head is not None:
-            head.infer([result], share_inputs=True)
-            result = head.get_output_tensor(0).data
+        requests.body.infer(arrays, share_inputs=True)
+
+    def _rows(self, requests: _Requests) -> Rows:
+        result = requests.body.get_output_tensor(0).data
+        if requests.head is not None:
+            requests.head.infer([result], share_inputs=True)
+            result = requests.head.get_output_tensor(0).data
         rows: Rows = result.copy()  # the request's own memory is overwritten by its next call
         return rows
 
@@ -188,15 +233,50 @@ class Graphs:
     def _compile_body(self) -> Any:
         return self._compile(self._body_path, self._options)
 
-    def _own_requests(self) -> tuple[Any, Any]:
-        if not hasattr(self._requests, "pair"):
+    def _own_requests(self) -> _Requests:
+        if not hasattr(self._requests, "own"):
             with self._compiling:
                 if self._body is None:
                     self._body = self._compile_body()
-            head = None if self._head is None else self._head.create_infer_request()
-            self._requests.pair = (self._body.create_infer_request(), head)
-        pair: tuple[Any, Any] = self._requests.pair
-        return pair
+            graphs = (self._body, self._head, self._tokens, self._vocabulary)
+            self._requests.own = _Requests(*(graph and graph.create_infer_request() for graph in graphs))
+        own: _Requests = self._requests.own
+        return own
+
+
+class _Requests(NamedTuple):
+    """The infer requests of one thread; None: the model has no such graph."""
+
+    body: Any
+    head: Any
+    tokens: Any
+    vocabulary: Any
+
+
+def _vocabulary_weights(request: Any, states: Rows, bounds: NDArray[np.int64]) -> Rows:
+    """States (N, H) -> (B, V) weights, at most LOGIT_TOKENS tokens at a time.
+
+    Tokens are repeated in place of padding, which does not change a maximum.
+    """
+    pooled: Rows | None = None
+    lengths = np.diff(bounds)
+    parts = [
+        (text, first, min(first + LOGIT_TOKENS, int(bounds[text + 1])))
+        for text in np.argsort(-lengths, kind="stable").tolist()
+        for first in range(int(bounds[text]), int(bounds[text + 1]), LOGIT_TOKENS)
+    ]
+    while parts:
+        longest = max(end - first for _, first, end in parts)
+        group, parts = parts[: max(1, LOGIT_TOKENS // longest)], parts[max(1, LOGIT_TOKENS // longest) :]
+        places = np.array([np.minimum(np.arange(first, first + longest), end - 1) for _, first, end in group])
+        request.infer([states, places], share_inputs=True)
+        weights = request.get_output_tensor(0).data
+        if pooled is None:
+            pooled = np.zeros((len(lengths), weights.shape[1]), dtype=np.float32)
+        for (text, _, _), row in zip(group, weights, strict=True):
+            np.maximum(pooled[text], row, out=pooled[text])
+    assert pooled is not None
+    return pooled
 
 
 def _rounded(length: int, facts: ModelFacts) -> int:
@@ -219,6 +299,7 @@ def round_length(batch: PaddedBatch, facts: ModelFacts) -> PaddedBatch:
         np.pad(batch.attention_mask, widths),
         np.pad(batch.pooling_mask, widths),
         None if segments is None else np.pad(segments, widths),
+        np.pad(batch.text_mask, widths),
     )
 
 
@@ -244,8 +325,9 @@ class OpenVINOBackend:
         self.concurrent_passes = streams
         self.padding_cost = graphs.padding_cost
         # A second request on the same compiled graphs would wait for the first: one stream serves them in turn
-        fast = has_fast_lane(facts.parameters)
-        self._second = Graphs(folder, precision=precision, threads=threads, keep=True) if fast else None
+        fast, dense = has_fast_lane(facts.parameters), "dense" in facts.outputs or facts.dimensions is None
+        self._second = Graphs(folder, precision=precision, threads=threads, keep=True) if fast and dense else None
+        self._has_outputs = graphs.has_states and _computes(folder, facts)
         self._facts = facts
         self._folder = folder
         self._threads = threads
@@ -253,6 +335,7 @@ class OpenVINOBackend:
         self.weights_dtype = weights
         self._footprint = read_footprint(folder, BYTES_PER_PARAMETER[DTYPES[precision]])
         self._widths = widths
+        self._output_widths = OutputWidths.of(facts, widths.hidden)
         self._load_torch = load_torch
         layout = f", {streams} streams" if streams > 1 else ""
         self.name = f"openvino {'int8+' if weights == 'int8' else ''}{precision} on cpu{layout}"
@@ -271,16 +354,42 @@ class OpenVINOBackend:
             if self._graph_bytes(size) > KEPT_BYTES:
                 self._graphs.free_pass_memory()
 
+    def outputs(self, sequences: TokenSequences, *, exact: bool = False) -> list[TextOutputs]:
+        """B sequences -> what each wants; in torch if the export does not compute it."""
+        size = BatchShape.of(list(map(len, sequences)))
+        # in a padded graph, every token attends to itself
+        attended = self.padding_cost < 1 or not any(sequence.unattended for sequence in sequences)
+        if not (self._has_outputs and attended) or self._suits_torch(size):
+            return self._outputs_in_torch(sequences)
+        graphs = Graphs(self._folder, precision="f32", threads=self._threads) if exact else self._graphs
+        assert graphs is not None
+        try:
+            found = graphs.infer_outputs(self._batch(sequences), bounds_of(sequences), all_wanted(sequences))
+            return split(sequences, found, self._facts.sparse)
+        finally:
+            if not _is_small(size) and self._graph_bytes(size) > KEPT_BYTES:
+                graphs.free_pass_memory()
+
     def pass_bytes(self, size: BatchShape) -> int:
         """By the shapes of the graph's tensors."""
+        outputs = self._output_widths.bytes(size)
         if _is_small(size):
-            return 0
-        return self._torch_bytes(size) if self._suits_torch(size) else self._graph_bytes(size)
+            return outputs
+        return outputs + (self._torch_bytes(size) if self._suits_torch(size) else self._graph_bytes(size))
 
     def _forward_in_torch(self, sequences: TokenSequences) -> Rows:
+        with self._in_torch() as backend:
+            return backend.forward(sequences)
+
+    def _outputs_in_torch(self, sequences: TokenSequences) -> list[TextOutputs]:
+        with self._in_torch() as backend:
+            return backend.outputs(sequences)
+
+    @contextlib.contextmanager
+    def _in_torch(self) -> Iterator[Backend]:
         backend = self._load_torch()
         try:
-            return backend.forward(sequences)
+            yield backend
         finally:
             backend.close()
             return_memory()
@@ -326,6 +435,13 @@ class OpenVINOBackend:
 def read_footprint(folder: Path, float_bytes: int) -> GraphFootprint:
     """Of an exported body; RuntimeError where its shapes cannot be computed."""
     return GraphFootprint(ov.Core().read_model(folder / BODY), float_bytes)
+
+
+def _computes(folder: Path, facts: ModelFacts) -> bool:
+    """Whether an export computes all outputs of a model, from the states of tokens."""
+    if facts.sparse is not None and facts.sparse.kind == "vocabulary":
+        return (folder / VOCABULARY).is_file()
+    return (folder / TOKENS).is_file() or (facts.sparse is None and facts.multi_vector is None)
 
 
 def _is_small(size: BatchShape) -> bool:

@@ -20,7 +20,7 @@ from errors import InvalidRequestError, ModelUnavailableError
 from models.catalog import ModelSpec, Side
 from models.facts import ModelFacts
 from runners.backends.footprint import LayerWidths
-from runners.contracts import SIDE_IDS, BatchShape, Rows, TokenSequence, TokenSequences
+from runners.contracts import SIDE_IDS, BatchShape, Rows, TextOutputs, TokenSequence, TokenSequences
 from runners.devices import Device
 from runners.text.truncation import UNLIMITED, position_limit
 
@@ -265,6 +265,11 @@ class SentenceTransformersBackend:
     def forward_exact(self, sequences: TokenSequences) -> Rows:
         """The same: it always computes in float32."""
         return self._model.rows(sequences)
+
+    def outputs(self, sequences: TokenSequences, *, exact: bool = False) -> list[TextOutputs]:
+        """The rows: it computes dense vectors only, always in float32."""
+        del exact
+        return [TextOutputs(dense=row) for row in self._model.rows(sequences)]
 
     def pass_bytes(self, size: BatchShape) -> int:
         """Estimated on a CPU, with the states of all layers, which some models keep; 0 on a GPU."""

@@ -18,8 +18,9 @@ from models.facts import ModelFacts
 from runners.backends.accuracy import PROBE_TOKENS, difference, probes
 from runners.backends.batches import PackedBatch, PaddedBatch
 from runners.backends.cuda_graphs import CapturedPasses, to_device
-from runners.backends.footprint import LONG_TEXT_TOKENS, LayerWidths
-from runners.contracts import BatchShape, OutOfMemoryError, Rows, TokenSequences
+from runners.backends.footprint import LONG_TEXT_TOKENS, LayerWidths, OutputWidths
+from runners.backends.token_outputs import all_wanted, bounds_of, split
+from runners.contracts import BatchShape, OutOfMemoryError, Rows, TextOutputs, TokenSequences
 from runners.devices import Device
 from runners.networks.build import load_network
 from runners.networks.network import Network
@@ -41,6 +42,7 @@ class TorchBackend:
         if device.platform == "cpu":
             torch.set_num_threads(device.threads)
         self._pad_id = facts.pad_id
+        self._sparse = facts.sparse
         register()
         self._network = load_network(folder, spec, facts, self._dtype, attention=ATTENTION).to(self._device)
         self._launching = threading.Lock()  # launches one pass at a time; waiting for results needs no lock
@@ -50,6 +52,7 @@ class TorchBackend:
         long = self._device.type == "cpu" and facts.max_tokens > LONG_TEXT_TOKENS
         self._packs_long = packable and long and self._packing_agrees(facts, LONG_PROBE_TOKENS)
         self._widths = LayerWidths.read(folder)
+        self._output_widths = OutputWidths.of(facts, self._widths.hidden)
         self.padding_cost = 0.0 if self._packs else 1.0
         self.concurrent_passes = 2 if self._device.type == "cuda" else 1
         self.dtype = self.weights_dtype = device.dtype
@@ -66,7 +69,32 @@ class TorchBackend:
         """Estimated on a CPU, where exhausting the memory ends the process; 0 on a GPU."""
         if self._device.type != "cpu":
             return 0
-        return self._widths.torch_bytes(size, packed=self._is_long(size.longest))
+        return self._widths.torch_bytes(size, packed=self._is_long(size.longest)) + self._output_widths.bytes(size)
+
+    def outputs(self, sequences: TokenSequences, *, exact: bool = False) -> list[TextOutputs]:
+        """B sequences -> what each wants. `exact`: with a float32 copy of the network, made for this pass."""
+        with _translated_errors():
+            with self._launching, torch.inference_mode():
+                copied = exact and self._dtype != torch.float32
+                network = copy.deepcopy(self._network).float() if copied else self._network
+                packs = self._is_long(max(map(len, sequences))) or (self._packs and not exact)
+                states = self._states(network, sequences, packed=packs and not any(s.unattended for s in sequences))
+                batch = PackedBatch.of(sequences)
+                counted, bounds = (to_device(array, self._device) for array in (batch.tokens[2], bounds_of(sequences)))
+                found = network.outputs(states, counted.float(), bounds, all_wanted(sequences))
+                pending = {output: _PendingRows(rows) for output, rows in found.items()}
+            arrays = {output: rows.wait() for output, rows in pending.items()}
+        return split(sequences, arrays, self._sparse)
+
+    def _states(self, network: Network, sequences: TokenSequences, *, packed: bool) -> torch.Tensor:
+        """The states (N, H) of all tokens, end to end."""
+        if packed:
+            batch = PackedBatch.of(sequences)
+            tokens, bounds = (to_device(array, self._device) for array in (batch.tokens, batch.bounds))
+            return network.body.packed_states(tokens, bounds.int(), batch.longest)
+        padded = PaddedBatch.of(sequences, self._pad_id)
+        _, states = network.body.with_states(*(to_device(array, self._device) for array in padded.arrays()))
+        return states[to_device(padded.text_mask, self._device).bool()]
 
     def forward_exact(self, sequences: TokenSequences) -> Rows:
         """The same with a float32 copy of the network, made for this pass; padded on a GPU."""

@@ -25,7 +25,7 @@ from runners.batching.passes import Passes
 from runners.batching.planner import Planner
 from runners.batching.queue import Batch, Clock, Job, Queue, finish
 from runners.batching.throughput import Throughput
-from runners.contracts import Forward, Rows, Timings, TokenSequences
+from runners.contracts import Results, Run, Timings, TokenSequences
 
 logger = logging.getLogger("service.engine")
 
@@ -37,10 +37,10 @@ class AdaptiveBatcher:
 
     def __init__(
         self,
-        run: Forward,
+        run: Run,
         options: BatchingOptions,
         *,
-        second_run: Forward | None = None,
+        second_run: Run | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
         self._options = options
@@ -76,7 +76,7 @@ class AdaptiveBatcher:
             lane.thread = threading.Thread(target=self._work, args=(lane,), name=title, daemon=True)
             lane.thread.start()
 
-    def _lane(self, run: Forward, *, fast: bool = False) -> LaneThread:
+    def _lane(self, run: Run, *, fast: bool = False) -> LaneThread:
         return LaneThread(run, threading.Condition(self._lock), self._clock, fast)
 
     @property
@@ -99,8 +99,8 @@ class AdaptiveBatcher:
         """Whether the device no longer works (health.py)."""
         return self._health.lost
 
-    async def submit(self, sequences: TokenSequences, priority: int = 0, timings: Timings | None = None) -> Rows:
-        """N sequences -> N rows in the same order. Adds the time in the queue and in forward passes to `timings`.
+    async def submit(self, sequences: TokenSequences, priority: int = 0, timings: Timings | None = None) -> Results:
+        """N sequences -> N results in the same order. Adds the time in the queue and in forward passes to `timings`.
 
         Among waiting requests, those with a lower `priority` run first. OverloadedError if the queue is full;
         InputTooLongError if the longest sequence does not fit in memory. Cancelling the caller cancels its work.

@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass, field
 
 from runners.batching.queue import Batch, Clock
-from runners.contracts import Forward, Rows, TokenSequences
+from runners.contracts import Results, Run, TokenSequences
 from runners.pool.memory import Reservation
 
 SMALL_JOB_TOKENS = 128
@@ -26,7 +26,7 @@ SLOWNESS = 10.0
 class LaneThread:
     """A worker thread with its own network, and the pass that it runs."""
 
-    run: Forward
+    run: Run
     wake: threading.Condition
     """Notified when there may be work. All lanes' conditions share the batcher's lock."""
     clock: Clock
@@ -49,7 +49,7 @@ class LaneThread:
             or sum(job.lengths[index] for job, index in batch) >= LARGE_PASS_TOKENS
         )
 
-    def compute(self, sequences: TokenSequences, expected_s: float) -> Rows:
+    def compute(self, sequences: TokenSequences, expected_s: float) -> Results:
         """Run one pass and record its start for the watchdog."""
         self.expected_s = expected_s
         self.since = self.clock()

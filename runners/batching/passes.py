@@ -13,7 +13,7 @@ from runners.batching.lane_threads import LaneThread
 from runners.batching.options import BatchingOptions
 from runners.batching.queue import Batch, Clock, finish
 from runners.batching.throughput import Throughput, batch_shape
-from runners.contracts import OutOfMemoryError, Rows
+from runners.contracts import OutOfMemoryError, Results
 
 logger = logging.getLogger("service.engine")
 
@@ -58,8 +58,8 @@ class Passes:
             self._note(batch, self._took_s(lane, started))
             finish([job for (job, index), row in zip(batch, rows, strict=True) if job.add_row(index, row)])
 
-    def _run(self, lane: LaneThread, batch: Batch) -> tuple[Rows, float]:
-        """One row per input, and the time at which the pass started."""
+    def _run(self, lane: LaneThread, batch: Batch) -> tuple[Results, float]:
+        """One result per input, and the time at which the pass started."""
         size = batch_shape(batch)
         with self._memory.reserved(size) as lane.reservation:
             started = self._clock()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from runners.contracts import BACKGROUND_PRIORITY, Rows, TokenSequences
+from runners.contracts import BACKGROUND_PRIORITY, Results, Rows, TextOutputs, TokenSequences, only_dense
 
 AGEING_PER_S = 10.0
 """Priority rises by this many steps for each second of waiting, so that no job starves."""
@@ -25,7 +25,7 @@ class Job:
     """The inputs of one request in the batcher."""
 
     sequences: TokenSequences
-    future: asyncio.Future[Rows]
+    future: asyncio.Future[Results]
     loop: asyncio.AbstractEventLoop
     priority: int = 0
     """0 runs first. Each second of waiting raises the priority by AGEING_PER_S steps."""
@@ -33,13 +33,14 @@ class Job:
     """When it was admitted, started, or last had its turn."""
     compute_s: float = 0.0
     """Total duration of the passes that computed a part of it."""
-    rows: Rows | None = None
+    rows: Results | None = None
     abandoned: bool = False
 
     def __post_init__(self) -> None:
         self.lengths = [len(sequence) for sequence in self.sequences]
         self.tokens = sum(self.lengths)
         self.remaining = len(self.lengths)
+        self._only_dense = only_dense(self.sequences)
         self.pending = dict.fromkeys(sorted(range(len(self.lengths)), key=self.lengths.__getitem__))
         """Indices of the inputs that wait, short ones first."""
 
@@ -51,22 +52,40 @@ class Job:
         """Whether `other` has a higher priority than this job has reached by waiting."""
         return self.priority - AGEING_PER_S * (now - self.waiting_since) > other.priority
 
-    def add_row(self, index: int, row: Rows) -> bool:
-        """Store the row of an input; return whether the job now has all of its rows."""
+    def add_row(self, index: int, found: Rows | TextOutputs) -> bool:
+        """Store the result of an input; return whether the job now has all of its results."""
         if self.abandoned:
             return False
+        if self._only_dense:
+            self._add_dense(index, _dense(found))
+        else:
+            assert isinstance(found, TextOutputs)
+            if self.rows is None:
+                self.rows = [found] * len(self.lengths)
+            assert isinstance(self.rows, list)
+            self.rows[index] = found
+        self.remaining -= 1
+        return not self.remaining
+
+    def _add_dense(self, index: int, row: Rows) -> None:
         if len(self.lengths) == 1:
             self.rows = row[np.newaxis].astype(np.float32, copy=False)
         else:
             if self.rows is None:
                 self.rows = np.empty((len(self.lengths), *row.shape), dtype=np.float32)
+            assert isinstance(self.rows, np.ndarray)
             self.rows[index] = row
-        self.remaining -= 1
-        return not self.remaining
 
     def waits(self) -> Iterator[tuple[Job, int]]:
         """Its inputs that wait, short ones first."""
         return ((self, index) for index in self.pending)
+
+
+def _dense(found: Rows | TextOutputs) -> Rows:
+    """The row of an input whose pass may have computed more for other inputs."""
+    row = found.dense if isinstance(found, TextOutputs) else found
+    assert row is not None
+    return row
 
 
 def finish(jobs: Iterable[Job], error: BaseException | None = None) -> None:

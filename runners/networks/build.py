@@ -20,6 +20,7 @@ from runners.networks.checkpoint import tensors
 from runners.networks.jina_bert import JinaBertForSequenceClassification
 from runners.networks.network import Network, split_classifier, split_encoder, split_prompted
 from runners.networks.nv_embed import NVEmbedModel
+from runners.networks.token_heads import MaskedLanguageHead, TokenHeads
 
 transformers.logging.set_verbosity_error()  # what it would report is checked below
 transformers.logging.disable_progress_bar()
@@ -30,8 +31,12 @@ OWN_MODULES: dict[str, Callable[[dict[str, Any]], nn.Module]] = {
 }
 """Architecture -> our own module, for checkpoints that transformers cannot read."""
 
+SPARSE_LINEAR, VECTORS_LINEAR = "sparse_linear.safetensors", "colbert_linear.safetensors"
+"""Heads beside the weights, as an import writes them."""
+
 _UNUSED = ("pooler.", "cls.", "classifier.", "lm_head.", "position_ids", "entity_predictions.", "entity_embeddings.")
 """Parts of a checkpoint that do not affect an embedder's token vectors and may be missing or unexpected."""
+_UNUSED_BY_MASKED_LM = ("pooler.", "cls.seq_relationship.")
 
 
 def load_network(
@@ -52,16 +57,41 @@ def load_network(
         reason = str(error).strip().split("\n", 1)[0][:300]
         raise UnsupportedModelError(f"{spec.repo} cannot be loaded: {reason}") from error
     network.body.to(dtype)
+    if network.token_heads.vocabulary is not None:  # as large as several layers
+        network.token_heads.vocabulary.to(dtype)
     return network.requires_grad_(False).eval()
 
 
 def _split(model: nn.Module, folder: Path, spec: ModelSpec, facts: ModelFacts) -> Network:
     if facts.pooling:
-        return split_encoder(model, load_layers(folder, facts.dense) if facts.dense else None, facts)
+        layers = load_layers(folder, facts.dense) if facts.dense else None
+        return split_encoder(model, layers, facts, _linear_heads(folder, facts))
+    if facts.sparse is not None:
+        head = MaskedLanguageHead(model)
+        encoder: Any = model
+        return split_encoder(encoder.base_model, None, facts, TokenHeads(vocabulary=head, sparse=facts.sparse))
+    if facts.multi_vector is not None:
+        vectors = load_layers(folder, facts.dense).float()
+        return split_encoder(model, None, facts, TokenHeads(vectors=vectors))
     if scoring := spec.scoring or facts.scoring:
         answers = [scoring.yes] if scoring.no is None else [scoring.yes, scoring.no]
         return split_prompted(model, facts, *_token_ids(folder, *answers))
     return split_classifier(model, facts)
+
+
+def _linear_heads(folder: Path, facts: ModelFacts) -> TokenHeads:
+    """The heads of models with three outputs, in the layout of bge-m3."""
+    weights = load_linear(folder / SPARSE_LINEAR) if facts.sparse else None
+    vectors = load_linear(folder / VECTORS_LINEAR) if facts.multi_vector else None
+    return TokenHeads(weights=weights, vectors=vectors, sparse=facts.sparse)
+
+
+def load_linear(path: Path) -> nn.Linear:
+    """A Linear layer with its weight and bias in one file, in float32."""
+    state = load_file(path)
+    layer = nn.Linear(state["weight"].shape[1], state["weight"].shape[0], bias="bias" in state)
+    layer.load_state_dict(state)
+    return layer.float()
 
 
 def load_layers(folder: Path, layers: Iterable[str]) -> nn.Sequential:
@@ -91,16 +121,20 @@ def _native(folder: Path, spec: ModelSpec, facts: ModelFacts, dtype: torch.dtype
     }
     if attention is not None and _model_class(folder)._supports_sdpa:
         options["attn_implementation"] = attention
-    auto = transformers.AutoModel if facts.pooling else transformers.AutoModelForSequenceClassification
+    encoder = bool(facts.pooling or facts.multi_vector)
+    auto = transformers.AutoModel if encoder else transformers.AutoModelForSequenceClassification
     if spec.scoring or facts.scoring:
         auto = transformers.AutoModelForCausalLM
-    elif facts.pooling and _takes_pooling_flag(folder):
+    elif facts.sparse and not encoder:
+        auto = transformers.AutoModelForMaskedLM
+    elif encoder and _takes_pooling_flag(folder):
         options["add_pooling_layer"] = False
     model, info = auto.from_pretrained(folder, **options)
     for what in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"):
         names = [str(name[0] if isinstance(name, tuple) else name) for name in info.get(what) or ()]
-        harmless = facts.pooling is not None and what != "mismatched_keys"
-        _refuse(spec, what, [name for name in names if not (harmless and _unused(name))])
+        unused = _UNUSED if encoder else _UNUSED_BY_MASKED_LM if facts.sparse else ()
+        harmless = unused if what != "mismatched_keys" else ()
+        _refuse(spec, what, [name for name in names if not any(part in f"{name}." for part in harmless)])
     model.config.use_cache = False  # nothing is generated, so keys and values are not needed
     module: nn.Module = model
     return module
@@ -136,10 +170,6 @@ def _refuse(spec: ModelSpec, what: str, names: list[str]) -> None:
             f"{spec.repo} is refused: {len(names)} {what.replace('_', ' ')} ({', '.join(sorted(names)[:5])}). "
             "The checkpoint does not match its architecture, so its results would be wrong."
         )
-
-
-def _unused(name: str) -> bool:
-    return any(part in f"{name}." for part in _UNUSED)
 
 
 def _takes_pooling_flag(folder: Path) -> bool:

@@ -12,8 +12,10 @@ import torch
 from torch import nn
 
 from models.facts import ModelFacts
+from runners.contracts import Wanted
 from runners.networks.packing import PACKED_POOLINGS, Rectangle
 from runners.networks.pooling import POOLINGS
+from runners.networks.token_heads import TokenHeads
 
 
 class Body(nn.Module):
@@ -23,7 +25,7 @@ class Body(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.pool: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = POOLINGS[pooling]
-        self._pool_packed = PACKED_POOLINGS[pooling]
+        self.pool_packed = PACKED_POOLINGS[pooling]
         self._segments = segments
 
     def forward(
@@ -34,19 +36,41 @@ class Body(nn.Module):
         token_type_ids: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """(B, T) each -> (B, H)."""
+        return self.with_states(input_ids, attention_mask, pooling_mask, token_type_ids)[0]
+
+    def with_states(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        pooling_mask: torch.Tensor,
+        token_type_ids: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, T) each -> (B, H), and the states of tokens (B, T, H) in float32."""
+        states = self._encode(self._inputs(input_ids, attention_mask, token_type_ids))
+        return self.pool(states, pooling_mask.float()), states
+
+    def _inputs(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None
+    ) -> dict[str, torch.Tensor]:
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
         if self._segments and token_type_ids is not None:
             inputs["token_type_ids"] = token_type_ids
-        hidden = self.encoder(**inputs).last_hidden_state.float()
-        return self.pool(hidden, pooling_mask.float())
+        return inputs
+
+    def _encode(self, inputs: dict[str, Any]) -> torch.Tensor:
+        states: torch.Tensor = self.encoder(**inputs).last_hidden_state.float()
+        return states
 
     def forward_packed(self, tokens: torch.Tensor, bounds: torch.Tensor, longest: int) -> torch.Tensor:
         """The fields of PackedBatch -> (B, H), for an encoder with the attention of packing.py."""
-        ids, positions, counted, segments = tokens.unsqueeze(1)
+        return self.pool_packed(self.packed_states(tokens, bounds, longest), tokens[2].float(), bounds)
+
+    def packed_states(self, tokens: torch.Tensor, bounds: torch.Tensor, longest: int) -> torch.Tensor:
+        """The last hidden states: the fields of PackedBatch -> (N, H) in float32."""
+        ids, positions, _, segments = tokens.unsqueeze(1)
         inputs = self.packed_inputs(ids, positions, segments)
         limits = {"cu_seq_lens_q": bounds, "cu_seq_lens_k": bounds, "max_length_q": longest, "max_length_k": longest}
-        hidden = self.encoder(**inputs, **limits).last_hidden_state[0].float()
-        return self._pool_packed(hidden, counted[0].float(), bounds)
+        return self._encode(inputs | limits)[0]
 
     def packed_inputs(
         self, ids: torch.Tensor, positions: torch.Tensor, segments: torch.Tensor | None
@@ -83,19 +107,52 @@ class UnpaddedBody(nn.Module):
         token_type_ids: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """(1, N), (R, T), (B, T) and (N,) ids -> (B, H)."""
+        return self.with_states(
+            *(input_ids, position_ids, key_groups, pooling_mask, places, indices, cells, query_groups, token_type_ids)
+        )[0]
+
+    def with_states(
+        self,
+        input_ids: torch.Tensor,
+        position_ids: torch.Tensor,
+        key_groups: torch.Tensor,
+        pooling_mask: torch.Tensor,
+        places: torch.Tensor,
+        indices: torch.Tensor,
+        cells: torch.Tensor,
+        query_groups: torch.Tensor,
+        token_type_ids: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The same -> (B, H), and the states of tokens (N, H)."""
         inputs = self.body.packed_inputs(input_ids, position_ids, token_type_ids)
         rectangle = Rectangle(cells, indices, query_groups, key_groups)
-        hidden = self.body.encoder(**inputs, rectangle=rectangle).last_hidden_state[0].float()
-        return self.body.pool(hidden[places], pooling_mask.float())
+        states = self.body.encoder(**inputs, rectangle=rectangle).last_hidden_state[0].float()
+        return self.body.pool(states[places], pooling_mask.float()), states
+
+
+class WithStates(nn.Module):
+    """A body that also returns the states of its tokens: (B, H) and (B, T, H), or (N, H) without padding."""
+
+    def __init__(self, body: Body | UnpaddedBody) -> None:
+        super().__init__()
+        self.body = body
+
+    def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The arguments of the body, in order."""
+        return self.body.with_states(*inputs)
 
 
 class Network(nn.Module):
-    """Body and head: (B, T) ids -> (B, D) vectors or (B, 1) logits."""
+    """Body and head: (B, T) ids -> (B, D) vectors or (B, 1) logits.
 
-    def __init__(self, body: Body, head: nn.Module | None) -> None:
+    `token_heads` compute the other outputs of a model from the states of tokens.
+    """
+
+    def __init__(self, body: Body, head: nn.Module | None, token_heads: TokenHeads | None = None) -> None:
         super().__init__()
         self.body = body
         self.head = None if head is None else head.float()
+        self.token_heads = token_heads or TokenHeads()
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
         """The arguments of Body.forward, in order."""
@@ -104,6 +161,21 @@ class Network(nn.Module):
     def forward_packed(self, tokens: torch.Tensor, bounds: torch.Tensor, longest: int) -> torch.Tensor:
         """The same for the fields of PackedBatch."""
         return self._finish(self.body.forward_packed(tokens, bounds, longest))
+
+    def outputs(
+        self, states: torch.Tensor, counted: torch.Tensor, bounds: torch.Tensor, wanted: Wanted
+    ) -> dict[Wanted, torch.Tensor]:
+        """The wanted outputs of B texts from the states (N, H) of their tokens, end to end.
+
+        `counted` (N,) says which tokens pooling uses; `bounds` (B + 1,) where each text begins. Dense vectors have the
+        shape (B, D); the shapes of the other outputs are those of TokenHeads.
+        """
+        found: dict[Wanted, torch.Tensor] = self.token_heads(states, bounds, wanted)
+        if Wanted.DENSE in wanted:
+            found[Wanted.DENSE] = self._finish(self.body.pool_packed(states, counted, bounds))
+        if Wanted.STATES in wanted:
+            found[Wanted.STATES] = states
+        return found
 
     def _finish(self, rows: torch.Tensor) -> torch.Tensor:
         return rows if self.head is None else self.head(rows)
@@ -128,10 +200,14 @@ class ClassificationHead(nn.Module):
         return rows
 
 
-def split_encoder(encoder: nn.Module, layers: nn.Module | None, facts: ModelFacts) -> Network:
-    """Split an encoder with a pooling of its own, which is the body; the layers after it, if any, are the head."""
-    assert facts.pooling is not None
-    return Network(Body(encoder, facts.pooling, segments=facts.token_type_ids), layers)
+def split_encoder(
+    encoder: nn.Module, layers: nn.Module | None, facts: ModelFacts, token_heads: TokenHeads | None = None
+) -> Network:
+    """Split an encoder with a pooling of its own, which is the body; the layers after it, if any, are the head.
+
+    An encoder without a pooling computes no dense vectors; its rows are the states of the first tokens.
+    """
+    return Network(Body(encoder, facts.pooling or "cls", segments=facts.token_type_ids), layers, token_heads)
 
 
 def split_classifier(model: Any, facts: ModelFacts) -> Network:

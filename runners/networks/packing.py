@@ -186,7 +186,8 @@ def _rectangle_mask(rectangle: Rectangle, window: tuple[int, int]) -> torch.Tens
     if window == EARLIER:
         return same & mask
     # without itself, a padding token might attend to no token, for which OpenVINO computes NaN
-    return same & mask & (keys >= queries - back) | (keys == queries)
+    itself = (keys == queries) & (rectangle.key_groups[:, None, None] >= 0)
+    return same & mask & (keys >= queries - back) | itself
 
 
 def _within(window: tuple[int, int], queries: slice, keys: slice, device: torch.device) -> torch.Tensor:

@@ -1,8 +1,8 @@
 """The frames between a worker and the engine process: a header and a body.
 
     header  body's length (4 bytes), kind (1), number of the request (4)
-    SUBMIT  model (4), priority (4), number of sequences (4), flags (4); int32 lengths, [int32 unpooled], int32 ids,
-            [uint8 token types]
+    SUBMIT  model (4), priority (4), number of sequences (4), flags (4); int32 lengths, [int32 unpooled],
+            [int32 unattended], int32 ids, [uint8 token types]
     ROWS    number of rows (4), width (4), seconds in passes (8); float32 rows
 
 Other bodies are pickled: both sides run the same code, and each checks that its peer belongs to the same user
@@ -22,12 +22,14 @@ from typing import Any, cast
 
 import numpy as np
 
-from runners.contracts import Rows, TokenSequence, TokenSequences
+from runners.contracts import Rows, TextOutputs, TokenSequence, TokenSequences, Wanted
 
 _HEADER = struct.Struct("=IBI")
 _SUBMIT = struct.Struct("=IiII")
 _ROWS = struct.Struct("=IId")
-_HAS_TYPES, _HAS_UNPOOLED = 1, 2
+_HAS_TYPES, _HAS_UNPOOLED, _HAS_UNATTENDED = 1, 2, 4
+_WANTED_SHIFT = 8
+"""The higher bits of the flags say what the sequences want, all of them the same."""
 _INT = 4
 HIGH_WATER_BYTES = 2**24
 """Unsent bytes beyond which a sender waits."""
@@ -52,6 +54,8 @@ class Kind(IntEnum):
     """The caller was cancelled."""
     UPDATE = 7
     """The engine's state."""
+    OUTPUTS = 8
+    """The results of a job that wants more than rows."""
 
 
 class Channel(asyncio.Protocol):
@@ -168,6 +172,9 @@ def pack_job(model: int, priority: int, sequences: TokenSequences) -> bytes:
     if any(sequence.unpooled for sequence in sequences):
         flags |= _HAS_UNPOOLED
         parts.append(array("i", [sequence.unpooled for sequence in sequences]))
+    if any(sequence.unattended for sequence in sequences):
+        flags |= _HAS_UNATTENDED
+        parts.append(array("i", [sequence.unattended for sequence in sequences]))
     parts.append(ids)
     if sequences and sequences[0].token_type_ids is not None:
         flags |= _HAS_TYPES
@@ -175,6 +182,8 @@ def pack_job(model: int, priority: int, sequences: TokenSequences) -> bytes:
         for sequence in sequences:
             types += bytes(sequence.token_type_ids or ())
         parts.append(types)
+    if sequences:
+        flags |= sequences[0].wanted << _WANTED_SHIFT
     return b"".join((_SUBMIT.pack(model, priority, len(sequences), flags), *parts))
 
 
@@ -190,16 +199,29 @@ def unpack_job(body: bytes) -> tuple[int, int, list[TokenSequence]]:
 
     lengths = integers(count)
     unpooled = integers(count) if flags & _HAS_UNPOOLED else [0] * count
+    unattended = integers(count) if flags & _HAS_UNATTENDED else [0] * count
     ids = integers(sum(lengths))
     types = memoryview(body)[place:] if flags & _HAS_TYPES else None
+    wanted = Wanted(flags >> _WANTED_SHIFT)
     sequences = []
     start = 0
-    for length, leading in zip(lengths, unpooled, strict=True):
+    for length, leading, trailing in zip(lengths, unpooled, unattended, strict=True):
         end = start + length
         segments = None if types is None else types[start:end].tolist()
-        sequences.append(TokenSequence(ids[start:end], segments, leading))
+        sequences.append(TokenSequence(ids[start:end], segments, leading, trailing, wanted))
         start = end
     return model, priority, sequences
+
+
+def pack_outputs(outputs: list[TextOutputs], compute_s: float) -> tuple[Part]:
+    """The body of OUTPUTS."""
+    return (pack((outputs, compute_s)),)
+
+
+def unpack_outputs(body: bytes) -> tuple[list[TextOutputs], float]:
+    """The results of OUTPUTS, and the seconds in passes."""
+    found: tuple[list[TextOutputs], float] = unpack(body)
+    return found
 
 
 def pack_rows(rows: Rows, compute_s: float) -> tuple[Part, Part]:

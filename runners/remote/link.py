@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 from errors import ModelUnavailableError, ServiceError
-from runners.contracts import Rows, TokenSequences
+from runners.contracts import Results, TokenSequences
 from runners.remote import peer
-from runners.remote.frames import Channel, Kind, Part, pack, pack_job, unpack, unpack_rows
+from runners.remote.frames import Channel, Kind, Part, pack, pack_job, unpack, unpack_outputs, unpack_rows
 from runners.remote.server import EngineInfo, Update
 
 logger = logging.getLogger("service.engine")
@@ -121,18 +121,18 @@ class Link:
         self.require_engine(self.generation)
         return await self._request(Kind.CALL, pack((method, *arguments)))
 
-    async def submit(self, model: int, sequences: TokenSequences, priority: int) -> tuple[Rows, float]:
-        """The rows of a job and the seconds in forward passes. Cancelling the caller cancels the job.
+    async def submit(self, model: int, sequences: TokenSequences, priority: int) -> tuple[Results, float]:
+        """The results of a job and the seconds in forward passes. Cancelling the caller cancels the job.
 
         `model` is a number of the connected engine. ModelUnavailableError if the engine ends meanwhile.
         """
         tokens = sum(map(len, sequences))
         self._tokens += tokens
         try:
-            rows: tuple[Rows, float] = await self._request(Kind.SUBMIT, pack_job(model, priority, sequences))
+            results: tuple[Results, float] = await self._request(Kind.SUBMIT, pack_job(model, priority, sequences))
         finally:
             self._tokens -= tokens
-        return rows
+        return results
 
     def abort(self, error: ServiceError) -> None:
         """Fail all pending calls and jobs with `error`."""
@@ -172,6 +172,8 @@ class Link:
             return
         if kind == Kind.ROWS:
             future.set_result(unpack_rows(body))
+        elif kind == Kind.OUTPUTS:
+            future.set_result(unpack_outputs(body))
         elif kind == Kind.RETURN:
             future.set_result(unpack(body))
         else:

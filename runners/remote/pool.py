@@ -17,7 +17,7 @@ from typing import Any
 from errors import ServiceError
 from models.catalog import Catalog, ModelSpec
 from models.store import StoredModel
-from runners.contracts import Rows, Timings, TokenSequences
+from runners.contracts import Results, Timings, TokenSequences
 from runners.devices import Device
 from runners.loaded_model import InMemory, LoadedModel, Room, State, Status
 from runners.pool.entry import result_of, share
@@ -38,8 +38,8 @@ class RemoteCompute:
         self.numbers: dict[Link, int] = {}
         """The number of the model in each of these engines, until it ends or unloads the model."""
 
-    async def run(self, sequences: TokenSequences, priority: int = 0, timings: Timings | None = None) -> Rows:
-        """N sequences -> N rows, in order; the time outside of forward passes counts as time in the queue."""
+    async def run(self, sequences: TokenSequences, priority: int = 0, timings: Timings | None = None) -> Results:
+        """N sequences -> N results, in order; the time outside of forward passes counts as time in the queue."""
         started = time.monotonic()
         link = self._choose()
         while not link.writable:

@@ -16,12 +16,12 @@ from models.catalog import ModelSpec
 from models.store import StoredModel
 from runners.batching.queue import Clock, Job
 from runners.compute import Compute
-from runners.contracts import Rows, TokenSequences
+from runners.contracts import Results, TokenSequences
 from runners.devices import Device
 from runners.loaded_model import InMemory, LoadedModel, Room, Status
 from runners.pool.model_pool import ModelPool
 from runners.remote import peer
-from runners.remote.frames import Channel, Kind, Part, pack, pack_rows, unpack, unpack_job
+from runners.remote.frames import Channel, Kind, Part, pack, pack_outputs, pack_rows, unpack, unpack_job
 
 logger = logging.getLogger("service.engine")
 
@@ -210,7 +210,7 @@ class _Connection:
         """Tokens of its jobs that are not computed yet."""
         self._server = server
         self._connections = connections
-        self._pending: dict[int, asyncio.Future[None] | asyncio.Future[Rows]] = {}
+        self._pending: dict[int, asyncio.Future[None] | asyncio.Future[Results]] = {}
         """The task of each call, and the future of each job; a task while its model is being loaded."""
 
     def _opened(self, sock: socket) -> None:
@@ -271,7 +271,7 @@ class _Connection:
             self._raise(number, error)
 
     def _computed(
-        self, number: int, job: Job, compute: Compute, give_back: Callable[[], None], future: asyncio.Future[Rows]
+        self, number: int, job: Job, compute: Compute, give_back: Callable[[], None], future: asyncio.Future[Results]
     ) -> None:
         self.tokens -= job.tokens
         if future.cancelled():
@@ -279,7 +279,11 @@ class _Connection:
         elif (error := future.exception()) is not None:
             self._raise(number, error)
         else:
-            self._end(number, Kind.ROWS, *pack_rows(future.result(), job.compute_s))
+            results = future.result()
+            if isinstance(results, list):
+                self._end(number, Kind.OUTPUTS, *pack_outputs(results, job.compute_s))
+            else:
+                self._end(number, Kind.ROWS, *pack_rows(results, job.compute_s))
         give_back()
 
     def _raise(self, number: int, error: BaseException) -> None:

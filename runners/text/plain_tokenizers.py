@@ -71,8 +71,9 @@ class FastTokenizer:
     characters_at_once = 32_768
     odd_to_first = False
 
-    def __init__(self, path: Path) -> None:
-        from tokenizers import Tokenizer
+    def __init__(self, path: Path, prefixes: Sequence[str] = ()) -> None:
+        """`prefixes` are tokens that it must not divide."""
+        from tokenizers import AddedToken, Tokenizer
 
         try:
             self._tokenizer = Tokenizer.from_file(str(path))
@@ -80,6 +81,7 @@ class FastTokenizer:
             raise ModelUnavailableError(f"{path.name} cannot be read: {error}.") from error
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
+        self._tokenizer.add_special_tokens([AddedToken(each, normalized=False) for each in prefixes])
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
@@ -130,10 +132,14 @@ class JapaneseTokenizer:
     characters_at_once = 8_192
     odd_to_first = True  # the rule of transformers' tokenizers in Python
 
-    def __init__(self, folder: Path) -> None:
-        from transformers import BertJapaneseTokenizer
+    def __init__(self, folder: Path, prefixes: Sequence[str] = ()) -> None:
+        """`prefixes` are tokens that it must not divide."""
+        from transformers import AddedToken, BertJapaneseTokenizer
 
         self._tokenizer = BertJapaneseTokenizer.from_pretrained(folder)
+        if prefixes:
+            special = [AddedToken(each, normalized=False, special=True) for each in prefixes]
+            self._tokenizer.add_special_tokens({"additional_special_tokens": special})
         self._tokenizer.word_tokenizer = PartedWords(self._tokenizer.word_tokenizer)
         self._lock = threading.Lock()
 

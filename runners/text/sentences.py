@@ -10,6 +10,7 @@ from models.catalog import Side
 from models.facts import ModelFacts
 from models.prompts import Prompt
 from runners.contracts import Encodings, TokenSequence, Truncate, TruncatedInput
+from runners.text.located import Located
 from runners.text.pairs import Pairs
 from runners.text.plain_tokenizers import Token
 from runners.text.reading import WHOLE_CHARACTERS, readable_part
@@ -82,6 +83,13 @@ class SentenceTokenizer:
         found = self._model.tokens(self._whole(text, prompt))
         return [Token(number, piece, special=extra) for number, piece, extra in found if special or not extra]
 
+    def locate(self, text: str, prompt: str, input_name: str) -> Located:  # noqa: ARG002  # the protocol's
+        """Raise InvalidRequestError: the library does not report the characters of a token."""
+        raise InvalidRequestError(
+            f"{input_name}: this model is run by sentence-transformers, which does not support late chunking.",
+            param="model",
+        )
+
     def shorten(self, texts: Sequence[str], tokens: int) -> tuple[list[str], list[TruncatedInput]]:
         """Truncate each text to its first `tokens` tokens, as text; also return the truncated texts."""
         kept, truncated = [], []
@@ -92,6 +100,10 @@ class SentenceTokenizer:
             if total > tokens:
                 truncated.append(TruncatedInput(index, total, tokens, by="request"))
         return kept, truncated
+
+    def pieces(self, token_ids: Sequence[int]) -> list[str]:
+        """The text of each token of the vocabulary."""
+        return [piece for _, piece, _ in self._model.tokens(TokenSequence(list(token_ids)))]
 
     def _length(self, text: str) -> int:
         return self.count([text])[0] - self.special_tokens

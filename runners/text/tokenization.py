@@ -11,10 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from errors import InvalidRequestError
+import numpy as np
+
+from errors import InputTooLongError, InvalidRequestError
 from models.catalog import ModelSpec
-from models.facts import ModelFacts
+from models.facts import Expansion, ModelFacts, SideRules
+from models.prompts import Prompt
 from runners.contracts import Encodings, TokenSequence, Truncate, TruncatedInput
+from runners.text.located import Located
 from runners.text.pairs import CrossPairs, Joint, Pairs, PromptedPairs
 from runners.text.plain_tokenizers import FastTokenizer, JapaneseTokenizer, PlainTokenizer, Token
 from runners.text.reading import WHOLE_CHARACTERS, Read, Reader
@@ -43,6 +47,8 @@ class Rules:
     """Part of the prompt between query and document that is tokenised alone."""
     max_text_bytes: int = MAX_TEXT_BYTES
     """Maximum number of UTF-8 bytes to read of a text."""
+    query: SideRules | None = None
+    """How queries are read; None: like all texts."""
 
 
 class Tokenizer(Protocol):
@@ -73,7 +79,11 @@ class Tokenizer(Protocol):
 
     def tokens(self, text: str, prompt: str = "", *, special: bool = True) -> list[Token]: ...
 
+    def locate(self, text: str, prompt: str, input_name: str) -> Located: ...
+
     def shorten(self, texts: Sequence[str], tokens: int) -> tuple[list[str], list[TruncatedInput]]: ...
+
+    def pieces(self, token_ids: Sequence[int]) -> list[str]: ...
 
 
 class TextTokenizer:
@@ -94,7 +104,7 @@ class TextTokenizer:
 
     def encode_texts(self, texts: Sequence[str], prompt: str = "", truncate: Truncate = "end") -> Encodings:
         """Encode one sequence per text, with `prompt` before it; also return the truncated texts."""
-        room = self.max_tokens - self.special_tokens
+        room = self._limit(prompt)[1]
         read = self._reader.read([prompt + text for text in texts], room, truncate)
         if appended := self._rules.appended:
             read = [Read([*each.ids, *appended], each.whole) for each in read]
@@ -117,18 +127,34 @@ class TextTokenizer:
 
     def _finish(self, inputs: Sequence[Read], prompt: str, truncate: Truncate) -> Encodings:
         """Truncate ids and add special tokens."""
-        before, after = self._template.single
-        room = self.max_tokens - self.special_tokens
+        rules = self._side_rules(prompt)
+        before, after = ([], []) if rules is not None and rules.bare else self._template.single
+        limit, room = self._limit(prompt)
         instruction = len(self._plain.encode([prompt])[0]) if prompt and self._rules.mask_prompt else 0
         sequences: list[TokenSequence] = []
         truncated: list[TruncatedInput] = []
         for index, read in enumerate(inputs):
             over = len(read.ids) - room
-            truncated += cut_by_model(index, len(read.ids) + self.special_tokens, self.max_tokens, whole=read.whole)
+            truncated += cut_by_model(index, len(read.ids) + limit - room, limit, whole=read.whole)
             unpooled = max(0, instruction - over) if truncate == "start" and over > 0 else instruction
             full = [*before, *truncate_ids(read.ids, room, truncate), *after]
-            sequences.append(TokenSequence(full, [0] * len(full) if self._segments else None, unpooled))
+            unattended = _expand(full, rules.expansion) if rules is not None and rules.expansion else 0
+            sequences.append(TokenSequence(full, [0] * len(full) if self._segments else None, unpooled, unattended))
         return sequences, truncated
+
+    def _side_rules(self, prompt: str) -> SideRules | None:
+        """The rules for texts with this prompt; None: those of all texts."""
+        return self._rules.query if isinstance(prompt, Prompt) and prompt.side == "query" else None
+
+    def _limit(self, prompt: str) -> tuple[int, int]:
+        """The largest number of tokens with special tokens, and without them."""
+        rules = self._side_rules(prompt)
+        limit = rules.max_tokens if rules else self.max_tokens
+        return limit, limit if rules is not None and rules.bare else limit - self.special_tokens
+
+    def pieces(self, token_ids: Sequence[int]) -> list[str]:
+        """The text of each token of the vocabulary."""
+        return [self._plain.special_token(token_id).text for token_id in token_ids]
 
     def pairs(self, query: str, instruction: str = "", truncate: Truncate = "end") -> Pairs:
         """Prepare the query of a request, to be encoded with its documents in one or more parts.
@@ -187,6 +213,37 @@ class TextTokenizer:
             *map(self._plain.special_token, [*self._rules.appended, *after]),
         ]
 
+    def locate(self, text: str, prompt: str, input_name: str) -> Located:
+        """A text after `prompt` as one sequence, with the characters of each token.
+
+        InputTooLongError if it exceeds the model's limit, or InvalidRequestError if the tokenizer does not know the
+        characters; both name the input by `input_name`.
+        """
+        room = self.max_tokens - self.special_tokens - len(self._rules.appended)
+        if self._reader.exceeds(text) or self.has_more_than(room, prompt + text):
+            raise self._too_long_at_once(input_name, f"more than {self.max_tokens}")
+        tokens = self._plain.tokens(prompt + text)
+        if len(tokens) > room:
+            raise self._too_long_at_once(input_name, f"{len(tokens) + self.max_tokens - room}")
+        if any(token.start is None for token in tokens):
+            raise InvalidRequestError(
+                f"{input_name}: this model's tokenizer does not report the characters of a token, which late chunking "
+                "needs. Choose another model.",
+                param="model",
+            )
+        before, after = self._template.single
+        ids = [*before, *(token.id for token in tokens), *self._rules.appended, *after]
+        places = np.array([(token.start, token.stop) for token in tokens], dtype=np.int64).reshape(-1, 2) - len(prompt)
+        sequence = TokenSequence(ids, [0] * len(ids) if self._segments else None)
+        return Located(sequence, places[:, 0], places[:, 1], len(before))
+
+    def _too_long_at_once(self, name: str, tokens: str) -> InputTooLongError:
+        return InputTooLongError(
+            f"For late chunking, all of {name} has {tokens} tokens, special tokens included; the model takes "
+            f"{self.max_tokens}. Send fewer or shorter texts.",
+            param=name,
+        )
+
     def shorten(self, texts: Sequence[str], tokens: int) -> tuple[list[str], list[TruncatedInput]]:
         """Truncate each text to its first `tokens` tokens, as text; also return the truncated texts."""
         if tokens >= self.max_tokens:
@@ -198,6 +255,13 @@ class TextTokenizer:
             if count > tokens:
                 truncated.append(TruncatedInput(index, count, tokens, exact=exact, by="request"))
         return kept, truncated
+
+
+def _expand(ids: list[int], expansion: Expansion) -> int:
+    """Append the tokens that expand a query; return the number of those to which no token attends."""
+    added = max(0, expansion.tokens - len(ids))
+    ids += [expansion.token_id] * added
+    return 0 if expansion.attended else added
 
 
 def _joint(plain: PlainTokenizer, rules: Rules) -> Joint | None:
@@ -222,10 +286,11 @@ def load_text_tokenizer(
 ) -> TextTokenizer:
     """The tokenizer of a model that one of our own engines runs."""
     plain: PlainTokenizer
+    prefixes = facts.multi_vector.prefix_tokens if facts.multi_vector else ()
     if spec.tokenizer.backend == "bert-japanese":
-        plain = JapaneseTokenizer(folder)
+        plain = JapaneseTokenizer(folder, prefixes)
     else:
-        plain = FastTokenizer(folder / "tokenizer.json")
+        plain = FastTokenizer(folder / "tokenizer.json", prefixes)
     in_text = spec.tokenizer.append_eos == "text"
     scoring = spec.scoring or facts.scoring
     rules = Rules(
@@ -237,6 +302,7 @@ def load_text_tokenizer(
         body=PairPrompt.parse(scoring.body) if scoring else None,
         separator=scoring.separator if scoring else None,
         max_text_bytes=max_text_bytes,
+        query=facts.query_rules,
     )
     if scoring:
         prefix, suffix = plain.encode([scoring.prefix, scoring.suffix])

@@ -3,6 +3,8 @@
 MODEL = "all-minilm-l6-v2"
 FULL_NAME = "sentence-transformers/all-MiniLM-L6-v2"
 DIMENSIONS = 384
+M3 = "tiny-m3"
+"""A random model in the layout of bge-m3, with its three outputs."""
 API_KEY = "key-of-the-tests"
 """The key of the guarded server."""
 

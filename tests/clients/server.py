@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.clients.samples import API_KEY, MODEL
+from tests import tiny
+from tests.clients.samples import API_KEY, M3, MODEL
 from tests.serving import ROOT, child_environment, copy_home, serve
 
 SETTINGS = {
@@ -33,17 +34,26 @@ def serve_all(servers: Mapping[str, Mapping[str, str]] = SERVERS) -> Iterator[di
     with tempfile.TemporaryDirectory(prefix="rerank-embedding-clients-") as folder, contextlib.ExitStack() as stack:
         imported = Path(folder, "imported")
         imported.mkdir()
-        command = [sys.executable, "-m", "cli", "import", MODEL]
-        subprocess.run(command, cwd=ROOT, env=child_environment(imported, SETTINGS), check=True, stdout=sys.stderr)
+        settings = SETTINGS | _tiny_m3(Path(folder))
+        command = [sys.executable, "-m", "cli", "import", MODEL, M3]
+        subprocess.run(command, cwd=ROOT, env=child_environment(imported, settings), check=True, stdout=sys.stderr)
 
         def start(name: str) -> str:
             home = copy_home(imported, Path(folder, name))
-            settings = SETTINGS | dict(servers[name]) | {"BATCH_DIR": str(home / "batches")}
-            return stack.enter_context(serve(home, **settings)).url
+            own = dict(servers[name]) | {"BATCH_DIR": str(home / "batches")}
+            return stack.enter_context(serve(home, **settings | own)).url
 
         with ThreadPoolExecutor() as pool:
             urls = dict(zip(servers, pool.map(start, servers), strict=True))
         yield urls
+
+
+def _tiny_m3(folder: Path) -> dict[str, str]:
+    """The settings for the model M3, which is written to `folder`."""
+    tiny.build("BAAI/bge-m3", folder / f"acme_{M3}")
+    catalog = folder / "catalog.yaml"
+    catalog.write_text(f"models:\n  - name: {M3}\n    repo: acme/{M3}\n    kind: embedding\n", encoding="utf-8")
+    return {"RERANKER_MODELS_DIR": str(folder), "EXTRA_CATALOG": str(catalog)}
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ FIELDS: list[dict[str, Any]] = [
     {"input": [[MARKER]], "query": MARKER, "documents": [[MARKER]]},
     {"input": [MARKER, ""], "query": "", "documents": [MARKER, ""]},
     {"input": [""], "query": "", "documents": [{"text": ""}]},
-    {"input": MARKER, "late_chunking": True, "query": MARKER, "documents": [MARKER], "rewrite_query": True},
+    {"input": MARKER, "return_multivector": True, "query": MARKER, "documents": [MARKER], "rewrite_query": True},
     {"input": [{}] * 1000, "query": MARKER, "documents": [MARKER], "rank_fields": [f"{MARKER}{n}" for n in range(101)]},
     {"input": [], "query": MARKER, "documents": []},
     {"input": [MARKER] * 2049, "query": MARKER, "documents": [MARKER] * 1001},

@@ -30,6 +30,7 @@ DIALECTS = dict.fromkeys(
     ("/v1/tokenize", "/v1/embed", "/v2/embed", "/v2/rerank", "/embed", "/rerank", "/similarity", "/tokenize"), 15
 )
 DIALECTS |= dict.fromkeys(("/api/embed", "/v1/ranking", "/v1/reranking", "/v1/contextualizedembeddings"), 10)
+DIALECTS |= dict.fromkeys(("/embed_all", "/embed_sparse", "/v1/multi-vector"), 10)
 ALIASES = dict.fromkeys(
     (
         *("/embeddings", "/", "/api/embeddings", "/api/show", "/v1/models/rerank", "/v1/retrieval/{model}/reranking"),

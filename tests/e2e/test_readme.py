@@ -55,12 +55,16 @@ NOT_RUN = {
     "scripts/test tests/unit -k batching": "the same, in part",
     "scripts/check": "CI runs it",
     "scripts/check --fix": "would rewrite the working tree",
+    "pip install httpx qdrant-client": "tests/clients installs it in an environment of its own",
+    "python examples/hybrid/with_qdrant.py biggest planet": "tests/clients/test_hybrid.py runs it",
     "python -m scripts.generate": "would write files; tests/unit/scripts/test_generate.py runs it with --check",
 }
 """Lines that are not run here -> the reason."""
 
 ON_HUB = ("cl-nagoya/ruri-v3-30m", "hotchpotch/japanese-reranker-tiny-v2", "Qwen/Qwen3-Reranker-0.6B")
 """Names of models that the pages download; here they are tiny. None of them has golden numbers."""
+M3 = "tiny-m3"
+"""A tiny bge-m3, under a name without golden numbers."""
 UNLISTED = "sentence-transformers/distiluse-base-multilingual-cased-v2"
 """A model that the pages import by its name alone."""
 
@@ -131,8 +135,10 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     data = tmp_path_factory.mktemp("data")
     tiny.build("intfloat/e5-base", data / "my-model")
     tiny.build("cl-nagoya/ruri-v3-70m", data / "cl-nagoya_ruri-v3-70m")
-    (data / "my-models.yaml").write_text(own_catalogue(), encoding="utf-8")
+    m3 = f"  - name: {M3}\n    repo: acme/{M3}\n    kind: embedding\n"
+    (data / "my-models.yaml").write_text(own_catalogue() + m3, encoding="utf-8")
     return {
+        '"model": "bge-m3"': f'"model": "{M3}"',
         "/data/my-model": str(data / "my-model"),
         "/data/models": str(data),
         "EXTRA_CATALOG=my-models.yaml": f"EXTRA_CATALOG={data / 'my-models.yaml'}",
@@ -150,6 +156,7 @@ def environment(
             folder = tiny.build(repo, tmp_path_factory.mktemp("repository"))
             hub.add(repo, folder, commit=load_catalog().get(repo).revision)
         hub.add(UNLISTED, sentence_modules.build("SiLU", tmp_path_factory.mktemp("repository")))
+        hub.add(f"acme/{M3}", tiny.build("BAAI/bge-m3", tmp_path_factory.mktemp("repository")))
         hub.add("my-org/my-model", Path(folders["/data/my-model"]))
         catalogue = folders["EXTRA_CATALOG=my-models.yaml"].partition("=")[2]
         # torch: converting each import to OpenVINO would take longer than the rest of the file

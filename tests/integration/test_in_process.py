@@ -41,7 +41,7 @@ def test_vectors_and_reports_of_a_batch(e5: ReferenceEmbedder, settings: Setting
 def test_calls_from_several_threads(e5: ReferenceEmbedder, settings: Settings) -> None:
     embedder = Embedder(f"{E5}:query", settings=settings, dimensions=8)
     with ThreadPoolExecutor(4) as threads:
-        found = list(threads.map(lambda text: embedder([text]).vectors[0], TEXTS[:8]))
+        found = list(threads.map(lambda text: embedder([text]).dense[0], TEXTS[:8]))
     cut = e5.encode(TEXTS[:8], prompt="query: ")[:, :8]
     assert_allclose(found, cut / np.linalg.norm(cut, axis=1, keepdims=True), rtol=0, atol=10 * ATOL)
 

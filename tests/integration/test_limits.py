@@ -13,6 +13,7 @@ from tests.integration.reference import LONG, ReferenceEmbedder
 
 LIMITS = {
     "MAX_TEXT_BYTES": "2000",
+    "MAX_OUTPUT_NUMBERS": "1500",
     "MAX_TOKENIZE_TOKENS": "300",
     "MAX_BODY_VALUES": "3000",
     "MAX_BODY_FIELDS": "100",
@@ -124,3 +125,14 @@ def test_warnings_in_the_header(api: httpx.Client) -> None:
     inputs = {"source_sentence": "a", "sentences": ["b"]}
     compared = api.post("/similarity", json={"inputs": inputs, "parameters": {"mystery": 1}})
     assert compared.headers["X-Warnings"] == "Ignored fields: mystery."
+
+
+@pytest.mark.parametrize(
+    ("path", "field"), [("/v1/multi-vector", "input"), ("/embed_all", "inputs"), ("/v1/embeddings", "input")]
+)
+def test_token_vectors_beyond_max_output_numbers_are_rejected(api: httpx.Client, path: str, field: str) -> None:
+    extra = {"return_colbert_vecs": True} if path == "/v1/embeddings" else {}
+    assert ok(api.post(path, json={field: "a planet"} | extra))
+    message = refused(api.post(path, json={field: ["a planet"] * 20} | extra), 413, "answer_too_large", field)
+    assert "the limit is 1500 (MAX_OUTPUT_NUMBERS)" in message
+    assert ok(api.post("/v1/multi-vector", json={"input": ["a planet"] * 20, "dimensions": 2}))

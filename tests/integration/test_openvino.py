@@ -34,6 +34,7 @@ from runners.backends.openvino import (
     EARLIER_VERSIONS,
     PADDED_ATTENTION,
     REPORT,
+    SHARED_ATTENTION,
     Graphs,
     OpenVINOBackend,
     Report,
@@ -230,6 +231,18 @@ class EarlierBody(torch.nn.Module):
         return rows
 
 
+class RowsOnly(torch.nn.Module):
+    """The results of versions before 5: no states of tokens."""
+
+    def __init__(self, body: torch.nn.Module) -> None:
+        super().__init__()
+        self.body = body
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        rows: torch.Tensor = self.body(*inputs)
+        return rows
+
+
 class EarlierBatch(UnpaddedBatch):
     """What a graph of version 3 is traced with."""
 
@@ -237,21 +250,25 @@ class EarlierBatch(UnpaddedBatch):
         return super().arrays(shared=shared)
 
 
-def test_an_export_of_the_version_before_serves_until_there_is_a_newer_one(
-    fresh: Model, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("version", ["4", "3"])
+def test_an_export_of_an_earlier_version_serves_until_there_is_a_newer_one(
+    version: str, fresh: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert version in EARLIER_VERSIONS
     stored = fresh.stored
     with monkeypatch.context() as patch:
-        patch.setattr(openvino_export, "UnpaddedBody", EarlierBody)
-        patch.setattr(openvino_export, "UnpaddedBatch", EarlierBatch)
+        patch.setattr(openvino_export, "WithStates", RowsOnly)
+        if version == "3":
+            patch.setattr(openvino_export, "UnpaddedBody", EarlierBody)
+            patch.setattr(openvino_export, "UnpaddedBatch", EarlierBatch)
         for weights in (weights_for(device.requested_dtype) for device in (ANY, DEVICE)):
             export(stored.folder, fresh.spec, stored.facts, weights)
-            export_folder(stored.folder, weights).rename(export_folder(stored.folder, weights, EARLIER_VERSIONS[0]))
+            export_folder(stored.folder, weights).rename(export_folder(stored.folder, weights, version))
     assert needs_export(stored, ANY, AUTO)
     assert isinstance(load(fresh, device=ANY), OpenVINOBackend)
     served, expected = load(fresh), load(fresh, TORCH)
     assert isinstance(served, OpenVINOBackend)
-    assert served.padding_cost == PADDED_ATTENTION
+    assert served.padding_cost == (SHARED_ATTENTION if version == "4" else PADDED_ATTENTION)
     assert served.pass_bytes(BatchShape(40, 500, 2000)) > 0
     for batch in batches(stored):
         assert_same(served.forward(batch), expected.forward(batch))
@@ -264,14 +281,14 @@ def test_what_differs_without_padding_is_converted_with_it(
     fresh: Model, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An architecture whose attention is called in its own way may pass through and compute something else."""
-    forward = UnpaddedBody.forward
+    with_states = UnpaddedBody.with_states
 
-    def wrong(self: UnpaddedBody, *inputs: torch.Tensor) -> torch.Tensor:
-        rows: torch.Tensor = forward(self, *inputs)
-        return rows.flip(1)
+    def wrong(self: UnpaddedBody, *inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        rows, states = with_states(self, *inputs)
+        return rows.flip(1), states
 
     with monkeypatch.context() as patch:
-        patch.setattr(UnpaddedBody, "forward", wrong)
+        patch.setattr(UnpaddedBody, "with_states", wrong)
         report = convert(fresh)
     assert report["f32"] is None
     assert "with padding, because without it: numbers differ by" in caplog.text
@@ -304,7 +321,7 @@ def test_rows_stay_after_the_next_call(exported: Exported) -> None:
 def test_torch_serves_what_was_not_converted(fresh: Model) -> None:
     assert needs_export(fresh.stored, DEVICE, AUTO)
     assert isinstance(load(fresh), TorchBackend)
-    with pytest.raises(ModelUnavailableError, match=r"BACKEND=openvino .*it was not exported; run scripts/import"):
+    with pytest.raises(ModelUnavailableError, match=r"BACKEND=openvino .*it was not exported; run ./embeddings import"):
         load(fresh, OPENVINO)
 
 

@@ -42,6 +42,7 @@ MODULES = (
     "mpnet",
     "nomic_bert",
     "nv_embed",
+    "outputs",
     "qwen2",
     "qwen3",
     "xlm_roberta",

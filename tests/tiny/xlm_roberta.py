@@ -15,6 +15,8 @@ from transformers import XLMRobertaForSequenceClassification, XLMRobertaModel
 from . import layout, tokenizer_files, weights
 from .layout import ONNX_EXTRAS, SentenceFiles
 
+SPARSE_BIAS = 13.0
+"""About half of the tokens have a weight."""
 E5 = SentenceFiles(legacy_pooling=True)
 
 
@@ -150,8 +152,8 @@ def write(folder: Path, seed: int, *, repository: Repository) -> None:
 
 def write_bge_m3_heads(folder: Path, hidden: int, random: torch.Generator) -> None:
     """Write the multi-vector head (H, H) and the sparse head (1, H), which dense retrieval does not use."""
-    for name, rows in (("colbert_linear.pt", hidden), ("sparse_linear.pt", 1)):
-        head = {"weight": torch.randn(rows, hidden, generator=random), "bias": torch.zeros(rows)}
+    for name, rows, bias in (("colbert_linear.pt", hidden, 0.0), ("sparse_linear.pt", 1, SPARSE_BIAS)):
+        head = {"weight": torch.randn(rows, hidden, generator=random), "bias": torch.full((rows,), bias)}
         weights.write_pickle(folder, head, name)
 
 

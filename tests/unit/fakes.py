@@ -19,7 +19,7 @@ from models.facts import ModelFacts
 from runners.backends.batches import PaddedBatch
 from runners.batching.options import BatchingOptions
 from runners.compute import Compute
-from runners.contracts import Backend, BatchShape, TokenSequences
+from runners.contracts import Backend, BatchShape, TextOutputs, TokenSequences
 from runners.engine import Engine
 from runners.text.plain_tokenizers import Token
 from runners.text.templates import read_template
@@ -139,6 +139,10 @@ class FakeBackend:
 
     def forward_exact(self, sequences: TokenSequences) -> NDArray[np.float32]:
         return self.forward(sequences)
+
+    def outputs(self, sequences: TokenSequences, *, exact: bool = False) -> list[TextOutputs]:
+        rows = self.forward_exact(sequences) if exact else self.forward(sequences)
+        return [TextOutputs(dense=row) for row in rows]
 
     def pass_bytes(self, size: BatchShape) -> int:
         return 0

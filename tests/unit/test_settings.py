@@ -49,6 +49,7 @@ GIVEN: dict[str, tuple[str, object]] = {
     "max_body_values": ("300", 300),
     "max_body_fields": ("200", 200),
     "max_text_bytes": ("2048", 2048),
+    "max_output_numbers": ("80", 80),
     "max_tokenize_tokens": ("70", 70),
     "max_batch_tokens": ("512", 512),
     "max_queued_tokens": ("9000", 9000),
@@ -97,7 +98,7 @@ WRONG = {
         name: ["0"]
         for name in (
             *("max_inputs", "max_documents", "max_held_body_bytes", "max_body_values", "max_body_fields"),
-            *("max_tokenize_tokens", "max_queued_tokens", "max_queued_characters"),
+            *("max_output_numbers", "max_tokenize_tokens", "max_queued_tokens", "max_queued_characters"),
             *("batch_max_file_bytes", "batch_max_lines", "batch_max_age_s"),
             *("client_timeout_s", "keep_alive_s", "shutdown_grace_s"),
         )

@@ -169,8 +169,8 @@ def test_other_commands_of_the_container_run_as_they_are(tmp_path: Path, unwrita
     assert ended.stdout == "3 bash -c true port=unset\n"
 
 
-def test_start_sh_does_so_with_the_same_line() -> None:
+def test_the_command_line_does_so_with_the_same_line() -> None:
     (line,) = [
         line for line in (ROOT / "docker/entrypoint.sh").read_text().splitlines() if "unset BENTOML_PORT" in line
     ]
-    assert line in (ROOT / "start.sh").read_text().splitlines()
+    assert line in (ROOT / "embeddings").read_text().splitlines()

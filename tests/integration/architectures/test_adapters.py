@@ -145,7 +145,7 @@ async def test_equal_to_the_trained_model(kind: str, shelf: Shelf) -> None:
             assert_allclose((await loaded.runner.rerank(QUERY, TEXTS)).raw, expected, rtol=0, atol=scaled(expected))
         else:
             assert isinstance(loaded.runner, EmbeddingRunner)
-            assert_allclose((await loaded.runner.embed(TEXTS)).vectors, expected, rtol=0, atol=FLOAT32)
+            assert_allclose((await loaded.runner.embed(TEXTS)).dense, expected, rtol=0, atol=FLOAT32)
     finally:
         loaded.close()
 

@@ -116,11 +116,11 @@ async def test_an_embedder_gives_the_numbers_of_sentence_transformers(kind: str,
             prompt = choose_prompt(imported.spec, input_type=side)
             result = await loaded.runner.embed(TEXTS, EmbeddingOptions(normalized=False), prompt=prompt)
             expected = encode(TEXTS, show_progress_bar=False)
-            assert_allclose(result.vectors, expected, rtol=0, atol=scaled(expected))
+            assert_allclose(result.dense, expected, rtol=0, atol=scaled(expected))
         if kind != "Router":
             result = await loaded.runner.embed(TEXTS[::-1], prompt=choose_prompt(imported.spec))
             expected = model.encode(TEXTS[::-1], normalize_embeddings=True, show_progress_bar=False)
-            assert_allclose(result.vectors, expected, rtol=0, atol=FLOAT32)
+            assert_allclose(result.dense, expected, rtol=0, atol=FLOAT32)
     finally:
         loaded.close()
 
@@ -158,7 +158,7 @@ async def test_truncation_and_counts_are_reported(importer: Importer) -> None:
         model.tokenizer.truncation_side = "left"
         result = await loaded.runner.embed([LONG], EmbeddingOptions(truncate="start"))
         expected = model.encode([LONG], normalize_embeddings=True, show_progress_bar=False)
-        assert_allclose(result.vectors, expected, rtol=0, atol=FLOAT32)
+        assert_allclose(result.dense, expected, rtol=0, atol=FLOAT32)
         assert loaded.engine is not None
         listed = loaded.engine.tokenizer.tokens("Mars")
         assert [token.text for token in listed if token.special] == ["[CLS]", "[SEP]"]

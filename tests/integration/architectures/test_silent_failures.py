@@ -180,7 +180,7 @@ async def test_nv_embed_leaves_the_instruction_out_of_the_pooling(workshop: Work
     for mask_prompt in (True, False):
         with model.running(mask_prompt=mask_prompt) as loaded:
             assert isinstance(loaded.runner, EmbeddingRunner)
-            vectors.append((await loaded.runner.embed(TEXTS, prompt=prompt)).vectors)
+            vectors.append((await loaded.runner.embed(TEXTS, prompt=prompt)).dense)
     assert_allclose(vectors[0], right, rtol=0, atol=FLOAT32)
     assert apart(vectors[1], right) > CLEARLY
 

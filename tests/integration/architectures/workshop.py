@@ -115,7 +115,7 @@ async def answer(
 
 def numbers(result: EmbeddingResult | RerankResult) -> Floats:
     """Unit vectors (N, D) of an embedder, logits (N,) of a reranker."""
-    return result.vectors if isinstance(result, EmbeddingResult) else result.raw
+    return result.dense if isinstance(result, EmbeddingResult) else result.raw
 
 
 async def served(model: Model, texts: Sequence[str], **facts: Any) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import uuid
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from api.responses import answer as json_answer
 from api.responses import warning_header, write_documents
 from api.work import Embedded, Ranked, ranked, truncation_warnings
 from errors import InvalidRequestError
-from runners.contracts import EmbeddingResult, RerankResult, TruncatedInput
+from runners.contracts import EmbeddingResult, RerankResult, SparseVector, TokenVectors, TruncatedInput
 
 
 def embedding(vectors: Any, encoding: Encoding = "float", warnings: Sequence[str] = ()) -> dict[str, Any]:
@@ -55,6 +56,52 @@ def test_an_embedding_answer_is_openais() -> None:
         "usage": {"prompt_tokens": 7, "total_tokens": 7},
         "id": "",
     }
+
+
+def all_outputs(**options: Any) -> dict[str, Any]:
+    """An answer with every output for one text."""
+    sparse = SparseVector(np.array([2, 7], np.int32), np.array([0.5, 0.1], np.float32))
+    tokens = TokenVectors(np.array([[1, 0], [0.6, -0.8]], np.float32), np.array([9, 7], np.int32))
+    result = EmbeddingResult(np.array([[0, 1]], np.float32), 3, [], sparse=[sparse], multi_vectors=[tokens])
+    strings = options.pop("strings", None)
+    content: dict[str, Any] = json.loads(orjson.dumps(embeddings_of(Embedded(result, "m", [], strings), **options)))
+    (item,) = content["data"]
+    return dict(item)
+
+
+def test_sparse_and_token_vectors_are_beside_the_embedding() -> None:
+    assert all_outputs() == {
+        "object": "embedding",
+        "index": 0,
+        "embedding": [0.0, 1.0],
+        "sparse_embedding": {"indices": [2, 7], "values": [0.5, 0.1]},
+        "colbert_vecs": [[1.0, 0.0], [0.6, -0.8]],
+    }
+
+
+def test_tokens_are_strings_if_the_request_wants_them() -> None:
+    item = all_outputs(strings=lambda ids: [f"t{number}" for number in ids])
+    assert item["sparse_embedding"]["tokens"] == ["t2", "t7"]
+    assert item["colbert_tokens"] == ["t9", "t7"]
+
+
+def test_the_encoding_applies_to_embeddings_and_token_vectors() -> None:
+    item = all_outputs(encoding="base64")
+    vectors = [np.frombuffer(base64.b64decode(each), "<f4").tolist() for each in item["colbert_vecs"]]
+    assert vectors == [[1, 0], [np.float32(0.6), np.float32(-0.8)]]
+    assert item["sparse_embedding"] == {"indices": [2, 7], "values": [0.5, 0.1]}
+    np.testing.assert_allclose(all_outputs(output_type="int8")["colbert_vecs"], [[127, -1], [95, -128]], atol=1)
+    assert all_outputs(output_type="ubinary")["colbert_vecs"] == [[128], [128]]
+
+
+def test_without_dense_vectors_an_answer_has_none() -> None:
+    sparse = [SparseVector(np.array([5], np.int32), np.array([1], np.float32))] * 2
+    result = EmbeddingResult(None, 3, [], sparse=sparse)
+    content = embeddings_of(Embedded(result, "m", []))
+    assert json.loads(orjson.dumps(content["data"])) == [
+        {"object": "embedding", "index": index, "sparse_embedding": {"indices": [5], "values": [1.0]}}
+        for index in range(2)
+    ]
 
 
 def test_an_embedding_answer_has_the_identifier_of_its_request() -> None:

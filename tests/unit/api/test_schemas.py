@@ -9,11 +9,13 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from api.dialects.cohere import CohereEmbedRequest, CohereRerankRequest
+from api.dialects.jina import MultiVectorRequest
 from api.dialects.mixedbread import MixedbreadRerankRequest
 from api.dialects.nim import NimRankingRequest
 from api.dialects.ollama import OllamaEmbedRequest
 from api.dialects.openai import EmbeddingRequest, RerankRequest
 from api.dialects.tei import TeiEmbedRequest, TeiRerankRequest, TeiSimilarityRequest
+from api.dialects.tei_tokens import TeiEmbedSparseRequest
 from api.dialects.voyage import ContextualizedRequest
 from api.error_body import invalid_request
 from api.field_types import RequestBody
@@ -157,7 +159,7 @@ def test_fields_of_an_inner_object_are_named() -> None:
 
 
 REFUSED: list[tuple[type[BaseModel], dict[str, Any], str, Any]] = [
-    *[(EmbeddingRequest, EMBEDDING, "late_chunking", value) for value in (True, "true", 1)],
+    *[(CohereEmbedRequest, {"texts": ["a"]}, "late_chunking", value) for value in (True, "true", 1)],
     (EmbeddingRequest, EMBEDDING, "return_multivector", True),
     (EmbeddingRequest, EMBEDDING, "modality", "image"),
     (EmbeddingRequest, EMBEDDING, "truncate_prompt_tokens", 256),
@@ -166,7 +168,9 @@ REFUSED: list[tuple[type[BaseModel], dict[str, Any], str, Any]] = [
     (EmbeddingRequest, EMBEDDING, "endianness", "big"),
     (EmbeddingRequest, EMBEDDING, "prompt", "Represent this: "),
     (EmbeddingRequest, EMBEDDING, "images", ["data:image/png;base64,"]),
-    (EmbeddingRequest, EMBEDDING, "return_sparse", True),
+    (TeiEmbedRequest, {"inputs": "a"}, "return_sparse", True),
+    (MultiVectorRequest, {"input": "a"}, "late_chunking", True),
+    (TeiEmbedSparseRequest, {"inputs": "a"}, "return_colbert_vecs", True),
     (CohereEmbedRequest, {"texts": ["a"]}, "max_tokens", 10),
     (CohereEmbedRequest, {"texts": ["a"]}, "images", ["data:image/png;base64,"]),
     (TeiEmbedRequest, {"inputs": "a"}, "late_chunking", True),
@@ -261,13 +265,61 @@ def test_nothing_is_required_beyond_what_the_specification_requires() -> None:
 def test_every_body_with_such_fields_looks_at_them() -> None:
     """The parameters are read before anything is computed."""
     for request in (
-        EmbeddingRequest.model_validate(EMBEDDING | {"late_chunking": True}),
+        EmbeddingRequest.model_validate(EMBEDDING | {"return_multivector": True}),
+        MultiVectorRequest.model_validate(EMBEDDING | {"return_multivector": True}),
         RerankRequest.model_validate(RERANK | {"rewrite_query": True}),
         CohereEmbedRequest.model_validate({"texts": ["a"], "max_tokens": 3}),
         CohereRerankRequest.model_validate(RERANK | {"relevant_spans": {}}),
     ):
         with pytest.raises(InvalidRequestError, match="this value is not supported"):
             request.params(2**20) if isinstance(request, EmbeddingRequest) else request.params()
+
+
+@pytest.mark.parametrize(
+    ("fields", "outputs"),
+    [
+        ({}, ("dense",)),
+        ({"return_sparse": True, "return_dense": True}, ("dense", "sparse")),
+        ({"return_dense": False, "return_sparse": "true"}, ("sparse",)),
+        ({"return_sparse": True, "return_colbert_vecs": True}, ("dense", "sparse", "multi_vector")),
+    ],
+)
+def test_outputs_are_those_of_the_flags(fields: dict[str, Any], outputs: tuple[str, ...]) -> None:
+    assert EmbeddingRequest.model_validate(EMBEDDING | fields).params(2**20).options.outputs == outputs
+
+
+def test_a_request_for_no_output_is_rejected() -> None:
+    request = EmbeddingRequest.model_validate(EMBEDDING | {"return_dense": False})
+    with pytest.raises(InvalidRequestError, match="send return_sparse or return_colbert_vecs") as raised:
+        request.params(2**20)
+    assert raised.value.param == "return_dense"
+
+
+@pytest.mark.parametrize(
+    ("fields", "side"),
+    [
+        ({}, "document"),
+        ({"model": "bge-m3"}, "document"),
+        ({"model": "bge-m3:query"}, None),  # the name says it
+        ({"model": "bge-m3:query", "input_type": "document"}, "document"),
+        ({"task": "retrieval.query"}, "retrieval.query"),
+    ],
+)
+def test_multi_vectors_are_those_of_documents_unless_the_request_says_otherwise(
+    fields: dict[str, Any], side: str | None
+) -> None:
+    assert MultiVectorRequest.model_validate(EMBEDDING | fields).params().options.input_type == side
+
+
+def test_chunks_imply_late_chunking() -> None:
+    options = EmbeddingRequest.model_validate(EMBEDDING | {"chunks": [[0, 1], [1, 5]]}).params(2**20).options
+    assert (options.late_chunking, options.spans) == (True, ((0, 1), (1, 5)))
+
+
+@pytest.mark.parametrize("chunk", [[1, 1], [2, 1], [-1, 1], [0], [0, 1, 2], [0, True], [0, 1.5], "01", None])
+def test_a_chunk_has_a_start_and_an_end(chunk: Any) -> None:
+    with pytest.raises(ValidationError, match="must be \\[start, end\\] in characters"):
+        EmbeddingRequest.model_validate(EMBEDDING | {"chunks": [[0, 1], chunk]})
 
 
 def test_a_field_may_have_a_name_that_we_use_ourselves() -> None:

@@ -27,6 +27,16 @@ def vector_of(text: str) -> NDArray[np.float32]:
     return (numbers / np.linalg.norm(numbers)).astype(np.float32)
 
 
+def sparse_of(text: str) -> dict[str, list[Any]]:
+    """A weight for each letter: how often it occurs."""
+    letters = sorted(set(text) - {" "})
+    return {"indices": [ord(each) for each in letters], "values": [float(text.count(each)) for each in letters]}
+
+
+def encoded(vector: NDArray[np.float32]) -> str:
+    return base64.b64encode(vector.tobytes()).decode()
+
+
 def error(status: int, message: str, param: str | None = None, **headers: str) -> Response:
     """An error in the words of the service."""
     return JSONResponse({"error": {"message": message, "param": param}}, status, headers)
@@ -69,18 +79,21 @@ class FakeService:
         return instead or self.refuse(body["input"]) or self.answer(body)
 
     def answer(self, body: dict[str, Any]) -> Response:
-        width = body.get("dimensions", DIMENSIONS)
-        data = [
-            {
-                "object": "embedding",
-                "index": index,
-                "embedding": base64.b64encode(vector_of(text)[:width].tobytes()).decode(),
-            }
-            for index, text in enumerate(body["input"])
-        ]
+        data = [self.item(body, text) | {"index": index} for index, text in enumerate(body["input"])]
         usage = {"prompt_tokens": sum(len(text.split()) for text in body["input"])}
         answer = {"data": data, "model": body.get("model", self.model), "usage": usage}
         return JSONResponse(answer | ({"warnings": self.warnings} if self.warnings else {}))
+
+    def item(self, body: dict[str, Any], text: str) -> dict[str, Any]:
+        """The requested outputs of one text."""
+        item: dict[str, Any] = {"object": "embedding"}
+        if body.get("return_dense", True):
+            item["embedding"] = encoded(vector_of(text)[: body.get("dimensions", DIMENSIONS)])
+        if body.get("return_sparse"):
+            item["sparse_embedding"] = sparse_of(text)
+        if body.get("return_colbert_vecs"):
+            item["colbert_vecs"] = [encoded(vector_of(word)) for word in text.split()]
+        return item
 
     async def metrics(self, request: Request) -> Response:
         self.compute_s += 0.5

@@ -17,8 +17,10 @@ from corpus.embedding import BATCH_TEXT_BYTES, batches
 from corpus.progress import Busy, Progress, duration
 from corpus.rows import Row
 from tests.unit.corpus.conftest import ROWS, Run
-from tests.unit.corpus.corpus_service import DIMENSIONS, MODEL, FakeService, vector_of
+from tests.unit.corpus.corpus_service import DIMENSIONS, MODEL, FakeService, error, sparse_of, vector_of
 from tests.unit.fakes import Clock
+
+OUTPUT_COLUMNS = {"dense": "embedding", "sparse": "sparse_embedding", "multi_vector": "multi_vector"}
 
 
 def test_numpy(run: Run, texts: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -42,6 +44,30 @@ def test_parquet(run: Run, texts: list[str], field: str | None) -> None:
     assert table["id"].to_pylist() == [f"s{number}" if field else number for number in range(ROWS)]
     np.testing.assert_array_equal(np.array(table["embedding"].to_pylist(), np.float32), [vector_of(t) for t in texts])
     assert table.schema.metadata[b"model"] == MODEL.encode()
+
+
+@pytest.mark.parametrize("outputs", ["dense,sparse,multi_vector", "multi_vector", "sparse"])
+def test_outputs_become_columns(run: Run, fake: FakeService, texts: list[str], outputs: str) -> None:
+    run.out = "out.parquet"
+    fake.answers = {5: lambda: error(400, "no")}
+    assert run("--outputs", outputs, "--parallel", "1") == 1
+    fake.answers = {}
+    assert "25 of 50 rows are done; resuming." in run.fails("--outputs", outputs, status=0)
+    table = pyarrow.parquet.read_table(run.folder / run.out)
+    assert table.column_names == ["id", *(OUTPUT_COLUMNS[name] for name in outputs.split(","))]
+    for row, text in zip(table.to_pylist(), texts, strict=True):
+        if "dense" in outputs:
+            np.testing.assert_array_equal(np.array(row["embedding"], np.float32), vector_of(text))
+        if "sparse" in outputs:
+            assert row["sparse_embedding"] == sparse_of(text)
+        if "multi_vector" in outputs:
+            words = [vector_of(word) for word in text.split()]
+            np.testing.assert_array_equal(np.array(row["multi_vector"], np.float32), words)
+
+
+def test_unknown_and_unfit_outputs_are_rejected(run: Run) -> None:
+    assert "Choose --out NAME.parquet" in run.fails("--outputs", "sparse")
+    assert "must be of dense, sparse, multi_vector" in run.fails("--outputs", "dense,colbert", status=2)
 
 
 def test_small_parts_become_few_row_groups(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,9 +151,9 @@ def test_memory_is_bounded(run: Run, fake: FakeService, monkeypatch: pytest.Monk
     read, most_ahead = 0, 0
     real = batches
 
-    def counted(rows: object, size: int) -> object:
+    def counted(*arguments: object) -> object:
         nonlocal read, most_ahead
-        for batch in real(rows, size):  # type: ignore[arg-type]  # what the script hands on
+        for batch in real(*arguments):  # type: ignore[arg-type]  # what the script hands on
             read += len(batch.rows)
             most_ahead = max(most_ahead, read - len(fake.texts))
             yield batch

@@ -117,7 +117,7 @@ def test_the_list_of_wrong_rows_may_be_the_input(run: Run) -> None:
 
 def test_a_folder_of_that_name_stays(run: Run) -> None:
     run.parts.mkdir()
-    (run.parts / "000000000000.npy").write_text(PRECIOUS)
+    (run.parts / "000000000000.npz").write_text(PRECIOUS)
     for options in ([], ["--restart"]):
         assert "out.npy.parts already exists and was not created by this program" in refused(run, *options)
 

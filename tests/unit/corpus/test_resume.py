@@ -152,7 +152,7 @@ def test_how_much_at_once_may_change(run: Run, fake: FakeService, texts: list[st
 
 def test_damaged_parts_are_refused(run: Run, fake: FakeService) -> None:
     interrupted(run, fake)
-    part = sorted(run.parts.glob("*.npy"))[1]
+    part = sorted(run.parts.glob("*.npz"))[1]
     content = bytearray(part.read_bytes())
     content[-1] ^= 1
     part.write_bytes(content)
@@ -168,7 +168,7 @@ def test_two_runs_at_once(run: Run, fake: FakeService, texts: list[str]) -> None
     run.check(texts)
 
 
-@pytest.mark.parametrize("suffix", [".npy", ".ids.json"])
+@pytest.mark.parametrize("suffix", [".npz", ".ids.json"])
 def test_full_disk(
     run: Run,
     texts: list[str],

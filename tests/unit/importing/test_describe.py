@@ -58,7 +58,7 @@ def test_a_language_model_is_pooled_at_its_last_token(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "reason"),
     [
-        ({"modules": MODULES, "config_sentence_transformers": {"model_type": "SparseEncoder"}}, "is a SparseEncoder"),
+        ({"modules": MODULES, "config_sentence_transformers": {"model_type": "TimeSeries"}}, "is a TimeSeries"),
         ({"config": CLASSIFIER | {"id2label": {"0": "no", "1": "yes"}}}, "a classifier of 2 labels"),
         ({"config": {"architectures": ["BertForSequenceClassification"]}}, "a classifier of 2 labels"),
     ],

@@ -54,7 +54,7 @@ def test_a_conversion_that_dies_is_not_tried_again(
     assert not needs_export(stored, AUTO, Settings())
     assert needs_export(stored, EXACT, Settings())  # the export for DTYPE=float32 is another one
     (record,) = caplog.records
-    assert record.message.startswith(f"tiny is served by torch: {reason}. To try again, run ./embeddings import")
+    assert record.message.startswith(f"tiny is served by torch: {reason}. To try again, run ./embeddings remove tiny")
 
 
 def test_a_conversion_that_hangs_is_killed(stored: StoredModel) -> None:

@@ -39,7 +39,7 @@ def expected(text: str, dimensions: int = WIDTH) -> list[float]:
 async def test_texts_to_unit_vectors_in_order(embedder: EmbeddingRunner) -> None:
     texts = ["a", "abc", "zz", "abc", "a", "hello"]
     result = await embedder.embed(texts)
-    np.testing.assert_allclose(result.vectors, [expected(text) for text in texts], rtol=1e-6)
+    np.testing.assert_allclose(result.dense, [expected(text) for text in texts], rtol=1e-6)
     assert result.prompt_tokens == sum(len(text) + 2 for text in texts)
     assert result.truncated == []
 
@@ -49,14 +49,14 @@ async def test_equal_texts_are_computed_once_and_counted_each(embedder: Embeddin
     backend = embedder.engine.local.backend
     assert isinstance(backend, FakeBackend)
     assert sum(len(batch.input_ids) for batch in backend.batches) == 1
-    assert (result.vectors.shape, result.prompt_tokens) == ((50, WIDTH), 250)
+    assert (result.dense.shape, result.prompt_tokens) == ((50, WIDTH), 250)
 
 
 async def test_a_prompt_stands_before_each_text_and_dimensions_are_cut_before_normalising(
     embedder: EmbeddingRunner,
 ) -> None:
     result = await embedder.embed(["c", "d"], EmbeddingOptions(dimensions=2), prompt="ab")
-    np.testing.assert_allclose(result.vectors, [expected("abc", 2), expected("abd", 2)], rtol=1e-6)
+    np.testing.assert_allclose(result.dense, [expected("abc", 2), expected("abd", 2)], rtol=1e-6)
     assert result.prompt_tokens == 10
 
 
@@ -70,7 +70,7 @@ async def test_dimensions_that_the_model_does_not_have(embedder: EmbeddingRunner
 async def test_cut_texts_are_reported_at_every_place_or_refused(embedder: EmbeddingRunner) -> None:
     result = await embedder.embed(["a", "abcdefghij", "b", "abcdefghij"])
     assert result.truncated == [TruncatedInput(1, 12, 8), TruncatedInput(3, 12, 8)]
-    np.testing.assert_allclose(result.vectors[1], expected("abcdef"), rtol=1e-6)
+    np.testing.assert_allclose(result.dense[1], expected("abcdef"), rtol=1e-6)
     assert result.prompt_tokens == 3 + 8 + 3 + 8
     with pytest.raises(InputTooLongError, match=r"^input\.1 has 12 tokens, .* the model takes 8\.") as raised:
         await embedder.embed(["a", "abcdefghij"], EmbeddingOptions(truncate="refuse"))

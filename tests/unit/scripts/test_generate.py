@@ -48,7 +48,8 @@ def test_every_mark_on_a_page_is_a_table_of_that_page() -> None:
     for page in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")):
         marked = re.findall(r"^<!-- ([^/].*?) -->$", page.read_text(encoding="utf-8"), re.MULTILINE)
         english = str(page.relative_to(ROOT)).replace("docs/ja/", "docs/").replace("README.ja.md", "README.md")
-        assert marked == generate.PAGES.get(english, []), page
+        if english != "docs/applications.md":  # tests/applications writes its table
+            assert marked == generate.PAGES.get(english, []), page
 
 
 @pytest.mark.parametrize("page", ["docs/settings.md", "docs/ja/settings.md"])

@@ -12,7 +12,7 @@ import pytest
 
 from errors import OverloadedError, ShuttingDownError
 from runners.batching.batcher import AdaptiveBatcher
-from runners.contracts import TokenSequence, TokenSequences
+from runners.contracts import Rows, Timings, TokenSequence, TokenSequences
 from tests.unit.fakes import GatedRun, batching, until
 
 Made = list[AdaptiveBatcher]
@@ -30,9 +30,19 @@ def made() -> Iterator[Made]:
         batcher.close()
 
 
-def start(made: Made, run: GatedRun, *, budget: int = 64, queued: int = 10_000) -> AdaptiveBatcher:
-    made.append(AdaptiveBatcher(run, batching(max_batch_tokens=budget, max_queued_tokens=queued)))
-    return made[-1]
+class DenseBatcher(AdaptiveBatcher):
+    """A batcher whose jobs want dense vectors only."""
+
+    async def submit(self, sequences: TokenSequences, priority: int = 0, timings: Timings | None = None) -> Rows:
+        results = await super().submit(sequences, priority, timings)
+        assert isinstance(results, np.ndarray)
+        return results
+
+
+def start(made: Made, run: GatedRun, *, budget: int = 64, queued: int = 10_000) -> DenseBatcher:
+    batcher = DenseBatcher(run, batching(max_batch_tokens=budget, max_queued_tokens=queued))
+    made.append(batcher)
+    return batcher
 
 
 def text(first_id: int, length: int = 4) -> TokenSequence:

@@ -9,8 +9,19 @@ import numpy as np
 import pytest
 
 from errors import InputTooLongError
-from runners.contracts import TokenSequence
-from runners.remote.frames import Channel, Kind, pack, pack_job, pack_rows, unpack, unpack_job, unpack_rows
+from runners.contracts import SparseVector, TextOutputs, TokenSequence, Wanted
+from runners.remote.frames import (
+    Channel,
+    Kind,
+    pack,
+    pack_job,
+    pack_outputs,
+    pack_rows,
+    unpack,
+    unpack_job,
+    unpack_outputs,
+    unpack_rows,
+)
 
 
 class Wire(asyncio.Transport):
@@ -47,10 +58,23 @@ def channel_of(received: Received) -> Channel:
         [TokenSequence([1, 2, 3], [0, 0, 1]), TokenSequence([4], [1])],
         [TokenSequence([5, 6, 7], None, 2), TokenSequence([8, 9])],
         [TokenSequence([5, 6], [0, 1], 1), TokenSequence([8, 9], [0, 0], 0)],
+        [TokenSequence([5, 6, 6], None, 0, 2, Wanted.TOKENS), TokenSequence([8], None, 0, 0, Wanted.TOKENS)],
     ],
 )
 def test_jobs(sequences: list[TokenSequence]) -> None:
     assert unpack_job(pack_job(7, -3, sequences)) == (7, -3, sequences)
+
+
+def test_outputs_of_different_lengths() -> None:
+    random = np.random.default_rng(2)
+    sparse = SparseVector(np.array([3, 9], dtype=np.int32), np.array([0.5, 1], dtype=np.float32))
+    sent = [TextOutputs(sparse=sparse), TextOutputs(tokens=random.random((5, 4), dtype=np.float32))]
+    (body,) = pack_outputs(sent, 1.5)
+    (first, second), seconds = unpack_outputs(bytes(body))
+    assert seconds == 1.5
+    assert first.sparse is not None
+    np.testing.assert_array_equal(first.sparse.indices, sparse.indices)
+    np.testing.assert_array_equal(second.tokens, sent[1].tokens)
 
 
 @pytest.mark.parametrize("shape", [(0, 0), (1, 384), (5, 1)])
