@@ -209,9 +209,11 @@ class Reference:
         `EncoderOnlyEmbedderM3ModelForInference`, and `_process_token_weights` of `M3Embedder`.
         """
         import torch
+        from safetensors.torch import load_file
 
-        name = "sparse_linear.pt" if output == "sparse" else "colbert_linear.pt"
-        head = torch.load(self._folder / name, weights_only=True)
+        from runners.networks.build import SPARSE_LINEAR, VECTORS_LINEAR
+
+        head = load_file(self._folder / (SPARSE_LINEAR if output == "sparse" else VECTORS_LINEAR))
         found = states.float() @ head["weight"].float().T + head["bias"].float()
         if output == "multi_vector":
             return np.asarray(torch.nn.functional.normalize(found[1:], dim=-1), dtype=np.float64)

@@ -71,9 +71,9 @@ def convert(spec: ModelSpec, source: Path, target: Path, revision: str, reason: 
 
 
 def copy_settings(source: Path, target: Path) -> None:
-    """Copy all files but the weights."""
+    """Copy all files but the weights and the heads of bge-m3, which are pickles; ours are safetensors."""
     for name in relative_files(source):
-        if not name.endswith((*_WEIGHTS, _WEIGHT_INDEX, CARD)):
+        if not name.endswith((*_WEIGHTS, _WEIGHT_INDEX, "_linear.pt", CARD)):
             copy(source / name, target / name)
 
 

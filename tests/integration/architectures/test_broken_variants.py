@@ -120,7 +120,7 @@ async def test_what_our_pipeline_gets_wrong_is_run_by_sentence_transformers(
     model = workshop.model("all-minilm-l6-v2")
     stored = import_folder(model.spec, model.original, ModelStore(tmp_path))
     assert stored.facts.engine == "sentence-transformers"
-    assert "differs from sentence-transformers: vectors differ" in stored.facts.engine_reason
+    assert "differs from sentence-transformers: dense vectors differ" in stored.facts.engine_reason
     assert "is run by sentence-transformers, which is slower" in caplog.text
     got = await served(Model(model.spec, model.original, stored), TEXTS)
     expected = reference_for(model.spec, model.original).numbers(TEXTS, 256)
