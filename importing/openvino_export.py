@@ -46,7 +46,7 @@ from runners.backends.openvino import (
     write_report,
 )
 from runners.backends.token_outputs import bounds_of
-from runners.contracts import WANTED, Rows, TokenSequence, Wanted
+from runners.contracts import Rows, TokenSequence, Wanted
 from runners.networks.build import load_network
 from runners.networks.network import Network, UnpaddedBody, WithStates
 from runners.networks.packing import attend, can_pack
@@ -79,9 +79,20 @@ class Conversion:
     weights: Weights
 
     @property
-    def precisions(self) -> list[str]:
+    def served_in(self) -> list[str]:
         """Inference precisions in which it may be served."""
-        return precisions() if self.weights == "float16" else ["f32"]
+        # a sparse weight is a maximum over the logits of the whole vocabulary, which rounding shifts
+        return ["f32"] if self.weighs_vocabulary else precisions()
+
+    @property
+    def precisions(self) -> list[str]:
+        """Inference precisions of the network before its weights are stored in int8."""
+        return self.served_in if self.weights == "float16" else ["f32"]
+
+    @property
+    def weighs_vocabulary(self) -> bool:
+        """Whether it is a sparse model with a masked-LM head."""
+        return self.facts.sparse is not None and self.facts.sparse.kind == "vocabulary"
 
 
 def _write(target: Path, conversion: Conversion) -> Report:
@@ -108,7 +119,7 @@ def _quantize(target: Path, conversion: Conversion) -> Report:
     for suffix in (".xml", ".bin"):
         os.replace((target / f"int8-{BODY}").with_suffix(suffix), (target / BODY).with_suffix(suffix))
     report: Report = {}
-    for precision in precisions():
+    for precision in conversion.served_in:
         try:
             found = cost(expected, _rows(target, precision, batches))
         except RuntimeError as error:
@@ -135,15 +146,23 @@ def _uncomputable(precision: str, error: RuntimeError) -> str:
 def _export(target: Path, conversion: Conversion, *, unpadded: bool = True) -> Report:
     """Write the files; if `unpadded` and the architecture allows it, only attention computes padding."""
     spec, facts = conversion.spec, conversion.facts
+    if facts.sparse is not None and facts.sparse.pooling == "sum":
+        return {"f32": "its sparse vectors need torch"}
     register_attention()
     network = load_network(conversion.folder, spec, facts, torch.float32, attention=ATTENTION)
     unpadded = unpadded and can_pack(network.body.encoder)
-    batches = [PaddedBatch.of(sequences, facts.pad_id) for sequences in probes(facts)]
+    texts = probes(facts)
     with torch.inference_mode():
-        expected = [_torch_results(network, sequences, facts) for sequences in probes(facts)]
+        expected = [_torch_results(network, sequences, facts) for sequences in texts]
     tabulate_positions(network.body, facts.max_tokens)
     try:
-        _convert(network, batches[0], target, unpadded=unpadded, fp16=conversion.weights == "float16")
+        _convert(
+            network,
+            PaddedBatch.of(texts[0], facts.pad_id),
+            target,
+            unpadded=unpadded,
+            fp16=conversion.weights == "float16",
+        )
         read_footprint(target, float_bytes=4)
     except OSError:
         raise
@@ -153,7 +172,8 @@ def _export(target: Path, conversion: Conversion, *, unpadded: bool = True) -> R
     else:
         del network
         report = {
-            precision: _find_problem(target, precision, expected, conversion) for precision in conversion.precisions
+            precision: _find_problem(target, precision, texts, expected, conversion)
+            for precision in conversion.precisions
         }
     if unpadded and report["f32"] is not None:
         logger.warning("converting %s with padding, because without it: %s", spec.repo, report["f32"])
@@ -266,7 +286,7 @@ def _convert_token_heads(network: Network, target: Path, *, fp16: bool) -> None:
     if heads.weights is not None or heads.vectors is not None:
         tokens = ov.convert_model(TokenGraph(heads), example_input=(states,))
         _save(tokens, target / TOKENS, fp16=False)
-    if heads.vocabulary is not None and heads.takes_maximum:
+    if heads.vocabulary is not None:
         places = torch.arange(6).reshape(2, 3)
         vocabulary = ov.convert_model(VocabularyGraph(heads), example_input=(states, places))
         _save(vocabulary, target / VOCABULARY, fp16=fp16)
@@ -285,36 +305,32 @@ def _save(model: Any, path: Path, *, fp16: bool) -> None:
 
 
 def _find_problem(
-    target: Path, precision: str, expected: list[dict[Wanted, Rows]], conversion: Conversion
+    target: Path,
+    precision: str,
+    texts: list[list[TokenSequence]],
+    expected: list[dict[Wanted, Rows]],
+    conversion: Conversion,
 ) -> str | None:
     """The problem with the converted network, for the report; None if it is as accurate as torch's."""
     facts = conversion.facts
-    if facts.sparse is not None and facts.sparse.kind == "vocabulary":
-        if not (target / VOCABULARY).is_file():
-            return "its sparse vectors need torch"
-        if precision != "f32":  # a weight is a maximum over the whole vocabulary's logits, which rounding shifts
-            return "its sparse vectors need float32"
-    expected_parts = [dict(part) for part in expected]
     try:
         graphs = Graphs(target, precision=precision, threads=0)
-        computed = [_graph_results(graphs, sequences, facts) for sequences in probes(facts)]
+        computed = [_graph_results(graphs, sequences, facts) for sequences in texts]
     except RuntimeError as error:
         return _uncomputable(precision, error)
     tolerance = precision if conversion.weights == "float16" else EXACT
-    rows = [np.concatenate([part.pop(Wanted.DENSE) for part in parts]) for parts in (expected_parts, computed)]
+    rows = [np.concatenate([part[Wanted.DENSE] for part in parts]) for parts in (expected, computed)]
     pairs = [(rows[0], rows[1])]
-    for ours, theirs in zip(computed, expected_parts, strict=True):
-        pairs += [(theirs[output], ours[output]) for output in ours if theirs[output].any()]
+    for theirs, ours in zip(expected, computed, strict=True):
+        others = [output for output in ours if output != Wanted.DENSE and theirs[output].any()]
+        pairs += [(theirs[output], ours[output]) for output in others]
     vectors = facts.dimensions is not None
     return next(filter(None, (difference(*pair, tolerance, vectors=vectors) for pair in pairs)), None)
 
 
 def _wanted(facts: ModelFacts) -> Wanted:
     """What the graphs compute: rows always, and the other outputs of the model."""
-    wanted = Wanted.DENSE
-    for output in facts.outputs:
-        wanted |= WANTED[output]
-    return wanted
+    return Wanted.DENSE | Wanted.of(facts.outputs)
 
 
 def _torch_results(network: Network, sequences: list[TokenSequence], facts: ModelFacts) -> dict[Wanted, Rows]:

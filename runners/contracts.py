@@ -5,7 +5,7 @@ Shapes: B inputs of one forward pass, N inputs of a request, T tokens of the lon
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import IntFlag
 from typing import Literal, Protocol
@@ -53,6 +53,11 @@ class Wanted(IntFlag):
     """The vectors of multi-vector models."""
     STATES = 8
     """The last hidden states of the encoder, for late chunking."""
+
+    @classmethod
+    def of(cls, outputs: Iterable[Output | Literal["states"]]) -> Wanted:
+        """What computes all of these outputs."""
+        return cls(sum({WANTED[output] for output in outputs}))
 
 
 WANTED: dict[Output | Literal["states"], Wanted] = {

@@ -18,7 +18,6 @@ from models.facts import ModelFacts
 from models.prompts import Prompt
 from runners.contracts import (
     DEFAULT_EMBEDDING_OPTIONS,
-    WANTED,
     EmbeddingOptions,
     EmbeddingResult,
     Input,
@@ -154,9 +153,7 @@ class EmbeddingRunner:
         """What each of the unique inputs wants."""
         if self.rules.query_table is not None and _is_query(prompt):
             return [TextOutputs(sparse=self.looked_up(each)) for each in encoded.sequences]
-        wanted = Wanted(0)
-        for output in options.outputs:
-            wanted |= WANTED[output]
+        wanted = Wanted.of(options.outputs)
         sequences = [replace(each, wanted=wanted) for each in encoded.sequences]
         return await self.engine.outputs(sequences, options.priority, encoded.timings)
 

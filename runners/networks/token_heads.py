@@ -35,11 +35,6 @@ class TokenHeads(nn.Module):
         self.vectors = vectors
         self._sparse = sparse
 
-    @property
-    def takes_maximum(self) -> bool:
-        """Whether a text's weight is the largest of its tokens, not their sum."""
-        return self._sparse is not None and self._sparse.pooling == "max"
-
     def forward(self, states: torch.Tensor, bounds: torch.Tensor, wanted: Wanted) -> dict[Wanted, torch.Tensor]:
         """States (N, H) of B texts, which begin at `bounds` (B + 1,) -> the wanted outputs.
 
