@@ -28,15 +28,9 @@ class Body(nn.Module):
         self.pool_packed = PACKED_POOLINGS[pooling]
         self._segments = segments
 
-    def forward(
-        self,
-        input_ids: torch.Tensor,
-        attention_mask: torch.Tensor,
-        pooling_mask: torch.Tensor,
-        token_type_ids: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """(B, T) each -> (B, H)."""
-        return self.with_states(input_ids, attention_mask, pooling_mask, token_type_ids)[0]
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        """The arguments of `with_states`, in order -> (B, H)."""
+        return self.with_states(*inputs)[0]
 
     def with_states(
         self,
@@ -94,22 +88,9 @@ class UnpaddedBody(nn.Module):
         super().__init__()
         self.body = body
 
-    def forward(
-        self,
-        input_ids: torch.Tensor,
-        position_ids: torch.Tensor,
-        key_groups: torch.Tensor,
-        pooling_mask: torch.Tensor,
-        places: torch.Tensor,
-        indices: torch.Tensor,
-        cells: torch.Tensor,
-        query_groups: torch.Tensor,
-        token_type_ids: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """(1, N), (R, T), (B, T) and (N,) ids -> (B, H)."""
-        return self.with_states(
-            *(input_ids, position_ids, key_groups, pooling_mask, places, indices, cells, query_groups, token_type_ids)
-        )[0]
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        """The arguments of `with_states`, in order -> (B, H)."""
+        return self.with_states(*inputs)[0]
 
     def with_states(
         self,
@@ -123,7 +104,7 @@ class UnpaddedBody(nn.Module):
         query_groups: torch.Tensor,
         token_type_ids: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The same -> (B, H), and the states of tokens (N, H)."""
+        """(1, N), (R, T), (B, T) and (N,) ids -> (B, H), and the states of tokens (N, H)."""
         inputs = self.body.packed_inputs(input_ids, position_ids, token_type_ids)
         rectangle = Rectangle(cells, indices, query_groups, key_groups)
         states = self.body.encoder(**inputs, rectangle=rectangle).last_hidden_state[0].float()
