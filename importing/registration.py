@@ -174,7 +174,7 @@ def packaged_folder(spec: ModelSpec) -> Path | None:
 
 
 def _build(spec: ModelSpec, source: Snapshot, store: ModelStore, check: Check) -> StoredModel:
-    names = needed_files(shallow_files(source.folder), spec.adapter)
+    names = needed_files(shallow_files(source.folder))
     try:
         return _convert(spec, source, names, store, check)
     except OSError as error:
