@@ -12,13 +12,16 @@ import math
 import re
 import socket
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote, unquote
 
+import pytest
 import uvicorn
+from huggingface_hub import close_session, constants
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.types import Message, Receive, Scope, Send
@@ -273,3 +276,16 @@ def _info(repo: HubRepo, commit: str, *, with_sizes: bool) -> Json:
         siblings.append({"rfilename": path} | (sizes if with_sizes else {}))
     private, gated = repo.token is not None and not repo.gated, "manual" if repo.gated else False
     return {"id": repo.full_name, "sha": commit, "siblings": siblings, "private": private, "gated": gated}
+
+
+@contextmanager
+def hub_alone() -> Iterator[HubServer]:
+    """A Hub that a client without token and proxy asks; constants stand for what was read at import."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+            patch.delenv(name, raising=False)
+        patch.setattr(constants, "HF_TOKEN_PATH", "/nonexistent")
+        close_session()
+        with HubServer() as server:
+            yield server
+        close_session()

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 import torch
-from huggingface_hub import close_session, constants
 from numpy.testing import assert_allclose
 from peft import LoraConfig
 from sentence_transformers import CrossEncoder, SentenceTransformer
@@ -29,7 +28,7 @@ from runners.loading import load_model
 from runners.rerank import RerankRunner
 from settings import Settings
 from tests import tiny
-from tests.hub_server import HubServer
+from tests.hub_server import HubServer, hub_alone
 from tests.integration.architectures.workshop import DEVICE, QUERY, SETTINGS
 from tests.tiny import corpus
 from tests.tolerance import FLOAT32, scaled
@@ -122,13 +121,8 @@ class Shelf:
 
 @pytest.fixture
 def shelf(tmp_path: Path) -> Iterator[Shelf]:
-    with pytest.MonkeyPatch.context() as patch, HubServer() as hub:
-        for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
-            patch.delenv(name, raising=False)
-        patch.setattr(constants, "HF_TOKEN_PATH", "/nonexistent")
-        close_session()
+    with hub_alone() as hub:
         yield Shelf(hub, tmp_path)
-        close_session()
 
 
 @pytest.mark.parametrize("kind", WRITERS)

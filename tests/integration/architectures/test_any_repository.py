@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from huggingface_hub import close_session, constants
 from numpy.testing import assert_allclose
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
@@ -30,7 +29,7 @@ from runners.rerank import RerankRunner
 from runners.text.sentences import SentenceTokenizer
 from settings import Settings
 from tests import tiny
-from tests.hub_server import HubServer
+from tests.hub_server import HubServer, hub_alone
 from tests.integration.architectures.workshop import DEVICE, QUERY, SETTINGS, Workshop
 from tests.tiny import corpus, sentence_modules
 from tests.tolerance import FLOAT32, scaled
@@ -84,14 +83,8 @@ class Importer:
 
 @pytest.fixture(scope="module")
 def importer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Importer]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
-            patch.delenv(name, raising=False)
-        patch.setattr(constants, "HF_TOKEN_PATH", "/nonexistent")
-        close_session()
-        with HubServer() as hub:
-            yield Importer(hub, tmp_path_factory)
-        close_session()
+    with hub_alone() as hub:
+        yield Importer(hub, tmp_path_factory)
 
 
 def reference(kind: type[Any], folder: Path) -> Any:

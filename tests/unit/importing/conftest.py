@@ -5,19 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from huggingface_hub import close_session, constants
+from huggingface_hub import constants
 
-from tests.hub_server import HubServer
+from tests.hub_server import HubServer, hub_alone
 
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
-    """A Hub that a client without token and proxy asks; constants stand for what was read at import."""
-    for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(constants, "HF_TOKEN_PATH", "/nonexistent")
+    """A Hub whose downloads arrive in small chunks."""
     monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 4096)  # what arrived is kept by whole chunks only
-    close_session()
-    with HubServer() as server:
+    with hub_alone() as server:
         yield server
-    close_session()
