@@ -32,7 +32,7 @@ from runners.devices import detect
 from settings import Settings, load_settings
 
 _PART = 256
-"""Texts that are tokenized and computed together."""
+"""Texts that are tokenized and computed together; with late chunking, all of them."""
 _PARALLEL = 4
 """Parts at the same time: one is tokenized while another is computed, and passes are filled from several."""
 
@@ -139,7 +139,8 @@ async def _embed(work: Work, model: str | None, texts: Sequence[str], options: E
     """Embed texts in parts."""
     if len(texts) == 0:
         raise InvalidRequestError("Give at least one text.", param=options.input_name)
-    part_size = min(_PART, work.settings.max_inputs)
+    as_one = options.late_chunking or options.spans is not None
+    part_size = len(texts) if as_one else min(_PART, work.settings.max_inputs)
     free = asyncio.Semaphore(_PARALLEL)
 
     async def part(start: int) -> EmbeddingResult:
@@ -164,8 +165,11 @@ def _joined(results: Sequence[EmbeddingResult], part_size: int) -> EmbeddingResu
     timings = Timings()
     for result in results:
         timings.add(result.timings)
+    vectors = [result.vectors for result in results if result.vectors is not None]
+    sparse = [vector for result in results for vector in result.sparse or ()]
+    tokens = [each for result in results for each in result.multi_vectors or ()]
     return EmbeddingResult(
-        np.concatenate([result.vectors for result in results]),
+        np.concatenate(vectors) if vectors else None,
         sum(result.prompt_tokens for result in results),
         [
             replace(cut, index=cut.index + number * part_size)
@@ -173,6 +177,8 @@ def _joined(results: Sequence[EmbeddingResult], part_size: int) -> EmbeddingResu
             for cut in result.truncated
         ],
         timings,
+        sparse=sparse or None,
+        multi_vectors=tokens or None,
     )
 
 

@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose
 from errors import InputTooLongError, InvalidRequestError, ModelNotFoundError, WrongModelKindError
 from in_process import Embedder, Reranker
 from settings import Settings, load_settings
-from tests.integration.conftest import DEFAULT_RERANKER, E5, Checkpoint
+from tests.integration.conftest import DEFAULT_EMBEDDER, DEFAULT_RERANKER, E5, Checkpoint
 from tests.integration.reference import ATOL, LONG, ReferenceEmbedder, ReferenceReranker
 from tests.tiny import corpus
 from tests.variant import DTYPE, THREADS
@@ -44,6 +44,27 @@ def test_calls_from_several_threads(e5: ReferenceEmbedder, settings: Settings) -
         found = list(threads.map(lambda text: embedder([text]).dense[0], TEXTS[:8]))
     cut = e5.encode(TEXTS[:8], prompt="query: ")[:, :8]
     assert_allclose(found, cut / np.linalg.norm(cut, axis=1, keepdims=True), rtol=0, atol=10 * ATOL)
+
+
+def test_all_outputs_of_a_batch(checkpoint: Checkpoint, settings: Settings) -> None:
+    """Those of a text do not depend on the part that it is computed in."""
+    checkpoint(DEFAULT_EMBEDDER)
+    embedder = Embedder(DEFAULT_EMBEDDER, settings=settings, outputs=("dense", "sparse", "multi_vector"))
+    whole, last = embedder(TEXTS), embedder(TEXTS[-1:])
+    assert len(whole.dense) == len(whole.sparse_vectors) == len(whole.token_vectors) == len(TEXTS)
+    assert_allclose(whole.dense[-1], last.dense[0], rtol=0, atol=ATOL)
+    assert whole.sparse_vectors[-1].indices.tolist() == last.sparse_vectors[0].indices.tolist()
+    assert_allclose(whole.token_vectors[-1].vectors, last.token_vectors[0].vectors, rtol=0, atol=ATOL)
+    assert embedder(TEXTS[:2]).count == 2
+    assert Embedder(DEFAULT_EMBEDDER, settings=settings, outputs=("sparse",))(TEXTS).vectors is None
+
+
+def test_late_chunking_reads_all_texts_together(checkpoint: Checkpoint, settings: Settings) -> None:
+    checkpoint(E5)
+    texts = ["a"] * 300  # more than one part
+    together = Embedder(E5, settings=settings, late_chunking=True)(texts).dense
+    assert len(together) == len(texts)
+    assert abs(together[0] - together[256]).max() > 1e-3  # 256 does not begin a text of its own
 
 
 def test_scores_and_order(reranker: ReferenceReranker, settings: Settings) -> None:
