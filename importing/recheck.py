@@ -87,7 +87,7 @@ def _compare_with_goldens(spec: ModelSpec, stored: StoredModel, device: Device, 
         yield Check(spec.name, "-", "there are no published numbers")
         return
     try:
-        model = load_model(spec, stored, device, settings)
+        model = load_model(spec, stored, device, settings, measure=False)
     except ModelUnavailableError as error:
         yield Check(spec.name, "-", f"FAIL  {error.message}", passed=False)
         return

@@ -20,7 +20,6 @@ from models.catalog import ModelSpec, Output
 from models.facts import Verification
 from models.goldens import Golden
 from models.store import StoredModel
-from runners.batching.costs import SMALLEST_BUDGET
 from runners.contracts import SIDE_IDS, Rows, TokenSequence
 from runners.devices import Device, usable_cores
 from runners.embedding import EmbeddingRunner
@@ -71,9 +70,7 @@ def verify(spec: ModelSpec, stored: StoredModel, settings: Settings, goldens: Se
     problem = unverifiable(spec, stored)
     if problem is None and device.dtype != "float32":
         problem = "it does not fit into this machine's memory in float32"
-    # use the reference engine, and do not tune the batch size
-    reference = settings.model_copy(update={"backend": "torch", "max_batch_tokens": SMALLEST_BUDGET})
-    model = load_model(spec, stored, device, reference)
+    model = load_model(spec, stored, device, settings.model_copy(update={"backend": "torch"}), measure=False)
     assert model.engine is not None
     try:
         if stored.facts.engine == "own":

@@ -13,7 +13,15 @@ from errors import ModelUnavailableError
 from models.catalog import ModelSpec
 from models.facts import QUERY_TABLE, ModelFacts
 from models.store import StoredModel
-from runners.batching.costs import SMALLEST_BUDGET, TRIAL_TOKENS, Trials, learn_budget, learn_costs, widest_budget
+from runners.batching.costs import (
+    SMALLEST_BUDGET,
+    TRIAL_TOKENS,
+    Costs,
+    Trials,
+    learn_budget,
+    learn_costs,
+    widest_budget,
+)
 from runners.batching.options import BatchingOptions
 from runners.compute import Compute, Computes, compute_pass
 from runners.contracts import WANTED, Backend, BatchShape, TokenSequence, Wanted
@@ -42,11 +50,13 @@ def load_model(
     memory: DeviceMemory | None = None,
     *,
     tokenizer: bool = True,
+    measure: bool = True,
 ) -> LoadedModel:
     """Load a model and warm it up. Blocks for seconds.
 
     A model that is not stored is forwarded to its provider. Passes share `memory` with those of other models; without
-    `memory`, it is unlimited. The engine process needs no `tokenizer`.
+    `memory`, it is unlimited. The engine process needs no `tokenizer`. Only a model that serves requests needs
+    `measure`: the size of its passes and their costs come from trials.
     """
     if stored is None:
         return forwarded_model(spec, settings)
@@ -56,12 +66,11 @@ def load_model(
     most = settings.max_batch_tokens
     if memory.budget:
         most = _largest_pass(backend, most, memory.budget - int(needed / WORKING_SHARE))
-    trials = Trials(partial(compute_pass, backend), partial(trial_text, stored.facts))
-    if backend.second_forward is not None:
-        backend.second_forward([trial_text(stored.facts)])  # engines compile on their first call
-    short = learn_budget(trials, most)
-    costs = learn_costs(trials, backend.padding_cost)
-    wide = widest_budget(costs, short, most, concurrent_passes=backend.concurrent_passes)
+    if measure:
+        short, wide, costs = _measure(backend, stored.facts, most)
+    else:
+        short = wide = min(SMALLEST_BUDGET, most)
+        costs = Costs.assumed(backend.padding_cost)
     budget = _largest_pass(backend, wide, KEPT_BYTES, least=short)
     taken, working = with_passes(max(needed, backend.memory_bytes), backend.pass_bytes(_full_pass(budget)))
     options = BatchingOptions(
@@ -115,6 +124,16 @@ def forwarded_model(spec: ModelSpec, settings: Settings) -> LoadedModel:
     """A model that its provider computes."""
     forwarded = CohereReranker(spec, settings)
     return LoadedModel(spec, forwarded, "forwarded to Cohere", disconnect=forwarded.close)
+
+
+def _measure(backend: Backend, facts: ModelFacts, most: int) -> tuple[int, int, Costs]:
+    """Tokens of short and of wide passes, at most `most`, and the costs of a pass in seconds."""
+    trials = Trials(partial(compute_pass, backend), partial(trial_text, facts))
+    if backend.second_forward is not None:
+        backend.second_forward([trial_text(facts)])  # engines compile on their first call
+    short = learn_budget(trials, most)
+    costs = learn_costs(trials, backend.padding_cost)
+    return short, widest_budget(costs, short, most, concurrent_passes=backend.concurrent_passes), costs
 
 
 def _full_pass(tokens: int) -> BatchShape:

@@ -132,7 +132,7 @@ async def test_equal_to_the_trained_model(kind: str, shelf: Shelf) -> None:
     catalog = shelf.publish()
     stored = shelf.import_adapter(catalog)
     assert stored.facts.engine == "own"
-    loaded = load_model(catalog.get(ADAPTER), stored, DEVICE, SETTINGS)
+    loaded = load_model(catalog.get(ADAPTER), stored, DEVICE, SETTINGS, measure=False)
     try:
         if kind == "reranker":
             assert isinstance(loaded.runner, RerankRunner)

@@ -51,7 +51,7 @@ class Imported:
 
     def load(self) -> LoadedModel:
         """The served model."""
-        return load_model(self.spec, self.stored, DEVICE, SETTINGS)
+        return load_model(self.spec, self.stored, DEVICE, SETTINGS, measure=False)
 
 
 class Importer:

@@ -78,7 +78,7 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     )
     stored = ModelStore(home).find(spec)
     assert stored is not None
-    loaded = load_model(spec, stored, DEVICE, SETTINGS)
+    loaded = load_model(spec, stored, DEVICE, SETTINGS, measure=False)
     yield Case(name, spec, stored, loaded, outputs.reference(name, original))
     loaded.close()
 

@@ -44,7 +44,7 @@ def _check(spec: ModelSpec, stored: StoredModel) -> Verification:
 
 def check_loading(spec: ModelSpec, stored: StoredModel) -> None:
     """Load a model without comparing it: the comparison rejects variants whose results are wrong."""
-    load_model(spec, stored, DEVICE, SETTINGS).close()
+    load_model(spec, stored, DEVICE, SETTINGS, measure=False).close()
 
 
 def _silent(_done: int, _total: int) -> None:
@@ -68,7 +68,7 @@ class Model:
     def running(self, device: Device = DEVICE, **facts: Any) -> Iterator[LoadedModel]:
         """The loaded model, with some facts changed."""
         stored = replace(self.stored, facts=self.stored.facts.model_copy(update=facts))
-        loaded = load_model(self.spec, stored, device, SETTINGS)
+        loaded = load_model(self.spec, stored, device, SETTINGS, measure=False)
         try:
             yield loaded
         finally:

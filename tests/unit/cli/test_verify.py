@@ -53,7 +53,8 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[FakeModel]:
     """The loaded models; four models are stored and one is not."""
     found: list[FakeModel] = []
 
-    def load_model(wanted: Any, *_: Any) -> FakeModel:
+    def load_model(wanted: Any, *_: Any, measure: bool) -> FakeModel:
+        assert not measure, "nothing is served"
         if wanted.name == BROKEN:
             raise ModelUnavailableError("acme/broken is refused: 2 tensors are missing.")
         found.append(FakeModel(wanted.name))
