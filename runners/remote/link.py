@@ -84,7 +84,7 @@ class Link:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
         if not await self._answers("shut_down", _CLOSE_S):
-            self._kill()
+            self._kill_engine()
         if self._channel is not None:
             await self._disconnect(self._channel)
 
@@ -196,14 +196,18 @@ class Link:
         failures = 0
         while True:
             await asyncio.sleep(_PAUSES_S[min(failures, len(_PAUSES_S) - 1)])
+            running = None
             try:
-                await self._connect()
-                info: EngineInfo = await asyncio.wait_for(self._request(Kind.CALL, pack(("info",))), START_S)
+                running = await self._connect()
+                limit_s = START_S if running is None else 2 * SILENCE_S
+                info: EngineInfo = await asyncio.wait_for(self._request(Kind.CALL, pack(("info",))), limit_s)
             except Exception as error:  # retried
                 failures += 1
                 logger.warning("no engine process answers (%s: %s)", type(error).__name__, error)
                 for process in self._started:
                     process.kill()
+                if running is not None and isinstance(error, TimeoutError):  # of a worker that has ended
+                    _kill(running)
                 if self._channel is not None:
                     await self._disconnect(self._channel)
                 continue
@@ -214,7 +218,8 @@ class Link:
             await self._watch()
             logger.error("the engine process (%d) ended", info.process)
 
-    async def _connect(self) -> None:
+    async def _connect(self) -> int | None:
+        """Connect; return the process id of an engine that was running before."""
         started = None
         while (sock := peer.connect(self._name)) is None:
             if started is not None:
@@ -223,8 +228,10 @@ class Link:
                 self._started.append(started)
             else:
                 await asyncio.sleep(_POLL_S)  # another worker starts it
+        running = peer.engine_behind(sock)
         channel = Channel(self._receive, self._closed, lambda _: self._opened(channel))
         await asyncio.get_running_loop().create_unix_connection(lambda: channel, sock=sock)
+        return running
 
     async def _watch(self) -> None:
         """Ping the engine until the connection is lost; kill an engine that does not answer."""
@@ -234,7 +241,7 @@ class Link:
                 await asyncio.wait_for(self._lost.wait(), _PING_S)
                 return
             if not await self._answers("ping", SILENCE_S) and not await self._answers("ping", SILENCE_S):
-                self._kill()
+                self._kill_engine()
                 if self._channel is not None:
                     await self._disconnect(self._channel)
 
@@ -247,11 +254,15 @@ class Link:
                 return False
         return True
 
-    def _kill(self) -> None:
+    def _kill_engine(self) -> None:
         assert self.info is not None
-        logger.error("the engine process (%d) does not answer and is killed", self.info.process)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.info.process, signal.SIGKILL)
+        _kill(self.info.process)
+
+
+def _kill(engine: int) -> None:
+    logger.error("the engine process (%d) does not answer and is killed", engine)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(engine, signal.SIGKILL)
 
 
 def restarting() -> ModelUnavailableError:

@@ -50,9 +50,27 @@ def connect(name: str) -> socket.socket | None:
 
 def check(sock: socket.socket) -> None:
     """Raise PermissionError if the peer's process belongs to another user."""
-    _, user, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    _, user = _process_and_user(sock)
     if user != os.geteuid():
         raise PermissionError(f"the process behind the engine's socket belongs to another user ({user})")
+
+
+def engine_behind(sock: socket.socket) -> int | None:
+    """The process id of a connection's engine; None if the engine was still starting at the time of the connection.
+
+    The kernel names the process that called `listen` last: the worker that started the engine, then the engine.
+    """
+    process, _ = _process_and_user(sock)
+    try:
+        arguments = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
+    except OSError:  # it has ended
+        return None
+    return process if ENGINE.encode() in arguments else None
+
+
+def _process_and_user(sock: socket.socket) -> tuple[int, int]:
+    process, user, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    return process, user
 
 
 def start_engine(name: str, device: int = 0) -> subprocess.Popen[bytes] | None:

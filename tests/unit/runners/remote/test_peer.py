@@ -41,6 +41,7 @@ def test_one_engine_is_started_and_its_socket_waits_for_it(name: str, monkeypatc
     with connection, accepted:
         accepted.sendall(b"info")
         assert connection.recv(5) == b"info"
+        assert peer.engine_behind(connection) is None  # only this process has listened
     listener.close()
     assert peer.connect(name) is None  # the name ends with the engine
 

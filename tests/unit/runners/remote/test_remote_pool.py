@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +22,7 @@ from runners.devices import Device
 from runners.embedding import EmbeddingRunner
 from runners.engine import Engine
 from runners.loaded_model import LoadedModel, Status
+from runners.remote import peer
 from runners.remote.frames import Channel
 from runners.remote.link import Link
 from runners.remote.pool import RemoteCompute, RemotePool
@@ -306,6 +309,33 @@ async def test_an_engine_that_does_not_answer_is_killed(place: Workplace, monkey
     await until(lambda: len(place.engines) == 2 and worker.ready)
     await ask(worker, 1)
     assert killed == [PROCESS]
+
+
+STUCK = """
+import socket, sys, time
+listener = socket.socket(fileno=int(sys.argv[1]))
+listener.listen()
+print("listening", flush=True)
+time.sleep(3600)
+"""
+"""An engine that listens and hangs."""
+
+
+async def test_an_engine_that_hung_before_its_worker_ended_is_killed(
+    place: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runners.remote.link.SILENCE_S", 0.001)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{place.name}-0")
+        descriptor = listener.fileno()
+        command = (sys.executable, "-c", STUCK, str(descriptor), peer.ENGINE)
+        engine = await asyncio.create_subprocess_exec(*command, pass_fds=[descriptor], stdout=asyncio.subprocess.PIPE)
+        assert engine.stdout is not None
+        assert await engine.stdout.readline() == b"listening\n"
+    opening = asyncio.create_task(place.worker())
+    assert await engine.wait() == -signal.SIGKILL
+    monkeypatch.setattr("runners.remote.link.SILENCE_S", 3600)
+    await ask(await opening, 1)
 
 
 async def test_an_engine_that_does_not_answer_at_shutdown_is_killed(
