@@ -16,9 +16,10 @@ from models.store import StoredModel
 from runners.backends.compiled_cache import processor
 from runners.backends.openvino import find_export, weights_for
 from runners.backends.speed import BackendConfig, MeasuredSpeeds, candidates, fastest, write_speeds
-from runners.contracts import Backend, TokenSequences
+from runners.batching.costs import WIDEST_BUDGET, Trials, learn_budget, learn_costs
+from runners.contracts import Backend, BatchShape, TokenSequences
 from runners.devices import Device
-from runners.loading import load_openvino, load_torch, trial_text
+from runners.loading import load_openvino, load_torch, trial_text, trials_of
 
 logger = logging.getLogger("service.models")
 
@@ -26,6 +27,8 @@ PASS_LENGTHS = (12, 24, 35, 48, 57, 66, 80, 97, 118, 140, 175, 230)
 """Tokens of the texts of a pass: the lengths of ordinary passages."""
 ROUNDS = 7
 """The candidates take turns, and each one's fastest round counts: other work on the machine does not decide."""
+PASS_ROUNDS = 2
+"""Rounds of the trials that every load uses from then on; a load without them runs one."""
 _SLOWEST_PASS_S = 1.0
 _OUT_OF_REACH = 1.5
 """Candidates whose passes take longer than _SLOWEST_PASS_S, or this many times the fastest one's, get two rounds."""
@@ -45,13 +48,23 @@ def measure_speeds(spec: ModelSpec, stored: StoredModel, device: Device, *, torc
     tokens = sum(map(len, texts))
     seconds = best_times({config: _passes(config, backend, texts) for config, backend in backends.items()})
     speeds = {config.name: round(tokens * config.streams / took, 1) for config, took in seconds.items()}
-    result = unknown.model_copy(update={"tokens_per_s": speeds})
+    winner = fastest(allowed, speeds)
+    passes = {winner.name: time_passes(trials_of(backends[winner], stored.facts), backends[winner].padding_cost)}
+    result = unknown.model_copy(update={"tokens_per_s": speeds, "passes": passes})
     write_speeds(stored.folder, weights, result)
     for backend in backends.values():
         backend.close()
     listed = ", ".join(f"{name}: {speed:,.0f}" for name, speed in speeds.items())
-    logger.info("%s is served by %s (tokens/s: %s)", spec.name, fastest(allowed, speeds).name, listed)
+    logger.info("%s is served by %s (tokens/s: %s)", spec.name, winner.name, listed)
     return result
+
+
+def time_passes(trials: Trials, padding_cost: float) -> list[tuple[BatchShape, float]]:
+    """The passes that a load would try, and the seconds of the shortest of several."""
+    for _ in range(PASS_ROUNDS):
+        learn_budget(trials, WIDEST_BUDGET)
+        learn_costs(trials, padding_cost)
+    return list(trials.seconds.items())
 
 
 def _load(config: BackendConfig, folder: Path, spec: ModelSpec, stored: StoredModel, device: Device) -> Backend:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -67,7 +68,7 @@ def load_model(
     if memory.budget:
         most = _largest_pass(backend, most, memory.budget - int(needed / WORKING_SHARE))
     if measure:
-        short, wide, costs = _measure(backend, stored.facts, most)
+        short, wide, costs = _measure(backend, stored, device, settings, most)
     else:
         short = wide = min(SMALLEST_BUDGET, most)
         costs = Costs.assumed(backend.padding_cost)
@@ -126,14 +127,37 @@ def forwarded_model(spec: ModelSpec, settings: Settings) -> LoadedModel:
     return LoadedModel(spec, forwarded, "forwarded to Cohere", disconnect=forwarded.close)
 
 
-def _measure(backend: Backend, facts: ModelFacts, most: int) -> tuple[int, int, Costs]:
+def _measure(
+    backend: Backend, stored: StoredModel, device: Device, settings: Settings, most: int
+) -> tuple[int, int, Costs]:
     """Tokens of short and of wide passes, at most `most`, and the costs of a pass in seconds."""
-    trials = Trials(partial(compute_pass, backend), partial(trial_text, facts))
+    text = trial_text(stored.facts)
     if backend.second_forward is not None:
-        backend.second_forward([trial_text(facts)])  # engines compile on their first call
+        backend.second_forward([text])  # engines compile on their first call
+    known = _measured_passes(stored, device, settings)
+    if known:
+        compute_pass(backend, [text])  # the same
+    trials = trials_of(backend, stored.facts, known)
     short = learn_budget(trials, most)
     costs = learn_costs(trials, backend.padding_cost)
     return short, widest_budget(costs, short, most, concurrent_passes=backend.concurrent_passes), costs
+
+
+def trials_of(backend: Backend, facts: ModelFacts, known: Mapping[BatchShape, float] | None = None) -> Trials:
+    """Trial passes of an engine, except those whose duration is known."""
+    return Trials(partial(compute_pass, backend), partial(trial_text, facts), known=known)
+
+
+def _measured_passes(stored: StoredModel, device: Device, settings: Settings) -> dict[BatchShape, float]:
+    """Seconds of the trial passes that the import measured for the engine that serves the model."""
+    if not wants_openvino(device, settings):
+        return {}
+    from runners.backends.openvino import weights_for
+    from runners.backends.speed import choose, read_speeds
+
+    choice = choose(stored.folder, device, torch=settings.backend == "auto")
+    speeds = read_speeds(stored.folder, weights_for(device.requested_dtype), device.threads)
+    return dict(speeds.passes.get(choice[1].name, ())) if choice and speeds else {}
 
 
 def _full_pass(tokens: int) -> BatchShape:

@@ -18,6 +18,7 @@ from models.facts import ModelFacts
 from models.files import write_text
 from runners.backends.compiled_cache import processor
 from runners.backends.openvino import Report, Weights, export_folder, find_export, passed_precisions, weights_for
+from runners.contracts import BatchShape
 from runners.devices import Device
 
 SMALLEST_PARAMETERS = 5_000_000
@@ -50,6 +51,8 @@ class MeasuredSpeeds(BaseModel, frozen=True):
     processor: str
     threads: int
     tokens_per_s: dict[str, float] = {}
+    passes: dict[str, list[tuple[BatchShape, float]]] = {}
+    """Trial passes of the fastest one and their seconds: a load need not repeat them."""
 
 
 def candidates(report: Report, device: Device, *, torch: bool) -> list[BackendConfig]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openvino as ov
@@ -27,6 +28,7 @@ from importing.speed import measure_speeds
 from models.catalog import ModelSpec
 from models.integrity import is_whole
 from models.store import StoredModel
+from runners import loading
 from runners.backends import accuracy
 from runners.backends.batches import Ids, UnpaddedBatch
 from runners.backends.openvino import (
@@ -46,9 +48,10 @@ from runners.backends.openvino import (
 )
 from runners.backends.speed import read_speeds, write_speeds
 from runners.backends.torch import TorchBackend
+from runners.compute import compute_pass
 from runners.contracts import Backend, BatchShape, Rows, TokenSequence, TokenSequences
 from runners.devices import Device
-from runners.loading import load_backend, needs_export
+from runners.loading import load_backend, load_model, needs_export
 from runners.networks.network import Body, UnpaddedBody
 from settings import Settings
 from tests.integration.architectures.workshop import Model, Workshop
@@ -514,12 +517,26 @@ def test_the_fastest_measured_engine_serves(fresh: Model) -> None:
     assert list(measured.tokens_per_s) == names
     assert min(measured.tokens_per_s.values()) > 0
     assert read_speeds(fresh.stored.folder, "float32", 8) == measured
+    ((served, passes),) = measured.passes.items()
+    assert served in names
+    assert min(seconds for _, seconds in passes) > 0
 
     def served_by(fastest: str) -> Backend:
         speeds = measured.model_copy(update={"tokens_per_s": dict.fromkeys(names, 1.0) | {fastest: 2.0}})
         write_speeds(fresh.stored.folder, "float32", speeds)
         return load(fresh, device=eight)
 
+    def passes_of_a_load(**changes: Any) -> int:
+        """The passes that a load runs to learn what they cost."""
+        write_speeds(fresh.stored.folder, "float32", measured.model_copy(update=changes))
+        tried: list[Any] = []
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(loading, "compute_pass", lambda *arguments: tried.append(compute_pass(*arguments)))
+            load_model(fresh.spec, fresh.stored, eight, Settings(device="cpu"), tokenizer=False).close()
+        return len(tried)
+
+    assert passes_of_a_load() == 1
+    assert passes_of_a_load(passes={}) > 1
     assert isinstance(served_by(names[2]), TorchBackend)
     one, two = served_by(names[0]), served_by(names[1])
     assert (one.concurrent_passes, two.concurrent_passes) == (1, 2)

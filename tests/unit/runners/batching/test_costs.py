@@ -117,6 +117,16 @@ def test_a_first_pass_that_compiles_does_not_count() -> None:
     assert learned(by_tokens(seconds)) == MOST
 
 
+def test_passes_of_known_duration_are_not_run() -> None:
+    device = by_tokens(lambda tokens: 0.01 + tokens / 1000)
+    first = tried(device)
+    found = learn_budget(first, MOST), learn_costs(first, 0.5)
+    device.passes.clear()
+    again = Trials(device, text, clock=lambda: device.now, known=first.seconds)
+    assert (learn_budget(again, MOST), learn_costs(again, 0.5)) == found
+    assert not device.passes
+
+
 @pytest.mark.parametrize("most", [16, TRIAL_TOKENS, SMALLEST_BUDGET - 1])
 def test_a_budget_below_the_smallest_is_kept_and_the_model_warmed_up(most: int) -> None:
     device = by_tokens(lambda _: 0.01)
