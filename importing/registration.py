@@ -194,8 +194,26 @@ def _convert(spec: ModelSpec, source: Snapshot, names: list[str], store: ModelSt
             return _register(spec, source, store, check)
         except UnsupportedModelError as error:
             return _register_unchanged(spec, source, store, check, error)
+    except ModelUnavailableError as error:
+        code = _remote_code(source.folder)
+        if code is None or "remote code" in error.message:
+            raise
+        raise ModelUnavailableError(
+            f"{error.message} Its repository has remote code ({code}), which is not run."
+        ) from error
     finally:
         shutil.rmtree(copied, ignore_errors=True)
+
+
+def _remote_code(folder: Path) -> str | None:
+    """The repository's own code, without which the checkpoint may not fit; None if there is none."""
+    from importing.conversion.checkpoint import read_json
+    from importing.conversion.native import remote_code
+
+    try:
+        return remote_code(read_json(folder / "config.json"))
+    except ValueError:  # a damaged file
+        return None
 
 
 def _register_unchanged(

@@ -55,6 +55,11 @@ class AnswerScoring(BaseModel, frozen=True, extra="forbid"):
 
     prefix: str = Field(description="Text before the body, special tokens written out.")
     body: str = Field(description="Text with {query} and {document}, and {instruction} before them if there is one.")
+    instruction_prompt: str | None = Field(
+        None,
+        description="Text with {instruction} to put before the body if there is an instruction, for models whose "
+        "prompt does without one.",
+    )
     separator: str | None = Field(
         None,
         description="Part of the text between {query} and {document} that is tokenised alone, like the texts before "
@@ -67,13 +72,15 @@ class AnswerScoring(BaseModel, frozen=True, extra="forbid"):
     @property
     def takes_instruction(self) -> bool:
         """Whether a request may replace the instruction."""
-        return "{instruction}" in self.body
+        return "{instruction}" in (self.instruction_prompt or self.body)
 
     @model_validator(mode="after")
     def _consistent(self) -> AnswerScoring:
         places = [self.body.find(name) for name in ("{instruction}", "{query}", "{document}")]
         if min(places[1:]) < 0 or places != sorted(places):
             raise ValueError("body needs {query} and then {document}; {instruction} may precede them")
+        if self.instruction_prompt is not None and (places[0] >= 0 or "{instruction}" not in self.instruction_prompt):
+            raise ValueError("instruction_prompt needs {instruction}, and body must not have it")
         if self.separator is not None and self.separator not in self.body[places[1] : places[2]]:
             raise ValueError("separator is not between {query} and {document}")
         return self
@@ -169,7 +176,7 @@ class ModelSpec(BaseModel, frozen=True, extra="forbid"):
         if self.kind == "embedding" and self.scoring:
             raise ValueError("scoring is for rerankers")
         if self.scoring and self.instruction and not self.scoring.takes_instruction:
-            raise ValueError("an instruction is given, but scoring.body has no {instruction}")
+            raise ValueError("an instruction is given, but scoring has no {instruction}")
         for width in self.matryoshka:
             if self.dimensions is None or width >= self.dimensions:
                 raise ValueError(f"matryoshka width {width} is not below dimensions {self.dimensions}")

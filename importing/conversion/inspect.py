@@ -29,7 +29,6 @@ _POOLING_FLAGS: dict[str, Pooling] = {
 _LAYERS = ("Transformer", "Pooling", "Dense", "LayerNorm", "Normalize", "LogitScore")
 """Classes of sentence-transformers that modules.json may name; a repository's own class would be remote code."""
 _DENSE_KEYS: dict[str, tuple[object, ...]] = {
-    "use_residual": (None, False),
     "module_input_name": (None, "sentence_embedding"),
     "module_output_name": (None, "sentence_embedding", "scores"),
 }
@@ -131,12 +130,12 @@ def _pooling(spec: ModelSpec, source: Path) -> Pooling:
 
 
 def _masks_prompt(spec: ModelSpec, source: Path) -> bool:
-    """Whether pooling excludes the prompt.
+    """Whether pooling excludes the prompt, which does not matter to the last token.
 
     Only NV-Embed's way of counting prompt tokens is supported; sentence-transformers also counts the start token.
     """
     masks = read_json(source / "1_Pooling" / "config.json").get("include_prompt") is False
-    if masks and spec.conversion != "nv_embed":
+    if masks and _pooling(spec, source) != "last" and spec.conversion != "nv_embed":
         raise UnsupportedModelError(f"{spec.repo}: include_prompt: false is not supported.")
     return spec.conversion == "nv_embed"
 

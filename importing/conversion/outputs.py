@@ -240,7 +240,7 @@ def _token_layers(source: Path) -> tuple[str, ...]:
             raise ModelUnavailableError(f"The layer {kind!r} of {package!r} in modules.json is not supported.")
         if kind == "Dense":
             config = read_json(source / path / "config.json")
-            if config.get("use_residual") or "sentence" in str(config.get("module_input_name", "")):
+            if "sentence" in str(config.get("module_input_name", "")):
                 raise ModelUnavailableError(f"{path} is not a plain layer from states to token vectors.")
             layers.append(path)
     return tuple(layers)

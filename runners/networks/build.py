@@ -94,22 +94,48 @@ def load_linear(path: Path) -> nn.Linear:
     return layer.float()
 
 
+class Residual(nn.Module):
+    """Layers whose result is added to their input, or to a projection of it: (N, H) -> (N, D)."""
+
+    def __init__(self, layers: nn.Module, projection: torch.Tensor | None) -> None:
+        super().__init__()
+        self.layers = layers
+        self.projection: nn.Module = nn.Identity()
+        if projection is not None:
+            self.projection = nn.Linear(projection.shape[1], projection.shape[0], bias=False)
+            self.projection.load_state_dict({"weight": projection})
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        """(N, H) -> (N, D)."""
+        total: torch.Tensor = self.layers(rows) + self.projection(rows)
+        return total
+
+
 def load_layers(folder: Path, layers: Iterable[str]) -> nn.Sequential:
     """The sentence-transformers Dense and LayerNorm layers after the pooling: (B, H) -> (B, D)."""
     modules: list[nn.Module] = []
     for layer in layers:
         config = json.loads((folder / layer / "config.json").read_text(encoding="utf-8"))
         state = load_file(folder / layer / "model.safetensors")
-        module: nn.Module
-        if "dimension" in config:
-            module = nn.LayerNorm(config["dimension"])
-        else:
-            module = nn.Linear(config["in_features"], config["out_features"], bias=config.get("bias", True))
-        module.load_state_dict({name.rpartition(".")[2]: tensor for name, tensor in state.items()})
-        modules.append(module)
-        if "dimension" not in config:
-            modules.append(_activation(str(config.get("activation_function", "torch.nn.modules.activation.Tanh"))))
+        modules.append(_layer_norm(config, state) if "dimension" in config else _dense(config, state))
     return nn.Sequential(*modules)
+
+
+def _layer_norm(config: dict[str, Any], state: dict[str, torch.Tensor]) -> nn.Module:
+    norm = nn.LayerNorm(config["dimension"])
+    norm.load_state_dict({name.rpartition(".")[2]: tensor for name, tensor in state.items()})
+    return norm
+
+
+def _dense(config: dict[str, Any], state: dict[str, torch.Tensor]) -> nn.Module:
+    inputs, outputs = config["in_features"], config["out_features"]
+    residual = bool(config.get("use_residual"))
+    projection = state.pop("residual.weight") if residual and inputs != outputs else None
+    linear = nn.Linear(inputs, outputs, bias=config.get("bias", True))
+    linear.load_state_dict({name.rpartition(".")[2]: tensor for name, tensor in state.items()})
+    activation = _activation(str(config.get("activation_function", "torch.nn.modules.activation.Tanh")))
+    layers = nn.Sequential(linear, activation)
+    return Residual(layers, projection) if residual else layers
 
 
 def _native(folder: Path, spec: ModelSpec, facts: ModelFacts, dtype: torch.dtype, attention: str | None) -> nn.Module:

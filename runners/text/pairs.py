@@ -241,9 +241,9 @@ class PromptedPairs:
         self._query = query
         self._truncate = truncate
         self._joint = joint
-        first, second, between, last = body.parts
+        _, _, between, last = body.parts
         close, opening = (joint.close, joint.open) if joint else (between, "")
-        self._around_query = (f"{first}{instruction}{second}", close)
+        self._around_query = (body.before_query(instruction), close)
         self._around_document = (opening, last)
 
     @cached_property

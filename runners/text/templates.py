@@ -23,19 +23,31 @@ class PairPrompt:
     """The prompt around an instruction, a query and a document."""
 
     parts: tuple[str, str, str, str]
+    optional: tuple[str, str] | None = None
+    """Text around an instruction that is put before the whole; None: the instruction is between the first two parts."""
 
     @classmethod
-    def parse(cls, text: str) -> PairPrompt:
-        """Split `...{instruction}...{query}...{document}...` into its four parts; {instruction} may be missing."""
+    def parse(cls, text: str, instruction_prompt: str | None = None) -> PairPrompt:
+        """Split `...{instruction}...{query}...{document}...` into its four parts; {instruction} may be missing.
+
+        `instruction_prompt` is text with {instruction}, left out where there is no instruction.
+        """
         start, _, rest = text.partition("{query}")
         first, _, second = start.rpartition("{instruction}")
         third, _, fourth = rest.partition("{document}")
-        return cls((first, second, third, fourth))
+        before, _, after = (instruction_prompt or "").partition("{instruction}")
+        return cls((first, second, third, fourth), None if instruction_prompt is None else (before, after))
+
+    def before_query(self, instruction: str) -> str:
+        """The text before the query; braces in the instruction have no special meaning."""
+        if instruction and self.optional is not None:
+            instruction = instruction.join(self.optional)
+        return f"{self.parts[0]}{instruction}{self.parts[1]}"
 
     def fill(self, instruction: str, query: str, document: str) -> str:
         """The whole text; braces in the arguments have no special meaning."""
-        first, second, third, fourth = self.parts
-        return f"{first}{instruction}{second}{query}{third}{document}{fourth}"
+        _, _, third, fourth = self.parts
+        return f"{self.before_query(instruction)}{query}{third}{document}{fourth}"
 
 
 def read_template(plain: PlainTokenizer, *, closing: Sequence[int]) -> Template:

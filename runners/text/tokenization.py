@@ -299,7 +299,7 @@ def load_text_tokenizer(
         token_type_ids=facts.token_type_ids,
         appended=facts.closing_ids if in_text else (),
         mask_prompt=facts.mask_prompt,
-        body=PairPrompt.parse(scoring.body) if scoring else None,
+        body=PairPrompt.parse(scoring.body, scoring.instruction_prompt) if scoring else None,
         separator=scoring.separator if scoring else None,
         max_text_bytes=max_text_bytes,
         query=facts.query_rules,

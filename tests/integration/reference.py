@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sentence_transformers import CrossEncoder, SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize
 
-from tests.tiny import bert_japanese, corpus, deberta, luke
+from tests.tiny import bert_japanese, corpus, deberta, decoders, luke
 from tests.tolerance import FLOAT32, unit_atol
 from tests.variant import DTYPE
 
@@ -26,7 +26,7 @@ _AS_STORED = {"tokenizer_type": "modernbert"}  # this class uses tokenizer.json 
 PROCESSOR_FIXES: dict[str, dict[str, Any]] = {
     **dict.fromkeys(bert_japanese.BUILDERS, _SEGMENTS),
     **dict.fromkeys(luke.BUILDERS, _XLM_ROBERTA),
-    **dict.fromkeys(deberta.BUILDERS, _AS_STORED),
+    **dict.fromkeys((*deberta.BUILDERS, decoders.SARASHINA), _AS_STORED),
 }
 """Options with which transformers 5 reads these tokenizers correctly."""
 

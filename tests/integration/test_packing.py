@@ -31,6 +31,7 @@ PACKED = [
     "qwen3-embedding-0.6b",  # causal, fewer keys than queries
     "embeddinggemma-300m",  # sliding window both ways, Dense layers as head
     "e5-mistral-7b",  # sliding window, causal
+    "nemotron-3-embed-1b",  # a decoder with attention in both directions
     "bge-m3",  # XLM-RoBERTa, positions start after the padding id
     "bge-reranker-v2-m3",
     "japanese-reranker-large",  # segments

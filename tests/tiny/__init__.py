@@ -18,7 +18,9 @@ Unverified, because the real files could not be read: whether ModernBERT-ja's to
 no), granite multilingual's tokenizers (here: Gemma's pieces for 311m, byte-level BPE for 97m), GLuCoSE-v2's file list,
 the tensor prefix of Japanese-SimCSE, which old files have `position_ids` (known for all-MiniLM), whether
 gte-modernbert and granite normalize, the pair template of Qwen3-Embedding, the end-of-text token of harrier and bekko,
-the file list of mxbai-rerank-v2 and of jina-embeddings-v3-hf, and which layers its adapters change.
+the file list of mxbai-rerank-v2 and of jina-embeddings-v3-hf, which layers its adapters change, the special tokens of
+sarashina and of Nemotron-3-Embed, and whether LateOn's first two Dense layers are residual (the number of its
+parameters says so).
 """
 
 from collections.abc import Callable
@@ -31,6 +33,7 @@ MODULES = (
     "bert_japanese",
     "cohere",
     "deberta",
+    "decoders",
     "e5_mistral",
     "gemma",
     "gte_new",
@@ -57,12 +60,13 @@ SAME_LAYOUT: dict[str, tuple[str, ...]] = {
     "Alibaba-NLP/gte-reranker-modernbert-base": ("ibm-granite/granite-embedding-reranker-english-r2",),
     "BAAI/bge-base-en-v1.5": (
         *(f"BAAI/bge-{size}-en-v1.5" for size in ("small", "large")),
-        "Snowflake/snowflake-arctic-embed-m-v1.5",
+        *(f"Snowflake/snowflake-arctic-embed-{size}" for size in ("s", "m", "l", "m-v1.5")),
     ),
     "BAAI/bge-reranker-base": ("BAAI/bge-reranker-large",),
     "BAAI/bge-reranker-v2-m3": ("hotchpotch/japanese-bge-reranker-v2-m3-v1",),
     "Qwen/Qwen3-Embedding-0.6B": (
         *(f"Qwen/Qwen3-Embedding-{size}" for size in ("4B", "8B")),
+        *(f"codefuse-ai/F2LLM-v2-{size}" for size in ("80M", "160M", "330M", "0.6B", "1.7B", "4B", "8B", "14B")),
         "jinaai/jina-embeddings-v5-text-small-retrieval",
         "microsoft/harrier-oss-v1-0.6b",
     ),
@@ -85,6 +89,8 @@ SAME_LAYOUT: dict[str, tuple[str, ...]] = {
         "intfloat/e5-large",
         *(f"intfloat/e5-{size}-v2" for size in ("small", "base", "large")),
         *(f"thenlper/gte-{size}" for size in ("small", "base", "large")),
+        "sentence-transformers/paraphrase-MiniLM-L6-v2",
+        "shibing624/text2vec-base-chinese",
     ),
     "intfloat/multilingual-e5-large": ("intfloat/multilingual-e5-base", "intfloat/multilingual-e5-large-instruct"),
     "jinaai/jina-embeddings-v3-hf/retrieval_query": tuple(
@@ -92,6 +98,7 @@ SAME_LAYOUT: dict[str, tuple[str, ...]] = {
         for task in ("retrieval_passage", "separation", "classification", "text_matching")
     ),
     "mixedbread-ai/mxbai-rerank-base-v2": ("mixedbread-ai/mxbai-rerank-large-v2",),
+    "nvidia/Nemotron-3-Embed-1B-BF16": ("nvidia/Nemotron-3-Embed-8B-BF16",),
     "nomic-ai/nomic-embed-text-v1.5": ("nomic-ai/nomic-embed-text-v1",),
     "sentence-transformers/all-MiniLM-L6-v2": (
         "sentence-transformers/all-MiniLM-L12-v2",

@@ -38,6 +38,7 @@ class SentenceFiles:
     prompts: dict[str, str] | None = None
     similarity: str | None = None
     legacy_pooling: bool = False
+    include_prompt: bool = True
     middle_modules: Sequence[str] = field(default=())
 
 
@@ -77,7 +78,7 @@ def write_sentence_files(folder: Path, dimensions: int, files: SentenceFiles) ->
     if files.legacy_pooling:
         modes = dict(list(modes.items())[:4])
     else:
-        modes["include_prompt"] = True
+        modes["include_prompt"] = files.include_prompt
     write_json(folder / "1_Pooling" / "config.json", {"word_embedding_dimension": dimensions} | modes)
 
 

@@ -14,6 +14,7 @@ import string
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,10 @@ from sentence_transformers import MultiVectorEncoder, SparseEncoder
 from sentence_transformers.base.modules import Dense, Normalize, Router, Transformer
 from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 from sentence_transformers.sparse_encoder.modules import SparseStaticEmbedding, SpladePooling
-from tokenizers import AddedToken, Tokenizer
-from transformers import AutoConfig, AutoModelForMaskedLM
+from tokenizers import AddedToken, Tokenizer, decoders, models
+from transformers import AutoConfig, AutoModelForMaskedLM, DistilBertConfig, PreTrainedConfig, RobertaConfig
 
-from tests.tiny import weights
+from tests.tiny import tokenizer_files, vocab, weights
 
 MINILM, MODERNBERT = "sentence-transformers/all-MiniLM-L6-v2", "Alibaba-NLP/gte-modernbert-base"
 JAPANESE = "cl-nagoya/ruri-base"
@@ -56,11 +57,59 @@ def _edit(path: Path, **changes: Any) -> None:
 def _masked_lm(folder: Path, repo: str = MINILM) -> Path:
     """A masked language model with the tokenizer of a tiny model."""
     _encoder(folder, repo)
-    model = AutoModelForMaskedLM.from_config(AutoConfig.from_pretrained(folder))
-    weights.fill(model, weights.generator(f"{repo} masked-LM", 0))
+    return _filled(folder, AutoConfig.from_pretrained(folder), repo)
+
+
+def _filled(folder: Path, config: PreTrainedConfig, name: str) -> Path:
+    """Write the weights and config.json of a masked language model."""
+    model = AutoModelForMaskedLM.from_config(config)
+    weights.fill(model, weights.generator(f"{name} masked-LM", 0))
     model.save_pretrained(folder)
     _edit(folder / "config.json", architectures=[type(model).__name__])
     return folder
+
+
+def _distilbert(folder: Path) -> Path:
+    """DistilBERT, as the models of opensearch-project, with BERT's tokenizer but without segments."""
+    _encoder(folder)
+    _edit(folder / "tokenizer_config.json", tokenizer_class="DistilBertTokenizer")
+    size = int(AutoConfig.from_pretrained(folder).vocab_size)
+    (folder / "config.json").unlink()
+    return _filled(
+        folder, DistilBertConfig(vocab_size=size, dim=32, hidden_dim=64, n_layers=2, n_heads=4), "distilbert"
+    )
+
+
+def _roberta(folder: Path) -> Path:
+    """RoBERTa, as granite-embedding-30m-sparse: byte-level pieces after four special tokens."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pieces, merges = vocab.byte_pairs(900, None)
+    special = ("<s>", "<pad>", "</s>", "<unk>")
+    ids = {token: index for index, token in enumerate((*special, *sorted(pieces, key=pieces.__getitem__), "<mask>"))}
+    tokenizer = Tokenizer(models.BPE(ids, list(merges)))
+    tokenizer.pre_tokenizer = vocab.byte_level(None)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = vocab.template("<s>", "</s>", ids, "<s> $A </s> </s> $B </s>")
+    tokenizer.add_special_tokens([AddedToken(token, normalized=False) for token in (*special, "<mask>")])
+    names = tokenizer_files.XLM_ROBERTA_TOKENS | {"mask_token": tokenizer_files.added_token("<mask>", lstrip=True)}
+    about = tokenizer_files.XLM_ROBERTA_TOKENS | {"mask_token": "<mask>", "model_max_length": 512}
+    tokenizer_files.write_tokenizer(
+        folder, tokenizer, config=about | {"tokenizer_class": "RobertaTokenizer"}, special=names
+    )
+    tokenizer_files.write_byte_level_source(folder, tokenizer)
+    config = RobertaConfig(
+        vocab_size=len(ids),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=514,
+        type_vocab_size=2,
+        pad_token_id=1,
+        bos_token_id=0,
+        eos_token_id=2,
+    )
+    return _filled(folder, config, "roberta")
 
 
 def masked_lm(folder: Path, repo: str = MINILM) -> None:
@@ -80,32 +129,45 @@ def _transformer(folder: Path, **options: Any) -> Transformer:
     return Transformer(str(folder), transformer_task="fill-mask", max_seq_length=LIMIT, **options)
 
 
-def splade(folder: Path, repo: str = MINILM, activation: Any = "relu", pooling: Any = "max") -> None:
+def splade(folder: Path, network: Callable[[Path], Path] = _masked_lm, pooling: Any = "max") -> None:
     """Modules MLMTransformer and SpladePooling."""
-    network = _transformer(_masked_lm(folder / "work", repo))
-    SparseEncoder(modules=[network, SpladePooling(pooling, activation)]).save_pretrained(str(folder))
+    transformer = _transformer(network(folder / "work"))
+    SparseEncoder(modules=[transformer, SpladePooling(pooling)]).save_pretrained(str(folder))
     shutil.rmtree(folder / "work")
 
 
-def inference_free(folder: Path) -> None:
+def inference_free(folder: Path, network: Callable[[Path], Path] = _masked_lm) -> None:
     """A Router: a table of weights for queries, SPLADE for documents."""
-    network = _transformer(_masked_lm(folder / "work"))
-    size = int(network.config.vocab_size)
-    table = SparseStaticEmbedding(network.tokenizer, torch.rand(size, generator=weights.generator("table", 0)))
-    router = Router.for_query_document([table], [network, SpladePooling("max", "log1p_relu")])
+    transformer = _transformer(network(folder / "work"))
+    size = int(transformer.config.vocab_size)
+    table = SparseStaticEmbedding(transformer.tokenizer, torch.rand(size, generator=weights.generator("table", 0)))
+    router = Router.for_query_document([table], [transformer, SpladePooling("max", "log1p_relu")])
     SparseEncoder(modules=[router]).save_pretrained(str(folder))
     shutil.rmtree(folder / "work")
 
 
 def opensearch(folder: Path) -> None:
     """The same, with the network in the repository itself, as in those of opensearch-project."""
-    inference_free(folder)
+    inference_free(folder, _distilbert)
     network = folder / "document_0_Transformer"
     for path in network.iterdir():
         path.rename(folder / path.name)
     network.rmdir()
     settings = json.loads((folder / "router_config.json").read_text(encoding="utf-8").replace(network.name, ""))
     _write(folder / "router_config.json", settings)
+
+
+def _write_dense(folder: Path, inputs: int, outputs: int, *, residual: bool = False) -> None:
+    """A Dense layer as PyLate saves it."""
+    folder.mkdir()
+    random = weights.generator(folder.name, inputs)
+    state = {"linear.weight": torch.randn(outputs, inputs, generator=random) / inputs**0.5}
+    if residual:
+        state["residual.weight"] = torch.randn(outputs, inputs, generator=random) / inputs**0.5
+    save_file(state, folder / "model.safetensors")
+    identity = "torch.nn.modules.linear.Identity"
+    layer = {"in_features": inputs, "out_features": outputs, "bias": False, "activation_function": identity}
+    _write(folder / "config.json", layer | {"use_residual": residual})
 
 
 def _projection(hidden: int) -> Dense:
@@ -135,8 +197,8 @@ def attended(folder: Path) -> None:
     multi_vector(folder, query_expansion=expansion, query_length=24, document_length=None)
 
 
-def pylate(folder: Path, repo: str = MODERNBERT) -> None:
-    """PyLate: settings at the top level, and prefixes that are tokens."""
+def pylate(folder: Path, repo: str = MODERNBERT, *, residual: bool = False, **own: Any) -> None:
+    """PyLate: settings at the top level, and prefixes that are tokens. `residual` adds two layers before the last."""
     _encoder(folder, repo)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.add_tokens([AddedToken(prefix, normalized=True) for prefix in PREFIXES.values()])
@@ -149,14 +211,14 @@ def pylate(folder: Path, repo: str = MODERNBERT) -> None:
     save_file(state | {name: rows}, folder / "model.safetensors", metadata={"format": "pt"})
     _edit(folder / "config.json", vocab_size=len(rows))
     hidden = rows.shape[1]
-    (folder / "1_Dense").mkdir()
-    identity = "torch.nn.modules.linear.Identity"
-    layer = {"in_features": hidden, "out_features": WIDTH, "bias": False, "activation_function": identity}
-    _write(folder / "1_Dense" / "config.json", layer)
-    save_file({"linear.weight": _projection(hidden).linear.weight.data}, folder / "1_Dense" / "model.safetensors")
-    transformer = {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"}
-    dense = {"idx": 1, "name": "1", "path": "1_Dense", "type": "pylate.models.Dense.Dense"}
-    _write(folder / "modules.json", [transformer, dense])
+    widths = [hidden, 2 * hidden, hidden, WIDTH] if residual else [hidden, WIDTH]
+    modules = [{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"}]
+    for index, (inputs, outputs) in enumerate(pairwise(widths), start=1):
+        _write_dense(folder / f"{index}_Dense", inputs, outputs, residual=outputs != WIDTH)
+        modules.append(
+            {"idx": index, "name": str(index), "path": f"{index}_Dense", "type": "pylate.models.Dense.Dense"}
+        )
+    _write(folder / "modules.json", modules)
     _write(folder / "sentence_bert_config.json", {"max_seq_length": 39, "do_lower_case": False})
     settings: dict[str, Any] = {
         "prompts": {},
@@ -170,7 +232,7 @@ def pylate(folder: Path, repo: str = MODERNBERT) -> None:
         "attend_to_expansion_tokens": False,
         "skiplist_words": list(string.punctuation),
     }
-    _write(folder / "config_sentence_transformers.json", settings)
+    _write(folder / "config_sentence_transformers.json", settings | own)
 
 
 def stanford(folder: Path, repo: str = MINILM) -> None:
@@ -198,18 +260,25 @@ def _write(path: Path, content: object) -> None:
 
 def modernbert_splade(folder: Path) -> None:
     """SPLADE on another architecture, with sums instead of maxima."""
-    splade(folder, MODERNBERT, pooling="sum")
+    splade(folder, partial(_masked_lm, repo=MODERNBERT), pooling="sum")
+
+
+def late_on(folder: Path) -> None:
+    """LateOn: PyLate with residual layers, and queries that are not expanded."""
+    pylate(folder, residual=True, do_query_expansion=False)
 
 
 LAYOUTS: dict[str, Callable[[Path], None]] = {
     "masked-lm": masked_lm,
     "splade": splade,
     "splade-modernbert": modernbert_splade,
+    "splade-roberta": partial(splade, network=_roberta),
     "inference-free": inference_free,
     "opensearch": opensearch,
     "multi-vector": multi_vector,
     "attended": attended,
     "pylate": pylate,
+    "late-on": late_on,
     "stanford": stanford,
     "masked-lm-japanese": partial(masked_lm, repo=JAPANESE),
     "stanford-japanese": partial(stanford, repo=JAPANESE),
@@ -217,10 +286,17 @@ LAYOUTS: dict[str, Callable[[Path], None]] = {
 _CATALOGUE = {
     "prithivida/Splade_PP_en_v2": "masked-lm",
     "opensearch-project/opensearch-neural-sparse-encoding-doc-v3-distill": "opensearch",
+    "opensearch-project/opensearch-neural-sparse-encoding-multilingual-v1": "opensearch",
     "hotchpotch/japanese-splade-v2": "masked-lm-japanese",
+    "naver/splade-v3": "splade",
+    "naver/splade-cocondenser-ensembledistil": "splade",
+    "ibm-granite/granite-embedding-30m-sparse": "splade-roberta",
     "answerdotai/answerai-colbert-small-v1": "stanford",
     "colbert-ir/colbertv2.0": "stanford",
+    "answerdotai/JaColBERTv2.5": "stanford-japanese",
     "lightonai/GTE-ModernColBERT-v1": "pylate",
+    "lightonai/LateOn": "late-on",
+    "lightonai/mLateOn": "late-on",
 }
 
 

@@ -1,4 +1,4 @@
-"""One repository for each kind of module that only sentence-transformers runs, saved by that library.
+"""One repository for each kind of module beyond pooling and plain layers, saved by sentence-transformers.
 
     from tests.tiny import sentence_modules
     folder = sentence_modules.build("Router", tmp_path / "router")
@@ -118,6 +118,9 @@ KINDS: dict[str, Callable[[], SentenceTransformer | CrossEncoder]] = {
     "WeightedLayerPooling": _weighted_layers,
     "SiLU": lambda: SentenceTransformer(
         modules=[_transformer(), Pooling(HIDDEN), Dense(HIDDEN, 16, activation_function=torch.nn.SiLU())]
+    ),
+    "Residual": lambda: SentenceTransformer(
+        modules=[_transformer(), Pooling(HIDDEN), Dense(HIDDEN, 16, use_residual=True)]
     ),
     "MaxPooling": lambda: SentenceTransformer(modules=[_transformer(), Pooling(HIDDEN, ("max", "mean"))]),
     "MaskedPrompt": lambda: SentenceTransformer(

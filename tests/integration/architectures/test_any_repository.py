@@ -96,7 +96,8 @@ def reference(kind: type[Any], folder: Path) -> Any:
 @pytest.mark.parametrize("kind", EMBEDDERS)
 async def test_an_embedder_gives_the_numbers_of_sentence_transformers(kind: str, importer: Importer) -> None:
     imported = importer(kind)
-    assert imported.stored.facts.engine == ("own" if kind == "LayerNorm" else "sentence-transformers")
+    own = kind in ("LayerNorm", "Residual")
+    assert imported.stored.facts.engine == ("own" if own else "sentence-transformers")
     verification = imported.stored.facts.verification
     assert verification is not None
     assert verification.lowest_cosine is not None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -16,10 +16,11 @@ from numpy.testing import assert_allclose
 from errors import InputTooLongError
 from models.prompts import choose_prompt
 from runners.contracts import QUERY as QUERY_PLACE
-from runners.contracts import EmbeddingResult, RerankResult, TruncatedInput
+from runners.contracts import EmbeddingResult, RerankOptions, RerankResult, TruncatedInput
 from runners.embedding import EmbeddingRunner
 from runners.loaded_model import LoadedModel
 from runners.networks.pooling import normalize
+from runners.rerank import RerankRunner
 from tests import tiny
 from tests.integration.architectures.reference import PROMPTS, Answers, Reference, reference_for, text_of
 from tests.integration.architectures.workshop import CATALOG, QUERY, Floats, Model, Workshop, answer, numbers
@@ -30,7 +31,7 @@ LONG = 8192
 TRUE_LIMITS = {
     "luke-japanese-base": 80,
     **dict.fromkeys((f"paraphrase-multilingual-{name}-v2" for name in ("minilm-l12", "mpnet-base")), 128),
-    "all-minilm-l12-v2": 128,
+    **dict.fromkeys(("all-minilm-l12-v2", "paraphrase-minilm-l6-v2", "text2vec-base-chinese"), 128),
     **dict.fromkeys(("all-minilm-l6-v2", "labse"), 256),
     "all-mpnet-base-v2": 384,
     "jina-reranker-v2-multilingual": 1024,
@@ -46,12 +47,15 @@ TRUE_LIMITS = {
     **dict.fromkeys((f"granite-embedding-{name}english-r2" for name in ("", "small-", "reranker-")), LONG),
     **dict.fromkeys((f"bekko-embedding-v1-{size}" for size in ("a8m", "a25m")), LONG),
     **dict.fromkeys(("nomic-embed-text-v1.5", "nomic-embed-text-v1", "bge-reranker-v2-gemma"), LONG),
+    "sarashina-embedding-v2-1b": LONG,
     **dict.fromkeys((f"jina-embeddings-v3-{task.replace('_', '-')}" for task in jina_v3.TASKS), LONG),
     **dict.fromkeys((f"qwen3-embedding-{size}" for size in ("0.6b", "4b", "8b")), 32768),
     **dict.fromkeys((f"qwen3-reranker-{size}" for size in ("0.6b", "4b", "8b")), 32768),
     **dict.fromkeys((f"mxbai-rerank-{size}-v2" for size in ("base", "large")), 32768),
     **dict.fromkeys((f"harrier-oss-v1-{size}" for size in ("270m", "0.6b")), 32768),
     **dict.fromkeys(("nv-embed-v2", "jina-embeddings-v5-text-small-retrieval"), 32768),
+    **dict.fromkeys((f"nemotron-3-embed-{size}" for size in ("1b", "8b")), 32768),
+    **dict.fromkeys((f"f2llm-v2-{size}" for size in ("80m", "160m", "330m", "0.6b", "1.7b", "4b", "8b", "14b")), 40960),
 }
 """Token limits from the model cards; all other models have 512."""
 AFFORDABLE_TOKENS = 1024
@@ -217,3 +221,16 @@ async def test_yes_or_no_is_a_chance(workshop: Workshop) -> None:
     assert isinstance(result, RerankResult)
     expected = Answers(PROMPTS[model.spec.repo], model.original).chances(SHORT, 8192)
     assert_allclose(result.scores, expected, rtol=0, atol=FLOAT32)
+
+
+async def test_an_instruction_that_a_prompt_does_without(workshop: Workshop) -> None:
+    """mxbai_rerank_v2.py: prepare_inputs."""
+    model = workshop.model("mxbai-rerank-base-v2")
+    prompt = PROMPTS[model.spec.repo]
+    start, query, *rest = prompt.parts
+    told = replace(prompt, parts=(start, f"instruction: Find the planet.\n{query}", *rest))
+    with model.running() as loaded:
+        assert isinstance(loaded.runner, RerankRunner)
+        result = await loaded.runner.rerank(QUERY, SHORT, RerankOptions(instruction="Find the planet."))
+        assert_equal(result.raw, Answers(told, model.original).numbers(SHORT, 8192))
+        assert np.abs(result.raw - (await loaded.runner.rerank(QUERY, SHORT)).raw).max() > 1e-3

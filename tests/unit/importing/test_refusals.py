@@ -74,6 +74,11 @@ def three_labels(folder: Path) -> None:
     config(id2label={"0": "a", "1": "b", "2": "c"}, label2id={"a": 0, "b": 1, "c": 2})(folder)
 
 
+def code_of_its_own(folder: Path) -> None:
+    config(auto_map={"AutoModel": "modeling_flash.FlashModel"})(folder)
+    weights(lambda state: state.pop(WEIGHT))(folder)
+
+
 def unknown_layer(folder: Path) -> None:
     modules = json.loads((folder / "modules.json").read_text())
     modules[1]["type"] = "sentence_transformers.models.LSTM"
@@ -100,6 +105,16 @@ DAMAGES: dict[str, tuple[ModelSpec, Damage, str]] = {
     "an embedder": (spec(repo=EMBEDDER.repo, kind="reranker"), lambda _: None, "must be a classifier"),
     "a reranker": (spec(repo=RERANKER.repo), lambda _: None, "must be an encoder"),
     "unknown model type": (EMBEDDER, config(model_type="nothing"), "cannot be loaded"),
+    "other tensors": (
+        EMBEDDER,
+        code_of_its_own,
+        r"missing keys .* has remote code \(modeling_flash\.FlashModel\), which",
+    ),
+    "an architecture in the repository": (
+        EMBEDDER,
+        config(model_type="plamo", auto_map={"AutoModel": "modeling_plamo.PlamoBiModel"}),
+        r"needs remote code \(modeling_plamo\.PlamoBiModel\), which is not run",
+    ),
     "config cut off": (EMBEDDER, cut_off("config.json"), "cannot be read"),
     "tokenizer cut off": (EMBEDDER, cut_off("tokenizer.json"), "cannot be read"),
     "weights cut off": (EMBEDDER, cut_off("model.safetensors"), "cannot be (read|loaded)"),

@@ -93,7 +93,8 @@ def test_a_typo_names_the_file_the_block_and_the_key(tmp_path: Path, change: dic
         ({"kind": "reranker", "scoring": SCORING | {"body": "{query}"}}, "body needs {query} and then {document}"),
         ({"kind": "reranker", "scoring": SCORING | {"body": "{document}{query}"}}, "body needs {query} and then"),
         ({"kind": "reranker", "scoring": SCORING | {"separator": "\n"}}, "separator is not between"),
-        ({"kind": "reranker", "scoring": SCORING, "instruction": "Judge"}, "scoring.body has no {instruction}"),
+        ({"kind": "reranker", "scoring": SCORING, "instruction": "Judge"}, "scoring has no {instruction}"),
+        ({"kind": "reranker", "scoring": SCORING | {"instruction_prompt": "!"}}, "instruction_prompt needs"),
         ({"scoring": SCORING}, "scoring is for rerankers"),
     ],
 )

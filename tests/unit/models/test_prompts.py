@@ -102,6 +102,7 @@ def test_only_rerankers_that_are_asked_in_words_take_an_instruction() -> None:
     refuse_instruction(spec(kind="reranker", scoring=scoring))
     with pytest.raises(InvalidRequestError):
         refuse_instruction(spec(kind="reranker", scoring=scoring | {"body": "{query}{document}"}))
+    refuse_instruction(CATALOG.get("mxbai-rerank-base-v2"))
 
 
 def test_a_default_prompt_is_for_requests_that_choose_none() -> None:

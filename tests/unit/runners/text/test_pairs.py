@@ -43,9 +43,9 @@ class Judge:
         return TextTokenizer(self.plain, template, Rules(max_tokens=max_tokens, vocabulary=200_000, body=body))
 
     def apart(self, max_tokens: int = 40_960) -> TextTokenizer:
-        """Ours for a prompt whose parts are tokenised apart."""
+        """Ours for a prompt whose parts are tokenised apart, with an optional instruction."""
         template = Template((self.prefix, self.suffix), ([], [], []), 0)
-        body = PairPrompt.parse("query: {query}\ndocument: {document}")
+        body = PairPrompt.parse("query: {query}\ndocument: {document}", "instruction: {instruction}\n")
         rules = Rules(max_tokens=max_tokens, vocabulary=200_000, body=body, separator="\n")
         return TextTokenizer(self.plain, template, rules)
 
@@ -209,13 +209,20 @@ def test_an_instruction_that_leaves_no_room_is_refused(judge: Judge) -> None:
     assert raised.value.param == "instruction"
 
 
-@given(query=TEXT, document=TEXT)
-@example(query="What is red?", document="\nMars")
-@example(query="?\n", document=" 1")
-def test_texts_around_a_separator_are_tokenised_apart(judge: Judge, query: str, document: str) -> None:
-    """As the libraries of mxbai-rerank-v2 and bge-reranker-v2-gemma do; "?" and a line break can be one token."""
-    parts = [judge.prefix, *judge.plain.encode([f"query: {query}", "\n", f"document: {document}"]), judge.suffix]
-    (sequence,), cuts = judge.apart().encode_pairs(query, [document])
+@given(query=TEXT, document=TEXT, instruction=TEXT)
+@example(query="What is red?", document="\nMars", instruction="Is it red?\n")
+@example(query="?\n", document=" 1", instruction="{query}")
+@example(query="moon", document="star", instruction="")
+def test_texts_around_a_separator_are_tokenised_apart(
+    judge: Judge, query: str, document: str, instruction: str
+) -> None:
+    """As the libraries of mxbai-rerank-v2 and bge-reranker-v2-gemma do; "?" and a line break can be one token.
+
+    With an instruction, the first text is that of `prepare_inputs` in mxbai_rerank_v2.py (mxbai-rerank 0.1.6).
+    """
+    asked = "\n".join([*([f"instruction: {instruction}"] if instruction else []), f"query: {query}"])
+    parts = [judge.prefix, *judge.plain.encode([asked, "\n", f"document: {document}"]), judge.suffix]
+    (sequence,), cuts = judge.apart().encode_pairs(query, [document], instruction)
     assert sequence.input_ids == [token for part in parts for token in part]
     assert not cuts
 
