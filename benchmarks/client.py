@@ -70,6 +70,8 @@ class Connection(asyncio.Protocol):
         self._answer: asyncio.Future[tuple[int, bytes]] | None = None
         self._need = -1
         self._transport: asyncio.Transport | None = None
+        self.head = b""
+        """The status line and the headers of the last response."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -98,12 +100,18 @@ class Connection(asyncio.Protocol):
                 return
         if len(self._buffer) >= self._need:
             status = int(self._buffer[9:12])
-            body = bytes(self._buffer[self._buffer.find(b"\r\n\r\n") + 4 : self._need])
+            end = self._buffer.find(b"\r\n\r\n")
+            self.head, body = bytes(self._buffer[:end]), bytes(self._buffer[end + 4 : self._need])
             self._answer.set_result((status, body))
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(ConnectionError("the server closed the connection"))
+
+    @property
+    def closed(self) -> bool:
+        """Whether the server or this side has closed the connection."""
+        return self._transport is None or self._transport.is_closing()
 
     def close(self) -> None:
         """Close the connection."""

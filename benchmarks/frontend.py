@@ -71,8 +71,11 @@ def _git(*arguments: str) -> bytes:
     return subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True).stdout
 
 
-def serve(checkout: Checkout, home: Path, workers: int = 1, pass_s: float = 0.0) -> Running:
-    """Start workers with the stub engine. The model's files are real, because texts are tokenized."""
+def serve(checkout: Checkout, home: Path, workers: int = 1, pass_s: float = 0.0, **variables: str) -> Running:
+    """Start workers with the stub engine. The model's files are real, because texts are tokenized.
+
+    `variables` are further settings of the service or of the stub.
+    """
     home.mkdir(parents=True, exist_ok=True)
     port = free_port()
     environment = clean_environment(
@@ -86,6 +89,7 @@ def serve(checkout: Checkout, home: Path, workers: int = 1, pass_s: float = 0.0)
         WORKERS=str(workers),
         STUB_PASS_S=str(pass_s),
         PYTHONPATH=str(ROOT / "benchmarks"),
+        **variables,
     )
     command = [str(checkout.python), *IMPORT_COMMAND[(checkout.folder / "cli").is_dir()], MODEL]
     subprocess.run(command, cwd=checkout.folder, env=environment, check=True, stdout=sys.stderr)

@@ -3,7 +3,8 @@
     cd CHECKOUT && PYTHONPATH=.../benchmarks bentoml serve stub_service:RerankEmbedding
 
 It replaces one function, and works with all revisions since b633b23. With several workers, `python -m stub_service` is
-the engine process. STUB_PASS_S is the duration of a pass.
+the engine process. STUB_PASS_S is the duration of a pass, and STUB_SLOT_S that of each of its tokens, padding included.
+STUB_FAST_LANE=true adds a fast lane.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from service import RerankEmbedding
 __all__ = ["RerankEmbedding"]
 
 _PASS_S = float(os.environ.get("STUB_PASS_S", "0"))
+_SLOT_S = float(os.environ.get("STUB_SLOT_S", "0"))
+_FAST_LANE = os.environ.get("STUB_FAST_LANE") == "true"
 
 
 class StubBackend:
@@ -35,15 +38,16 @@ class StubBackend:
     concurrent_passes = 1
     memory_bytes = 0
     dtype = weights_dtype = "float32"
-    beside = second_forward = None  # the old and the current name
 
     def __init__(self, width: int) -> None:
         self._row = np.linspace(-1, 1, width, dtype=np.float32)
+        self.beside = self.second_forward = self.forward if _FAST_LANE else None  # the old and the current name
 
     def forward(self, sequences: Any) -> Any:
         """B sequences -> (B, H) equal rows."""
-        if _PASS_S:
-            time.sleep(_PASS_S)
+        seconds = _PASS_S + _SLOT_S * len(sequences) * max(map(len, sequences))
+        if seconds:
+            time.sleep(seconds)
         return np.tile(self._row, (len(sequences), 1))
 
     forward_exact = forward

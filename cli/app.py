@@ -454,3 +454,29 @@ def frontend(
 
     options = frontend_options(against, workers, pass_ms, repetitions, window, cache)
     raise typer.Exit(measure_frontend(options, as_json=json))
+
+
+@bench_app.command()
+def fleet(
+    what: Annotated[
+        Literal["table", "validate", "measure"],
+        typer.Argument(help="Simulate; compare with three real replicas; or measure what this machine's work costs."),
+    ] = "table",
+    seconds: Annotated[float, typer.Option(metavar="SECONDS", help="validate: duration of each load.")] = 100.0,
+    constants: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Costs; default: benchmarks/fleet/constants.json")
+    ] = None,
+    cache: Annotated[Path | None, typer.Option(metavar="FOLDER", help="default: benchmarks/.cache")] = None,
+) -> None:
+    """Simulate many replicas: how many hold a load, thresholds of autoscalers, what breaks first.
+
+    Exit status: 0; 1 if validate finds an error of more than 15 %.
+    """
+    if importlib.util.find_spec("simpy") is None:
+        raise typer.BadParameter("The simulation needs SimPy, which scripts/install --dev installs.")
+    from benchmarks.checkpoints import ROOT
+    from benchmarks.fleet.commands import run
+    from benchmarks.fleet.constants import MEASURED
+
+    folder = cache or ROOT / "benchmarks" / ".cache"
+    raise typer.Exit(run(what, constants=constants or MEASURED, cache=folder.resolve(), seconds=seconds))

@@ -19,11 +19,11 @@ import time
 from errors import InternalError, OverloadedError, ServiceError, ShuttingDownError
 from runners.batching.batch_budget import BatchBudget
 from runners.batching.health import Health
-from runners.batching.lane_threads import FAST_LANE_TOKENS, SMALL_JOB_TOKENS, LaneThread
+from runners.batching.lane_threads import LaneThread
 from runners.batching.options import BatchingOptions
 from runners.batching.passes import Passes
-from runners.batching.planner import Planner
 from runners.batching.queue import Batch, Clock, Job, Queue, finish
+from runners.batching.schedule import Schedule
 from runners.batching.throughput import Throughput
 from runners.contracts import Results, Run, Timings, TokenSequences
 
@@ -46,13 +46,6 @@ class AdaptiveBatcher:
         self._options = options
         self._budget = BatchBudget(options.max_batch_tokens)
         self._throughput = Throughput(options.name, options.padding_cost, options.costs)
-        self._planner = Planner(
-            self._throughput.costs,
-            options.padding_cost,
-            short_pass_tokens=options.short_pass_tokens or options.max_batch_tokens,
-            has_fast_lane=second_run is not None,
-            clock=clock,
-        )
         self._health = Health(options.name, options.trial)
         self._clock = clock
         self._lock = threading.Lock()
@@ -65,14 +58,19 @@ class AdaptiveBatcher:
             lock=self._lock,
             clock=clock,
         )
-        self._main = [self._lane(run) for _ in range(options.concurrent_passes)]
-        self._fast = None if second_run is None else self._lane(second_run, fast=True)
-        self._lanes = self._main if self._fast is None else [*self._main, self._fast]
-        self._queue = Queue(clock)
+        self._schedule = Schedule(
+            options,
+            self._throughput.costs,
+            self._budget,
+            main=[self._lane(run) for _ in range(options.concurrent_passes)],
+            fast=None if second_run is None else self._lane(second_run, fast=True),
+            clock=clock,
+        )
+        self._lanes = self._schedule.lanes
         self._closing = False
         self._wake_is_scheduled = False
         for lane in self._lanes:
-            title = f"{'fast lane' if lane is self._fast else 'batcher'} {options.name}"
+            title = f"{'fast lane' if lane.fast else 'batcher'} {options.name}"
             lane.thread = threading.Thread(target=self._work, args=(lane,), name=title, daemon=True)
             lane.thread.start()
 
@@ -83,6 +81,10 @@ class AdaptiveBatcher:
     def queued_tokens(self) -> int:
         """Number of admitted tokens whose computation has not started."""
         return self._queue.tokens
+
+    @property
+    def _queue(self) -> Queue:
+        return self._schedule.queue
 
     @property
     def stalled_s(self) -> float:
@@ -156,8 +158,7 @@ class AdaptiveBatcher:
     def _stop(self) -> list[Job]:
         """Accept no more work, and empty the queue and its metrics. Returns the jobs that were waiting."""
         self._closing = True
-        waiting = list(self._queue.jobs())
-        self._queue = Queue(self._clock)
+        waiting = self._schedule.clear()
         self._throughput.queue(self._queue)
         for lane in self._lanes:
             lane.wake.notify()
@@ -167,7 +168,7 @@ class AdaptiveBatcher:
         with self._lock:
             if self._closing:
                 raise ShuttingDownError("The model is being unloaded. Try again.")
-            if self._queue.tokens and self._queue.tokens + job.tokens > self._options.max_queued_tokens:
+            if not self._schedule.admits(job):
                 raise OverloadedError(
                     f"{self._queue.tokens} tokens wait for this model and {job.tokens} more would exceed the limit "
                     f"of {self._options.max_queued_tokens} (MAX_QUEUED_TOKENS). Try again later.",
@@ -185,26 +186,11 @@ class AdaptiveBatcher:
         """
         with self._lock:
             self._wake_is_scheduled = False
-            self._wake_main()
-            self._wake_fast_lane()
+            self._wake_ready()
 
-    def _wake_main(self) -> None:
-        """Wake one lane at most. A second pass is launched early only if it is full."""
-        idle = [lane for lane in self._main if not lane.running]
-        if idle and self._may_start(idle[0]):
-            idle[0].wake.notify()
-
-    def _may_start(self, lane: LaneThread) -> bool:
-        busy = any(other.running for other in self._main if other is not lane)
-        return len(self._queue) > 0 and (not busy or self._queue.tokens >= self._budget.tokens)
-
-    def _wake_fast_lane(self) -> None:
-        """Wake the fast lane only if it has work: each needless wake makes all threads wait for the GIL."""
-        if self._fast is not None and self._runs_large() and self._queue.has_fresh(range(SMALL_JOB_TOKENS + 1)):
-            self._fast.wake.notify()
-
-    def _runs_large(self) -> bool:
-        return any(lane.large for lane in self._main)
+    def _wake_ready(self) -> None:
+        for lane in self._schedule.ready():
+            lane.wake.notify()
 
     def _retry_after_s(self) -> int:
         """Estimated seconds until half of the queue is computed."""
@@ -224,9 +210,8 @@ class AdaptiveBatcher:
                     return
                 lane.start(batch)
                 self._throughput.queue(self._queue)
-                if lane is not self._fast:
-                    self._wake_fast_lane()
-                    self._wake_main()
+                if not lane.fast:
+                    self._wake_ready()
             try:
                 self._passes.compute(lane, batch)
             except BaseException as error:  # the thread keeps running, and every request gets an answer
@@ -239,11 +224,7 @@ class AdaptiveBatcher:
 
     def _next(self, lane: LaneThread) -> Batch:
         """The lane's next batch; empty if it has to wait."""
-        if self._closing:
-            return []
-        if lane is not self._fast:
-            return self._planner.take(self._queue, self._budget.tokens) if self._may_start(lane) else []
-        return self._queue.take_small(SMALL_JOB_TOKENS, FAST_LANE_TOKENS) if self._runs_large() else []
+        return [] if self._closing else self._schedule.next(lane)
 
     def _fail(self, batch: Batch, error: Exception) -> None:
         for job in dict.fromkeys(job for job, _ in batch):

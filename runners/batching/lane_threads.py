@@ -22,24 +22,13 @@ SLOWNESS = 10.0
 """A pass that takes this many times the expected time is stuck; other work may use most of the processor."""
 
 
-@dataclass(eq=False)
-class LaneThread:
-    """A worker thread with its own network, and the pass that it runs."""
+@dataclass(eq=False, kw_only=True)
+class Lane:
+    """What runs one pass at a time."""
 
-    run: Run
-    wake: threading.Condition
-    """Notified when there may be work. All lanes' conditions share the batcher's lock."""
-    clock: Clock
-    fast: bool = False
     running: Batch = field(default_factory=list)
     large: bool = False
     """Whether the fast lane may overtake the running pass."""
-    since: float | None = None
-    expected_s: float = 0.0
-    """Expected duration of the current pass."""
-    reservation: Reservation | None = None
-    """Memory reserved for the current pass."""
-    thread: threading.Thread | None = None
 
     def start(self, batch: Batch) -> None:
         """Record the pass that runs next; an empty one: none."""
@@ -48,6 +37,23 @@ class LaneThread:
             any(job.tokens >= LARGE_JOB_TOKENS for job, _ in batch)
             or sum(job.lengths[index] for job, index in batch) >= LARGE_PASS_TOKENS
         )
+
+
+@dataclass(eq=False)
+class LaneThread(Lane):
+    """A worker thread with its own network, and the pass that it runs."""
+
+    run: Run
+    wake: threading.Condition
+    """Notified when there may be work. All lanes' conditions share the batcher's lock."""
+    clock: Clock
+    fast: bool = False
+    since: float | None = None
+    expected_s: float = 0.0
+    """Expected duration of the current pass."""
+    reservation: Reservation | None = None
+    """Memory reserved for the current pass."""
+    thread: threading.Thread | None = None
 
     def compute(self, sequences: TokenSequences, expected_s: float) -> Results:
         """Run one pass and record its start for the watchdog."""
