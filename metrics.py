@@ -41,6 +41,11 @@ QUEUE_AGE_SECONDS = Gauge(
     ["model"],
     multiprocess_mode="livemax",
 )
+# Without labels, because load balancers that read them take one series (docs/deployment.md)
+REQUESTS_WAITING = Gauge(
+    "service_requests_waiting", "Requests with inputs that wait for a pass.", multiprocess_mode="livesum"
+)
+REQUESTS_RUNNING = Gauge("service_requests_running", "Requests with inputs in a pass.", multiprocess_mode="livesum")
 BATCH_TEXTS = Histogram("service_batch_texts", "Inputs in a forward pass.", ["model"], buckets=_TEXTS)
 BATCH_TOKENS = Histogram(
     "service_batch_tokens", "Tokens in a forward pass, padding included.", ["model"], buckets=_TOKENS

@@ -134,7 +134,7 @@ class AdaptiveBatcher:
                 if self._closing:  # the queue was emptied, and its metrics with it
                     return
                 self._queue.remove(job)
-                self._throughput.queue(self._queue)
+                self._report()
 
     def close(self) -> None:
         """Stop the threads after their current batches. Waiting requests get ShuttingDownError."""
@@ -159,7 +159,7 @@ class AdaptiveBatcher:
         """Accept no more work, and empty the queue and its metrics. Returns the jobs that were waiting."""
         self._closing = True
         waiting = self._schedule.clear()
-        self._throughput.queue(self._queue)
+        self._throughput.queue(self._queue, running=0)
         for lane in self._lanes:
             lane.wake.notify()
         return waiting
@@ -199,17 +199,23 @@ class AdaptiveBatcher:
     def report_queue(self) -> None:
         """Update the queue's metrics, even while a pass is stuck."""
         with self._lock:
-            self._throughput.queue(self._queue)
+            if not self._closing:
+                self._report()
+
+    def _report(self) -> None:
+        running = {job for lane in self._lanes for job, _ in lane.running}
+        self._throughput.queue(self._queue, len(running))
 
     def _work(self, lane: LaneThread) -> None:
         while True:
             with self._lock:
                 while not (batch := self._next(lane)) and not self._closing:
+                    self._report()
                     lane.wake.wait()
                 if self._closing:
                     return
                 lane.start(batch)
-                self._throughput.queue(self._queue)
+                self._report()
                 if not lane.fast:
                     self._wake_ready()
             try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from prometheus_client import Gauge
+
 import metrics
 from runners.batching.costs import Costs
 from runners.batching.queue import Batch, Queue
@@ -20,6 +22,19 @@ def batch_shape(batch: Batch) -> BatchShape:
     return BatchShape.of([job.lengths[index] for job, index in batch])
 
 
+class _Share:
+    """One model's part of a gauge without labels."""
+
+    def __init__(self, gauge: Gauge) -> None:
+        self._gauge = gauge
+        self._value = 0
+
+    def set(self, value: int) -> None:
+        if value != self._value:
+            self._gauge.inc(value - self._value)
+            self._value = value
+
+
 class Throughput:
     """The metrics of one model's batcher."""
 
@@ -27,6 +42,8 @@ class Throughput:
         self.costs = measured or Costs.assumed(padding_cost)
         self._queue_tokens = metrics.QUEUE_TOKENS.labels(name)  # looked up once: it takes as long as a change
         self._queue_age = metrics.QUEUE_AGE_SECONDS.labels(name)
+        self._waiting = _Share(metrics.REQUESTS_WAITING)
+        self._running = _Share(metrics.REQUESTS_RUNNING)
         self._batch_texts = metrics.BATCH_TEXTS.labels(name)
         self._batch_tokens = metrics.BATCH_TOKENS.labels(name)
         self._computed_texts = metrics.COMPUTED_TEXTS.labels(name)
@@ -50,10 +67,12 @@ class Throughput:
         slowness = self._seconds / self._cost if self._cost else 0.0
         return slowness * self.costs.of(size) * (1 + size.longest / _DOUBLE_COST_TOKENS)
 
-    def queue(self, queue: Queue) -> None:
-        """Report the queue."""
+    def queue(self, queue: Queue, running: int) -> None:
+        """Report the queue, and the number of running requests."""
         self._queue_tokens.set(queue.tokens)
         self._queue_age.set(queue.age_s())
+        self._waiting.set(len(queue))
+        self._running.set(running)
 
     def computed(self, batch: Batch) -> float:
         """Number of tokens that a pass computes, padding included."""

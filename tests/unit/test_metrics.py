@@ -40,6 +40,11 @@ def age_s(name: str) -> float:
     return float(metrics.QUEUE_AGE_SECONDS.labels(name)._value.get())
 
 
+def requests() -> tuple[float, float]:
+    """Waiting and running requests of all models."""
+    return metrics.REQUESTS_WAITING._value.get(), metrics.REQUESTS_RUNNING._value.get()
+
+
 def summed(folder: Path) -> dict[str, float]:
     """What /metrics answers."""
     registry = CollectorRegistry()
@@ -87,6 +92,7 @@ def test_without_a_folder_there_is_nothing_to_forget(monkeypatch: pytest.MonkeyP
 )
 async def test_a_queue_that_is_left_is_empty(leave: Callable[[Engine], None]) -> None:
     backend = FaultyBackend()
+    others = requests()
     engine = make_engine(backend, name="left", max_batch_tokens=8)
     backend.hang()
     first = asyncio.create_task(engine.run([text(1)]))
@@ -95,15 +101,26 @@ async def test_a_queue_that_is_left_is_empty(leave: Callable[[Engine], None]) ->
     await until(lambda: engine.local.queued_tokens == 27 * 4)
     engine.local.report_queue()
     assert tokens_waiting("left") == 27 * 4
+    assert requests() == (others[0] + 3, others[1] + 1)
     leaving = asyncio.create_task(asyncio.to_thread(leave, engine))
     for task in waiting:
         with pytest.raises((InternalError, ShuttingDownError)):
             await task
     assert (tokens_waiting("left"), age_s("left"), engine.local.queued_tokens) == (0, 0, 0)
+    assert requests() == others
     backend.release()
     await leaving
     await asyncio.gather(first, return_exceptions=True)
     assert (tokens_waiting("left"), engine.local.queued_tokens) == (0, 0)
+    assert requests() == others
+    await asyncio.to_thread(engine.close)
+
+
+async def test_an_idle_model_runs_no_request() -> None:
+    others = requests()
+    engine = make_engine(FaultyBackend(), name="idle")
+    await engine.run([text(1)])
+    await until(lambda: requests() == others)
     await asyncio.to_thread(engine.close)
 
 

@@ -1,0 +1,1 @@
+"""Three replicas of the service in network namespaces of their own, behind the proxies of deploy/."""
