@@ -14,6 +14,7 @@ import { strings } from "./strings/shell.js";
 const VIEWS = {
   rerank: () => import("./rerank_view.js"),
   embeddings: () => import("./embeddings_view.js"),
+  tokens: () => import("./tokens_view.js"),
   models: () => import("./models_view.js"),
   live: () => import("./live_view.js"),
 };
@@ -23,8 +24,8 @@ addStrings(strings);
 allowWorkers();
 onKeyWanted(keyAsker);
 
-const header = document.querySelector("header");
-const main = document.querySelector("main");
+const header = /** @type {HTMLElement} */ (document.querySelector("header"));
+const main = /** @type {HTMLElement} */ (document.querySelector("main"));
 let shown = null; // the module of the view on the page
 let wanted = "";
 
@@ -33,7 +34,7 @@ draw();
 addEventListener("popstate", draw);
 
 function viewInAddress() {
-  const name = read("view");
+  const name = read("view") ?? "";
   return name in VIEWS ? name : "rerank";
 }
 
@@ -140,7 +141,8 @@ function focusOn(selector) {
 }
 
 function theme() {
-  return THEMES.includes(read("theme")) ? read("theme") : "auto";
+  const name = read("theme") ?? "";
+  return THEMES.includes(name) ? name : "auto";
 }
 
 function applyTheme() {

@@ -19,7 +19,7 @@ export const MOST_SERIES = 6;
 export function niceEnd(value) {
   if (!(value > 0)) return 1;
   const power = 10 ** Math.floor(Math.log10(value));
-  return [1, 2, 5, 10].map((step) => step * power).find((end) => end >= value * (1 - 1e-9));
+  return [1, 2, 5, 10].map((step) => step * power).find((end) => end >= value * (1 - 1e-9)) ?? 10 * power;
 }
 
 /**

@@ -15,7 +15,7 @@ export function delimiterOf(text) {
     if (character === '"') quoted = !quoted;
     else if (!quoted && (character === "\n" || character === "\r")) {
       if (seen) break;
-    } else if (!quoted && counts.has(character)) counts.set(character, counts.get(character) + 1);
+    } else if (!quoted && counts.has(character)) counts.set(character, (counts.get(character) ?? 0) + 1);
     seen ||= character.trim() !== "";
   }
   const [best, count] = [...counts].reduce((a, b) => (b[1] > a[1] ? b : a));

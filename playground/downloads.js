@@ -1,4 +1,4 @@
-// Vectors as JSON and CSV files, with the service's exact numbers.
+// Vectors and tables as JSON and CSV files, with the service's exact numbers.
 
 /** Characters that start a formula in a spreadsheet; Japanese Excel also accepts full-width ones. */
 const FORMULA = /^[\s]*[=+\-@＝＋－＠\t\r]/;
@@ -58,6 +58,16 @@ export function* jsonParts({ model, texts, vectors, width }) {
     yield `${row ? ",\n" : ""}${facts.slice(0, -1)},"embedding":[${numbers(vectors, row, width).join(",")}]}`;
   }
   yield "\n]}\n";
+}
+
+/**
+ * A CSV file of texts and numbers.
+ * @param {(string | number)[][]} rows the first one has the names of the columns @returns {Blob}
+ */
+export function csvFile(rows) {
+  const cell = (value) => (typeof value === "number" ? shortest(value) : csvCell(value));
+  const lines = rows.map((row) => `${row.map(cell).join(",")}\r\n`);
+  return new Blob([BYTE_ORDER_MARK, ...lines], { type: "text/csv" });
 }
 
 function numbers(vectors, row, width) {

@@ -8,9 +8,12 @@ const MOST = 20;
 /** Larger inputs, such as files, are not stored: browsers store about 5 million characters. */
 const MOST_STORED = 100_000;
 
-/** @typedef {{view: string, input: any, outcome?: any, json?: string}} Run `outcome` as the view keeps it */
+/**
+ * @typedef {{view: string, input: any, outcome?: any}} Run `outcome` as the view keeps it
+ * @typedef {Run & {json: string}} Kept
+ */
 
-/** @type {Run[]} */
+/** @type {Kept[]} */
 let runs = stored();
 let redraw = () => {};
 

@@ -3,12 +3,12 @@
 import { copyAs } from "./copy_as.js";
 import { breathe, debounce, el, fill, smallButton } from "./dom.js";
 import { save } from "./downloads.js";
-import { heatMap } from "./heat_map.js";
 import { number, t } from "./i18n.js";
 import { matrixTools, mostTexts } from "./matrix_tools.js";
 import { neighboursTable } from "./neighbours_table.js";
 import { problemBox } from "./problem.js";
 import { scatterMap } from "./scatter_map.js";
+import { similarityMap } from "./similarity_map.js";
 import { similarityTable } from "./similarity_table.js";
 import { textList } from "./text_list.js";
 import { timingBar } from "./timing.js";
@@ -237,7 +237,7 @@ function drawMatrix() {
     const onChoose = (index) => choose(from + index);
     return asTable
       ? similarityTable({ cosines, texts })
-      : heatMap({ cosines, texts, width: widthOf(places.matrix), onChoose });
+      : similarityMap({ cosines, texts, width: widthOf(places.matrix), onChoose });
   });
   if (hadFocus) places.matrix.querySelector("[tabindex]")?.focus();
 }

@@ -150,7 +150,8 @@ function drawSides() {
   if (!view) return;
   const prompts = view.chooser.model?.prompts ?? {};
   const others = Object.keys(prompts).filter((name) => !SIDES.includes(name));
-  if (promptName() && !others.includes(promptName())) state.side = "none";
+  const chosen = promptName();
+  if (chosen && !others.includes(chosen)) state.side = "none";
   const options = [
     ["none", t("embeddings.side.none")],
     ["query", t("embeddings.side.all_query")],

@@ -115,7 +115,7 @@ class Collector {
   constructor(format, maxPassages) {
     this.max = maxPassages;
     this.reading = {
-      passages: [],
+      passages: /** @type {string[]} */ ([]),
       found: 0,
       leftOut: 0,
       empty: 0,

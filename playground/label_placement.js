@@ -64,7 +64,7 @@ export async function placeLabels({ points, labels, width, height, radius, lineH
   const occupied = new Occupied();
   const marks = points.map(({ x, y }) => ({ x: x - radius, y: y - radius, width: 2 * radius, height: 2 * radius }));
   marks.forEach((mark) => occupied.add(mark));
-  const placed = points.map(() => null);
+  const placed = points.map(() => /** @type {(Box & {text: string}) | null} */ (null));
   for (let index = 0; index < points.length; index += 1) {
     if (index % SLICE === 0) await pause();
     place(index, 0);

@@ -160,7 +160,7 @@ export function linesField(options) {
 
   /** Joins texts to lines; line breaks in a text become spaces. */
   function edit() {
-    write(source.file.reading.passages.map((text) => text.replace(/\s*[\r\n]+\s*/g, " ")));
+    write(reading().passages.map((text) => text.replace(/\s*[\r\n]+\s*/g, " ")));
     area.focus();
   }
 

@@ -18,7 +18,7 @@ const EVERY_MS = 1000;
 const PATIENCE_MS = 5000;
 
 /** Kept when the view or language changes. */
-const state = { history: new History(), isPaused: false, problem: null };
+const state = { history: new History(), isPaused: false, problem: /** @type {string | null} */ (null) };
 let view = null; // the elements on the page, if this view is shown
 let polling = null; // the controller of the running loop
 
@@ -114,7 +114,7 @@ function now() {
 }
 
 function pause(ms, signal) {
-  return new Promise((resolve) => {
+  return new Promise((/** @type {(value?: void) => void} */ resolve) => {
     const timer = setTimeout(resolve, Math.max(0, ms));
     signal.addEventListener("abort", () => {
       clearTimeout(timer);

@@ -1,8 +1,8 @@
 // Controls for the similarities: the range of texts, and heat map or table.
 
 import { el, fill, smallButton, uniqueId } from "./dom.js";
-import { MOST_TEXTS } from "./heat_map.js";
 import { t } from "./i18n.js";
+import { MOST_TEXTS } from "./similarity_map.js";
 import { MOST_TABLE_TEXTS } from "./similarity_table.js";
 
 /** Maximum number of texts on each side. */

@@ -12,10 +12,11 @@ export const STATES = ["ready", "loading", "importing", "stored", "forwarded", "
 const USABLE = new Set(["ready", "loading", "stored", "forwarded"]);
 
 /**
- * A labelled select of the models of some kinds. `value` is a model's id, or "" if `optional` and none is chosen.
- * The initial value is the service's default, or a model that is ready if the default is not.
+ * A labelled select of the models of some kinds, or with some outputs. `value` is a model's id, or "" if `optional` and
+ * none is chosen. The initial value is the service's default, or a model that is ready if the default is not.
  * @param {object} options
  * @param {("reranker" | "embedding")[]} options.kinds
+ * @param {string[]} [options.outputs] a model must have one of these
  * @param {string} options.label
  * @param {string} [options.value]
  * @param {boolean} [options.optional]
@@ -25,12 +26,11 @@ const USABLE = new Set(["ready", "loading", "stored", "forwarded"]);
  * @returns {{element: HTMLElement, value: string, model: Object | undefined, describe: () => void}} `describe` checks
  *   the texts again
  */
-export function modelChooser({ kinds, label, value, onChange, isTaken, texts, optional = false }) {
+export function modelChooser({ kinds, outputs, label, value, onChange, isTaken, texts, optional = false }) {
   const id = uniqueId("model");
   const select = el("select", { id, "aria-describedby": `${id}-facts`, on: { change: () => choose(select.value) } });
   const facts = el("div", { id: `${id}-facts`, class: "model-facts" });
   const element = el("div", { class: "field model-chooser" }, el("label", { for: id }, label), select, facts);
-  let all = [];
   let known = [];
   let chosen = value ?? "";
   const end = onModels((list) => {
@@ -55,8 +55,8 @@ export function modelChooser({ kinds, label, value, onChange, isTaken, texts, op
 
   async function update(list) {
     const before = chosen;
-    all = list;
-    if (!chosen && !optional) chosen = first(list, kinds, await limits());
+    known = list.filter((model) => kinds.includes(model.kind) && hasOneOf(model, outputs));
+    if (!chosen && !optional) chosen = first(known, kinds, await limits());
     draw();
     if (chosen !== before) onChange?.(chosen);
   }
@@ -68,7 +68,6 @@ export function modelChooser({ kinds, label, value, onChange, isTaken, texts, op
   }
 
   function draw() {
-    known = all.filter((model) => kinds.includes(model.kind));
     const groups = STATES.map((state) => {
       const members = known.filter((model) => model.state === state);
       return members.length ? el("optgroup", { label: t(`state.${state}`) }, members.map(option)) : null;
@@ -95,6 +94,10 @@ export function modelChooser({ kinds, label, value, onChange, isTaken, texts, op
     const model = known.find((candidate) => candidate.id === chosen);
     fill(facts, model ? [modelFacts(model), texts ? scriptWarning(model, texts) : null] : null);
   }
+}
+
+function hasOneOf(model, outputs) {
+  return !outputs || outputs.some((output) => model.outputs?.includes(output));
 }
 
 function first(list, kinds, allowed) {

@@ -20,6 +20,7 @@ export function stateBadge(model) {
  * @param {Object} model @returns {HTMLElement[]}
  */
 export function modelFacts(model) {
+  const speed = speedOf(model);
   const rows = [
     ["chooser.max_tokens", model.max_tokens && number(model.max_tokens)],
     ["chooser.dimensions", model.dimensions && number(model.dimensions)],
@@ -27,7 +28,7 @@ export function modelFacts(model) {
     ["chooser.license", licence(model)],
     ["chooser.parameters", model.parameters && shortNumber(model.parameters)],
     [model.stored_bytes ? "chooser.stored" : "chooser.size", sizeOf(model)],
-    ["chooser.speed", speedOf(model) && number(speedOf(model))],
+    ["chooser.speed", speed && number(speed)],
   ].filter(([, value]) => value);
   return [
     el(
@@ -40,7 +41,7 @@ export function modelFacts(model) {
     model.detail ? el("p", { class: "note" }, serviceText(model.detail)) : null,
     model.note ? el("p", { class: "note" }, serviceText(model.note)) : null,
     model.state === "importable" ? el("p", { class: "note" }, t("chooser.importable")) : null,
-  ].filter(Boolean);
+  ].filter((part) => part !== null);
 }
 
 /** The size and the speed of a model, as far as they are known, for a place beside its name. */

@@ -140,7 +140,7 @@ function draw() {
   });
   fill(parts.groups, shown.length ? groups : el("p", { class: "note" }, t("models.none")));
   drawNumbers();
-  if (focused?.dataset.key) follow(focused.dataset.key, focused.closest("[data-model]").getAttribute("data-model"));
+  if (focused?.dataset.key) follow(focused.dataset.key, focused.closest("[data-model]")?.getAttribute("data-model"));
 }
 
 /** Restores the focus after the list is redrawn, following the model to its new place. */

@@ -142,15 +142,20 @@ export function ranking(cosines, text) {
 export function rankChanges(whole, shorter, text, k) {
   const before = ranking(whole, text);
   const after = ranking(shorter, text);
-  const places = new Map(before.map((index, place) => [index, place + 1]));
-  const placesNow = new Map(after.map((index, place) => [index, place + 1]));
+  const [rankBefore, rankNow] = [before, after].map(ranks);
   const row = (index) => ({
     index,
-    rank: placesNow.get(index),
-    was: places.get(index),
+    rank: rankNow(index),
+    was: rankBefore(index),
     cosine: shorter[index],
     wholeCosine: whole[index],
-    dropped: placesNow.get(index) > k,
+    dropped: rankNow(index) > k,
   });
-  return [...after.slice(0, k), ...before.slice(0, k).filter((index) => placesNow.get(index) > k)].map(row);
+  return [...after.slice(0, k), ...before.slice(0, k).filter((index) => rankNow(index) > k)].map(row);
+}
+
+/** A function of an index to its place in the order, from 1. */
+function ranks(order) {
+  const places = new Map(order.map((index, place) => [index, place + 1]));
+  return (index) => places.get(index) ?? Infinity;
 }

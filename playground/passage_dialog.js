@@ -9,7 +9,8 @@ import { findCut } from "./truncation.js";
 
 /**
  * @typedef {{model: Object, rank: number | null, score: number | null,
- *   cut: import("./truncation.js").Cut | null}} Place in one ranking
+ *   cut: Cut | null}} Place in one ranking
+ * @typedef {import("./truncation.js").Cut} Cut
  */
 
 /**
@@ -45,7 +46,7 @@ export function showPassage({ index, text, query, places }) {
       const body = textBox(el("p", { class: "user-text" }, text));
       const status = el("p", { class: "note", role: "status" }, t("rerank.finding"));
       find(place, body, status);
-      const name = t("rerank.readBy", { model: place.model.id, cut: cutText(place.cut) });
+      const name = t("rerank.readBy", { model: place.model.id, cut: cutText(/** @type {Cut} */ (place.cut)) });
       return el("section", { class: "stack tight" }, el("h4", {}, name), status, body);
     });
   }

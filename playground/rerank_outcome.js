@@ -16,7 +16,7 @@ import { timingBar } from "./timing.js";
 /**
  * @typedef {Object} Column one model's result; only the first three if it failed
  * @property {string} letter its name in a comparison
- * @property {Error | null} problem
+ * @property {any} problem a Problem, or another error; null: none
  * @property {Object} model of GET /models
  * @property {{method: string, path: string, body: any}} request as it was sent
  * @property {{index: number, score: number}[]} results best first

@@ -215,6 +215,8 @@ function isComplete(passages) {
   return !lacks && !wrong;
 }
 
+/** @typedef {import("./rerank_outcome.js").Column} Column */
+
 /** Runs one model after the other, so that they do not slow each other down. */
 async function send(signal) {
   const turn = (turns += 1);
@@ -225,11 +227,12 @@ async function send(signal) {
   const { query, topN, raw } = state;
   const options = { ...(topN ? { top_n: Number(topN) } : {}), ...(raw ? { raw_scores: true } : {}) };
   const chosen = state.models.length ? state.models : [defaultReranker];
+  /** @type {import("./rerank_outcome.js").Outcome} */
   const outcome = { query, passages, raw, columns: [] };
   const given = { query, documents: passages, ...options };
   for (const [at, name] of chosen.entries()) {
     const ranked = await column(name, given, signal, chosen.length === 1);
-    outcome.columns.push({ letter: LETTERS[at], ...ranked });
+    outcome.columns.push(/** @type {Column} */ ({ letter: LETTERS[at], ...ranked }));
   }
   if (outcome.columns.every(({ problem }) => problem?.kind === "cancelled")) throw outcome.columns[0].problem;
   if (turn !== turns) return; // another run has replaced this one

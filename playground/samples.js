@@ -51,5 +51,5 @@ export function sampleButtons(onChoose) {
     const on = { click: () => onChoose(sample) };
     return el("button", { type: "button", class: "button small", lang: sample.lang, on }, sample.name);
   });
-  return el("span", { class: "row samples" }, el("span", { class: "note" }, t("rerank.example")), buttons);
+  return el("span", { class: "row samples" }, el("span", { class: "note" }, t("samples.example")), buttons);
 }

@@ -28,7 +28,7 @@ function measure(text) {
 
 function widthOf(character) {
   if (!context) {
-    context = document.createElement("canvas").getContext("2d");
+    context = /** @type {CanvasRenderingContext2D} */ (document.createElement("canvas").getContext("2d"));
     context.font = `12px ${getComputedStyle(document.body).fontFamily}`;
   }
   return context.measureText(character).width;
@@ -94,7 +94,7 @@ export function scatterMap({ coordinates, explained, texts, width, onChoose }) {
 
   async function label() {
     const room = { width, height, radius: RADIUS + 2, lineHeight: LINE_HEIGHT, measure };
-    const placed = (await placeLabels({ points, labels, ...room }, breathe)).filter(Boolean);
+    const placed = (await placeLabels({ points, labels, ...room }, breathe)).filter((box) => box !== null);
     names.append(...placed.map((box) => svg("text", { class: "map-label", x: box.x + 1, y: box.y + 11.5 }, box.text)));
     const count = points.length - placed.length;
     if (count) fill(unlabelled, t("embeddings.map.unlabelled", { count }));

@@ -99,6 +99,7 @@ function timings(header) {
 
 // The API key
 
+/** @type {() => Promise<string | null>} */
 let keyAsker = async () => null;
 let asking = null;
 let declined = false; // after a refusal, background requests do not ask again

@@ -8,8 +8,8 @@ import { principalComponents } from "./pca.js";
 const SLICE_MS = 40;
 const TYPES = { csv: "text/csv", json: "application/json" };
 
-/** @type {{n: number, d: number, texts: object[], model: string, whole: object} | null} */
-let held = null;
+/** @type {{n: number, d: number, texts: object[], model: string, whole: any}} loaded first */
+let held;
 /** The current vectors, whole or truncated to a width, and their matrix once computed. */
 let current = null;
 let epoch = 0;

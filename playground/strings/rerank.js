@@ -4,7 +4,6 @@ export const strings = {
   en: {
     "rerank.query": "Query",
     "rerank.passages": "Passages, one a line",
-    "rerank.example": "Example:",
     "rerank.count": "Passages: {count}",
     "rerank.count.file": "Passages read from {name}: {count}",
     "rerank.first": "Model {letter}",
@@ -58,7 +57,6 @@ export const strings = {
   ja: {
     "rerank.query": "クエリ",
     "rerank.passages": "文書 (1 行に 1 件)",
-    "rerank.example": "例:",
     "rerank.count": "文書: {count} 件",
     "rerank.count.file": "{name} から読み込んだ文書: {count} 件",
     "rerank.first": "モデル {letter}",

@@ -15,6 +15,8 @@ export const strings = {
     "shell.rerank.lead": "Order passages by how well they answer a query.",
     "shell.embeddings": "Embeddings",
     "shell.embeddings.lead": "Turn texts into vectors and see which are near each other.",
+    "shell.tokens": "Tokens",
+    "shell.tokens.lead": "See the weight of each token in sparse vectors, and which token of a passage matches which of a query.",
     "shell.models": "Models",
     "shell.models.lead": "Models that this service can run, and those in memory.",
     "shell.live": "Live",
@@ -57,6 +59,8 @@ export const strings = {
     "key.give": "Enter an API key",
     "key.use": "Use this key",
     "key.cancel": "Cancel",
+
+    "samples.example": "Example:",
 
     "share.copy": "Copy a link",
     "share.copied": "Copied. The link contains your texts; the service does not see them until it is asked.",
@@ -104,6 +108,8 @@ export const strings = {
     "shell.rerank.lead": "クエリへの関連度が高い順に文書を並べ替えます。",
     "shell.embeddings": "埋め込み",
     "shell.embeddings.lead": "テキストをベクトルに変換し、互いの近さを確かめます。",
+    "shell.tokens": "トークン",
+    "shell.tokens.lead": "スパースベクトルでの各トークンの重みと、クエリと文書のどのトークンが対応するかを確かめます。",
     "shell.models": "モデル",
     "shell.models.lead": "このサービスで使えるモデルと、メモリー上にあるモデルです。",
     "shell.live": "ライブ",
@@ -146,6 +152,8 @@ export const strings = {
     "key.give": "API キーを入力",
     "key.use": "このキーを使う",
     "key.cancel": "キャンセル",
+
+    "samples.example": "例:",
 
     "share.copy": "リンクをコピー",
     "share.copied": "コピーしました。リンクには入力したテキストが含まれます。開いただけではサービスに送信されません。",

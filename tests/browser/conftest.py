@@ -33,6 +33,7 @@ from tests.serving import ROOT, Served, copy_home, serve
 from tests.variant import DTYPE
 
 RERANKER, SECOND_RERANKER = "tiny-reranker", "tiny-reranker-two"
+TOKENS_MODEL = "tiny-m3"
 FOR_ADMIN, MISSING = "tiny-embedder", "tiny-missing"
 """Models for the tests of loading, unloading and importing; other tests do not use them."""
 MAX_DOCUMENTS = 1000
@@ -53,6 +54,13 @@ models:
     license: CC-BY-NC-4.0
     commercial: false
     note: A second opinion.
+  - name: {TOKENS_MODEL}
+    repo: example/tiny-m3
+    kind: embedding
+    outputs: [dense, sparse, multi_vector]
+    languages: [multilingual]
+    max_tokens: 8192
+    dimensions: 32
   - name: {FOR_ADMIN}
     repo: example/tiny-embedder
     kind: embedding
@@ -69,6 +77,7 @@ models:
 WEIGHTS = {
     "example/tiny-reranker": ("BAAI/bge-reranker-base", 0),
     "example/tiny-reranker-two": ("BAAI/bge-reranker-base", 1),
+    "example/tiny-m3": ("BAAI/bge-m3", 0),
     "example/tiny-embedder": ("intfloat/multilingual-e5-small", 0),
 }
 SCREENSHOTS = ROOT / "artefacts" / "browser"
@@ -108,12 +117,12 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubServer]:
 
 @pytest.fixture(scope="session")
 def stocked(imported: Path, hub: HubServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A BENTOML_HOME with MiniLM and both tiny rerankers in its store."""
+    """A BENTOML_HOME with MiniLM, both tiny rerankers and a tiny bge-m3 in its store."""
 
     def fill(home: Path) -> None:
         copy_home(imported, home)
         (home / "catalog.yaml").write_text(CATALOG, encoding="utf-8")
-        import_models(home, RERANKER, SECOND_RERANKER, **settings_of(home, hub))
+        import_models(home, RERANKER, SECOND_RERANKER, TOKENS_MODEL, **settings_of(home, hub))
 
     source = made_once(tmp_path_factory, "stocked", fill)
     home = copy_home(source, tmp_path_factory.mktemp("browser"))

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, Route, expect
 from tests.browser.conftest import DESKTOP, Site, Visit, axe, overflows, shot
 from tests.serving import ROOT, http_get
 
-VIEWS = ["rerank", "embeddings", "models", "live"]
+VIEWS = ["rerank", "embeddings", "tokens", "models", "live"]
 KEY = "sk-browser-test"
 
 

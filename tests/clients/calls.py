@@ -22,8 +22,10 @@ class Call:
 
 
 def calls() -> Iterator[Call]:
-    """The calls of this environment: of the official clients, or of other libraries."""
-    if importlib.util.find_spec("langchain_openai") is None:
+    """The calls of this environment: of the official clients, of Milvus' functions, or of other libraries."""
+    if importlib.util.find_spec("pymilvus") and importlib.util.find_spec("pymilvus.model"):
+        yield from milvus_calls()
+    elif importlib.util.find_spec("langchain_openai") is None:
         yield from official_calls()
     else:
         yield from langchain_calls()
@@ -110,6 +112,15 @@ def official_calls() -> Iterator[Call]:
         RANK | {"cosines": True},
         lambda url: hub(url).sentence_similarity(QUERY, other_sentences=DOCUMENTS),
     )
+
+
+def milvus_calls() -> Iterator[Call]:
+    """pymilvus.model, the embedding and rerank functions of Milvus' client."""
+    from pymilvus.model.dense import TEIEmbeddingFunction
+    from pymilvus.model.reranker import TEIRerankFunction
+
+    yield Call("pymilvus_tei_embed", EMBED, lambda url: TEIEmbeddingFunction(url).encode_documents(TEXTS))
+    yield Call("pymilvus_tei_rerank", RANK, lambda url: TEIRerankFunction(url)(QUERY, DOCUMENTS))
 
 
 def langchain_calls() -> Iterator[Call]:

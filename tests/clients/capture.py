@@ -1,6 +1,7 @@
 """Records the requests of clients in `captured/`: `.venv-clients/bin/python -m tests.clients.capture`.
 
-The quick environment records the official clients, the other one the other libraries.
+The quick environment records the official clients, the other one the other libraries, and one of your own with
+`pip install pymilvus.model requests httpx` the functions of Milvus' client, which need onnxruntime.
 tests/e2e/test_captured_requests.py replays the files.
 """
 
