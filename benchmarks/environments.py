@@ -61,6 +61,12 @@ VLLM = Peer(
     remove=("torchvision", "torchaudio", "torchcodec"),  # CUDA builds, which torch's CPU build cannot import
     finish=_vllm_metadata,
 )
+FLAG_EMBEDDING = Peer(
+    name="flagembedding",
+    distribution="FlagEmbedding",
+    torch="torch==2.13.0",
+    requirements=("FlagEmbedding==1.4.2", "transformers<5"),
+)
 
 
 def ready(peer: Peer, cache: Path, device: Device, log_path: Path) -> Path:

@@ -52,13 +52,17 @@ def _busy_s() -> float:
 
 
 def watched(running: Running, load: Load) -> tuple[Report, Figures]:
-    """A report, and the CPU time of the generator and of other processes, in cores."""
-    busy, own, begin = _busy_s(), running.cpu_s() + _my_cpu_s(), time.perf_counter()
+    """A report, the server's CPU time for an item, and that of the generator and of other processes, in cores."""
+    busy, server, own, begin = _busy_s(), running.cpu_s(), _my_cpu_s(), time.perf_counter()
     report = send(load)
-    wall = time.perf_counter() - begin
-    foreign = _busy_s() - busy - (running.cpu_s() + _my_cpu_s() - own)
-    generator = report.cpu_s / report.wall_s
-    return report, {"generator_cores": round(generator, 3), "foreign_cores": round(max(0.0, foreign / wall), 3)}
+    wall, server = time.perf_counter() - begin, running.cpu_s() - server
+    foreign = _busy_s() - busy - server - (_my_cpu_s() - own)
+    items = sum(call.items for calls in report.calls.values() for call in calls)
+    return report, {
+        "cpu_ms": 1000 * server / items,
+        "generator_cores": round(report.cpu_s / report.wall_s, 3),
+        "foreign_cores": round(max(0.0, foreign / wall), 3),
+    }
 
 
 def _my_cpu_s() -> float:
@@ -68,10 +72,14 @@ def _my_cpu_s() -> float:
 
 
 def measure_row(running: Running, row: Row, window_s: float) -> Figures:
-    """p50, p99 and items per second of a row."""
-    load = row.load(running.ports, window_s)
-    report, machine = watched(running, load)
-    return summary(report.calls["all"], load.window_s) | machine
+    """p50, p99, items per second and CPU time per item of a row."""
+    return measure_group(running, row.group(running), window_s)
+
+
+def measure_group(running: Running, group: Group, window_s: float) -> Figures:
+    """The same of one group of connections."""
+    report, machine = watched(running, Load([group], window_s))
+    return summary(report.calls[group.name], window_s) | machine
 
 
 def measure_mixed(running: Running, window_s: float) -> Figures:
@@ -99,13 +107,12 @@ def measure_mixed(running: Running, window_s: float) -> Figures:
 
 def measure_many(running: Running, window_s: float) -> Figures:
     """Requests to eight models in random order."""
-    report, machine = watched(running, Load([rows.many_models(running.ports)], window_s))
-    return summary(report.calls["all"], window_s) | machine
+    return measure_group(running, rows.many_models(running.ports), window_s)
 
 
-def warm_up(running: Running, groups: Callable[[rows.Ports], list[Group]], window_s: float) -> None:
+def warm_up(running: Running, groups: Callable[[Running], list[Group]], window_s: float) -> None:
     """Send the row's load without recording its figures."""
-    send(Load(groups(running.ports), window_s))
+    send(Load(groups(running), window_s))
 
 
 def generator_cost(log_path: Path, window_s: float) -> Figures:

@@ -17,6 +17,8 @@ import psutil
 
 POLL_S = 0.02
 LOG_TAIL_LINES = 12
+SETTLE_S, IDLE_SHARE = 3.0, 0.1
+"""A server is idle if its processes take less than this share of a core."""
 
 
 class StartError(RuntimeError):
@@ -50,6 +52,8 @@ class Running:
     processes: list[psutil.Popen]
     ports: dict[str, int]
     start_s: float
+    api: str = "ours"
+    """Whose requests for sparse vectors and token vectors it understands: ours or vllm."""
 
     def family(self) -> list[psutil.Process]:
         """All running processes of the server."""
@@ -68,13 +72,22 @@ class Running:
         return sum(_status_mb(process.pid, "VmHWM") for process in self.family())
 
     def cpu_s(self) -> float:
-        """CPU time of all processes so far."""
+        """CPU time of all processes so far, ended children included."""
         total = 0.0
         for process in self.family():
             with contextlib.suppress(psutil.NoSuchProcess):
                 times = process.cpu_times()
-                total += times.user + times.system
+                total += times.user + times.system + times.children_user + times.children_system
         return total
+
+    def settle(self, limit_s: float = 180) -> None:
+        """Wait until the processes are idle: ours measures the speed of its engines after a start."""
+        end = time.perf_counter() + limit_s
+        used, share = self.cpu_s(), 1.0
+        while share > IDLE_SHARE and time.perf_counter() < end:
+            time.sleep(SETTLE_S)
+            used, before = self.cpu_s(), used
+            share = (used - before) / SETTLE_S
 
     def stop(self, grace_s: float = 15) -> None:
         """Send SIGTERM to each group; kill the processes that still run after `grace_s`."""

@@ -129,12 +129,27 @@ def _notes(result: dict[str, Any]) -> Iterator[str]:
         yield f"- FAILED {error}"
     for check in result["checks"]:
         verdict = "the same answers" if check["right"] else "WRONG ANSWERS: its figures do not count"
+        cosine = f"smallest cosine {check['min_cosine']}"
+        if "model" in check:
+            yield f"- {check['server']} against {check['against']}, {check['model']}: {verdict} ({cosine})."
+            continue
         yield (
-            f"- {check['server']} against {check['against']}: {verdict} (smallest cosine {check['min_cosine']}, "
+            f"- {check['server']} against {check['against']}: {verdict} ({cosine}, "
             f"largest difference of a score {check['max_score_difference']} of a spread of {check['score_spread']})."
         )
+    yield from _three_outputs(result)
     yield from _noise(result)
     yield from _verdict(result)
+
+
+def _three_outputs(result: dict[str, Any]) -> Iterator[str]:
+    """The processor time of bge-m3's three outputs, over that of its dense vectors."""
+    of = {line.metric.key: line.values.get(OURS) for line in lines(result)}
+    for count in (8, 128):
+        dense, every = (of.get(f"m3_{wanted}_{count}.cpu_ms") for wanted in ("dense", "all"))
+        if dense and every:
+            cost = ratio(every / dense)
+            yield f"- All three outputs of {count} passages take {cost} the processor time of dense vectors alone."
 
 
 def _noise(result: dict[str, Any]) -> Iterator[str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from benchmarks import workload
-from benchmarks.client import Group, Load, Request
+from benchmarks.client import Group, Request
+from benchmarks.outputs import OUTPUT_KEYS, OUTPUT_ROWS
+from benchmarks.processes import Running
 from benchmarks.workload import EMBEDDER, RERANKER, VARIANTS
 
 EMBEDDINGS, RERANK = "/v1/embeddings", "/v1/rerank"
@@ -35,9 +37,9 @@ class Row:
             return [_embeddings(ports, list(texts)) for texts in self.inputs]
         return [_rerank(ports, query, list(documents)) for query, *documents in self.inputs]
 
-    def load(self, ports: Ports, window_s: float) -> Load:
-        """The load for the load generator."""
-        return Load([Group("all", self.connections, self.requests(ports))], window_s)
+    def group(self, server: Running) -> Group:
+        """The requests to a server."""
+        return Group("all", self.connections, self.requests(server.ports))
 
     def in_process(self) -> list[list[Any]]:
         """The same work as texts or pairs."""
@@ -83,7 +85,8 @@ ROWS = (
     Row("rerank_100", "rerank", 1, HUNDREDS),
 )
 MIXED, MANY_MODELS, COLD_START, MEMORY = "mixed", "many_models", "cold_start", "memory"
-KEYS = (*(row.key for row in ROWS), MIXED, MANY_MODELS, COLD_START, MEMORY)
+PAIR_KEYS = (*(row.key for row in ROWS), MIXED, COLD_START, MEMORY)
+KEYS = (*PAIR_KEYS, MANY_MODELS, *OUTPUT_KEYS)
 
 
 def singles(ports: Ports) -> Group:
@@ -122,8 +125,21 @@ class Metric:
         return f"{self.row}.{self.figure}"
 
 
-ONE_TEXT, MANY_TEXTS, SAME = 2.0, 1.15, 1.0
+ONE_TEXT, MANY_TEXTS, SAME, OUTPUTS = 2.0, 1.15, 1.0, 1.5
 """Targets."""
+
+
+def _output_metrics() -> Iterator[Metric]:
+    """Speed and processor time of the rows for sparse vectors and token vectors."""
+    names = {"splade": "SPLADE", "colbert": "ColBERT", "m3": "bge-m3's layout"}
+    for row in OUTPUT_ROWS:
+        model, wanted = row.key.split("_")[:2]
+        outputs = {"all": ", all three outputs", "sparse": ", sparse", "dense": ", dense"}.get(wanted, "")
+        title = f"{names[model]}{outputs}, {len(row.texts[0])} passages"
+        target = None if wanted == "dense" else OUTPUTS
+        yield Metric(row.key, "items_per_s", title, "texts/s", True, target)
+        yield Metric(row.key, "cpu_ms", f"{title}, processor time", "ms/text", False, target)
+
 
 METRICS = (
     Metric("single_1", "p50_ms", "one short text, 1 connection, p50", "ms", False, ONE_TEXT),
@@ -146,4 +162,5 @@ METRICS = (
     Metric(COLD_START, "start_s", "from the command to the first answers", "s", False, SAME),
     Metric(MEMORY, "rest_mb", "memory at rest", "MB", False),
     Metric(MEMORY, "peak_mb", "memory at its peak", "MB", False),
+    *_output_metrics(),
 )

@@ -13,16 +13,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from benchmarks import checkpoints, checks, hardware, machine, measure, rows, workload
+from benchmarks import checkpoints, checks, environments, hardware, machine, measure, outputs, rows, workload
 from benchmarks.checkpoints import ROOT
 from benchmarks.checks import Answers
 from benchmarks.client import Group
 from benchmarks.environments import Device, InstallError
 from benchmarks.in_process import InProcess
+from benchmarks.libraries import FLAG_EMBEDDING, MODELS, Library
 from benchmarks.measure import Figures, MeasurementError
+from benchmarks.outputs import OUTPUT_KEYS, OUTPUT_ROWS, OUTPUTS, PROBES, OutputRow
 from benchmarks.processes import First, Running, StartError, start
-from benchmarks.rows import COLD_START, MANY, MANY_MODELS, MEMORY, MIXED, PAIR, ROWS, Row
-from benchmarks.servers import HARDWARE, IN_PROCESS, INT8, SERVERS, VLLM, Place, Server
+from benchmarks.rows import COLD_START, MANY, MANY_MODELS, MEMORY, MIXED, PAIR, PAIR_KEYS, ROWS, Row
+from benchmarks.servers import HARDWARE, IN_PROCESS, INT8, LIBRARIES, SERVERS, VLLM, Place, Server
 
 STOPPED = "the run was stopped before its end"
 _PREFIX = re.compile(r"(/[\w.+-]+)+/lib/python[\d.]+/")
@@ -70,16 +72,21 @@ def execute(options: Options) -> dict[str, Any]:
     scratch = Path(tempfile.mkdtemp(prefix="run-", dir=options.cache))
     try:
         say("Making the models ...")
-        wanted = (PAIR if set(options.keys) - {MANY_MODELS} else ()) + (MANY if MANY_MODELS in options.keys else ())
+        chosen = set(options.keys)
+        wanted: tuple[str, ...] = PAIR if chosen.intersection(PAIR_KEYS) else ()
+        wanted += MANY if MANY_MODELS in chosen else ()
+        wanted += outputs.models_of(chosen)
         made = checkpoints.ready(options.cache / "checkpoints", wanted)
         place = Place(options.cache, scratch, made, options.device)
         generator = measure.generator_cost(place.log("trivial"), max(1.0, options.window_s / 4))
         say(f"Load generator against a server that does nothing: {generator}")
         servers = list(_prepared(options, place, results))
-        if set(options.keys) - {MANY_MODELS}:
+        if chosen.intersection(PAIR_KEYS):
             _with_pair(options, place, servers, results)
         if MANY_MODELS in options.keys:
             _with_many(options, place, [server for server in servers if server.many_models], results)
+        if chosen.intersection(OUTPUT_KEYS):
+            _with_outputs(options, place, [server for server in servers if server.api], results)
     except (KeyboardInterrupt, SystemExit):
         results.errors.append(STOPPED)
     finally:
@@ -135,9 +142,19 @@ def _prepared(options: Options, place: Place, results: Results) -> Iterator[Serv
             yield server
 
 
-def _first_requests(ports: dict[str, int], models: tuple[str, ...]) -> list[First]:
+def _asked(api: str, model: str) -> tuple[outputs.Output, ...]:
+    """The outputs of a model that a server computes in one request."""
+    if api != VLLM:
+        return PROBES[model]
+    return next(wanted for name, wanted in outputs.VLLM_TASKS if name == model)
+
+
+def _first_requests(ports: dict[str, int], models: tuple[str, ...], api: str) -> list[First]:
     """One request for each model, to wait for the start."""
     query, *documents = workload.short_texts(3, seed=9)
+    if set(models) <= set(OUTPUTS):
+        asked = [outputs.request(api, ports[model], model, _asked(api, model), [query]) for model in models]
+        return [First(each.port, each.path, each.body.encode()) for each in asked]
     bodies = {
         model: (rows.RERANK, workload.rerank_body(query, documents, model))
         if model == workload.RERANKER
@@ -151,7 +168,10 @@ def _start(server: Server, place: Place, models: tuple[str, ...]) -> Running:
     commands = server.commands(place, models)
     ports = {model: command.port for command in commands for model in command.models}
     log = place.log(server.name)
-    return start(commands, _first_requests(ports, models), log, timeout_s=server.start_timeout_s)
+    first = _first_requests(ports, models, server.api or "")
+    running = start(commands, first, log, timeout_s=server.start_timeout_s)
+    running.api = server.api or ""
+    return running
 
 
 @contextmanager
@@ -201,8 +221,8 @@ def _with_pair(options: Options, place: Place, servers: list[Server], results: R
                 results.add(name, MEMORY, {"rest_mb": rest[name], "peak_mb": one.peak_mb()})
 
 
-def _both(ports: rows.Ports) -> list[Group]:
-    return [rows.singles(ports), rows.bulk(ports)]
+def _both(server: Running) -> list[Group]:
+    return [rows.singles(server.ports), rows.bulk(server.ports)]
 
 
 def _in_process(place: Place, results: Results) -> InProcess | None:
@@ -261,8 +281,8 @@ def _row(options: Options, row: Row, running: dict[str, Running], model: InProce
     if model is not None:
         model.ask(row.kind, row.in_process(), merge=row.connections, window_s=options.warm_up_s)
 
-    def groups(ports: rows.Ports) -> list[Group]:
-        return row.load(ports, 0).groups
+    def groups(server: Running) -> list[Group]:
+        return [row.group(server)]
 
     _turns(options, row.key, running, results, one, options.window_s, groups, between)
 
@@ -274,7 +294,7 @@ def _turns(
     results: Results,
     one: Callable[[Running, float], Figures],
     window_s: float,
-    groups: Callable[[rows.Ports], list[Group]],
+    groups: Callable[[Running], list[Group]],
     between: Callable[[], None] = lambda: None,
 ) -> None:
     """Measure the servers in turns (A B C, A B C), so that machine speed affects all; skip a server after a failure."""
@@ -296,8 +316,88 @@ def _turns(
 
 
 def _with_many(options: Options, place: Place, servers: list[Server], results: Results) -> None:
-    def groups(ports: rows.Ports) -> list[Group]:
-        return [rows.many_models(ports)]
+    def groups(server: Running) -> list[Group]:
+        return [rows.many_models(server.ports)]
 
     with _started(servers, place, MANY, results, 0) as running:
         _turns(options, MANY_MODELS, running, results, measure.measure_many, options.window_s, groups)
+
+
+def _with_outputs(options: Options, place: Place, servers: list[Server], results: Results) -> None:
+    """Run the rows for sparse vectors and token vectors."""
+    models = outputs.models_of(options.keys)
+    with _started(servers, place, models, results, 0) as running, ExitStack() as stack:
+        libraries = dict(_libraries(options, place, models, results))
+        for server in running.values():
+            server.settle()
+        for library in libraries.values():
+            stack.callback(library.stop)
+        _check_outputs(models, running, libraries, results)
+        for row in (row for row in OUTPUT_ROWS if row.key in options.keys):
+            _output_row(options, row, running, libraries, results)
+
+
+def _libraries(
+    options: Options, place: Place, models: tuple[str, ...], results: Results
+) -> Iterator[tuple[str, Library]]:
+    """The libraries in process, each in float32 and, where the processor has it, in bfloat16."""
+    if LIBRARIES not in options.groups or place.device != "cpu":
+        return
+    for library, known in MODELS.items():
+        folders = [place.checkpoints.folders[model] for model in known if model in models]
+        if not folders:
+            continue
+        for dtype in ("float32", "bfloat16") if machine.has_native_bfloat16() else ("float32",):
+            name = f"{library} {dtype}"
+            log = place.log(name)
+            try:
+                python = Path(sys.executable)
+                if library == FLAG_EMBEDDING:
+                    python = environments.ready(environments.FLAG_EMBEDDING, place.cache, place.device, log)
+                found = Library.start(library, dtype, python, folders, log)
+            except (InstallError, RuntimeError) as error:
+                results.absent[name] = f"does not start here: {error}"
+                say(f"  {name} {results.absent[name]}")
+                continue
+            results.servers[name] = {"version": found.version, "settings": f"{dtype}, in one process, no server"}
+            yield name, found
+
+
+def _check_outputs(
+    models: tuple[str, ...], running: dict[str, Running], libraries: dict[str, Library], results: Results
+) -> None:
+    """Compare the outputs of each model with those of the first server."""
+    for model in models:
+        found: dict[str, outputs.Answer] = {}
+        for name, server in running.items():
+            try:
+                found[name] = checks.ask_outputs(server, model, _asked(server.api, model))
+            except (MeasurementError, KeyError, OSError) as error:
+                results.errors.append(f"{name}, probe: {error}")
+        found |= {
+            name: library.answer(model, checks.OUTPUT_TEXTS)
+            for name, library in libraries.items()
+            if library.computes(model)
+        }
+        first, *others = found
+        for name in others:
+            results.checks.append(checks.compare_outputs(name, model, found[name], first, found[first]))
+            say(f"  {results.checks[-1]}")
+
+
+def _output_row(
+    options: Options, row: OutputRow, running: dict[str, Running], libraries: dict[str, Library], results: Results
+) -> None:
+    def one(server: Running, window_s: float) -> Figures:
+        return measure.measure_group(server, row.group(server), window_s)
+
+    def groups(server: Running) -> list[Group]:
+        return [row.group(server)]
+
+    def between() -> None:
+        for name, library in libraries.items():
+            if library.computes(row.model):
+                results.add(name, row.key, library.measure(row, options.window_s))
+
+    able = {name: server for name, server in running.items() if row.runs_on(server)}
+    _turns(options, row.key, able, results, one, options.window_s, groups, between)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -13,7 +14,9 @@ from benchmarks import environments
 from benchmarks.checkpoints import ROOT, Checkpoints
 from benchmarks.environments import Device
 from benchmarks.machine import has_native_bfloat16
+from benchmarks.outputs import OUTPUTS, VLLM_TASKS
 from benchmarks.processes import Command, free_port
+from benchmarks.workload import M3, SPLADE
 
 PRIVATE = {
     "BENTOML_DO_NOT_TRACK": "true",
@@ -65,6 +68,8 @@ class Server:
     commands: Commands
     many_models: bool = True
     wants_bfloat16: bool = False
+    api: str | None = None
+    """Whose requests for sparse vectors and token vectors it understands; None: it has neither, or is not measured."""
     start_timeout_s: float = 300
 
 
@@ -131,7 +136,8 @@ def _ours(name: str, group: str, **options: str) -> Server:
         return [Command([bentoml, "serve"], environment, ROOT, port, models)]
 
     chosen = " ".join(f"{key}={value}" for key, value in options.items()) or "default settings"
-    return Server(name, group, f"{chosen}, models preloaded", prepare, commands)
+    api = "ours" if name == OURS else None
+    return Server(name, group, f"{chosen}, models preloaded", prepare, commands, api=api)
 
 
 def _infinity(dtype: str) -> Server:
@@ -170,11 +176,21 @@ def _vllm_commands(place: Place, models: tuple[str, ...]) -> list[Command]:
     commands = []
     for model in models:
         port = free_port()
-        flags = ["--runner", "pooling", "--dtype", _vllm_dtype(), "--served-model-name", model]
+        flags = ["--runner", "pooling", "--dtype", _vllm_dtype(), "--served-model-name", model, *_vllm_outputs(model)]
         listen = ["--host", "127.0.0.1", "--port", str(port), "--disable-uvicorn-access-log"]
         argv = [program, "serve", str(place.checkpoints.folders[model]), *flags, *listen]
         commands.append(Command(argv, clean_environment(**VLLM_SETTINGS), place.scratch, port, models=(model,)))
     return commands
+
+
+def _vllm_outputs(model: str) -> list[str]:
+    """The options for sparse vectors or token vectors: a process computes one of them."""
+    if model not in OUTPUTS:
+        return []
+    (task,) = (task for (name, _), task in VLLM_TASKS.items() if name == model)
+    architectures = {M3: ["BgeM3EmbeddingModel"], SPLADE: ["BertSpladeSparseEmbeddingModel"]}.get(model)
+    override = ["--hf-overrides", json.dumps({"architectures": architectures})] if architectures else []
+    return ["--pooler-config", json.dumps({"task": task}), *override]
 
 
 VLLM = "vllm"
@@ -184,9 +200,13 @@ SERVERS = (
     _ours(INT8, "int8", DTYPE="int8"),
     _infinity("float32"),
     _infinity("bfloat16"),
-    Server(VLLM, VLLM, f"{_vllm_dtype()}, one process a model", _prepare_vllm, _vllm_commands, many_models=False),
+    Server(
+        VLLM, VLLM, f"{_vllm_dtype()}, one process a model", _prepare_vllm, _vllm_commands, many_models=False, api=VLLM
+    ),
 )
 IN_PROCESS, HARDWARE = "OpenVINO in process", "hardware limit"
 """Columns without a server."""
-DEFAULT_GROUPS = (OURS, "infinity", VLLM, "in-process")
+LIBRARIES = "libraries"
+"""sentence-transformers and FlagEmbedding in process, for sparse vectors and token vectors."""
+DEFAULT_GROUPS = (OURS, "infinity", VLLM, "in-process", LIBRARIES)
 GROUPS = (*DEFAULT_GROUPS, "int8")

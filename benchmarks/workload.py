@@ -10,6 +10,10 @@ from collections.abc import Iterator
 EMBEDDER = "all-minilm-l6-v2"
 RERANKER = "bench-cross-encoder"
 VARIANTS = tuple(f"bench-embedder-{number}" for number in range(1, 9))
+M3, SPLADE, COLBERT = "bench-m3", "bench-splade", "bench-colbert"
+"""In the layouts of bge-m3, of SPLADE models and of Stanford's ColBERT."""
+DOCUMENT = "[unused1] "
+"""The text that COLBERT reads before a document."""
 
 MIN_WORDS, MEDIAN_WORDS, MAX_WORDS = 8, 45, 205  # about 10, 60 and 240 tokens: no text is truncated
 SPREAD = 0.75  # sigma of the logarithm of the length

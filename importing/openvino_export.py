@@ -79,20 +79,9 @@ class Conversion:
     weights: Weights
 
     @property
-    def served_in(self) -> list[str]:
-        """Inference precisions in which it may be served."""
-        # a sparse weight is a maximum over the logits of the whole vocabulary, which rounding shifts
-        return ["f32"] if self.weighs_vocabulary else precisions()
-
-    @property
     def precisions(self) -> list[str]:
         """Inference precisions of the network before its weights are stored in int8."""
-        return self.served_in if self.weights == "float16" else ["f32"]
-
-    @property
-    def weighs_vocabulary(self) -> bool:
-        """Whether it is a sparse model with a masked-LM head."""
-        return self.facts.sparse is not None and self.facts.sparse.kind == "vocabulary"
+        return precisions() if self.weights == "float16" else ["f32"]
 
 
 def _write(target: Path, conversion: Conversion) -> Report:
@@ -119,7 +108,7 @@ def _quantize(target: Path, conversion: Conversion) -> Report:
     for suffix in (".xml", ".bin"):
         os.replace((target / f"int8-{BODY}").with_suffix(suffix), (target / BODY).with_suffix(suffix))
     report: Report = {}
-    for precision in conversion.served_in:
+    for precision in precisions():
         try:
             found = cost(expected, _rows(target, precision, batches))
         except RuntimeError as error:

@@ -4,6 +4,7 @@
     SUBMIT  model (4), priority (4), number of sequences (4), flags (4); int32 lengths, [int32 unpooled],
             [int32 unattended], int32 ids, [uint8 token types]
     ROWS    number of rows (4), width (4), seconds in passes (8); float32 rows
+    OUTPUTS number of arrays (8); uint64 sizes in bytes, the arrays; the results without them, pickled
 
 Other bodies are pickled: both sides run the same code, and each checks that its peer belongs to the same user
 (peer.py). Numbers are in the machine's byte order.
@@ -17,6 +18,7 @@ import struct
 from array import array
 from collections.abc import Callable
 from enum import IntEnum
+from itertools import accumulate, pairwise
 from socket import socket
 from typing import Any, cast
 
@@ -27,6 +29,7 @@ from runners.contracts import Rows, TextOutputs, TokenSequence, TokenSequences, 
 _HEADER = struct.Struct("=IBI")
 _SUBMIT = struct.Struct("=IiII")
 _ROWS = struct.Struct("=IId")
+_OUTPUTS = struct.Struct("=Q")
 _HAS_TYPES, _HAS_UNPOOLED, _HAS_UNATTENDED = 1, 2, 4
 _WANTED_SHIFT = 8
 """The higher bits of the flags say what the sequences want, all of them the same."""
@@ -213,14 +216,21 @@ def unpack_job(body: bytes) -> tuple[int, int, list[TokenSequence]]:
     return model, priority, sequences
 
 
-def pack_outputs(outputs: list[TextOutputs], compute_s: float) -> tuple[Part]:
-    """The body of OUTPUTS."""
-    return (pack((outputs, compute_s)),)
+def pack_outputs(outputs: list[TextOutputs], compute_s: float) -> tuple[Part, ...]:
+    """The body of OUTPUTS, in parts. The arrays are not copied."""
+    buffers: list[pickle.PickleBuffer] = []
+    rest = pickle.dumps((outputs, compute_s), pickle.HIGHEST_PROTOCOL, buffer_callback=buffers.append)
+    arrays = [buffer.raw() for buffer in buffers]
+    return _OUTPUTS.pack(len(arrays)), array("Q", map(len, arrays)).tobytes(), *arrays, rest
 
 
 def unpack_outputs(body: bytes) -> tuple[list[TextOutputs], float]:
-    """The results of OUTPUTS, and the seconds in passes."""
-    found: tuple[list[TextOutputs], float] = unpack(body)
+    """The results of OUTPUTS, whose arrays are read-only parts of `body`, and the seconds in passes."""
+    (count,) = _OUTPUTS.unpack_from(body)
+    view = memoryview(body)
+    ends = list(accumulate(view[_OUTPUTS.size :][: 8 * count].cast("Q"), initial=_OUTPUTS.size + 8 * count))
+    buffers = [view[start:end] for start, end in pairwise(ends)]
+    found: tuple[list[TextOutputs], float] = pickle.loads(view[ends[-1] :], buffers=buffers)  # noqa: S301  # as above
     return found
 
 

@@ -49,7 +49,7 @@ from runners.backends.openvino import (
 from runners.backends.speed import read_speeds, write_speeds
 from runners.backends.torch import TorchBackend
 from runners.compute import compute_pass
-from runners.contracts import Backend, BatchShape, Rows, TokenSequence, TokenSequences
+from runners.contracts import Backend, BatchShape, Rows, SparseVector, TokenSequence, TokenSequences, Wanted
 from runners.devices import Device
 from runners.loading import load_backend, load_model, needs_export
 from runners.networks.network import Body, UnpaddedBody
@@ -83,12 +83,15 @@ RERANKERS = [
 ]
 OWN_ATTENTION = {"all-mpnet-base-v2", "luke-japanese-base", "nv-embed-v2", "mxbai-rerank-large", "jina-reranker-turbo"}
 """Their attention reads more than who sees whom: they are computed with all of their padding."""
+SPARSE_OR_TOKENS = ["bge-m3", "splade-pp-en-v2", "answerai-colbert-small-v1"]
 PLAIN = EMBEDDERS[0]
 LONG = 1100
 """Beyond the longest probe of the gate: errors of positions grow with the position."""
 
 MAX_EXACT_SHARE = 3e-5
 """With DTYPE=float32, numbers differ from torch's by so much of the largest: the order of sums in float32."""
+MAX_OUTPUT_DIFFERENCE = 1e-3
+"""The same for each weight of a sparse vector and each number of a token's vector, as the documentation promises."""
 
 Exported = Callable[[str], tuple[Model, Report]]
 
@@ -169,6 +172,34 @@ def test_numbers_are_torchs_at_every_length_padded_or_not(exported: Exported, na
     assert_same(found.forward_exact(exact), expected.forward_exact(exact))
     found.close()
     expected.close()
+
+
+@pytest.mark.parametrize("name", SPARSE_OR_TOKENS)
+def test_sparse_vectors_and_token_vectors_in_float32_are_torchs(exported: Exported, name: str) -> None:
+    model, report = exported(name)
+    assert report["f32"] is None, report
+    facts = model.stored.facts
+    wanted = Wanted.of(facts.outputs)
+    batch = [replace(sequence, wanted=wanted) for sequence in batch_of(model.stored, 3, 60, 17)]
+    found, expected = load(model), load(model, TORCH)
+    assert found.name == "openvino f32 on cpu"
+    for ours, theirs in zip(found.outputs(batch), expected.outputs(batch), strict=True):
+        if theirs.tokens is not None:
+            assert ours.tokens is not None
+            assert np.abs(ours.tokens - theirs.tokens).max() <= MAX_OUTPUT_DIFFERENCE
+        if theirs.sparse is not None:
+            row, expected_row = (row_of(each.sparse, facts.vocabulary) for each in (ours, theirs))
+            assert np.abs(row - expected_row).max() <= MAX_OUTPUT_DIFFERENCE
+    found.close()
+    expected.close()
+
+
+def row_of(vector: SparseVector | None, size: int) -> Rows:
+    """A sparse vector with its zeros."""
+    assert vector is not None
+    row = np.zeros(size, dtype=np.float32)
+    row[vector.indices] = vector.values
+    return row
 
 
 @pytest.mark.parametrize("name", [name for name in EMBEDDERS + RERANKERS if name not in OWN_ATTENTION])

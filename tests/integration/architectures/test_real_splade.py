@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from importing.openvino_export import export
 from models.catalog import ModelSpec
 from models.store import ModelStore
+from runners.backends.openvino import precisions
 from runners.contracts import EmbeddingOptions, SparseVector
 from runners.embedding import EmbeddingRunner
 from tests.integration.architectures.workshop import Model, import_folder
@@ -61,3 +63,5 @@ async def test_ten_passages(tmp_path: Path) -> None:
         assert loaded.runner.engine.tokenizer.pieces(sorted(strongest)) in (["red", "planet"], ["planet", "red"])
     for query, right in zip(queries, QUERIES.values(), strict=True):
         assert int(np.argmax([product(query, document) for document in documents])) == right
+    # with weights in float16, and in bfloat16 where the processor has it
+    assert export(stored.folder, spec, stored.facts) == dict.fromkeys(precisions())

@@ -68,11 +68,16 @@ def test_jobs(sequences: list[TokenSequence]) -> None:
 def test_outputs_of_different_lengths() -> None:
     random = np.random.default_rng(2)
     sparse = SparseVector(np.array([3, 9], dtype=np.int32), np.array([0.5, 1], dtype=np.float32))
-    sent = [TextOutputs(sparse=sparse), TextOutputs(tokens=random.random((5, 4), dtype=np.float32))]
-    (body,) = pack_outputs(sent, 1.5)
-    (first, second), seconds = unpack_outputs(bytes(body))
+    none = SparseVector(sparse.indices[:0], sparse.values[:0])
+    sent = [TextOutputs(sparse=sparse), TextOutputs(tokens=random.random((5, 4), dtype=np.float32), sparse=none)]
+    parts = pack_outputs(sent, 1.5)
+    views = [part for part in parts if isinstance(part, memoryview)]
+    assert any(np.shares_memory(np.asarray(view), np.asarray(sent[1].tokens)) for view in views)
+    (first, second), seconds = unpack_outputs(b"".join(parts))
     assert seconds == 1.5
     assert first.sparse is not None
+    assert second.sparse is not None
+    assert len(second.sparse.values) == 0
     np.testing.assert_array_equal(first.sparse.indices, sparse.indices)
     np.testing.assert_array_equal(second.tokens, sent[1].tokens)
 
