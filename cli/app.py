@@ -271,6 +271,8 @@ def embed(
         raise typer.BadParameter(f"--outputs must be of {', '.join(OUTPUTS)}.")
     if file is not None and (texts or out is None):
         raise typer.BadParameter("--file needs --out, and excludes texts.")
+    if file is not None and "://" in file and not on:
+        raise typer.BadParameter("--file is a path. A URI needs --on ray.")
     if on and (file is None or url):
         raise typer.BadParameter("--on needs --file, and excludes --url.")
     if out is None:

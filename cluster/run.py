@@ -55,8 +55,9 @@ def embed_on_ray(options: Options, source: str, out: str, cluster: Cluster) -> S
             Corpus(place, options.format or format_of(PurePosixPath(place.path)), options.text, options.id)
             for place, _, _ in files
         ]
-        plan = _plan(ray, options, cluster, files, corpora, target)
-        done = _embed(ray, options, cluster, settings, plan, corpora, target)
+        run = _Run(ray, options, cluster, settings, corpora, target)
+        plan = run.plan(files)
+        done = run.embed(plan)
     if sum(each.rows for each in done) != plan.good:
         raise CorpusError(f"{out} is incomplete. Run the same command again.")
     seconds = time.monotonic() - started
@@ -112,52 +113,97 @@ def _converted(error: BaseException) -> CorpusError:
     return CorpusError(f"A node failed with {type(error).__name__}: {error} Run the same command again to resume.")
 
 
-def _plan(
-    ray: Any,
-    options: Options,
-    cluster: Cluster,
-    files: Sequence[tuple[Place, int, int]],
-    corpora: Sequence[Corpus],
-    out: Place,
-) -> Plan:
-    """The plan of the run to resume, or a new one for which all files are read once, in parallel."""
-    names = ("format", "text", "id", "model", "input_type", "dimensions", "truncate")
-    chosen = {name: getattr(options, name) for name in names} | {"shard_rows": cluster.shard_rows}
-    listed = [[place.path, size, changed] for place, size, changed in files]
-    if options.restart:
-        _forget(out)
-    elif (plan := read_plan(out)) is not None:
-        if (plan.input, plan.options) != (listed, chosen):
-            what = "the options differ" if plan.input == listed else "the input has changed"
-            raise CorpusError(
-                f"{out.path} belongs to a different run: {what}. Choose another --out, or discard its results with "
-                "--restart."
-            )
+@dataclass(frozen=True)
+class _Run:
+    """One run: `corpora` are the files to embed, `out` is the folder of the shards."""
+
+    ray: Any
+    options: Options
+    cluster: Cluster
+    settings: Settings
+    corpora: Sequence[Corpus]
+    out: Place
+
+    def plan(self, files: Sequence[tuple[Place, int, int]]) -> Plan:
+        """The plan of the run to resume, or a new one for which all files are read once, in parallel."""
+        names = ("format", "text", "id", "model", "input_type", "dimensions", "truncate")
+        chosen = {name: getattr(self.options, name) for name in names} | {"shard_rows": self.cluster.shard_rows}
+        listed = [[place.path, size, changed] for place, size, changed in files]
+        if self.options.restart:
+            _forget(self.out)
+        elif (plan := read_plan(self.out)) is not None:
+            if (plan.input, plan.options) != (listed, chosen):
+                what = "the options differ" if plan.input == listed else "the input has changed"
+                raise CorpusError(
+                    f"{self.out.path} belongs to a different run: {what}. Choose another --out, or discard its results "
+                    "with --restart."
+                )
+            return plan
+        self.out.filesystem.create_dir(self.out.path, recursive=True)
+        if self.out.files():
+            raise CorpusError(f"{self.out.path} contains files of another program. Choose another --out.")
+        plan = Plan(listed, chosen, self._scan([place for place, _, _ in files]))
+        _report_bad(plan, self.out, skip=self.options.skip_bad)
+        plan.write(self.out)
         return plan
-    out.filesystem.create_dir(out.path, recursive=True)
-    if out.files():
-        raise CorpusError(f"{out.path} contains files of another program. Choose another --out.")
-    plan = Plan(listed, chosen, _scan(ray, files, corpora, cluster.shard_rows, out))
-    _report_bad(plan, out, skip=options.skip_bad)
-    plan.write(out)
-    return plan
 
+    def embed(self, plan: Plan) -> list[Done]:
+        """Compute the missing shards; the facts about all shards that have rows."""
+        done, missing = _finished(plan, self.out)
+        progress = Progress("embedding", done=sum(each.rows for each in done), total=plan.good)
+        if done:
+            progress.say(f"{sum(each.rows for each in done):,} of {plan.good:,} rows are done; resuming.")
+        try:
+            for each in self._computed(missing, numbers=plan.numbers):
+                done.append(each)
+                progress.add(each.rows, each.tokens)
+                _require_same(done[0], each)
+        finally:
+            progress.close()
+        return [each for each in done if each.rows]
 
-def _scan(
-    ray: Any, files: Sequence[tuple[Place, int, int]], corpora: Sequence[Corpus], shard_rows: int, out: Place
-) -> list[Scan]:
-    progress = Progress("checking")
-    task = ray.remote(scan)
-    tasks = [
-        task.remote(corpus, place, shard_rows, out / BAD.format(number))
-        for number, (corpus, (place, _, _)) in enumerate(zip(corpora, files, strict=True))
-    ]
-    scans: list[Scan] = []
-    for each in tasks:
-        scans.append(ray.get(each))
-        progress.add(scans[-1].rows)
-    progress.close()
-    return scans
+    def _scan(self, files: Sequence[Place]) -> list[Scan]:
+        progress = Progress("checking")
+        task = self.ray.remote(scan)
+        tasks = [
+            task.remote(corpus, place, self.cluster.shard_rows, self.out / BAD.format(number))
+            for number, (corpus, place) in enumerate(zip(self.corpora, files, strict=True))
+        ]
+        scans: list[Scan] = []
+        for each in tasks:
+            scans.append(self.ray.get(each))
+            progress.add(scans[-1].rows)
+        progress.close()
+        return scans
+
+    def _computed(self, shards: Sequence[Shard], *, numbers: bool) -> Iterator[Done]:
+        """Facts about each shard once its file is written, in any order. Ray repeats the shards of a lost node."""
+        if not shards:
+            return
+        ray = self.ray
+        resources, fitting = _resources(ray, self.cluster, self.settings)
+        workers = min(self.cluster.workers or fitting, len(shards))
+        embedder = Embedder(
+            self.options.model,
+            settings=_for_nodes(self.settings, int(resources["num_cpus"])),
+            truncate={None: "end", "END": "end", "START": "start", "NONE": "refuse"}[self.options.truncate],
+            input_type=self.options.input_type,
+            dimensions=self.options.dimensions,
+        )
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = context.print_on_execution_start = False  # ours counts rows, not shards
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        dataset = ray.data.from_items(
+            [{"shard": number} for number in range(len(shards))], override_num_blocks=len(shards)
+        ).map_batches(
+            ShardWorker,
+            fn_constructor_args=(embedder, self.corpora, shards, self.out, numbers),
+            batch_size=1,
+            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers, initial_size=workers),
+            **resources,
+        )
+        for row in dataset.iter_rows():
+            yield Done(**row)
 
 
 def _report_bad(plan: Plan, out: Place, *, skip: bool) -> None:
@@ -183,30 +229,6 @@ def _forget(out: Place) -> None:
         out.filesystem.delete_file((out / PLAN).path)
 
 
-def _embed(
-    ray: Any,
-    options: Options,
-    cluster: Cluster,
-    settings: Settings,
-    plan: Plan,
-    corpora: Sequence[Corpus],
-    out: Place,
-) -> list[Done]:
-    """Compute the missing shards; the facts about all shards."""
-    done, missing = _finished(plan, out)
-    progress = Progress("embedding", done=sum(each.rows for each in done), total=plan.good)
-    if done:
-        progress.say(f"{sum(each.rows for each in done):,} of {plan.good:,} rows are done; resuming.")
-    try:
-        for each in _computed(ray, options, cluster, settings, plan, corpora, out, missing):
-            done.append(each)
-            progress.add(each.rows, each.tokens)
-            _require_same(done[0], each)
-    finally:
-        progress.close()
-    return [each for each in done if each.rows]
-
-
 def _finished(plan: Plan, out: Place) -> tuple[list[Done], list[Shard]]:
     """Facts about the shards that are there, and the shards that are not."""
     present = {place.name for place, _, _ in out.files()}
@@ -215,44 +237,6 @@ def _finished(plan: Plan, out: Place) -> tuple[list[Done], list[Shard]]:
         read = readers.map(lambda shard: read_done(out / shard.name) if shard.name in present else None, shards)
         found = list(zip(shards, read, strict=True))
     return [done for _, done in found if done], [shard for shard, done in found if not done]
-
-
-def _computed(
-    ray: Any,
-    options: Options,
-    cluster: Cluster,
-    settings: Settings,
-    plan: Plan,
-    corpora: Sequence[Corpus],
-    out: Place,
-    shards: Sequence[Shard],
-) -> Iterator[Done]:
-    """Facts about each shard once its file is written, in any order. Ray repeats the shards of a lost node."""
-    if not shards:
-        return
-    resources, fitting = _resources(ray, cluster, settings)
-    workers = min(cluster.workers or fitting, len(shards))
-    wanted = {name: getattr(options, name) for name in ("input_type", "dimensions")}
-    embedder = Embedder(
-        options.model,
-        settings=_for_nodes(settings, int(resources["num_cpus"])),
-        truncate={None: "end", "END": "end", "START": "start", "NONE": "refuse"}[options.truncate],
-        **wanted,
-    )
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = context.print_on_execution_start = False  # ours counts rows, not shards
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    dataset = ray.data.from_items(
-        [{"shard": number} for number in range(len(shards))], override_num_blocks=len(shards)
-    ).map_batches(
-        ShardWorker,
-        fn_constructor_args=(embedder, corpora, shards, out, plan.numbers),
-        batch_size=1,
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers, initial_size=workers),
-        **resources,
-    )
-    for row in dataset.iter_rows():
-        yield Done(**row)
 
 
 def _resources(ray: Any, cluster: Cluster, settings: Settings) -> tuple[dict[str, float], int]:

@@ -10,11 +10,12 @@ import numpy as np
 
 from cluster.plan import Shard, read_shard
 from cluster.storage import Place
+from corpus.parquet import Columns
 from corpus.problems import CorpusError
 from corpus.rows import Corpus, Id, Row, import_pyarrow
 from errors import ServiceError
 from in_process import Embedder
-from runners.contracts import EmbeddingResult
+from runners.contracts import Vectors
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class ShardWorker:
             revision = self.embedder.revision
         except ServiceError as error:
             raise CorpusError(_rejection(error, corpus, rows)) from None
-        ids = [self._id(corpus, shard, row) for row in rows]
+        ids = [row.id if corpus.id_field else shard.before + row.number for row in rows]
         done = Done(
             rows=len(rows),
             tokens=result.prompt_tokens,
@@ -65,33 +66,23 @@ class ShardWorker:
             model=str(self.embedder.model),
             revision=revision,
         )
-        (self.out / shard.name).write(parquet_of(ids, result, done, numbers=self.numbers))
+        (self.out / shard.name).write(_parquet(ids, result.dense, done, numbers=self.numbers))
         return done
 
-    def _id(self, corpus: Corpus, shard: Shard, row: Row) -> Id:
-        """The row's id; without a field for it, its number in the whole input."""
-        row_id = row.id if corpus.id_field else shard.before + row.number
-        return row_id if self.numbers else str(row_id)
 
-
-def parquet_of(ids: Sequence[Id], result: EmbeddingResult, done: Done, *, numbers: bool) -> Any:
+def _parquet(ids: Sequence[Id], vectors: Vectors, done: Done, *, numbers: bool) -> Any:
     """A Parquet file with the columns id, embedding, model and revision."""
-    pyarrow, parquet = import_pyarrow()
-    vectors = pyarrow.FixedSizeListArray.from_arrays(
-        pyarrow.array(result.dense.astype(np.float32).reshape(-1)), done.dimensions
+    pyarrow, _ = import_pyarrow()
+    columns = Columns(
+        numbers=numbers,
+        outputs=("dense",),
+        widths={"dense": done.dimensions},
+        metadata={name: str(value) for name, value in asdict(done).items()},
+        constants={"model": done.model, "revision": done.revision},
     )
-    columns = {
-        "id": pyarrow.array(ids, pyarrow.int64() if numbers else pyarrow.string()),
-        "embedding": vectors,
-        "model": pyarrow.repeat(done.model, done.rows),
-        "revision": pyarrow.repeat(done.revision, done.rows),
-    }
-    table = pyarrow.table(columns).replace_schema_metadata({name: str(value) for name, value in asdict(done).items()})
     buffer = pyarrow.BufferOutputStream()
-    compression = dict.fromkeys(columns, "snappy") | {"embedding.list.element": "none"}  # they do not compress
-    parquet.write_table(
-        table, buffer, compression=compression, use_dictionary=["model", "revision"], write_statistics=["id"]
-    )
+    with columns.writer(buffer) as writer:
+        writer.write_table(columns.table(ids, {"dense": vectors}))
     return buffer.getvalue()
 
 

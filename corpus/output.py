@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
 
 from corpus.columns import Arrays, concatenate, size
 from corpus.finished import finished_file
 from corpus.journal import Journal
+from corpus.parquet import Columns
 from corpus.parts import read_part
 from corpus.problems import CorpusError
 from corpus.rows import Id, import_pyarrow
@@ -90,38 +90,18 @@ def _write_json_lines(journal: Journal, folder: Path, file: IO[bytes]) -> None:
 
 
 def _write_parquet(journal: Journal, folder: Path, file: IO[bytes]) -> None:
-    """Write the column id (int64 or string) and one for each output."""
-    pyarrow, parquet = import_pyarrow()
-    schema = _schema(pyarrow, journal)
-    # vectors do not compress
-    compression = {"id": "snappy", "sparse_embedding.indices.list.element": "snappy"}
-    with parquet.ParquetWriter(file, schema, compression=compression, use_dictionary=False) as writer:
-        for arrays, ids in _groups(journal, folder):
-            columns = [pyarrow.array(_typed(ids, journal.plan.ids), schema.field("id").type)]
-            columns += [_COLUMNS[field.name](pyarrow, field.type, arrays) for field in list(schema)[1:]]
-            writer.write_table(pyarrow.Table.from_arrays(columns, schema=schema))
-
-
-def _schema(pyarrow: Any, journal: Journal) -> Any:
-    """The columns of a run's outputs.
-
-    `embedding` has D float32, `sparse_embedding` the lists indices (int32) and values (float32), and `multi_vector` a
-    list of D float32 for each token.
-    """
+    """Write the column id and one for each output."""
     first = journal.parts[0]
-    number = pyarrow.float32()
-    sparse = {"indices": pyarrow.list_(pyarrow.int32()), "values": pyarrow.list_(number)}
-    types = {
-        "dense": lambda: pyarrow.list_(number, first.widths["dense"]),
-        "sparse": lambda: pyarrow.struct(sparse),
-        "multi_vector": lambda: pyarrow.list_(pyarrow.list_(number, first.widths["multi_vector"])),
-    }
-    names = {"dense": "embedding", "sparse": "sparse_embedding", "multi_vector": "multi_vector"}
-    columns = {"id": pyarrow.int64() if journal.plan.ids == "numbers" else pyarrow.string()}
-    columns |= {names[output]: types[output]() for output in journal.plan.options["outputs"]}
     width = {"dimensions": str(first.widths["dense"])} if "dense" in first.widths else {}
-    fields = [pyarrow.field(name, kind, nullable=False) for name, kind in columns.items()]
-    return pyarrow.schema(fields, metadata={"model": first.model} | width)
+    columns = Columns(
+        numbers=journal.plan.ids == "numbers",
+        outputs=journal.plan.options["outputs"],
+        widths=first.widths,
+        metadata={"model": first.model} | width,
+    )
+    with columns.writer(file) as writer:
+        for arrays, ids in _groups(journal, folder):
+            writer.write_table(columns.table(ids, arrays))
 
 
 def _groups(journal: Journal, folder: Path) -> Iterator[tuple[Arrays, list[Id]]]:
@@ -137,36 +117,3 @@ def _groups(journal: Journal, folder: Path) -> Iterator[tuple[Arrays, list[Id]]]
             parts, ids = [], []
     if parts:
         yield concatenate(parts), ids
-
-
-def _typed(ids: list[Id], kind: Literal["numbers", "texts"]) -> list[Id]:
-    """Give all ids one type: numbers only if every id is a number."""
-    return ids if kind == "numbers" else [str(each) for each in ids]
-
-
-def _dense(pyarrow: Any, kind: Any, arrays: Arrays) -> Any:
-    return pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(arrays["dense"].reshape(-1)), type=kind)
-
-
-def _sparse(pyarrow: Any, kind: Any, arrays: Arrays) -> Any:
-    offsets = _offsets(arrays["sparse_lengths"])
-    lists = [
-        pyarrow.ListArray.from_arrays(offsets, pyarrow.array(arrays[f"sparse_{field.name}"]), type=field.type)
-        for field in kind
-    ]
-    return pyarrow.StructArray.from_arrays(lists, fields=list(kind))
-
-
-def _multi_vector(pyarrow: Any, kind: Any, arrays: Arrays) -> Any:
-    numbers = pyarrow.array(arrays["token_vectors"].reshape(-1))
-    vectors = pyarrow.FixedSizeListArray.from_arrays(numbers, type=kind.value_type)
-    return pyarrow.ListArray.from_arrays(_offsets(arrays["token_lengths"]), vectors, type=kind)
-
-
-_COLUMNS = {"embedding": _dense, "sparse_embedding": _sparse, "multi_vector": _multi_vector}
-"""Column -> what makes it from arrays, in the type of the schema."""
-
-
-def _offsets(lengths: NDArray[np.int64]) -> NDArray[np.int32]:
-    """The start of each list, and the end of the last."""
-    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)

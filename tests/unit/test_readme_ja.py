@@ -89,7 +89,7 @@ def linked(section: Section) -> list[str]:
     return sorted(path.replace("docs/ja/", "docs/").replace("README.ja.md", "README.md") for path in paths)
 
 
-ENGLISH_ONLY = {"docs/compare_models.md", "docs/deployment.md", "docs/embed_corpus.md"}
+ENGLISH_ONLY = {"docs/compare_models.md", "docs/deployment.md"}
 PAGES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md"))]
 TRANSLATED = [page for page in PAGES if page not in ENGLISH_ONLY]
 ENGLISH = {page: sections(page) for page in TRANSLATED}

@@ -98,6 +98,7 @@ def test_problems_of_the_service(url: str, capsys: pytest.CaptureFixture[str]) -
         (["embed", "text", "--out", "vectors.csv"], ""),
         (["embed", "--file", "corpus.jsonl"], ""),
         (["embed", "text", "--file", "corpus.jsonl", "--out", "vectors.npy"], ""),
+        (["embed", "--file", "s3://bucket/corpus.jsonl", "--out", "vectors.npy"], ""),
         (["embed", "text", "--out", "folder", "--on", "ray"], ""),
         (["embed", "--file", "folder", "--out", "vectors", "--on", "ray", "--url", "http://localhost"], ""),
         (["embed", "text", "--url", "localhost:7987"], ""),

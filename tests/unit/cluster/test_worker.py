@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,29 +16,17 @@ from cluster.worker import Done, ShardWorker, read_done
 from corpus.problems import CorpusError
 from corpus.rows import Corpus, Start
 from errors import InputTooLongError
-from runners.contracts import EmbeddingResult
 from tests.command_line import run
+from tests.unit.cluster.conftest import FakeEmbedder
 
 DONE = Done(rows=2, tokens=20, truncated=0, dimensions=3, model="tiny", revision="abc")
-
-
-class Embedder:
-    """Vectors that follow from the lengths of the texts."""
-
-    model, revision = "tiny", "abc"
-    error: InputTooLongError | None = None
-
-    def __call__(self, texts: Sequence[str]) -> EmbeddingResult:
-        if self.error:
-            raise self.error
-        return EmbeddingResult(np.array([[len(text), 0, 1] for text in texts], np.float32), 10 * len(texts), [])
 
 
 def worker(tmp_path: Path, lines: str, *, id_field: str | None = None, numbers: bool = True) -> ShardWorker:
     path = tmp_path / "corpus.jsonl"
     path.write_text(lines)
     corpus = Corpus(Place.of(str(path)), "jsonl", "text", id_field)
-    embedder: Any = Embedder()
+    embedder: Any = FakeEmbedder()
     return ShardWorker(embedder, [corpus], [Shard(0, Start(), 3, before=100)], Place.of(str(tmp_path)), numbers)
 
 
@@ -64,12 +51,12 @@ def test_ids_of_different_kinds_are_written_as_texts(tmp_path: Path) -> None:
 
 def test_an_error_names_the_row(tmp_path: Path) -> None:
     made = worker(tmp_path, '{"text": "a"}\n\n{"text": "b"}\n')
-    Embedder.error = InputTooLongError("input.1 has 9 tokens", param="input.1")
+    FakeEmbedder.error = InputTooLongError("input.1 has 9 tokens", param="input.1")
     try:
         with pytest.raises(CorpusError, match=r"^corpus.jsonl, line 3: the text has 9 tokens$"):
             made.embed(made.shards[0])
     finally:
-        Embedder.error = None
+        FakeEmbedder.error = None
 
 
 def test_a_shard_without_valid_rows_has_no_file(tmp_path: Path) -> None:
