@@ -21,6 +21,7 @@ from tests.replicas.proxies import PROXIES
 from tests.replicas.replica import MODEL
 from tests.replicas.scenarios import FAULTS, Fleet, run
 from tests.serving import ROOT, child_environment
+from tests.variant import DTYPE
 
 
 def main() -> int:
@@ -35,7 +36,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder) / "store"
         command = [sys.executable, "-m", "cli", "import", MODEL]
-        environment = child_environment(store, {"DEVICE": "cpu", "BACKEND": "torch"})
+        environment = child_environment(store, {"DEVICE": "cpu", "DTYPE": DTYPE})
         subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=sys.stderr)
         with Fleet.started(store, Path(folder)) as fleet:
             results = run(fleet, options.requests // len(FAULTS), large=options.large)

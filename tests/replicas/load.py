@@ -10,8 +10,8 @@ from pathlib import Path
 
 import httpx
 
-CLIENTS = 4
-PAUSE_S = 0.05
+CLIENTS = 3
+PAUSE_S = 0.2
 """Between two requests of a client, so that the proxies and the replicas get processor time too."""
 MAX_TEXTS = 8
 LARGE_SHARE = 0.02

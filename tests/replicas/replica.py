@@ -14,6 +14,7 @@ import psutil
 
 from tests.replicas.network import Link
 from tests.serving import ROOT, child_environment, copy_home
+from tests.variant import DTYPE
 
 MODEL = "all-minilm-l6-v2"
 PORT = 7987
@@ -22,7 +23,7 @@ SETTINGS = {
     "RERANKER_MODEL_NAME": MODEL,
     "PRELOAD_MODELS": MODEL,
     "DEVICE": "cpu",
-    "BACKEND": "torch",  # no conversion: the stub replaces every engine
+    "DTYPE": DTYPE,  # that of the import: nothing is converted, and torch, which is slow to start, is not needed
     "CPU_THREADS": "1",
     "PORT": str(PORT),
     "REQUEST_LOG": "off",
