@@ -43,16 +43,12 @@ RUNTIME = {
     "PATH": f"{PACKAGES}/bin:$PATH",
 }
 """What BentoML's Dockerfile sets for the running container."""
-REMOVE_UNUSED = (
-    f"cd {PACKAGES}/lib/python3.11/site-packages"
-    " && rm -rf torch/include torch/share"
-    " && find torch/bin -mindepth 1 -not -name torch_shm_manager -delete"
-    " && find . -type d -name tests -not -path './numpy/*' -prune -exec rm -rf {} +"
-)
-"""What only compiling against these packages, or testing them, needs. numpy.testing, which others import, reads a file
-of numpy's tests."""
+REMOVE_UNUSED = "remove_unused.sh"
+TARGET = "service"
+"""The stage to build: `bentoml containerize --opt target=service`. What BentoML's template writes after it gives the
+code to the user, and declares ports on which nothing listens."""
 NOT_NEEDED = {"cuda": {"uv", "openvino"}, "rocm": {"uv", "openvino"}, "cpu": {"uv"}}
-"""Packages of requirements.txt to leave out: BentoML's Dockerfile installs uv itself; OpenVINO is for CPUs only."""
+"""Packages of requirements.txt to leave out: only the stage that installs the others needs uv; OpenVINO is for CPUs."""
 
 
 class Arguments(BaseModel, extra="forbid"):
@@ -82,38 +78,56 @@ def environment(platform: str) -> dict[str, str]:
 
 def requirements(platform: str) -> list[str]:
     """The lines of requirements.txt that the platform needs. constraints.txt pins all versions."""
-    lines = [line.partition("#")[0].strip() for line in (ROOT / "requirements.txt").read_text("utf-8").splitlines()]
-    return [line for line in lines if line and re.split(r"[^\w.-]", line)[0] not in NOT_NEEDED[platform]]
+    return [line for line in _lines("requirements.txt") if re.split(r"[^\w.-]", line)[0] not in NOT_NEEDED[platform]]
 
 
-def instructions(base_image: str, variables: dict[str, str]) -> list[str]:
+def _lines(file: str) -> list[str]:
+    """A file of requirements without comments."""
+    lines = [line.partition("#")[0].strip() for line in (ROOT / file).read_text("utf-8").splitlines()]
+    return [line for line in lines if line]
+
+
+def uv() -> str:
+    """The requirement `uv==VERSION`; BentoML's Dockerfile would install the newest version."""
+    (line,) = [line for line in _lines("constraints.txt") if line.startswith("uv==")]
+    return line
+
+
+def instructions(base_image: str, variables: dict[str, str]) -> str:
     """Additional instructions of the Dockerfile. BentoML's template writes one RUN; the others follow a line feed.
 
     They remove what the service does not need from the packages, and begin a second stage, because a layer that
-    removes files of an earlier one makes no image smaller. The template's last lines (the code, the user, the
-    entrypoint) belong to the second stage.
+    removes files of an earlier one makes no image smaller. Only DATA belongs to the user. The template's last lines
+    (the code, the user, the entrypoint) follow in a third stage, for those who run `bentoml containerize` without
+    TARGET.
     """
     port = Settings.model_fields["port"].default
     folders = " ".join(f"{DATA}/{name}" for name in WRITTEN)
     user = f"groupadd -g {USER_ID} {USER} && useradd -m -u {USER_ID} -g {USER_ID} -r {USER}"
     lines = [
-        REMOVE_UNUSED,
-        f"FROM {base_image}",
+        f"bash env/docker/{REMOVE_UNUSED} {PACKAGES}/lib/python3.11/site-packages",
+        f"FROM {base_image} AS {TARGET}",
         *(f"ENV {name}={value}" for name, value in (RUNTIME | variables).items()),
         f"RUN {user} && mkdir -p {CODE} {folders} && chown -R {USER}:{USER} {DATA}",
         f"RUN ln -s src/embeddings {BENTO}/embeddings",
         f"WORKDIR {BENTO}",
-        f"COPY --from=base-container {PACKAGES} {PACKAGES}",
+        f"COPY --chown=0:0 --from=base-container {PACKAGES} {PACKAGES}",
         f"EXPOSE {port}",
         f'HEALTHCHECK --interval=30s --timeout=10s --start-period=15m CMD ["{CODE}/embeddings", "health"]',
+        "COPY . ./",
+        "RUN python -m compileall -q src",
+        f"USER {USER}",
+        f'ENTRYPOINT ["{BENTO}/env/docker/entrypoint.sh"]',
+        f"FROM {TARGET}",
     ]
-    return ["\n".join(lines)]
+    return "\n".join(lines)
 
 
-def wrap_entrypoint(folder: Path) -> None:
-    """Replace BentoML's entrypoint by ours, which calls it: BentoML writes the ENTRYPOINT of the Dockerfile."""
+def add_scripts(folder: Path) -> None:
+    """Add docker/*.sh. Ours replaces BentoML's entrypoint.sh, and calls it: BentoML writes the ENTRYPOINT."""
     (folder / "entrypoint.sh").rename(folder / "bentoml-entrypoint.sh")
-    shutil.copy(ROOT / "docker" / "entrypoint.sh", folder)
+    for name in ("entrypoint.sh", REMOVE_UNUSED):
+        shutil.copy(ROOT / "docker" / name, folder)
 
 
 def detected() -> str:
@@ -133,9 +147,10 @@ class PlatformImage(Image):
         """Add the platform's packages and variables; `envs` is the list that BentoML stores with the Bento."""
         platform = arguments.platform or detected()
         envs += [BentoEnvSchema(name=name, value=value) for name, value in environment(platform).items()]
+        self.run(f"pip install --no-cache-dir {uv()}")
         self.python_packages(*requirements(platform))
         self.build_include("constraints.txt")
-        self.post_commands += instructions(self.base_image, environment(platform))
+        self.post_commands.append(instructions(self.base_image, environment(platform)))
         info = super().freeze(bento_fs, envs, platform_)
-        wrap_entrypoint(bento_fs / "env" / "docker")
+        add_scripts(bento_fs / "env" / "docker")
         return info

@@ -99,6 +99,7 @@ def test_the_image_is_built_with_proxy_settings_and_the_model(built: Built) -> N
     build, layer = [call for call in built.calls if call.startswith("build ")]
     assert "--tag registry.example/it:1" in build
     assert f"--build-arg HTTP_PROXY={PROXY}" in build
+    assert "--target service" in build
     assert "--tag registry.example/it:1 --build-arg BASE=registry.example/it:1" in layer
     context = (built.record / "context").read_text(encoding="utf-8")
     assert "model.safetensors" in context

