@@ -57,6 +57,13 @@ def _output(text: str) -> Path:
     return path
 
 
+def _in_a_folder(path: Path | None) -> Path | None:
+    """Refuse a file that could not be written after the measurement."""
+    if path is not None and not path.absolute().parent.is_dir():
+        raise typer.BadParameter(f"{path.parent} is not a folder.")
+    return path
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Names = Annotated[list[str], typer.Argument(metavar="NAME", help="Names of models.", autocompletion=_complete_model)]
 SomeNames = Annotated[
@@ -310,7 +317,7 @@ def embed(
 
 @app.command(rich_help_panel="Texts")
 def rank(
-    query: Annotated[str, typer.Argument(help="Text to compare with.")],
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="Text to compare with.")],
     documents: Annotated[
         list[str] | None, typer.Argument(metavar="TEXT", help="Texts to rank; default: the lines of standard input.")
     ] = None,
@@ -386,7 +393,9 @@ def compare(
     queries: Annotated[Path, typer.Option(metavar="FILE", help="JSONL with id, text and, for quality, relevant.")],
     passages: Annotated[Path, typer.Option(metavar="FILE", help="JSONL with id and text.")],
     candidates: Annotated[int, typer.Option(metavar="N", min=1, help="Number of passages that rerankers sort.")] = 100,
-    chart: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the results as an SVG.")] = None,
+    chart: Annotated[
+        Path | None, typer.Option(metavar="FILE", callback=_in_a_folder, help="Also write the results as an SVG.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Compare models on your own queries and passages: quality, speed and memory on this machine."""
@@ -414,7 +423,10 @@ def bench(
         Path | None, typer.Option(metavar="FILE", help="Where the result is kept; default: benchmarks/results/...")
     ] = None,
     picture: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Where the SVG goes; default: latest.svg beside the result.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", callback=_in_a_folder, help="Where the SVG goes; default: latest.svg beside the result."
+        ),
     ] = None,
     cache: Annotated[
         Path | None,

@@ -79,7 +79,13 @@ def measure(choice: Choice, out: Path | None, svg: Path | None, *, as_json: bool
 
 def show_kept(path: Path, svg: Path | None, *, as_json: bool) -> int:
     """Show a kept result again. Exit status: 0."""
-    _show(json.loads(path.read_text(encoding="utf-8")), svg or path.with_suffix(".svg"), as_json=as_json)
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(
+            f"{path} is not a kept result ({type(error).__name__}).", param_hint="--report"
+        ) from None
+    _show(result, svg or path.with_suffix(".svg"), as_json=as_json)
     return 0
 
 

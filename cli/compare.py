@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from cli.output import console, fail, say
-from cli.problems import refusing
+from cli.problems import by_name, refusing
 from comparison.compare import Files, MeasureError, Row, compare, measure_in_child, require_stored
 from comparison.data import DataError, read_data
 from comparison.report import chart, table
@@ -24,7 +24,7 @@ def compare_models(
     with refusing(DataError, as_json=as_json):
         settings = load_settings()
         catalog = open_catalog(settings, ModelStore())
-        specs = list({spec.name: spec for spec in map(catalog.get, names)}.values())
+        specs = list({spec.name: spec for spec in by_name(catalog.get, names)}.values())
         check_home(bentoml_home(), imports=False)
         data = read_data(queries, passages)
     rerankers = [spec.name for spec in specs if spec.kind == "reranker"]

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from cli.output import fail, progress_bar, say
-from cli.problems import refusing
+from cli.output import fail, note, progress_bar, say
+from cli.problems import by_name, fail_with_advice, refusing
 from errors import ModelUnavailableError
 from importing.child import write_progress
 from importing.importer import import_model
@@ -19,6 +19,7 @@ from runners.devices import DeviceError, detect
 from settings import Settings, bentoml_home, load_settings
 from startup import check_home
 
+_NOTHING_STORED = "No model is stored. Import one, for example with: ./embeddings import all-minilm-l6-v2"
 _ROW = "{:32} {:14} {:>12} {:>10}  {}"
 
 
@@ -30,7 +31,7 @@ def import_models(
         settings, store, catalog = _open()
         wanted = (*names, *(settings.preload_models if preload else ()))
         specs = [spec for spec in catalog if not spec.forwarded] if everything else []
-        specs = specs or [catalog.get_or_unlisted(name) for name in wanted]
+        specs = specs or by_name(catalog.get_or_unlisted, wanted)
     if preload:
         specs = _without_forwarded(specs, as_json=as_json)
     elif not specs:
@@ -63,7 +64,7 @@ def _import(spec: ModelSpec, store: ModelStore, settings: Settings, from_dir: Pa
             progress = write_progress if as_json else shown
             stored = import_model(spec, store=store, settings=settings, progress=progress, from_dir=from_dir)
     except (ModelUnavailableError, DeviceError) as error:
-        fail(error, as_json=as_json, status=1)
+        fail_with_advice(error, as_json=as_json, status=1)
         return False
     facts = stored.facts
     text = f"{facts.repo}  ->  {stored.tag}  ({facts.weight_bytes / 1e6:.0f} MB {facts.weight_dtype})"
@@ -75,10 +76,11 @@ def list_models(*, only_stored: bool, as_json: bool) -> int:
     """Exit status: 0."""
     with refusing(as_json=as_json):
         _, store, catalog = _open()
-    for spec in catalog:
-        stored = store.find(spec)
-        if stored or not only_stored:
-            _list(spec, stored, as_json=as_json)
+    shown = [(spec, stored) for spec in catalog if (stored := store.find(spec)) or not only_stored]
+    for spec, stored in shown:
+        _list(spec, stored, as_json=as_json)
+    if not shown:
+        note(_NOTHING_STORED)
     return 0
 
 
@@ -102,7 +104,7 @@ def remove_models(names: Sequence[str], *, as_json: bool) -> int:
     """Exit status: 0, also for models that are not stored."""
     with refusing(as_json=as_json):
         _, store, catalog = _open()
-        specs = [catalog.get_or_unlisted(name) for name in names]
+        specs = by_name(catalog.get_or_unlisted, names)
     for spec in specs:
         count = store.remove(spec)
         text = f"{spec.repo}: {count} version{'' if count == 1 else 's'} removed"
@@ -114,7 +116,7 @@ def verify_models(names: Sequence[str], *, as_json: bool) -> int:
     """Exit status: 0 if all checks passed, 1 if one failed or a named model is not stored."""
     with refusing(as_json=as_json):
         settings, store, catalog = _open()
-        specs = [catalog.get(name) for name in names] or list(catalog)
+        specs = by_name(catalog.get, names) or list(catalog)
         device = detect(settings)
     found = [(spec, stored) for spec in specs if (stored := store.find(spec)) is not None]
     missing = [spec.name for spec in specs if spec.name not in {there.name for there, _ in found}]
@@ -123,7 +125,9 @@ def verify_models(names: Sequence[str], *, as_json: bool) -> int:
             f"Not in the model store: {', '.join(missing)}. List the stored models with ./embeddings list --stored."
         )
         return fail(message, as_json=as_json, status=1)
-    if not as_json:
+    if not found:
+        note(_NOTHING_STORED)
+    elif not as_json:
         say(_ROW.format("model", "compared", "difference", "tolerance", "verdict"), {}, as_json=False)
     passed = True
     for spec, stored in found:

@@ -9,7 +9,7 @@ from pathlib import Path
 import orjson
 from rich.text import Text
 
-from cli.output import console, fail
+from cli.output import console, fail, note
 from cli.requests import Server, texts_or_lines
 from corpus.problems import CorpusError
 
@@ -40,5 +40,5 @@ def rank(
         score = f"{result['relevance_score']:.4f}"
         out.print(Text.assemble((f"{place:3}  ", "dim"), (score, "bold green"), "  ", texts[result["index"]]))
     for warning in response.get("warnings", []):
-        console(stderr=True).print(f"{warning}", style="yellow")
+        note(warning)
     return 0

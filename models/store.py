@@ -15,13 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bentoml import Tag
-from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.models.model import Model, ModelContext
 
 from models.catalog import Catalog, ModelSpec, load_catalog
 from models.facts import FORMAT, ModelFacts
 from models.files import sync
-from settings import Settings
+from settings import Settings, bentoml_home
 
 MODEL_YAML = "model.yaml"
 _TAG_LIMIT = 63
@@ -56,7 +55,7 @@ class ModelStore:
     """The model store in BENTOML_HOME, and a working folder for imports on the same file system."""
 
     def __init__(self, home: Path | None = None) -> None:
-        root = Path(BentoMLContainer.bentoml_home.get()) if home is None else home
+        root = home or bentoml_home()
         self.models = root / "models"
         self.work = root / "imports"
         self._blocks: dict[Path, ModelSpec | None] = {}

@@ -17,7 +17,7 @@ from tests.clients.environment import TIKTOKEN_NAME
 from tests.serving import ROOT
 
 CACHE = Path(__file__).parent / ".cache"
-_INSTALL_S, _RUN_S = 1800, 900
+_INSTALL_S, _RUN_S = 3600, 3600
 
 
 @contextmanager
@@ -108,5 +108,6 @@ def _run(command: list[str], folder: Path, environment: Mapping[str, str], timeo
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=timeout_s
     )
     if done.returncode:
-        raise RuntimeError(f"{' '.join(command[:3])} ended with status {done.returncode}:\n{done.stderr[-4000:]}")
+        why = done.stderr.strip().rpartition("\n")[2]
+        raise RuntimeError(f"{why} (status {done.returncode} of {' '.join(command[:3])})\n{done.stderr[-4000:]}")
     return done.stdout

@@ -2,12 +2,11 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from bentoml._internal.configuration.containers import BentoMLContainer
 from safetensors.torch import load_file, save_file
 
 from importing.registration import register_checkpoint
@@ -35,11 +34,10 @@ Damage = Callable[[dict[str, torch.Tensor]], None]
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[Path]:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A BENTOML_HOME for the scripts."""
-    BentoMLContainer.bentoml_home.set(str(tmp_path / "home"))
-    yield tmp_path / "home"
-    BentoMLContainer.bentoml_home.reset()
+    monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 
 import httpx
 
-_START_S = 600
+_START_S = 1800
 
 
 def free_port() -> int:
@@ -27,7 +27,7 @@ def running(command: list[str], url: str, environment: Mapping[str, str]) -> Ite
     with subprocess.Popen(command, env=os.environ | environment, stdout=sys.stderr, stderr=sys.stderr) as process:
         try:
             _wait(process, url)
-            with httpx.Client(base_url=url, timeout=300, trust_env=False) as client:
+            with httpx.Client(base_url=url, timeout=900, trust_env=False) as client:
                 yield client
         finally:
             process.terminate()

@@ -74,6 +74,16 @@ def test_a_wrong_setting_is_explained_and_the_rest_is_checked(
     assert [other["name"] for other in others] == ["Memory", "Disk"]
 
 
+def test_a_home_that_cannot_be_written_is_a_problem_of_the_store(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home / "file").touch()
+    monkeypatch.setattr(checks, "CHECKS", (checks.disk, checks.store))
+    monkeypatch.setenv("BENTOML_HOME", str(home / "file" / "home"))
+    assert run("doctor") == 1
+    assert "problem Store     BENTOML_HOME: " in capsys.readouterr().out
+
+
 def test_without_a_problem_the_exit_status_is_0(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -89,13 +89,17 @@ def test_a_device_without_the_data_type_is_reported(
 
     monkeypatch.setattr(models, "import_model", refuse)
     assert run("import", "bge-m3") == 1
-    assert "DTYPE=int8 needs a CPU." in capsys.readouterr().err
+    message, advice = capsys.readouterr().err.splitlines()
+    assert message == "DTYPE=int8 needs a CPU."
+    assert advice.startswith("./embeddings doctor ")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["import", "bge-m33"], "Did you mean bge-m3"),
+        (["import", "e5-base", "bge-m33"], "bge-m33: There is no model of that name. Did you mean bge-m3"),
+        (["import", "bge-m33"], "./embeddings list shows every model"),
         (["import"], "Name the models to import"),
         (["remove", "bge-m33"], "Did you mean bge-m3"),
         (["verify", "bge-m33"], "Did you mean bge-m3"),
@@ -118,7 +122,7 @@ def test_an_invalid_command_exits_with_2(
     [
         ("PORT", "http", "PORT: "),
         ("EXTRA_CATALOG", "/nowhere/mine.yaml", "/nowhere/mine.yaml: "),
-        ("PRELOAD_MODELS", "bge-m33", "There is no model of that name. Did you mean bge-m3"),
+        ("PRELOAD_MODELS", "bge-m33", "bge-m33: There is no model of that name. Did you mean bge-m3"),
     ],
 )
 def test_invalid_settings_exit_with_2(
@@ -145,6 +149,16 @@ def test_the_list_has_stored_and_importable_models(importing: FakeImport, capsys
     assert run("list", "--json") == 0
     flaws = {line["name"] for line in lines(capsys) if line["flaw"]}
     assert flaws == {"e5-large"}
+
+
+@pytest.mark.parametrize("command", [["list", "--stored"], ["verify"]])
+def test_an_empty_store_says_how_to_import_a_model(
+    store: ModelStore, capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    assert run(*command) == 0
+    captured = capsys.readouterr()
+    assert "./embeddings import all-minilm-l6-v2" in captured.err
+    assert captured.out == ""
 
 
 def test_remove_prints_the_number_of_versions(
@@ -193,6 +207,6 @@ def test_an_unwritable_home_is_reported_in_one_sentence(
     (tmp_path / "file").touch()
     monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "file" / "home"))
     assert run("import", "bge-m3") == 2
-    message = capsys.readouterr().err
+    message, advice = capsys.readouterr().err.splitlines()
     assert message.startswith("BENTOML_HOME: ")
-    assert message.count("\n") == 1
+    assert advice.startswith("./embeddings doctor ")

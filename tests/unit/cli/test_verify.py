@@ -168,7 +168,7 @@ def test_the_accuracy_of_int8_is_shown(
 def test_an_unknown_name_exits_with_2(names: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run("verify", *names) == 2
     captured = capsys.readouterr()
-    assert captured.err.startswith("There is no model of that name.")
+    assert captured.err.startswith(f"{names[-1]}: There is no model of that name.")
     assert captured.out == ""
 
 
