@@ -139,8 +139,8 @@ class _Run:
                     "with --restart."
                 )
             return plan
-        self.out.filesystem.create_dir(self.out.path, recursive=True)
-        if self.out.files():
+        self.out.make_folder()
+        if not self.out.is_empty:
             raise CorpusError(f"{self.out.path} contains files of another program. Choose another --out.")
         plan = Plan(listed, chosen, self._scan([place for place, _, _ in files]))
         _report_bad(plan, self.out, skip=self.options.skip_bad)

@@ -69,6 +69,16 @@ class Place:
         with self.filesystem.open_output_stream(self.path) as file:
             file.write(content)
 
+    def make_folder(self) -> None:
+        """Make this folder; object storage has none."""
+        if self.filesystem.type_name not in _WHOLE_OBJECTS:
+            self.filesystem.create_dir(self.path, recursive=True)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the folder has no files, or does not exist."""
+        return not self._below()
+
     def files(self) -> list[tuple[Place, int, int]]:
         """The file, or the files below the folder, sorted: place, size, and time of the last change in nanoseconds.
 
@@ -79,9 +89,13 @@ class Place:
         info = self.filesystem.get_file_info(self.path)
         if info.type == fs.FileType.NotFound:
             raise CorpusError(f"{self.path} does not exist.")
-        found = [info]
-        if info.type == fs.FileType.Directory:
-            listed = self.filesystem.get_file_info(fs.FileSelector(self.path, recursive=True))
-            found = [each for each in listed if each.type == fs.FileType.File and each.base_name[0] not in "_."]
+        found = self._below() if info.type == fs.FileType.Directory else [info]
         found.sort(key=lambda each: each.path)
         return [(replace(self, path=each.path), each.size, each.mtime_ns or 0) for each in found]
+
+    def _below(self) -> list[Any]:
+        """Facts about the files of the folder, except those whose names begin with `_` or `.`."""
+        from pyarrow import fs
+
+        listed = self.filesystem.get_file_info(fs.FileSelector(self.path, recursive=True, allow_not_found=True))
+        return [each for each in listed if each.type == fs.FileType.File and each.base_name[0] not in "_."]

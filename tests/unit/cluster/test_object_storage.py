@@ -64,6 +64,8 @@ def test_a_corpus_is_read_and_shards_are_written(bucket: tuple[Path, str]) -> No
     assert [place.path for place in files] == [f"bucket/in/corpus.{suffix}" for suffix in ("csv", "jsonl", "parquet")]
     corpora = [Corpus(place, place.name.partition(".")[2], "text") for place in files]
     out = Place.of(uri.format("out"))
+    out.make_folder()
+    assert out.is_empty
     scans = [scan(corpus, place, 4, out / BAD.format(0)) for corpus, place in zip(corpora, files, strict=True)]
     plan = Plan([[place.path, 1, 2] for place in files], {}, scans)
     plan.write(out)
@@ -73,6 +75,7 @@ def test_a_corpus_is_read_and_shards_are_written(bucket: tuple[Path, str]) -> No
     worker = ShardWorker(embedder, corpora, shards, out, plan.numbers)
     done = [worker.embed(shard) for shard in shards]
     assert [each.rows for each in done] == [4, 3] * 3
+    assert not out.is_empty
     assert [read_done(place) for place, _, _ in out.files()] == done
     assert read_done(out / "missing.parquet") is None
     written = pyarrow.parquet.read_table(root / "out").sort_by("id")
