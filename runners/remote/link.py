@@ -1,4 +1,7 @@
-"""A worker's connection to the engine process, which it starts if none is running."""
+"""A worker's connection to the engine process, which it starts if none is running.
+
+Time limits are `asyncio.timeout`: in Python 3.11, `wait_for` forgets a cancellation in whose turn the result arrives.
+"""
 
 from __future__ import annotations
 
@@ -91,7 +94,8 @@ class Link:
     async def _disconnect(self, channel: Channel) -> None:
         channel.close()
         try:
-            await asyncio.wait_for(self._lost.wait(), _CLOSE_S)
+            async with asyncio.timeout(_CLOSE_S):
+                await self._lost.wait()
         except TimeoutError:  # the engine does not read
             channel.abort()
             await self._lost.wait()
@@ -200,7 +204,8 @@ class Link:
             try:
                 running = await self._connect()
                 limit_s = START_S if running is None else 2 * SILENCE_S
-                info: EngineInfo = await asyncio.wait_for(self._request(Kind.CALL, pack(("info",))), limit_s)
+                async with asyncio.timeout(limit_s):
+                    info: EngineInfo = await self._request(Kind.CALL, pack(("info",)))
             except Exception as error:  # retried
                 failures += 1
                 logger.warning("no engine process answers (%s: %s)", type(error).__name__, error)
@@ -238,7 +243,8 @@ class Link:
         while not self._lost.is_set():
             self._started = [each for each in self._started if each.poll() is None]  # reaps those that ended
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._lost.wait(), _PING_S)
+                async with asyncio.timeout(_PING_S):
+                    await self._lost.wait()
                 return
             if not await self._answers("ping", SILENCE_S) and not await self._answers("ping", SILENCE_S):
                 self._kill_engine()
@@ -249,7 +255,8 @@ class Link:
         """Whether the engine answers a call in time, or there is none."""
         with contextlib.suppress(ServiceError):
             try:
-                await asyncio.wait_for(self.call(method), limit_s)
+                async with asyncio.timeout(limit_s):
+                    await self.call(method)
             except TimeoutError:
                 return False
         return True

@@ -352,6 +352,27 @@ async def test_an_engine_that_does_not_answer_at_shutdown_is_killed(
     assert killed == [PROCESS]
 
 
+async def test_closing_in_the_turn_in_which_a_ping_is_answered(
+    place: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the link would be kept, and the shutdown would wait for ever."""
+    asked, answered = asyncio.Event(), asyncio.Event()
+    call = Link.call
+
+    async def wait(link: Link, method: str, *arguments: Any) -> Any:
+        if method != "ping":
+            return await call(link, method, *arguments)
+        asked.set()
+        return await answered.wait()
+
+    monkeypatch.setattr("runners.remote.link._PING_S", 0.001)
+    monkeypatch.setattr(Link, "call", wait)
+    worker = await place.worker()
+    await asked.wait()
+    answered.set()
+    await worker.close()
+
+
 async def test_one_missed_ping_is_forgiven(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker may have been suspended itself."""
     monkeypatch.setattr("runners.remote.link._PING_S", 0.001)
