@@ -80,7 +80,7 @@ def test_import_load_and_unload(visit: Visit, site: Site, hub: HubServer) -> Non
 
     page.get_by_role("button", name=f"Unload {FOR_ADMIN}").click()
     expect(status).to_have_text(f"{FOR_ADMIN} is unloaded.")
-    expect(row(page, FOR_ADMIN)).to_contain_text("Imported")
+    expect(row(page, FOR_ADMIN)).to_contain_text("Imported", timeout=PATIENCE_MS)
     assert FOR_ADMIN not in http_get(f"{site.url}/health").json()["models_loaded"]
 
     load = page.get_by_role("button", name=f"Load {FOR_ADMIN}")

@@ -78,4 +78,5 @@ def test_what_this_installation_can_serve() -> None:
     settings = Settings.model_validate({"cohere_api_key": "secret"})
     hindered = {found.name for found in load_catalog() if unavailable_reason(found, CPU, settings)}
     large = {f"qwen3-{kind}-{size}" for kind in ("embedding", "reranker") for size in ("4b", "8b")}
+    large |= {"f2llm-v2-4b", "f2llm-v2-8b", "f2llm-v2-14b", "nemotron-3-embed-8b"}
     assert hindered == {"nv-embed-v2", "e5-mistral-7b", "bge-reranker-v2-gemma", *large}
