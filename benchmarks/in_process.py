@@ -8,7 +8,6 @@ as in an ideal server whose requests all arrive at once.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.checkpoints import ROOT
+from benchmarks.child import Child
 from benchmarks.machine import precision
 from benchmarks.statistics import Call, summary
 
@@ -134,44 +133,27 @@ def measure(model: Model, requests: list[list[Any]], merge: int, window_s: float
 class InProcess:
     """The parent's side of the child process."""
 
-    process: subprocess.Popen[str]
-    facts: dict[str, str]
+    child: Child
 
     @classmethod
     def start(cls, embedder: Path, reranker: Path, log_path: Path) -> InProcess:
         """Convert and compile both models; RuntimeError on failure."""
-        with log_path.open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.in_process", str(embedder), str(reranker)],
-                cwd=ROOT,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                start_new_session=True,
-            )
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        if not line:
-            process.wait()
-            lines = log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            raise RuntimeError(lines[-1][-300:] if lines else "it wrote nothing")
-        return cls(process, json.loads(line))
+        command = [sys.executable, "-m", "benchmarks.in_process", str(embedder), str(reranker)]
+        return cls(Child.start("in-process", command, log_path))
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """OpenVINO's version, and the precision."""
+        facts: dict[str, str] = self.child.facts
+        return facts
 
     def ask(self, kind: str, requests: list[list[Any]], *, merge: int = 1, window_s: float = 0) -> Any:
         """Measure if there is a window; otherwise return the rows of the first request."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        question = {"kind": kind, "requests": requests, "merge": merge, "window_s": window_s}
-        self.process.stdin.write(json.dumps(question) + "\n")
-        self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
+        return self.child.ask({"kind": kind, "requests": requests, "merge": merge, "window_s": window_s})
 
     def stop(self) -> None:
-        """Close stdin, which ends the process."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
+        """End the process."""
+        self.child.stop()
 
 
 def main() -> None:

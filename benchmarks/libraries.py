@@ -7,7 +7,6 @@ line for each JSON line that it reads.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -17,8 +16,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from benchmarks.checkpoints import ROOT
-from benchmarks.measure import MeasurementError
+from benchmarks.child import Child
 from benchmarks.outputs import PROBES, Answer, Output, OutputRow, weights
 from benchmarks.statistics import Call, summary
 from benchmarks.workload import COLBERT, M3, SPLADE
@@ -36,30 +34,19 @@ Compute = Callable[[list[str], tuple[Output, ...]], Found]
 class Library:
     """The parent's side of the child process."""
 
-    process: subprocess.Popen[str]
+    child: Child
     name: str
-    version: str
 
     @classmethod
     def start(cls, name: str, dtype: str, python: Path, folders: list[Path], log_path: Path) -> Library:
         """Load the models; RuntimeError on failure."""
-        with log_path.open("ab") as log:
-            process = subprocess.Popen(
-                [str(python), "-m", "benchmarks.libraries", name, dtype, *map(str, folders)],
-                cwd=ROOT,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                start_new_session=True,
-            )
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        if not line:
-            process.wait()
-            lines = log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            raise RuntimeError(lines[-1][-300:] if lines else "it wrote nothing")
-        return cls(process, name, json.loads(line))
+        command = [str(python), "-m", "benchmarks.libraries", name, dtype, *map(str, folders)]
+        return cls(Child.start(name, command, log_path), name)
+
+    @property
+    def version(self) -> str:
+        """Of the library."""
+        return str(self.child.facts)
 
     def computes(self, model: str) -> bool:
         """Whether the library reads this model."""
@@ -76,21 +63,11 @@ class Library:
         return {output: [np.array(rows) for rows in each] for output, each in found.items()}
 
     def _ask(self, model: str, wanted: tuple[Output, ...], requests: Any, window_s: float) -> Any:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        question = {"model": model, "wanted": wanted, "requests": requests, "window_s": window_s}
-        self.process.stdin.write(json.dumps(question) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if not line:
-            raise MeasurementError(f"{self.name} ended")
-        return json.loads(line)
+        return self.child.ask({"model": model, "wanted": wanted, "requests": requests, "window_s": window_s})
 
     def stop(self) -> None:
-        """Close stdin, which ends the process."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
+        """End the process."""
+        self.child.stop()
 
 
 def _sentence_transformers(dtype: str, folder: Path) -> Compute:
