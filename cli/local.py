@@ -25,6 +25,7 @@ from runners.pool.model_pool import ModelPool
 from settings import Settings
 
 _ENDPOINTS: dict[str, BatchEndpoint] = {"/v1/embeddings": "/v1/embeddings", "/v1/rerank": "/v1/rerank"}
+_LOGGER = logging.getLogger("service.models")
 _POLL_S = 0.5
 
 
@@ -36,7 +37,8 @@ class LocalTransport(httpx.AsyncBaseTransport):
 
     def __init__(self, settings: Settings) -> None:
         store = ModelStore()
-        logging.getLogger("service.models").setLevel(logging.ERROR)  # the response says what it would log
+        self._level = _LOGGER.level
+        _LOGGER.setLevel(logging.ERROR)  # the response says what it would log
         self._settings = settings
         self._pool = build_pool(settings, open_catalog(settings, store), store, detect(settings))
         self._work = Work(self._pool, settings)
@@ -58,6 +60,7 @@ class LocalTransport(httpx.AsyncBaseTransport):
     async def aclose(self) -> None:
         """Unload the models."""
         await self._pool.close()
+        _LOGGER.setLevel(self._level)
 
     async def _model(self, endpoint: BatchEndpoint, name: str | None) -> ModelSpec | None:
         """The model of a request; None if there is no such model, which the response says."""

@@ -27,11 +27,10 @@ def say(text: str, event: dict[str, object], *, as_json: bool, style: str = "") 
 
 def fail(message: object, *, as_json: bool, status: int) -> int:
     """Print what is wrong: on standard error, or as a JSON object on standard output. Returns the exit status."""
-    text = str(message).replace("GET /models lists every model", "./embeddings list shows every model")
     if as_json:
-        say("", {"error": text}, as_json=True)
+        say("", {"error": str(message)}, as_json=True)
     else:
-        console(stderr=True).print(text, style="red")
+        console(stderr=True).print(str(message), style="red")
     return status
 
 

@@ -61,14 +61,16 @@ def load_model(
     """
     if stored is None:
         return forwarded_model(spec, settings)
-    backend = load_backend(spec, stored, device, settings)
+    chosen = _chosen(stored, device, settings)
+    backend = _load(spec, stored, device, settings, chosen)
     memory = memory or DeviceMemory()
     needed = memory_needed(stored.facts.parameters, device.dtype)
     most = settings.max_batch_tokens
     if memory.budget:
         most = _largest_pass(backend, most, memory.budget - int(needed / WORKING_SHARE))
     if measure:
-        short, wide, costs = _measure(backend, stored, device, settings, most)
+        known = _measured_passes(stored, device, chosen)
+        short, wide, costs = _measure(backend, stored.facts, known, most)
     else:
         short = wide = min(SMALLEST_BUDGET, most)
         costs = Costs.assumed(backend.padding_cost)
@@ -128,17 +130,21 @@ def forwarded_model(spec: ModelSpec, settings: Settings) -> LoadedModel:
 
 
 def _measure(
-    backend: Backend, stored: StoredModel, device: Device, settings: Settings, most: int
+    backend: Backend, facts: ModelFacts, known: Mapping[BatchShape, float], most: int
 ) -> tuple[int, int, Costs]:
-    """Tokens of short and of wide passes, at most `most`, and the costs of a pass in seconds."""
-    text = trial_text(stored.facts)
+    """Tokens of short and of wide passes, at most `most`, and the costs of a pass in seconds.
+
+    Passes whose seconds are `known` are not run again, and no larger ones are tried.
+    """
+    text = trial_text(facts)
     if backend.second_forward is not None:
         backend.second_forward([text])  # engines compile on their first call
-    known = _measured_passes(stored, device, settings)
+    longest = most
     if known:
         compute_pass(backend, [text])  # the same
-    trials = trials_of(backend, stored.facts, known)
-    short = learn_budget(trials, most)
+        longest = min(most, max(shape.tokens for shape in known))
+    trials = trials_of(backend, facts, known)
+    short = learn_budget(trials, longest)
     costs = learn_costs(trials, backend.padding_cost)
     return short, widest_budget(costs, short, most, concurrent_passes=backend.concurrent_passes), costs
 
@@ -148,16 +154,17 @@ def trials_of(backend: Backend, facts: ModelFacts, known: Mapping[BatchShape, fl
     return Trials(partial(compute_pass, backend), partial(trial_text, facts), known=known)
 
 
-def _measured_passes(stored: StoredModel, device: Device, settings: Settings) -> dict[BatchShape, float]:
-    """Seconds of the trial passes that the import measured for the engine that serves the model."""
-    if not wants_openvino(device, settings):
+def _measured_passes(
+    stored: StoredModel, device: Device, chosen: tuple[Path, BackendConfig] | None
+) -> dict[BatchShape, float]:
+    """Seconds of the trial passes that the import measured for the chosen engine."""
+    if chosen is None:
         return {}
     from runners.backends.openvino import weights_for
-    from runners.backends.speed import choose, read_speeds
+    from runners.backends.speed import read_speeds
 
-    choice = choose(stored.folder, device, torch=settings.backend == "auto")
     speeds = read_speeds(stored.folder, weights_for(device.requested_dtype), device.threads)
-    return dict(speeds.passes.get(choice[1].name, ())) if choice and speeds else {}
+    return dict(speeds.passes.get(chosen[1].name, ())) if speeds else {}
 
 
 def _full_pass(tokens: int) -> BatchShape:
@@ -184,19 +191,36 @@ def load_backend(spec: ModelSpec, stored: StoredModel, device: Device, settings:
 
     On a CPU, the fastest one of those that passed the accuracy gate: OpenVINO unless torch was measured to be faster.
     """
+    return _load(spec, stored, device, settings, _chosen(stored, device, settings))
+
+
+def _chosen(stored: StoredModel, device: Device, settings: Settings) -> tuple[Path, BackendConfig] | None:
+    """The export on a CPU and the fastest way to compute it; None if there is none, or another engine serves."""
+    if stored.facts.engine == "sentence-transformers" or not wants_openvino(device, settings):
+        return None
+    from runners.backends.speed import choose
+
+    return choose(stored.folder, device, torch=settings.backend == "auto")
+
+
+def _load(
+    spec: ModelSpec,
+    stored: StoredModel,
+    device: Device,
+    settings: Settings,
+    chosen: tuple[Path, BackendConfig] | None,
+) -> Backend:
     if stored.facts.engine == "sentence-transformers":
         from runners.backends.sentence_transformers import SentenceTransformersBackend
 
         return SentenceTransformersBackend(stored.folder, spec, stored.facts, device)
-    if wants_openvino(device, settings):
+    if chosen is not None and chosen[1].library == "openvino":
+        return load_openvino(*chosen, spec, stored, device)
+    if chosen is None and wants_openvino(device, settings):
         from runners.backends.openvino import find_export, weights_for
-        from runners.backends.speed import choose
 
         weights = weights_for(device.requested_dtype)
-        choice = choose(stored.folder, device, torch=settings.backend == "auto")
-        if choice is not None and choice[1].library == "openvino":
-            return load_openvino(*choice, spec, stored, device)
-        if choice is None and (settings.backend == "openvino" or weights == "int8"):
+        if settings.backend == "openvino" or weights == "int8":
             found = find_export(stored.folder, weights)
             reason = found[1]["f32"] if found else "it was not exported; run ./embeddings import again"
             setting = "DTYPE=int8" if weights == "int8" else "BACKEND=openvino"
@@ -208,13 +232,11 @@ def computing_dtype(stored: StoredModel, device: Device, settings: Settings) -> 
     """Data type (float32, bfloat16, float16, int8) in which a stored model would be computed if it were loaded now."""
     if stored.facts.engine == "sentence-transformers":
         return "float32"
-    if wants_openvino(device, settings):
+    chosen = _chosen(stored, device, settings)
+    if chosen is not None and chosen[1].library == "openvino":
         from runners.backends.openvino import computed_in, weights_for
-        from runners.backends.speed import choose
 
-        choice = choose(stored.folder, device, torch=settings.backend == "auto")
-        if choice is not None and choice[1].library == "openvino":
-            return computed_in(choice[1].precision, weights_for(device.requested_dtype))
+        return computed_in(chosen[1].precision, weights_for(device.requested_dtype))
     return for_model(device, stored.facts.architecture).dtype
 
 

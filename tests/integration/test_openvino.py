@@ -315,7 +315,6 @@ def test_what_differs_without_padding_is_converted_with_it(
     fresh: Model, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An architecture whose attention is called in its own way may pass through and compute something else."""
-    caplog.set_level("WARNING", "service.models")  # the command line changes it
     with_states = UnpaddedBody.with_states
 
     def wrong(self: UnpaddedBody, *inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -458,7 +457,6 @@ def test_a_conversion_that_is_killed_leaves_nothing(fresh: Model, monkeypatch: p
 def test_a_full_disk_says_nothing_about_the_model(
     fresh: Model, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("WARNING", "service.models")  # the command line changes it
 
     def fail(*_args: object, **_options: object) -> None:
         raise RuntimeError("basic_ios::clear: iostream error")
