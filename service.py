@@ -60,8 +60,9 @@ with startup.without_traceback():
     for default in (settings.embedding_model_name, settings.reranker_model_name, *settings.preload_models):
         catalog.get(default)  # fail at start-up, not at the first request
     require(settings)
-    open_to_all = not settings.keys and ipaddress.ip_address(settings.host).is_unspecified
     startup.check(settings)
+    host, port = startup.bound_address(settings)
+    open_to_all = not settings.keys and ipaddress.ip_address(host).is_unspecified
 
 
 def open_batches(work: Work, settings: Settings) -> BatchService | None:
@@ -136,7 +137,7 @@ class RerankEmbedding:
         if settings.admin and not settings.keys:
             logger.warning("ADMIN is on without API keys: anyone who can reach the service may load and unload models")
         if settings.playground and bentoml.server_context.worker_index in (None, 1):
-            logger.info("playground: %s", playground_url(settings.host, settings.port))
+            logger.info("playground: %s", playground_url(host, port))
         await self.pool.open()
         background: list[Coroutine[Any, Any, None]] = [self._run_housekeeping()]
         if self.local is not None:

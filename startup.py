@@ -100,6 +100,18 @@ def check_address(host: str, port: int) -> None:
             raise StartError(_taken(host, port, error)) from None
 
 
+def bound_address(settings: Settings) -> tuple[str, int]:
+    """Host and port of this worker's socket. BentoML's --host and --port take precedence over HOST and PORT."""
+    context = click.get_current_context(silent=True)
+    fd = context.params.get("fd") if context else None  # BentoML passes the socket to its workers as --fd
+    if fd is not None:
+        with socket.socket(fileno=os.dup(fd)) as listener:
+            if listener.family != socket.AF_UNIX:  # that of a service on which another one depends
+                host, port, *_ = listener.getsockname()
+                return host, port
+    return settings.host, settings.port
+
+
 def _taken(host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return f"PORT: {port} on {host} is in use by another process. Stop it, or set PORT to another number."

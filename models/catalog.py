@@ -271,7 +271,8 @@ class Catalog:
             hint = f" Did you mean {', '.join(similar)}?" if similar else ""
             advice = f" {_HOW_TO_ADD}" if "/" in name else ""
             raise ModelNotFoundError(
-                f"There is no model of that name.{hint} GET /models or ./embeddings list shows every model.{advice}", param="model"
+                f"There is no model of that name.{hint} GET /models or ./embeddings list shows every model.{advice}",
+                param="model",
             )
         return spec
 

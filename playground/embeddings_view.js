@@ -1,14 +1,14 @@
 // The embeddings view: its form and its requests. embeddings_result.js shows the results.
 
 import { debounce, el, fill, uniqueId } from "./dom.js";
-import { earlierRuns, remember } from "./earlier_runs.js";
+import { remember } from "./earlier_runs.js";
 import { drawResult, forgetResult } from "./embeddings_result.js";
 import { addStrings, t } from "./i18n.js";
 import { linesField, sourceOf } from "./lines_field.js";
 import { modelChooser } from "./model_chooser.js";
-import { runner } from "./problem.js";
-import { ask, limits, models } from "./service.js";
-import { isTexts, shareButton } from "./sharing.js";
+import { requestForm } from "./request_form.js";
+import { ask, limitsOr, models } from "./service.js";
+import { isTexts } from "./sharing.js";
 import { strings } from "./strings/embeddings.js";
 import { compute } from "./vectors.js";
 
@@ -32,7 +32,7 @@ const state = {
   /** @type {import("./embeddings_result.js").Result | null} */
   result: null,
 };
-let allowed = { maxInputs: 2048, maxBodyBytes: 64 * 2 ** 20 };
+const allowed = () => limitsOr({ maxInputs: 2048, maxBodyBytes: 64 * 2 ** 20 });
 let view = null; // the elements on the page, if this view is shown
 
 /** @param {HTMLElement} root */
@@ -47,7 +47,6 @@ export function mount(root) {
       drawSides();
     },
   });
-  const known = learnLimits();
   const field = linesField({
     source: state.source,
     label: t("embeddings.texts"),
@@ -56,40 +55,23 @@ export function mount(root) {
     keepsTyped: true,
     countNote,
     onChange: debounce(() => chooser.describe(), CHECK_MS),
-    limits: () => ({ max: allowed.maxInputs, maxBytes: allowed.maxBodyBytes }),
-    limitsKnown: () => known,
+    limits: () => ({ max: allowed().maxInputs, maxBytes: allowed().maxBodyBytes }),
   });
-  const run = runner({ id, label: t("embeddings.run"), onRun: send });
-  view = {
-    root,
-    run,
-    chooser,
-    field,
-    sides: el("div", { class: "stack tight" }),
-    missing: el("p", { class: "note bad", role: "alert" }),
-    place: el("div", { class: "stack" }),
-  };
-  fill(
-    root,
-    el(
-      "form",
-      { class: "card stack", novalidate: true, on: { submit: (event) => event.preventDefault(), keydown: sent } },
-      el("div", { class: "columns" }, field.element, el("div", { class: "stack" }, chooser.element, view.sides)),
-      view.missing,
-      el("div", { class: "run-and-share" }, run.element, shareButton(id, input)),
-    ),
-    earlierRuns({ view: id, words, onChoose: again }),
-    view.place,
-  );
+  const sides = el("div", { class: "stack tight" });
+  const form = requestForm({
+    id,
+    label: t("embeddings.run"),
+    fields: [el("div", { class: "columns" }, field.element, el("div", { class: "stack" }, chooser.element, sides))],
+    onRun: send,
+    input,
+    words,
+    onChoose: again,
+  });
+  view = { root, form, chooser, field, sides, place: el("div", { class: "stack" }) };
+  fill(root, form.elements, view.place);
   drawSides();
+  models().then(drawSides, () => {}); // the model chooser shows the problem
   if (state.result) drawResult(view.place, state.result);
-
-  /** Ctrl+Enter everywhere in the form. */
-  function sent(event) {
-    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
-    event.preventDefault();
-    run.run();
-  }
 }
 
 export function unmount() {
@@ -119,29 +101,19 @@ export function restore({ texts, model, side, instruction }) {
 function again(run) {
   restore(run.input);
   mount(view.root);
-  view.run.run();
+  view.form.run();
 }
 
 function words({ texts, model }) {
-  const [count, limit] = [texts.length, allowed.maxInputs];
+  const [count, limit] = [texts.length, allowed().maxInputs];
   return { title: texts[0], facts: `${model} · ${t("embeddings.texts.count", { count, limit })}` };
 }
 
 function countNote(count) {
-  const limit = allowed.maxInputs;
+  const limit = allowed().maxInputs;
   const isOver = count > limit;
   const words = t(isOver ? "embeddings.texts.over" : "embeddings.texts.count", { count, limit });
   return el("p", { class: isOver ? "note bad" : "note" }, words);
-}
-
-async function learnLimits() {
-  try {
-    allowed = await limits();
-    view?.field.draw();
-    drawSides();
-  } catch {
-    // the model chooser shows that the service does not respond; the service checks its limits itself
-  }
 }
 
 // Sides and prompts
@@ -227,8 +199,7 @@ function requests(lines) {
 
 async function send(signal) {
   const lines = view.field.reading().passages;
-  fill(view.missing, lines.length ? null : t("embeddings.texts.none"));
-  if (!lines.length) return view.field.focus();
+  if (view.form.refuses(lines.length ? "" : t("embeddings.texts.none"), view.field)) return;
   const chosen = view.chooser.model;
   const asked = input();
   const wanted = requests(lines);

@@ -4,6 +4,7 @@ import { debounce, el, fill, smallButton, uniqueId } from "./dom.js";
 import { ACCEPT, FileProblem, largePaste, readFile, readLines } from "./files.js";
 import { addStrings, t } from "./i18n.js";
 import { problemText, readingNotes } from "./reading_notes.js";
+import { limits as serviceLimits } from "./service.js";
 import { strings } from "./strings/lines_field.js";
 
 addStrings(strings);
@@ -38,14 +39,14 @@ export function sourceOf(texts) {
  * @param {boolean} [options.keepsTyped] whether typed lines beyond the limit are kept, so that the view rejects them
  * @param {(count: number, fileName: string | null) => Node} options.countNote shows the number of lines
  * @param {() => void} [options.onChange] called when the texts have changed
- * @param {() => {max: number, maxBytes: number}} options.limits lines of one request, bytes of a file
- * @param {() => Promise<void>} options.limitsKnown settles once `limits` come from the service
+ * @param {() => {max: number, maxBytes: number}} options.limits lines of one request, bytes of a file; read again once
+ *   the service has told its limits
  * @returns {{element: HTMLElement, reading: () => import("./files.js").Reading, write: (lines: string[]) => void,
- *   draw: () => void, focus: () => void}} `write` replaces all input
+ *   focus: () => void}} `write` replaces all input
  */
 export function linesField(options) {
   const { source, label, rows, example = "", aside = null, keepsTyped = false } = options;
-  const { countNote, limits, limitsKnown, onChange } = options;
+  const { countNote, limits, onChange } = options;
   const id = uniqueId("lines");
   const area = el("textarea", {
     id,
@@ -71,7 +72,8 @@ export function linesField(options) {
   );
   const describeLater = debounce(describe, 200);
   draw();
-  return { element, reading, write, draw, focus: () => (source.file ? choose : area).focus() };
+  const limitsKnown = serviceLimits().then(draw, () => {}); // else the service checks its limits itself
+  return { element, reading, write, focus: () => (source.file ? choose : area).focus() };
 
   function written() {
     return source.text ?? example;
@@ -113,7 +115,7 @@ export function linesField(options) {
   async function pasted(event) {
     const whole = largePaste(event, area);
     if (whole === null) return;
-    await limitsKnown();
+    await limitsKnown;
     take({ name: null, reading: readLines(whole, limits().max) });
     choose.focus(); // the field had the focus and is now hidden
   }
@@ -127,7 +129,7 @@ export function linesField(options) {
   async function read(files) {
     const [file, ...others] = files; // before the wait, as a drop's list is only valid during its event
     if (!file) return;
-    await limitsKnown();
+    await limitsKnown;
     const { max, maxBytes } = limits();
     try {
       if (others.length) throw new FileProblem("many");

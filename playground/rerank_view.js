@@ -1,15 +1,15 @@
 // The rerank view: a query, passages, up to four models, and the rankings.
 
 import { debounce, el, fill, uniqueId } from "./dom.js";
-import { earlierRuns, remember } from "./earlier_runs.js";
+import { remember } from "./earlier_runs.js";
 import { addStrings, language, t } from "./i18n.js";
 import { linesField, sourceOf } from "./lines_field.js";
 import { modelChooser } from "./model_chooser.js";
-import { runner } from "./problem.js";
+import { requestForm } from "./request_form.js";
 import { LETTERS, outcomeView } from "./rerank_outcome.js";
 import { sampleButtons } from "./samples.js";
-import { ask, limits, models } from "./service.js";
-import { isTexts, shareButton } from "./sharing.js";
+import { ask, limits, limitsOr, models } from "./service.js";
+import { isTexts } from "./sharing.js";
 import { strings } from "./strings/rerank.js";
 import { readWarnings } from "./truncation.js";
 
@@ -34,19 +34,13 @@ const state = {
   /** @type {import("./rerank_outcome.js").Outcome | null} */
   outcome: null,
 };
-let allowed = { maxDocuments: Infinity, maxBodyBytes: Infinity };
+const allowed = () => limitsOr({ maxDocuments: Infinity, maxBodyBytes: Infinity });
 let turns = 0; // number of runs
 let view = null; // the elements on the page, if this view is shown
 
 /** @param {HTMLElement} root */
 export function mount(root) {
-  const query = el("input", {
-    id: uniqueId("query"),
-    type: "text",
-    value: state.query,
-    on: { input: asked, keydown: entered },
-  });
-  const known = learnLimits();
+  const query = el("input", { id: uniqueId("query"), type: "text", value: state.query, on: { input: asked } });
   const passages = linesField({
     source: state.source,
     label: t("rerank.passages"),
@@ -54,8 +48,7 @@ export function mount(root) {
     aside: sampleButtons(sampled),
     countNote,
     onChange: checkModels,
-    limits: () => ({ max: allowed.maxDocuments, maxBytes: allowed.maxBodyBytes }),
-    limitsKnown: () => known,
+    limits: () => ({ max: allowed().maxDocuments, maxBytes: allowed().maxBodyBytes }),
   });
   const choosers = [...LETTERS].map((letter, at) =>
     modelChooser({
@@ -68,24 +61,26 @@ export function mount(root) {
       onChange: (name) => choose(at, name),
     }),
   );
-  const missing = el("p", { class: "note bad", role: "alert" });
-  const run = runner({ id, label: t("rerank.run"), onRun: send });
+  const form = requestForm({
+    id,
+    label: t("rerank.run"),
+    fields: [
+      el("div", { class: "field" }, el("label", { for: query.id }, t("rerank.query")), query),
+      passages.element,
+      el("div", { class: "columns" }, choosers.map(({ element }) => element)),
+      options(),
+    ],
+    query,
+    onRun: send,
+    input,
+    words,
+    onChoose: again,
+  });
   const status = el("p", { class: "note", role: "status" });
   const place = el("div", {});
-  view = { root, query, passages, choosers, run, missing, status, place };
-  const form = el(
-    "form",
-    { class: "card stack rerank-form", novalidate: true, on: { submit: stay, keydown: sent } },
-    el("div", { class: "field" }, el("label", { for: query.id }, t("rerank.query")), query),
-    passages.element,
-    el("div", { class: "columns" }, choosers.map(({ element }) => element)),
-    options(),
-    missing,
-    el("div", { class: "run-and-share" }, run.element, shareButton(id, input)),
-  );
-  fill(root, form, earlierRuns({ view: id, words, onChoose: again }), status, place);
+  view = { root, form, query, passages, choosers, status, place };
+  fill(root, form.elements, status, place);
   showChoosers();
-  known.then(() => view?.passages.draw());
   drawOutcome();
 }
 
@@ -118,7 +113,7 @@ function again(run) {
   restore(run.input);
   state.outcome = run.outcome ?? null;
   mount(view.root);
-  if (!state.outcome) view.run.run();
+  if (!state.outcome) view.form.run();
 }
 
 function words({ query, passages, models: names }) {
@@ -148,10 +143,6 @@ function asked() {
   checkModels();
 }
 
-function stay(event) {
-  event.preventDefault();
-}
-
 function options() {
   const top = el("input", {
     id: uniqueId("top"),
@@ -174,20 +165,6 @@ function options() {
   );
 }
 
-/** Enter in the query, unless it ends a word in an input method. */
-function entered(event) {
-  if (event.key !== "Enter" || event.isComposing || event.ctrlKey || event.metaKey) return;
-  event.preventDefault();
-  view.run.run();
-}
-
-/** Ctrl+Enter everywhere in the form. */
-function sent(event) {
-  if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
-  event.preventDefault();
-  view.run.run();
-}
-
 function sampled({ query, passages }) {
   state.query = query;
   view.query.value = query;
@@ -198,21 +175,12 @@ function countNote(count, name) {
   return el("p", { class: "note" }, name ? t("rerank.count.file", { count, name }) : t("rerank.count", { count }));
 }
 
-async function learnLimits() {
-  try {
-    allowed = await limits();
-  } catch {
-    // the model chooser shows that the service does not respond; the service checks its limits itself
-  }
-}
-
-/** Shows missing input beside the button, and focuses its field. */
-function isComplete(passages) {
-  const lacks = !state.query.trim() ? "query" : !passages.length ? "passages" : null;
-  const wrong = state.topN !== "" && !(Number.isInteger(Number(state.topN)) && Number(state.topN) > 0);
-  if (view) fill(view.missing, lacks ? t(`rerank.missing.${lacks}`) : wrong ? t("rerank.missing.topN") : null);
-  if (lacks) view?.[lacks].focus();
-  return !lacks && !wrong;
+/** The name of the first field whose input is missing or wrong, or "". */
+function lackingField(passages) {
+  if (!state.query.trim()) return "query";
+  if (!passages.length) return "passages";
+  const isRight = state.topN === "" || (Number.isInteger(Number(state.topN)) && Number(state.topN) > 0);
+  return isRight ? "" : "topN";
 }
 
 /** @typedef {import("./rerank_outcome.js").Column} Column */
@@ -220,10 +188,11 @@ function isComplete(passages) {
 /** Runs one model after the other, so that they do not slow each other down. */
 async function send(signal) {
   const turn = (turns += 1);
-  const field = view.passages;
+  const fields = view; // also if another view is opened meanwhile
   const { defaultReranker } = await limits(); // throws if the service does not respond
-  const { passages } = field.reading();
-  if (!isComplete(passages)) return;
+  const { passages } = fields.passages.reading();
+  const lacks = lackingField(passages);
+  if (fields.form.refuses(lacks && t(`rerank.missing.${lacks}`), fields[lacks])) return;
   const { query, topN, raw } = state;
   const options = { ...(topN ? { top_n: Number(topN) } : {}), ...(raw ? { raw_scores: true } : {}) };
   const chosen = state.models.length ? state.models : [defaultReranker];

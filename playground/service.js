@@ -156,12 +156,29 @@ export async function models({ fresh = false } = {}) {
 }
 
 /**
+ * @typedef {{maxInputs: number, maxDocuments: number, maxBodyBytes: number, admin: boolean, tasks: string[],
+ *   defaultReranker: string, defaultEmbedding: string}} Limits
+ */
+
+/**
  * The service's limits and defaults.
- * @returns {Promise<{maxInputs: number, maxDocuments: number, maxBodyBytes: number, admin: boolean, tasks: string[],
- *   defaultReranker: string, defaultEmbedding: string}>}
+ * @returns {Promise<Limits>}
  */
 export async function limits() {
-  const { limits, admin, tasks, ...rest } = await listed(false);
+  return limitsIn(await listed(false));
+}
+
+/**
+ * The same without waiting; `assumed` until the service has told them.
+ * @template {Partial<Limits>} T
+ * @param {T} assumed @returns {T | Limits}
+ */
+export function limitsOr(assumed) {
+  return listing ? limitsIn(listing) : assumed;
+}
+
+/** @returns {Limits} */
+function limitsIn({ limits, admin, tasks, ...rest }) {
   return {
     maxInputs: limits.max_inputs,
     maxDocuments: limits.max_documents,

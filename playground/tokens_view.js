@@ -2,14 +2,14 @@
 
 import { debounce, el, fill, uniqueId } from "./dom.js";
 import { fromBase64 } from "./downloads.js";
-import { earlierRuns, remember } from "./earlier_runs.js";
+import { remember } from "./earlier_runs.js";
 import { addStrings, t } from "./i18n.js";
 import { linesField, sourceOf } from "./lines_field.js";
 import { modelChooser } from "./model_chooser.js";
-import { runner } from "./problem.js";
+import { requestForm } from "./request_form.js";
 import { sampleButtons } from "./samples.js";
-import { ask, limits, models } from "./service.js";
-import { isTexts, shareButton } from "./sharing.js";
+import { ask, limitsOr, models } from "./service.js";
+import { isTexts } from "./sharing.js";
 import { strings } from "./strings/tokens.js";
 import { matchesOf, weightsOf } from "./token_scores.js";
 import { drawResult, forgetResult } from "./tokens_result.js";
@@ -31,13 +31,12 @@ const state = {
   /** @type {import("./tokens_result.js").Result | null} */
   result: null,
 };
-let allowed = { maxInputs: MOST_PASSAGES, maxBodyBytes: 64 * 2 ** 20 };
+const allowed = () => limitsOr({ maxInputs: MOST_PASSAGES, maxBodyBytes: 64 * 2 ** 20 });
 let view = null; // the elements on the page, if this view is shown
 
 /** @param {HTMLElement} root */
 export function mount(root) {
   const query = el("input", { id: uniqueId("query"), type: "text", value: state.query, on: { input: asked } });
-  const known = learnLimits();
   const passages = linesField({
     source: state.source,
     label: t("tokens.passages"),
@@ -45,8 +44,7 @@ export function mount(root) {
     aside: sampleButtons(sampled),
     countNote: (count) => el("p", { class: "note" }, t("tokens.passages.count", { count })),
     onChange: debounce(() => chooser.describe(), CHECK_MS),
-    limits: () => ({ max: Math.min(allowed.maxInputs, MOST_PASSAGES), maxBytes: allowed.maxBodyBytes }),
-    limitsKnown: () => known,
+    limits: () => ({ max: Math.min(allowed().maxInputs, MOST_PASSAGES), maxBytes: allowed().maxBodyBytes }),
   });
   const chooser = modelChooser({
     kinds: ["embedding"],
@@ -56,38 +54,25 @@ export function mount(root) {
     texts: () => [state.query, ...passages.reading().passages],
     onChange: (name) => {
       state.model = name;
-      fill(view.outputs, outputsNote(chooser.model));
+      fill(outputs, outputsNote(chooser.model));
     },
   });
-  const run = runner({ id, label: t("tokens.run"), onRun: send });
-  view = {
-    root,
-    query,
-    passages,
-    chooser,
-    run,
-    outputs: el("p", { class: "note" }),
-    missing: el("p", { class: "note bad", role: "alert" }),
-    place: el("div", { class: "stack" }),
-  };
-  fill(
-    root,
-    el(
-      "form",
-      { class: "card stack", novalidate: true, on: { submit: (event) => event.preventDefault(), keydown: sent } },
+  const outputs = el("p", { class: "note" });
+  const form = requestForm({
+    id,
+    label: t("tokens.run"),
+    fields: [
       el("div", { class: "field" }, el("label", { for: query.id }, t("tokens.query.optional")), query),
-      el(
-        "div",
-        { class: "columns" },
-        passages.element,
-        el("div", { class: "stack tight" }, chooser.element, view.outputs),
-      ),
-      view.missing,
-      el("div", { class: "run-and-share" }, run.element, shareButton(id, input)),
-    ),
-    earlierRuns({ view: id, words, onChoose: again }),
-    view.place,
-  );
+      el("div", { class: "columns" }, passages.element, el("div", { class: "stack tight" }, chooser.element, outputs)),
+    ],
+    query,
+    onRun: send,
+    input,
+    words,
+    onChoose: again,
+  });
+  view = { root, form, query, passages, chooser, place: el("div", { class: "stack" }) };
+  fill(root, form.elements, view.place);
   if (state.result) drawResult(view.place, state.result);
 }
 
@@ -118,7 +103,7 @@ function again(run) {
   restore(run.input);
   state.result = run.outcome ?? null;
   mount(view.root);
-  if (!state.result) view.run.run();
+  if (!state.result) view.form.run();
 }
 
 function words({ query, passages, model }) {
@@ -133,14 +118,6 @@ function asked() {
   view.chooser.describe();
 }
 
-/** Ctrl+Enter everywhere in the form, Enter in the query. */
-function sent(event) {
-  const isMeant = event.ctrlKey || event.metaKey || (event.target === view.query && !event.isComposing);
-  if (event.key !== "Enter" || !isMeant) return;
-  event.preventDefault();
-  view.run.run();
-}
-
 function sampled({ query, passages }) {
   state.query = query;
   view.query.value = query;
@@ -152,15 +129,6 @@ function outputsNote(model) {
   return outputs.length ? outputs.map((each) => t(`tokens.outputs.${each}`)).join(" ") : null;
 }
 
-async function learnLimits() {
-  try {
-    allowed = await limits();
-    view?.passages.draw();
-  } catch {
-    // the model chooser shows that the service does not respond; the service checks its limits itself
-  }
-}
-
 // The requests
 
 async function send(signal) {
@@ -168,9 +136,8 @@ async function send(signal) {
   const { query } = state;
   const model = view.chooser.model ?? { id: view.chooser.value, outputs: ["sparse"] }; // of a link: the service tells
   const has = { sparse: model.outputs.includes("sparse"), multi: model.outputs.includes("multi_vector") };
-  const lacks = !passages.length ? "passages" : !query.trim() && !has.sparse ? "query" : null;
-  fill(view.missing, lacks ? t(`tokens.missing.${lacks}`) : null);
-  if (lacks) return view[lacks].focus();
+  const lacks = !passages.length ? "passages" : !query.trim() && !has.sparse ? "query" : "";
+  if (view.form.refuses(lacks && t(`tokens.missing.${lacks}`), view[lacks])) return;
   const sides = [...(query.trim() ? [{ name: "query", texts: [query] }] : []), { name: "document", texts: passages }];
   const wantsVectors = has.multi && sides.length > 1;
   const bodies = sides.map(({ name, texts }) => ({

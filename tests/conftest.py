@@ -16,7 +16,6 @@ Expected differences come from tests/tolerance.py.
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -28,7 +27,7 @@ from filelock import FileLock
 
 from settings import Settings
 from tests.scheduling import SharedServers
-from tests.serving import DEAD_ENDPOINT, ROOT, child_environment
+from tests.serving import DEAD_ENDPOINT, import_models
 from tests.variant import DTYPE, THREADS
 
 RUN_FOLDER = Path(tempfile.mkdtemp(prefix="rerank-embedding-tests-"))
@@ -94,14 +93,6 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
             make(unfinished)
             unfinished.rename(folder)
     return folder
-
-
-def import_models(home: Path, *names: str, **settings: str) -> None:
-    """Import models into the store of a BENTOML_HOME."""
-    command = [sys.executable, "-m", "cli", "import", *names]
-    environment = child_environment(home, settings)
-    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
 
 
 @pytest.fixture(scope="session")

@@ -10,11 +10,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, BinaryIO, Self, TypeVar
 
 import httpx
 import psutil
@@ -27,6 +27,7 @@ from tests.variant import THREADS
 ROOT = Path(__file__).parent.parent
 DEAD_ENDPOINT = "http://127.0.0.1:9"
 """The discard port: connections are refused immediately."""
+BENTOML = str(Path(sys.executable).with_name("bentoml"))
 _POLL_S = 0.05
 
 T = TypeVar("T")
@@ -72,12 +73,39 @@ def child_environment(home: Path, settings: dict[str, str]) -> dict[str, str]:
     return inherited | fixed | settings
 
 
+def import_models(home: Path, *arguments: str, **settings: str) -> None:
+    """Import models into the store of a BENTOML_HOME; `arguments` are those of `./embeddings import`."""
+    command = [sys.executable, "-m", "cli", "import", *arguments]
+    environment = child_environment(home, settings)
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+
+
 def copy_home(source: Path, target: Path) -> Path:
     """A copy of a BENTOML_HOME with hard links, because servers must not share one."""
     target.mkdir(parents=True, exist_ok=True)
     if (source / "models").is_dir():
         shutil.copytree(source / "models", target / "models", copy_function=os.link)
     return target
+
+
+def start_server(command: Sequence[str], environment: Mapping[str, str], log: BinaryIO) -> psutil.Popen:
+    """Start a server in a new process group, without waiting until it is ready."""
+    return psutil.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
+def send_sigterm(supervisor: psutil.Popen) -> None:
+    """Send SIGTERM to a server's process group, like a container runtime."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(supervisor.pid, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -99,9 +127,8 @@ class Served:
         return [child for child in self.supervisor.children() if "_bentoml_impl.worker.service" in child.cmdline()]
 
     def terminate(self) -> None:
-        """Send SIGTERM to the supervisor's group, like a container runtime."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.supervisor.pid, signal.SIGTERM)
+        """Send SIGTERM."""
+        send_sigterm(self.supervisor)
 
 
 @contextlib.contextmanager
@@ -115,15 +142,7 @@ def serve(home: Path, *, ready: str = "/readyz", **settings: str) -> Iterator[Se
     # one thread, because several tests run at a time
     environment = child_environment(home, {"PORT": str(port), "CPU_THREADS": str(THREADS)} | settings)
     with log_path.open("wb") as log:
-        supervisor = psutil.Popen(
-            [Path(sys.executable).with_name("bentoml"), "serve"],
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        supervisor = start_server([BENTOML, "serve"], environment, log)
     served = Served(f"http://127.0.0.1:{port}", port, log_path, supervisor)
     try:
         _wait_until_ready(served, ready)

@@ -27,9 +27,9 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
 
 from tests import tiny
-from tests.conftest import MODEL, import_models, made_once
+from tests.conftest import MODEL, made_once
 from tests.hub_server import HubServer
-from tests.serving import ROOT, Served, copy_home, serve
+from tests.serving import ROOT, Served, copy_home, import_models, serve
 from tests.variant import DTYPE
 
 RERANKER, SECOND_RERANKER = "tiny-reranker", "tiny-reranker-two"

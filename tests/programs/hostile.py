@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 import threading
@@ -34,7 +33,7 @@ import tests.tiny
 from models.catalog import CATALOG_PATH
 from tests.hub_server import HubServer
 from tests.programs.short_texts import TIMEOUT_S, short_texts
-from tests.serving import ROOT, Served, child_environment, serve
+from tests.serving import Served, import_models, serve
 
 SHORT_TEXT_S = 1.0
 MEMORY_TOLERANCE = 0.10
@@ -251,13 +250,10 @@ def service() -> Iterator[Served]:
     with tempfile.TemporaryDirectory() as folder, HubServer() as hub:
         home = Path(folder)
         settings: dict[str, Any] = SETTINGS | {"EXTRA_CATALOG": str(write_catalog(home))}
-        environment = child_environment(home, settings)
-        command = [sys.executable, "-m", "cli", "import"]
-        subprocess.run([*command, REAL], cwd=ROOT, env=environment, check=True, stdout=sys.stderr)
+        import_models(home, REAL, **settings)
         for name, source in SOURCES.items():
             origin = tests.tiny.build(source, home / "checkpoints" / name)
-            step = [*command, name, "--from-dir", str(origin)]
-            subprocess.run(step, cwd=ROOT, env=environment, check=True, stdout=sys.stderr)
+            import_models(home, name, "--from-dir", str(origin), **settings)
         for number, name in enumerate(IMPORTS):
             hub.add(f"hostile/{name}", tests.tiny.build(IMPORTED, home / "hub" / name, seed=number))
         with serve(home, **settings | hub.environment(home / "hf")) as served:

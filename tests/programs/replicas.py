@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -20,7 +19,7 @@ from tests.replicas.network import missing
 from tests.replicas.proxies import PROXIES
 from tests.replicas.replica import MODEL
 from tests.replicas.scenarios import FAULTS, Fleet, run
-from tests.serving import ROOT, child_environment
+from tests.serving import import_models
 from tests.variant import DTYPE
 
 
@@ -35,9 +34,7 @@ def main() -> int:
         sys.exit("\n".join(reason for reason in reasons if reason))
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder) / "store"
-        command = [sys.executable, "-m", "cli", "import", MODEL]
-        environment = child_environment(store, {"DEVICE": "cpu", "DTYPE": DTYPE})
-        subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=sys.stderr)
+        import_models(store, MODEL, DEVICE="cpu", DTYPE=DTYPE)
         with Fleet.started(store, Path(folder)) as fleet:
             results = run(fleet, options.requests // len(FAULTS), large=options.large)
     sys.stdout.write(json.dumps(results, indent=2) + "\n")

@@ -15,7 +15,6 @@ import json
 import random
 import re
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -30,7 +29,8 @@ import httpx
 import numpy as np
 import psutil
 
-from tests.serving import ROOT, Served, child_environment, http_get, http_post, serve, until
+from tests.load import Clients, ending
+from tests.serving import Served, http_get, http_post, import_models, serve, until
 
 MODEL = "all-minilm-l6-v2"
 TEXTS = [f"text number {number} " * (1 + number % 7) for number in range(64)]
@@ -60,8 +60,8 @@ ALLOWED = {
 """How requests of each phase may end. A request may end in a later phase than the one in which it began."""
 
 
-class Clients:
-    """Threads that send requests, and how these ended, by phase."""
+class Load:
+    """The requests of all clients, and how they ended, by phase."""
 
     def __init__(self, url: str) -> None:
         self.phase = "calm"
@@ -70,13 +70,10 @@ class Clients:
         self.wrong = 0
         self.unexpected: Counter[str] = Counter()
         self._url = url
-        self._stop = threading.Event()
         self._lock = threading.Lock()
         answer = httpx.post(f"{url}/v1/embeddings", json={"input": TEXTS}, timeout=300).json()
         self._vectors = np.array([each["embedding"] for each in answer["data"]])
-        self._threads = [threading.Thread(target=self._work, args=(seed,), daemon=True) for seed in range(CLIENTS)]
-        for thread in self._threads:
-            thread.start()
+        self._clients = Clients(CLIENTS, self._work)
 
     def done(self, phase: str, outcome: str = "200") -> int:
         """How many requests of a phase ended so."""
@@ -84,16 +81,14 @@ class Clients:
 
     def stop(self) -> None:
         """Let the threads finish their requests."""
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
+        self._clients.stop()
 
-    def _work(self, seed: int) -> None:
+    def _work(self, seed: int, stopping: threading.Event) -> None:
         source = random.Random(seed)
-        while not self._stop.is_set():
+        while not stopping.is_set():
             with httpx.Client(timeout=300, verify=False) as client:  # no TLS
                 for _ in range(20):
-                    if not self._stop.is_set():
+                    if not stopping.is_set():
                         self._request(client, source)
 
     def _request(self, client: httpx.Client, source: random.Random) -> None:
@@ -102,19 +97,12 @@ class Clients:
         chosen = source.choices(range(len(TEXTS)), k=count)
         with self._lock:
             self.sent += 1
+        body = {"input": [TEXTS[index] for index in chosen]}
+        outcome, answer = ending(lambda: client.post(f"{self._url}/v1/embeddings", json=body))
         right = True
-        try:
-            answer = client.post(f"{self._url}/v1/embeddings", json={"input": [TEXTS[index] for index in chosen]})
-            outcome = str(answer.status_code)
-            if outcome == "200":
-                vectors = np.array([each["embedding"] for each in answer.json()["data"]])
-                right = bool(((vectors * self._vectors[chosen]).sum(1) > MIN_COSINE).all())
-        except httpx.ConnectError:
-            outcome = "refused"
-        except httpx.TimeoutException:
-            outcome = "no answer"
-        except (httpx.NetworkError, httpx.ProtocolError):
-            outcome = "lost"
+        if answer is not None and outcome == "200":
+            vectors = np.array([each["embedding"] for each in answer.json()["data"]])
+            right = bool(((vectors * self._vectors[chosen]).sum(1) > MIN_COSINE).all())
         with self._lock:
             self.ended.setdefault(began, Counter())[outcome] += 1
             self.wrong += not right
@@ -157,20 +145,20 @@ def memory_mb(served: Served) -> dict[str, float]:
 
 def run(served: Served, restarts: int) -> dict[str, Any]:
     """Each fault in turn."""
-    clients = Clients(served.url)
+    load = Load(served.url)
     memory: list[tuple[str, dict[str, float]]] = []
 
     def phase(name: str, fault: Callable[[], None]) -> None:
         sys.stderr.write(f"{name}\n")
-        before = clients.done(name)
-        clients.phase = name
+        before = load.done(name)
+        load.phase = name
         fault()
         until(lambda: len(workers_of(served)) == 2, what="two workers")
         until(lambda: http_get(f"{served.url}/readyz", timeout=300).status_code == 200, what="200 from /readyz")
-        until(lambda: clients.done(name) >= before + MIN_REQUESTS, what=f"answers after {name}")
-        clients.phase = "calm"
-        calm = clients.done("calm")
-        until(lambda: clients.done("calm") >= calm + MIN_REQUESTS, what="answers")
+        until(lambda: load.done(name) >= before + MIN_REQUESTS, what=f"answers after {name}")
+        load.phase = "calm"
+        calm = load.done("calm")
+        until(lambda: load.done("calm") >= calm + MIN_REQUESTS, what="answers")
         memory.append((name, memory_mb(served)))
 
     def restart() -> None:
@@ -218,18 +206,18 @@ def run(served: Served, restarts: int) -> dict[str, Any]:
     before = len(memory) - 1
     for _ in range(restarts - 1):
         phase("restarts", restart)
-    clients.phase = "SIGTERM"
+    load.phase = "SIGTERM"
     family = [served.supervisor, *workers_of(served), engine_of(served)]
     for process in family[1:]:
         process.send_signal(signal.SIGTERM)
     served.terminate()
     _, alive = psutil.wait_procs(family, timeout=60)
-    clients.stop()
+    load.stop()
     return {
-        "sent": clients.sent,
-        "ended": {name: dict(counts) for name, counts in clients.ended.items()},
-        "unexpected": dict(clients.unexpected),
-        "wrong": clients.wrong,
+        "sent": load.sent,
+        "ended": {name: dict(counts) for name, counts in load.ended.items()},
+        "unexpected": dict(load.unexpected),
+        "wrong": load.wrong,
         "memory_mb": memory,
         "growth": sum(memory[-1][1].values()) / sum(memory[before][1].values()),
         "alive": len(alive),
@@ -251,8 +239,7 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        command = [sys.executable, "-m", "cli", "import", MODEL]
-        subprocess.run(command, cwd=ROOT, env=child_environment(home, {}), check=True)
+        import_models(home, MODEL)
         with serve(home, **SETTINGS, WORKERS="2", REQUEST_LOG="off") as served:
             result = run(served, options.restarts)
             if not passed(result):

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import httpx
 
+from tests.load import Clients, ending
+
 CLIENTS = 3
 PAUSE_S = 0.2
 """Between two requests of a client, so that the proxies and the replicas get processor time too."""
@@ -26,18 +28,15 @@ class Load:
 
     def __init__(self, socket: Path, least: int, *, large: bool) -> None:
         self.ended: Counter[str] = Counter()
-        """Requests by how they ended: `200`, another status, `wrong` or `no answer`; of large ones, `large 200`."""
+        """Requests by their `ending`, or `wrong`; of large ones, `large 200`."""
         self.sent = 0
         self.told_to_wait = 0
         """Responses with 429, after which the client sent the request again."""
         self._socket = socket
         self._least = least
         self._large = large
-        self._stop = threading.Event()
         self._lock = threading.Lock()
-        self._threads = [threading.Thread(target=self._work, args=(seed,), daemon=True) for seed in range(CLIENTS)]
-        for thread in self._threads:
-            thread.start()
+        self._clients = Clients(CLIENTS, self._work)
 
     def reached(self, count: int) -> bool:
         """Whether this many requests ended."""
@@ -45,21 +44,19 @@ class Load:
 
     def stop(self) -> None:
         """Send what is missing, and wait for all responses."""
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
+        self._clients.stop()
 
-    def _work(self, seed: int) -> None:
+    def _work(self, seed: int, stopping: threading.Event) -> None:
         source = random.Random(seed)
         transport = httpx.HTTPTransport(uds=str(self._socket))
         with httpx.Client(transport=transport, base_url="http://service", timeout=600) as client:
-            while self._continues():
+            while self._continues(stopping):
                 self._request(client, source, seed)
                 time.sleep(PAUSE_S)
 
-    def _continues(self) -> bool:
+    def _continues(self, stopping: threading.Event) -> bool:
         with self._lock:
-            if self._stop.is_set() and self.sent >= self._least:
+            if stopping.is_set() and self.sent >= self._least:
                 return False
             self.sent += 1
             return True
@@ -75,16 +72,13 @@ class Load:
 
     def _outcome(self, client: httpx.Client, name: str, body: dict[str, list[str]]) -> str:
         for _ in range(WAITS):
-            try:
-                answer = client.post("/v1/embeddings", json=body, headers={"X-Request-Id": name})
-            except httpx.TransportError:
-                return "no answer"
-            if answer.status_code != 429:
+            outcome, answer = ending(lambda: client.post("/v1/embeddings", json=body, headers={"X-Request-Id": name}))
+            if answer is None or outcome != "429":
                 break
             with self._lock:
                 self.told_to_wait += 1
             time.sleep(int(answer.headers["Retry-After"]))
-        if answer.status_code != 200:
-            return str(answer.status_code)
+        if answer is None or outcome != "200":
+            return outcome
         right = answer.headers["X-Request-Id"] == name and len(answer.json()["data"]) == len(body["input"])
         return "200" if right else "wrong"

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
-import subprocess
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 
 from tests.replicas.network import Link
-from tests.serving import ROOT, child_environment, copy_home
+from tests.serving import BENTOML, ROOT, child_environment, copy_home, send_sigterm, start_server
 from tests.variant import DTYPE
 
 MODEL = "all-minilm-l6-v2"
@@ -47,17 +44,9 @@ class Replica:
         """Start it, without waiting until it is ready."""
         environment = child_environment(self.home, SETTINGS | settings)
         environment["HOST"] = self.link.address
-        serve = (str(Path(sys.executable).with_name("bentoml")), "serve", "stub_service:RerankEmbedding")
+        command = self.link.namespace.inside(BENTOML, "serve", "stub_service:RerankEmbedding")
         with (self.home / "serve.log").open("ab") as log:
-            self.supervisor = psutil.Popen(
-                self.link.namespace.inside(*serve),
-                cwd=ROOT,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            self.supervisor = start_server(command, environment, log)
 
     @property
     def log(self) -> str:
@@ -71,10 +60,9 @@ class Replica:
         return []
 
     def terminate(self, timeout_s: float = 120) -> None:
-        """SIGTERM, like a container runtime, and wait for the end."""
+        """SIGTERM, and wait for the end."""
         family = self.family()
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.supervisor.pid, signal.SIGTERM)
+        send_sigterm(self.supervisor)
         _, alive = psutil.wait_procs(family, timeout=timeout_s)
         assert not alive, self.log
 

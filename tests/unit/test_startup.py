@@ -17,7 +17,7 @@ import pytest
 
 import startup
 from settings import Settings, SettingsError, bentoml_home
-from startup import StartError, check_address, check_batch_dir, check_home
+from startup import StartError, bound_address, check_address, check_batch_dir, check_home
 from tests.serving import child_environment, free_port
 from tests.unit.sources import ROOT
 
@@ -33,6 +33,13 @@ def serve(home: Path, **settings: str) -> subprocess.CompletedProcess[str]:
     command = [str(Path(sys.executable).with_name("bentoml")), "serve"]
     environment = child_environment(home, settings)
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120)
+
+
+def worker(listener: socket.socket) -> click.Context:
+    """The context in which BentoML's worker imports service.py."""
+    context = click.Context(click.Command("main"))
+    context.params["fd"] = listener.fileno()
+    return context
 
 
 @pytest.fixture
@@ -124,6 +131,31 @@ def test_nothing_is_checked_outside_of_serve(monkeypatch: pytest.MonkeyPatch, bu
         startup.check(settings)
     with click.Context(click.Command("serve")), pytest.raises(StartError):
         startup.check(settings)
+
+
+@pytest.mark.parametrize(
+    ("family", "given", "host"),
+    [
+        (socket.AF_INET, ("127.0.0.1", 0), "127.0.0.1"),
+        (socket.AF_INET, ("0.0.0.0", 0), "0.0.0.0"),
+        (socket.AF_INET6, ("::1", 0), "::1"),
+    ],
+)
+def test_a_worker_knows_the_address_of_its_socket(family: int, given: tuple[str, int], host: str) -> None:
+    """`bentoml serve --host` does not change HOST; only the worker's socket tells its address."""
+    with socket.socket(family) as listener, worker(listener):
+        listener.bind(given)
+        assert bound_address(Settings(host="192.0.2.1", port=80)) == (host, listener.getsockname()[1])
+
+
+def test_without_an_internet_socket_the_settings_tell_the_address(tmp_path: Path) -> None:
+    settings = Settings(host="192.0.2.1", port=80)
+    assert bound_address(settings) == ("192.0.2.1", 80)
+    with click.Context(click.Command("serve")):
+        assert bound_address(settings) == ("192.0.2.1", 80)
+    with socket.socket(socket.AF_UNIX) as listener, worker(listener):
+        listener.bind(str(tmp_path / "socket"))
+        assert bound_address(settings) == ("192.0.2.1", 80)
 
 
 def test_only_known_errors_lose_their_traceback() -> None:
