@@ -111,6 +111,7 @@ class Reference:
         import torch
         from sentence_transformers import CrossEncoder, MultiVectorEncoder, SentenceTransformer, SparseEncoder
         from sentence_transformers.base.modules import Transformer
+        from sentence_transformers.sentence_transformer.modules import Pooling
 
         from importing.conversion.checkpoint import read_json
         from runners.text.truncation import position_limit
@@ -137,6 +138,10 @@ class Reference:
             self._model.max_seq_length = min(limit, position_limit(read_json(folder / "config.json")))
             if stored.facts.document_rules is not None:
                 self._model[0].document_length = stored.facts.document_rules.max_tokens
+        if isinstance(self._model, SentenceTransformer) and not (folder / "modules.json").is_file():
+            for module in self._model:  # a bare encoder: the library does not know the catalogue's pooling
+                if isinstance(module, Pooling):
+                    module.pooling_mode = {"last": "lasttoken"}.get(str(stored.facts.pooling), stored.facts.pooling)
         default = self._model.default_prompt_name
         self._default = self._model.prompts.get(default) if default else None
 

@@ -13,7 +13,7 @@ from safetensors import safe_open
 
 from errors import ModelUnavailableError, UnsupportedModelError
 from importing.conversion.checkpoint import read_json
-from importing.conversion.outputs import PROJECTION, Layout, encoder_folder, read_layout
+from importing.conversion.outputs import PROJECTION, Layout, encoder_folder, read_layout, recognise
 from importing.conversion.scoring import read_scoring
 from importing.conversion.tokenizer import closing_ids
 from models.catalog import ModelSpec, Pooling
@@ -117,7 +117,8 @@ def _max_tokens(spec: ModelSpec, source: Path, config: dict[str, object]) -> int
 def _pooling(spec: ModelSpec, source: Path) -> Pooling:
     config = read_json(source / "1_Pooling" / "config.json")
     if not config:
-        return spec.pooling or "mean"  # sentence-transformers' default for a bare encoder
+        # FlagEmbedding's default for models with several outputs, and sentence-transformers' for a bare encoder
+        return spec.pooling or ("cls" if len(recognise(source)) > 1 else "mean")
     mode = config.get("pooling_mode")
     chosen = [pooling for flag, pooling in _POOLING_FLAGS.items() if config.get(flag)]
     if isinstance(mode, str) and not chosen:

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 from numpy.testing import assert_allclose
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from errors import InvalidRequestError, ModelUnavailableError
 from importing.importer import import_model
 from importing.verify import verify
-from models.catalog import Catalog, ModelSpec
+from models.catalog import Catalog, ModelSpec, Pooling
 from models.prompts import choose_prompt
 from models.store import ModelStore, StoredModel
 from runners.backends.sentence_transformers import tokenizing_model
@@ -39,6 +40,9 @@ TEXTS = [*corpus.ENGLISH[:6], "a red planet", LONG]
 EMBEDDERS = [kind for kind in sentence_modules.KINDS if kind not in ("ModularReranker", "LogitScore")]
 RERANKERS = ["ModularReranker", "LogitScore"]
 OWN = {"minilm": "sentence-transformers/all-MiniLM-L6-v2", "reranker": "cross-encoder/ms-marco-MiniLM-L6-v2"}
+BARE = {"bert": OWN["minilm"], "m3": "BAAI/bge-m3"}
+SENTENCE_FILES = ("modules.json", "1_Pooling/config.json", "sentence_bert_config.json")
+"""What a checkpoint lacks that transformers or FlagEmbedding wrote."""
 
 
 @dataclass(frozen=True)
@@ -60,24 +64,32 @@ class Importer:
     def __init__(self, hub: HubServer, factory: pytest.TempPathFactory) -> None:
         self._hub = hub
         self._work = factory.mktemp("repositories")
-        self._done: dict[str, Imported] = {}
+        self._done: dict[tuple[str, Pooling | None], Imported] = {}
 
-    def __call__(self, kind: str) -> Imported:
-        if kind not in self._done:
+    def __call__(self, kind: str, pooling: Pooling | None = None) -> Imported:
+        """Import by the name alone, or with a pooling from the catalogue."""
+        if (kind, pooling) not in self._done:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 folder = self._build(kind)
             self._hub.add(f"acme/Tiny-{kind}", folder)
-            store = ModelStore(self._work / f"home-{kind}")
+            store = ModelStore(self._work / f"home-{kind}-{pooling}")
             settings = Settings(hf_endpoint=self._hub.endpoint, backend="torch")
             wanted = Catalog([]).get_or_unlisted(f"acme/Tiny-{kind}")
+            if pooling is not None:
+                wanted = ModelSpec(name=f"tiny-{kind}", repo=wanted.repo, kind="embedding", pooling=pooling)
             stored = import_model(wanted, store=store, settings=settings, progress=lambda *_: None)
-            spec = Catalog([], store.blocks).get(f"tiny-{kind}")
-            self._done[kind] = Imported(spec, stored, folder)
-        return self._done[kind]
+            spec = wanted if pooling is not None else Catalog([], store.blocks).get(f"tiny-{kind}")
+            self._done[kind, pooling] = Imported(spec, stored, folder)
+        return self._done[kind, pooling]
 
     def _build(self, kind: str) -> Path:
         folder = self._work / kind
+        if kind in BARE:
+            tiny.build(BARE[kind], folder)
+            for name in SENTENCE_FILES:
+                (folder / name).unlink(missing_ok=True)
+            return folder
         return tiny.build(OWN[kind], folder) if kind in OWN else sentence_modules.build(kind, folder)
 
 
@@ -117,6 +129,29 @@ async def test_an_embedder_gives_the_numbers_of_sentence_transformers(kind: str,
             assert_allclose(result.dense, expected, rtol=0, atol=FLOAT32)
     finally:
         loaded.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "chosen", "pooling"), [("bert", None, "mean"), ("bert", "cls", "cls"), ("m3", None, "cls")]
+)
+async def test_a_bare_encoder_is_pooled_by_its_kind_or_by_the_catalogue(
+    kind: str, chosen: Pooling | None, pooling: Pooling, importer: Importer
+) -> None:
+    """FlagEmbedding's models with several outputs pool the first token."""
+    imported = importer(kind, pooling=chosen)
+    encoder: Any = transformers.AutoModel.from_pretrained(imported.original, dtype=torch.float32)
+    tokenizer: Any = transformers.AutoTokenizer.from_pretrained(imported.original)
+    loaded = imported.load()
+    try:
+        assert isinstance(loaded.runner, EmbeddingRunner)
+        result = await loaded.runner.embed(corpus.ENGLISH[:4])
+    finally:
+        loaded.close()
+    for text, found in zip(corpus.ENGLISH[:4], result.dense, strict=True):
+        with torch.no_grad():
+            states = encoder(**tokenizer(text, return_tensors="pt")).last_hidden_state[0]
+        expected = torch.nn.functional.normalize(states[0] if pooling == "cls" else states.mean(dim=0), dim=0)
+        assert_allclose(found, expected.numpy(), rtol=0, atol=FLOAT32)
 
 
 @pytest.mark.parametrize("kind", RERANKERS)
