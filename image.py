@@ -33,7 +33,8 @@ WRITTEN = ("models", "imports", "bentos", "envs", "tmp", "prometheus_multiproc_d
 
 TORCH_BACKENDS = {"cuda": "cu130", "rocm": "rocm7.2", "cpu": "cpu"}
 """UV_TORCH_BACKEND: the stable builds of torch 2.13. CUDA 13.0 needs driver 580 or newer; cu126 supports older drivers
-(`--opt build-arg=UV_TORCH_BACKEND=cu126`)."""
+(`--opt build-arg=UV_TORCH_BACKEND=cu126`). Both cu126 and rocm7.2 need packages that constraints.txt does not have, in
+exact versions that torch itself names."""
 RUNTIME = {
     "LANG": "C.UTF-8",
     "PYTHONUNBUFFERED": "1",

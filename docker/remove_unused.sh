@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Removes from the installed packages what the service never uses, and compiles the modules that it imports.
+# Removes from the installed packages what the service never uses, and the compiled modules that it rarely imports.
 # Runs while the image is built, in the stage that installs the packages. The argument is their folder.
 set -euo pipefail
 cd "$1"
 
 # What compiling against the packages, or testing them, needs. numpy.testing, which others import, reads a file of numpy's
-# tests; triton compiles kernels on a GPU.
-rm -rf torch/include torch/share torch/test openvino/include
+# tests; triton compiles kernels on a GPU; libraries of ROCm read the other files of torch/share.
+rm -rf torch/include torch/share/cmake torch/test openvino/include
 find torch/bin -mindepth 1 -not -name torch_shm_manager -delete
 find . -type d -name tests -not -path './numpy/*' -prune -exec rm -rf {} +
 find . -regextype egrep -type f -not -path './nvidia/*' -not -path './triton/*' \
@@ -30,12 +30,13 @@ else
   echo "binutils cannot be installed: the image is 0.15 GB larger than it has to be." >&2
 fi
 
-# The service cannot compile modules in a read-only container. Compiled are those that it, an import or a command loads;
-# all would take 0.2 GB.
-find . -type d -name __pycache__ -prune -exec rm -rf {} +
+# The service cannot compile modules in a read-only container. All of them were compiled when they were installed; those
+# that neither the service nor an import or a command loads take 0.2 GB.
 ../../../bin/python - <<'PYTHON'
 import importlib
 import importlib.util
+import pathlib
+import sys
 
 MODELS = "bert deberta_v2 distilbert eurobert gemma3 modernbert mpnet qwen2 qwen3 roberta t5 xlm_roberta"
 for name in """
@@ -51,4 +52,10 @@ if importlib.util.find_spec("openvino"):  # not in the images for GPUs
     import openvino.tools.ovc.convert_impl
 for model in MODELS.split():
     importlib.import_module(f"transformers.models.{model}.modeling_{model}")
+
+specs = [getattr(module, "__spec__", None) for module in list(sys.modules.values())]
+loaded = {getattr(spec, "cached", None) for spec in specs}
+for compiled in pathlib.Path.cwd().rglob("*.pyc"):
+    if str(compiled) not in loaded:
+        compiled.unlink()
 PYTHON

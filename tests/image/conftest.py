@@ -1,8 +1,9 @@
-"""Builds the CPU image once, with scripts/build_image."""
+"""Builds the CPU image once, with scripts/build_image, and a model in a layer of its own."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -10,39 +11,40 @@ import pytest
 from tests.conftest import MODEL
 from tests.e2e.test_bundle import copy_sources
 from tests.image.podman import Podman, missing
-from tests.serving import child_environment
+from tests.serving import child_environment, copy_home
+from tests.variant import DTYPE
 
-IMAGE, WITH_MODEL = "localhost/rerank-embedding:test", "localhost/rerank-embedding:with-model"
+TAG = "localhost/rerank-embedding:test"
+
+
+@dataclass(frozen=True)
+class Images:
+    """What scripts/build_image made."""
+
+    without_model: str
+    with_model: str
 
 
 @pytest.fixture(scope="session")
-def podman(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
-    """podman with the base image. Only where this folder is named: the whole suite has no time to build an image."""
-    named = any("tests/image" in argument for argument in pytestconfig.invocation_params.args)
-    reason = missing() if named else "takes minutes; run it with: scripts/test tests/image"
+def podman() -> Iterator[Podman]:
+    """podman with the base image."""
+    reason = missing()
     if reason is not None:
         pytest.skip(reason)
-    with Podman.started(tmp_path_factory.mktemp("podman")) as podman:
+    with Podman.started() as podman:
         podman.provide_base()
         yield podman
 
 
 @pytest.fixture(scope="session")
-def image(podman: Podman, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The name of the image without models."""
-    return build(podman, tmp_path_factory.mktemp("builder"), "--tag", IMAGE)
-
-
-@pytest.fixture(scope="session")
-def image_with_model(image: str, podman: Podman, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The same with one model baked in."""
-    return build(podman, tmp_path_factory.mktemp("builder"), "--tag", WITH_MODEL, "--model", MODEL)
-
-
-def build(podman: Podman, folder: Path, *arguments: str) -> str:
-    """Run scripts/build_image in a copy of the sources. Returns the name of the image."""
+def images(podman: Podman, imported: Path, tmp_path_factory: pytest.TempPathFactory) -> Images:
+    """The image with a model in it, and the image on which it is based."""
+    folder = tmp_path_factory.mktemp("builder")
     (folder / "sources").mkdir()
-    environment = child_environment(folder / "home", {"HOME": str(folder)})
-    done = podman.execute("scripts/build_image", "cpu", *arguments, cwd=copy_sources(folder / "sources"), **environment)
+    # the model in the store is converted for DTYPE
+    settings = {"HOME": str(folder), "TMPDIR": str(podman.folder), "DTYPE": DTYPE}
+    environment = child_environment(copy_home(imported, folder / "home"), settings)
+    command = ("scripts/build_image", "cpu", "--tag", TAG, "--model", MODEL)
+    done = podman.execute(*command, cwd=copy_sources(folder / "sources"), **environment)
     assert done.returncode == 0, done.stderr[-3000:]
-    return arguments[1]
+    return Images(podman.inspect(TAG)["Parent"], TAG)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.image.podman import PACKAGES
 from tests.unit.sources import ROOT
 
 CODE = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
@@ -84,6 +85,12 @@ def test_pages_named_elsewhere_exist() -> None:
     }
     assert named
     assert not [(path, page) for path, page in named if not (ROOT / page).exists()]
+
+
+@pytest.mark.parametrize("file", ["docs/deployment.md", "scripts/install"])
+def test_what_the_tests_of_the_image_need_is_named(file: str) -> None:
+    text = (ROOT / file).read_text(encoding="utf-8")
+    assert [package for package in PACKAGES if package not in text] == []
 
 
 CLIENTS = ROOT / "tests/clients"
