@@ -141,6 +141,7 @@ def _tokenizer() -> Any:
 
     tokenizer = Tokenizer.from_file(str(minilm_folder() / "tokenizer.json"))
     tokenizer.no_padding()
+    tokenizer.no_truncation()
     return tokenizer
 
 
