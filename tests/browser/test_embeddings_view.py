@@ -17,7 +17,7 @@ from tests.browser.embedding import cut_to, embed, run, settled
 from tests.browser.looks import looks
 from tests.browser.modules import requests_to
 from tests.conftest import MODEL
-from tests.serving import http_post
+from tests.serving import http_get, http_post
 from tests.tolerance import openvino_precision, shared_pass_atol
 
 TEXTS = [
@@ -117,13 +117,10 @@ def test_neighbours_with_fewer_dimensions(visit: Visit) -> None:
 
 
 def test_widths_that_the_model_was_trained_for(visit: Visit) -> None:
-    def with_widths(route: Route) -> None:
-        listing = route.fetch().json()
-        next(each for each in listing["models"] if each["id"] == MODEL)["matryoshka_dimensions"] = [256, 128]
-        route.fulfill(json=listing)
-
+    listing = http_get(f"{visit.url}/models").json()
+    next(each for each in listing["models"] if each["id"] == MODEL)["matryoshka_dimensions"] = [256, 128]
     page = visit("rerank")
-    page.route("**/models", with_widths)
+    page.route("**/models", lambda route: route.fulfill(json=listing))  # no request to the service when the page closes
     page.reload()
     page.get_by_role("link", name="Embeddings").click()
     expect(page.get_by_label("Embedding model")).to_have_value(MODEL)
