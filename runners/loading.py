@@ -40,7 +40,7 @@ from settings import Settings
 
 if TYPE_CHECKING:  # only images for CPUs contain OpenVINO
     from runners.backends.openvino import OpenVINOBackend
-    from runners.backends.speed import BackendConfig
+    from runners.backends.speed import BackendConfig, MeasuredSpeeds
 
 
 def load_model(
@@ -158,13 +158,8 @@ def _measured_passes(
     stored: StoredModel, device: Device, chosen: tuple[Path, BackendConfig] | None
 ) -> dict[BatchShape, float]:
     """Seconds of the trial passes that the import measured for the chosen engine."""
-    if chosen is None:
-        return {}
-    from runners.backends.openvino import weights_for
-    from runners.backends.speed import read_speeds
-
-    speeds = read_speeds(stored.folder, weights_for(device.requested_dtype), device.threads)
-    return dict(speeds.passes.get(chosen[1].name, ())) if speeds else {}
+    speeds = _read_speeds(stored, device) if chosen else None
+    return dict(speeds.passes.get(chosen[1].name, ())) if chosen and speeds else {}
 
 
 def _full_pass(tokens: int) -> BatchShape:
@@ -242,13 +237,15 @@ def computing_dtype(stored: StoredModel, device: Device, settings: Settings) -> 
 
 def measured_speeds(stored: StoredModel, device: Device, settings: Settings) -> dict[str, float]:
     """Tokens per second of each engine that may compute a stored model on this processor; empty if not measured."""
-    if not wants_openvino(device, settings):
-        return {}
+    speeds = _read_speeds(stored, device) if wants_openvino(device, settings) else None
+    return speeds.tokens_per_s if speeds else {}
+
+
+def _read_speeds(stored: StoredModel, device: Device) -> MeasuredSpeeds | None:
     from runners.backends.openvino import weights_for
     from runners.backends.speed import read_speeds
 
-    speeds = read_speeds(stored.folder, weights_for(device.requested_dtype), device.threads)
-    return speeds.tokens_per_s if speeds else {}
+    return read_speeds(stored.folder, weights_for(device.requested_dtype), device.threads)
 
 
 def load_openvino(

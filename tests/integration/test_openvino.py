@@ -457,7 +457,6 @@ def test_a_conversion_that_is_killed_leaves_nothing(fresh: Model, monkeypatch: p
 def test_a_full_disk_says_nothing_about_the_model(
     fresh: Model, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-
     def fail(*_args: object, **_options: object) -> None:
         raise RuntimeError("basic_ios::clear: iostream error")
 
