@@ -59,8 +59,10 @@ class LocalTransport(httpx.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         """Unload the models."""
-        await self._pool.close()
-        _LOGGER.setLevel(self._level)
+        try:
+            await self._pool.close()
+        finally:
+            _LOGGER.setLevel(self._level)
 
     async def _model(self, endpoint: BatchEndpoint, name: str | None) -> ModelSpec | None:
         """The model of a request; None if there is no such model, which the response says."""

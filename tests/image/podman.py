@@ -88,6 +88,10 @@ class Podman:
         """Keep the namespaces until the block ends, then delete the gigabytes in `folder` without waiting."""
         folder = Path(tempfile.mkdtemp(dir="/var/tmp"))  # podman fails if the path of `run` has more than 50 characters
         try:
+            mounts = [f"{source}:{source}:ro" for source in wheels()] + [f"{uv_cache()}:{UV_CACHE}"]
+            containers = CONTAINERS.format(volumes=json.dumps(mounts), folder=folder)
+            (folder / "containers.conf").write_text(containers, encoding="utf-8")
+            (folder / "storage.conf").write_text(STORAGE.format(folder=folder), encoding="utf-8")
             with subprocess.Popen(KEEPER, stdout=subprocess.PIPE) as keeper:
                 assert keeper.stdout is not None
                 keeper.stdout.readline()
@@ -102,18 +106,11 @@ class Podman:
     @property
     def environment(self) -> dict[str, str]:
         """For podman, and for programs that call it."""
-        mounts = [f"{folder}:{folder}:ro" for folder in wheels()] + [f"{uv_cache()}:{UV_CACHE}"]
-        files = {
-            "CONTAINERS_CONF": CONTAINERS.format(volumes=json.dumps(mounts), folder=self.folder),
-            "CONTAINERS_STORAGE_CONF": STORAGE.format(folder=self.folder),
-        }
-        for name, text in files.items():
-            (self.folder / name).write_text(text, encoding="utf-8")
-        ours = {name: str(self.folder / name) for name in files}
         # Without layers, podman does not copy all packages once for each instruction that follows their installation.
         return {
             **os.environ,
-            **ours,
+            "CONTAINERS_CONF": str(self.folder / "containers.conf"),
+            "CONTAINERS_STORAGE_CONF": str(self.folder / "storage.conf"),
             "BUILDAH_ISOLATION": "chroot",
             "BUILDAH_LAYERS": "false",
             "CONTAINER_ENGINE": "podman",
