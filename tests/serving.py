@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -29,6 +30,7 @@ DEAD_ENDPOINT = "http://127.0.0.1:9"
 """The discard port: connections are refused immediately."""
 BENTOML = str(Path(sys.executable).with_name("bentoml"))
 _POLL_S = 0.05
+_random = random.SystemRandom()  # Hypothesis seeds the functions of the module, so processes would choose the same port
 
 T = TypeVar("T")
 
@@ -52,11 +54,12 @@ def read_all(connection: socket.socket) -> bytes:
 
 
 def free_port() -> int:
-    """A free TCP port."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """A free TCP port, below those of clients (32768 to 60999): one of them could take it before the server does."""
+    while True:
+        port = _random.randrange(10_240, 32_768)
+        with contextlib.suppress(OSError), socket.socket() as listener:
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 def child_environment(home: Path, settings: dict[str, str]) -> dict[str, str]:
@@ -89,11 +92,13 @@ def copy_home(source: Path, target: Path) -> Path:
     return target
 
 
-def start_server(command: Sequence[str], environment: Mapping[str, str], log: BinaryIO) -> psutil.Popen:
+def start_server(
+    command: Sequence[str], environment: Mapping[str, str], log: BinaryIO, cwd: Path = ROOT
+) -> psutil.Popen:
     """Start a server in a new process group, without waiting until it is ready."""
     return psutil.Popen(
         command,
-        cwd=ROOT,
+        cwd=cwd,
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=log,
@@ -106,6 +111,18 @@ def send_sigterm(supervisor: psutil.Popen) -> None:
     """Send SIGTERM to a server's process group, like a container runtime."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(supervisor.pid, signal.SIGTERM)
+
+
+def stop_server(supervisor: psutil.Popen, grace_s: float = 30) -> None:
+    """Stop the process group of a server; kill the children that still run after `grace_s`."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        family = supervisor.children(recursive=True)
+        send_sigterm(supervisor)
+        _, alive = psutil.wait_procs([supervisor, *family], timeout=grace_s)
+        for process in alive:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+    supervisor.wait()
 
 
 @dataclass(frozen=True)
@@ -148,7 +165,7 @@ def serve(home: Path, *, ready: str = "/readyz", **settings: str) -> Iterator[Se
         _wait_until_ready(served, ready)
         yield served
     finally:
-        _stop(served)
+        stop_server(supervisor)
 
 
 def _wait_until_ready(served: Served, path: str) -> None:
@@ -163,18 +180,6 @@ def _wait_until_ready(served: Served, path: str) -> None:
         until(answers, what=f"200 from {path}")
     except TimeoutError as error:
         raise TimeoutError(f"{error}:\n{served.log}") from None
-
-
-def _stop(served: Served, grace_s: float = 15) -> None:
-    """Stop the supervisor's group; kill the children that still run after `grace_s`."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        family = served.supervisor.children(recursive=True)
-        served.terminate()
-        _, alive = psutil.wait_procs([served.supervisor, *family], timeout=grace_s)
-        for process in alive:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-    served.supervisor.wait()
 
 
 @dataclass

@@ -13,14 +13,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-import psutil
 import pytest
 import yaml
 from numpy.testing import assert_allclose
 
 from tests.conftest import MODEL
 from tests.e2e.conftest import SETTINGS
-from tests.serving import ROOT, child_environment, copy_home, free_port, http_get, http_post, until
+from tests.serving import (
+    ROOT,
+    child_environment,
+    copy_home,
+    free_port,
+    http_get,
+    http_post,
+    start_server,
+    stop_server,
+    until,
+)
 from tests.tolerance import openvino_precision, sum_atol, unit_atol
 from tests.variant import DTYPE
 
@@ -147,25 +156,14 @@ def served(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[t
     environment = child_environment(home, SETTINGS | container)
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     with (folder / "log").open("wb") as log:
-        server = psutil.Popen(
-            [built.bento / "env/docker/entrypoint.sh"],
-            cwd=built.bento,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
+        server = start_server([str(built.bento / "env/docker/entrypoint.sh")], environment, log, cwd=built.bento)
     try:
         url = f"http://127.0.0.1:{port}"
         until(lambda: server.poll() is not None or ready(url), what="the service", timeout_s=90)
         assert server.poll() is None, (folder / "log").read_text(encoding="utf-8")
         yield url, environment, folder
     finally:
-        family = server.children(recursive=True)
-        server.terminate()
-        _, alive = psutil.wait_procs([server, *family], timeout=30)
-        for process in alive:
-            process.kill()
+        stop_server(server)
 
 
 def ready(url: str) -> bool:
