@@ -77,9 +77,12 @@ def child_environment(home: Path, settings: dict[str, str]) -> dict[str, str]:
 
 
 def import_models(home: Path, *arguments: str, **settings: str) -> None:
-    """Import models into the store of a BENTOML_HOME; `arguments` are those of `./embeddings import`."""
+    """Import models into the store of a BENTOML_HOME; `arguments` are those of `./embeddings import`.
+
+    They are measured with the threads of `serve`, which would measure them at each start otherwise.
+    """
     command = [sys.executable, "-m", "cli", "import", *arguments]
-    environment = child_environment(home, settings)
+    environment = child_environment(home, {"CPU_THREADS": str(THREADS)} | settings)
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
 
