@@ -23,12 +23,14 @@ from importing.verify import verify
 from models.catalog import ModelSpec, load_catalog
 from models.facts import Verification
 from models.store import ModelStore, StoredModel
+from runners.backends.openvino import Report
 from runners.loaded_model import LoadedModel
 from runners.pool.model_pool import ModelPool
 from settings import load_settings
 from tests import tiny
 from tests.integration import reference
-from tests.integration.architectures.workshop import Workshop
+from tests.integration.architectures.workshop import Model, Workshop
+from tests.integration.exports import Exported, convert
 from tests.integration.reference import ReferenceEmbedder, ReferenceReranker
 from tests.serving import ROOT, InProcess
 from tests.variant import DTYPE, THREADS
@@ -67,6 +69,17 @@ class App:
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     """Checkpoints and stores; read-only."""
     return Workshop(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def exported(workshop: Workshop) -> Exported:
+    """Converts tiny models for OpenVINO, once."""
+
+    def get(name: str) -> tuple[Model, Report]:
+        model = workshop.model(name)
+        return model, convert(model)
+
+    return get
 
 
 @pytest.fixture(scope="session")

@@ -15,8 +15,8 @@ from runners.backends.accuracy import difference, probes
 from runners.backends.torch import TorchBackend
 from runners.contracts import OutOfMemoryError, Rows, TokenSequence, TokenSequences
 from runners.devices import Device
+from tests.integration.architectures.test_packing import PACKED, PADDED
 from tests.integration.architectures.workshop import Model, Workshop
-from tests.integration.test_packing import PACKED, PADDED
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch sees")
 

@@ -1,6 +1,6 @@
-"""The OpenVINO engine: which architectures convert, that they compute what torch computes, and when torch serves.
+"""The OpenVINO engine: what is converted and when, and when torch serves.
 
-Texts that need much memory: test_long_texts.py.
+The numbers of every architecture, and texts that need much memory, are in architectures/.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import gc
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -39,7 +39,6 @@ from runners.backends.openvino import (
     SHARED_ATTENTION,
     Graphs,
     OpenVINOBackend,
-    Report,
     export_folder,
     find_export,
     precisions,
@@ -49,51 +48,28 @@ from runners.backends.openvino import (
 from runners.backends.speed import read_speeds, write_speeds
 from runners.backends.torch import TorchBackend
 from runners.compute import compute_pass
-from runners.contracts import Backend, BatchShape, Rows, SparseVector, TokenSequence, TokenSequences, Wanted
+from runners.contracts import Backend, BatchShape
 from runners.devices import Device
-from runners.loading import load_backend, load_model, needs_export
+from runners.loading import load_model, needs_export
 from runners.networks.network import Body, UnpaddedBody
 from settings import Settings
-from tests.integration.architectures.workshop import Model, Workshop
+from tests.integration.architectures.workshop import Model
+from tests.integration.exports import (
+    ANY,
+    AUTO,
+    DEVICE,
+    OPENVINO,
+    TORCH,
+    Exported,
+    assert_same,
+    batch_of,
+    batches,
+    convert,
+    load,
+)
 from tests.tolerance import scaled
-from tests.variant import THREADS
 
-DEVICE = Device("cpu", "cpu", "float32", threads=THREADS, requested_dtype="float32")
-ANY = replace(DEVICE, requested_dtype=None)
-"""DTYPE=auto: weights in float16, computed in bfloat16 where the processor has it."""
-AUTO, TORCH, OPENVINO = (Settings(backend=name) for name in ("auto", "torch", "openvino"))
-EMBEDDERS = [
-    "multilingual-e5-small",  # BERT
-    "ruri-v3-30m",  # ModernBERT, sliding window
-    "all-mpnet-base-v2",
-    "luke-japanese-base",
-    "qwen3-embedding-0.6b",
-    "embeddinggemma-300m",  # sliding window both ways, Dense layers as head
-    "e5-mistral-7b",  # sliding window, causal
-    "nv-embed-v2",
-]
-RERANKERS = [
-    "bge-reranker-v2-m3",  # XLM-RoBERTa
-    "japanese-reranker-tiny-v2",  # ModernBERT
-    "mxbai-rerank-large",  # DeBERTa
-    "gte-multilingual-reranker",
-    "jina-reranker-v2-multilingual",
-    "jina-reranker-turbo",  # ALiBi
-    "qwen3-reranker-0.6b",
-]
-OWN_ATTENTION = {"all-mpnet-base-v2", "luke-japanese-base", "nv-embed-v2", "mxbai-rerank-large", "jina-reranker-turbo"}
-"""Their attention reads more than who sees whom: they are computed with all of their padding."""
-SPARSE_OR_TOKENS = ["bge-m3", "splade-pp-en-v2", "answerai-colbert-small-v1"]
-PLAIN = EMBEDDERS[0]
-LONG = 1100
-"""Beyond the longest probe of the gate: errors of positions grow with the position."""
-
-MAX_EXACT_SHARE = 3e-5
-"""With DTYPE=float32, numbers differ from torch's by so much of the largest: the order of sums in float32."""
-MAX_OUTPUT_DIFFERENCE = 1e-3
-"""The same for each weight of a sparse vector and each number of a token's vector, as the documentation promises."""
-
-Exported = Callable[[str], tuple[Model, Report]]
+PLAIN = "multilingual-e5-small"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -105,120 +81,12 @@ def frozen_libraries() -> Iterator[None]:
     gc.unfreeze()
 
 
-@pytest.fixture(scope="session")
-def exported(workshop: Workshop) -> Exported:
-    """A tiny model after its real import and its conversion for DTYPE=float32, and the report of the accuracy."""
-
-    def get(name: str) -> tuple[Model, Report]:
-        model = workshop.model(name)
-        return model, export(model.stored.folder, model.spec, model.stored.facts, "float32")
-
-    return get
-
-
 @pytest.fixture
 def fresh(exported: Exported, tmp_path: Path) -> Model:
     """A stored model that was not converted yet."""
     model, _ = exported(PLAIN)
     folder = shutil.copytree(model.stored.folder, tmp_path / "fresh", ignore=shutil.ignore_patterns("openvino"))
     return replace(model, stored=replace(model.stored, folder=folder))
-
-
-def convert(model: Model) -> Report:
-    """For DTYPE=float32, as `load` wants it."""
-    return export(model.stored.folder, model.spec, model.stored.facts, "float32")
-
-
-def load(model: Model, settings: Settings = AUTO, device: Device = DEVICE) -> Backend:
-    return load_backend(model.spec, model.stored, device, settings)
-
-
-def batch_of(stored: StoredModel, *lengths: int) -> TokenSequences:
-    """Random ids of these lengths."""
-    facts, random = stored.facts, np.random.default_rng(sum(lengths))
-    return [
-        TokenSequence(ids, [0] * len(ids) if facts.token_type_ids else None)
-        for ids in (random.integers(10, facts.vocabulary, size=length).tolist() for length in lengths)
-    ]
-
-
-def batches(stored: StoredModel) -> list[TokenSequences]:
-    """From three tokens to the limit, alone and with neighbours of other lengths."""
-    limit = min(stored.facts.max_tokens, LONG)
-    lengths = sorted({min(length, limit) for length in (3, 17, 70, 513, limit)})
-    mixed = [batch_of(stored, *lengths[:-1]), batch_of(stored, limit, 3), batch_of(stored, 1, 30, 70, 9, 1, 40)]
-    return [batch_of(stored, length) for length in lengths] + mixed
-
-
-def assert_same(found: Rows, expected: Rows) -> None:
-    """Weights in float32 and numbers in float32: only the order of sums differs."""
-    assert np.isfinite(found).all()
-    assert found.shape == expected.shape
-    assert found.dtype == np.float32
-    assert np.abs(found - expected).max() <= MAX_EXACT_SHARE * max(1.0, float(np.abs(expected).max()))
-
-
-@pytest.mark.parametrize("name", EMBEDDERS + RERANKERS)
-def test_numbers_are_torchs_at_every_length_padded_or_not(exported: Exported, name: str) -> None:
-    model, report = exported(name)
-    assert report["f32"] is None, report
-    found, expected = load(model), load(model, TORCH)
-    assert (found.name, expected.name) == ("openvino f32 on cpu", "torch float32 on cpu")
-    assert (found.dtype, found.weights_dtype) == ("float32", "float32")
-    assert (found.padding_cost < 1) == (name not in OWN_ATTENTION)
-    for batch in batches(model.stored):
-        assert_same(found.forward(batch), expected.forward(batch))
-    exact = batch_of(model.stored, 17, 3)
-    assert_same(found.forward_exact(exact), expected.forward_exact(exact))
-    found.close()
-    expected.close()
-
-
-@pytest.mark.parametrize("name", SPARSE_OR_TOKENS)
-def test_sparse_vectors_and_token_vectors_in_float32_are_torchs(exported: Exported, name: str) -> None:
-    model, report = exported(name)
-    assert report["f32"] is None, report
-    facts = model.stored.facts
-    wanted = Wanted.of(facts.outputs)
-    batch = [replace(sequence, wanted=wanted) for sequence in batch_of(model.stored, 3, 60, 17)]
-    found, expected = load(model), load(model, TORCH)
-    assert found.name == "openvino f32 on cpu"
-    for ours, theirs in zip(found.outputs(batch), expected.outputs(batch), strict=True):
-        if theirs.tokens is not None:
-            assert ours.tokens is not None
-            assert np.abs(ours.tokens - theirs.tokens).max() <= MAX_OUTPUT_DIFFERENCE
-        if theirs.sparse is not None:
-            row, expected_row = (row_of(each.sparse, facts.vocabulary) for each in (ours, theirs))
-            assert np.abs(row - expected_row).max() <= MAX_OUTPUT_DIFFERENCE
-    found.close()
-    expected.close()
-
-
-def row_of(vector: SparseVector | None, size: int) -> Rows:
-    """A sparse vector with its zeros."""
-    assert vector is not None
-    row = np.zeros(size, dtype=np.float32)
-    row[vector.indices] = vector.values
-    return row
-
-
-@pytest.mark.parametrize("name", [name for name in EMBEDDERS + RERANKERS if name not in OWN_ATTENTION])
-def test_nothing_of_the_size_of_attention_but_one_mask(exported: Exported, name: str) -> None:
-    """(T, T) integers of distances took more than all else; booleans are compared without them."""
-    model, _ = exported(name)
-    found = find_export(model.stored.folder, "float32")
-    assert found is not None
-    graph, length = ov.Core().read_model(found[0] / BODY), 509
-    shapes = [[1, length]] * 5 + [[length], [1, length], [1, 1], [1, length]]
-    graph.reshape(dict(zip(range(len(graph.inputs)), shapes, strict=False)))
-    square = [
-        output
-        for node in graph.get_ordered_ops()
-        for output in node.outputs()
-        if output.get_shape()[-2:] == [length] * 2
-    ]
-    assert {output.get_element_type() for output in square} <= {ov.Type.boolean}
-    assert {np.prod(output.get_shape()) for output in square} <= {length**2}
 
 
 def test_without_a_wish_the_weights_are_kept_in_half_precision(exported: Exported) -> None:

@@ -7,7 +7,6 @@ import json
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
@@ -16,7 +15,6 @@ import pytest
 import torch
 
 from errors import InputTooLongError
-from importing.openvino_export import export
 from runners.backends import openvino
 from runners.backends.batches import PaddedBatch
 from runners.backends.openvino import OpenVINOBackend
@@ -26,7 +24,7 @@ from runners.networks import jina_bert, packing
 from runners.networks.build import load_network
 from runners.pool.memory import DeviceMemory, PassMemory
 from tests.integration.architectures.workshop import Model, Workshop
-from tests.integration.test_openvino import AUTO, DEVICE, MAX_EXACT_SHARE, TORCH
+from tests.integration.exports import AUTO, DEVICE, TORCH, Exported, assert_same
 from tests.serving import ROOT
 from tests.unit.fakes import make_engine
 
@@ -38,20 +36,6 @@ MODELS = [
     "jina-reranker-turbo",  # ALiBi: a bias for each head
 ]
 PASSES = [*((name, (LONG, 700)) for name in MODELS), ("qwen3-embedding-0.6b", (LONG,))]
-
-Get = Callable[[str], Model]
-
-
-@pytest.fixture(scope="session")
-def exported(workshop: Workshop) -> Get:
-    """A tiny model with its export for DTYPE=float32."""
-
-    def get(name: str) -> Model:
-        model = workshop.model(name)
-        export(model.stored.folder, model.spec, model.stored.facts, "float32")
-        return model
-
-    return get
 
 
 def texts(model: Model, *lengths: int) -> list[TokenSequence]:
@@ -70,17 +54,13 @@ def padded(model: Model, sequences: list[TokenSequence]) -> Rows:
     return rows
 
 
-def assert_same(found: Rows, expected: Rows) -> None:
-    assert np.abs(found - expected).max() <= MAX_EXACT_SHARE * max(1.0, float(np.abs(expected).max()))
-
-
 @pytest.fixture(scope="session")
-def measured(exported: Get, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+def measured(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """Measurements of each of PASSES, in a child process."""
-    tasks = [(exported(name).spec, exported(name).stored, DEVICE, AUTO, lengths) for name, lengths in PASSES]
+    tasks = [(exported(name)[0].spec, exported(name)[0].stored, DEVICE, AUTO, lengths) for name, lengths in PASSES]
     file = tmp_path_factory.mktemp("measured") / "tasks"
     file.write_bytes(pickle.dumps(tasks))
-    command = [sys.executable, "-m", "tests.integration.long_text", str(file)]
+    command = [sys.executable, "-m", "tests.integration.architectures.long_text", str(file)]
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     answers: list[dict[str, Any]] = json.loads(done.stdout)
     return answers
@@ -89,23 +69,23 @@ def measured(exported: Get, tmp_path_factory: pytest.TempPathFactory) -> list[di
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the kernel's count of pages")
 @pytest.mark.parametrize("number", range(len(PASSES)), ids=[f"{name}-{len(lengths)}" for name, lengths in PASSES])
 def test_the_memory_of_a_pass_is_within_the_estimate_and_released(
-    exported: Get, measured: list[dict[str, Any]], number: int
+    exported: Exported, measured: list[dict[str, Any]], number: int
 ) -> None:
     """One text, and two in a batch."""
     (name, lengths), found = PASSES[number], measured[number]
     assert 0 < found["peak"] <= found["estimate"]
     assert found["kept"] <= 2**26
-    model = exported(name)
+    model, _ = exported(name)
     assert_same(np.array(found["rows"], dtype=np.float32), padded(model, texts(model, *lengths)))
 
 
 @pytest.mark.parametrize("others", [(), (300, 40)])
 @pytest.mark.parametrize("name", MODELS)
 async def test_a_text_that_exceeds_the_memory_budget_is_rejected(
-    exported: Get, monkeypatch: pytest.MonkeyPatch, name: str, others: tuple[int, ...]
+    exported: Exported, monkeypatch: pytest.MonkeyPatch, name: str, others: tuple[int, ...]
 ) -> None:
     """One text, and several in a batch: a pass that would exceed the budget never starts."""
-    model = exported(name)
+    model, _ = exported(name)
     backend = load_backend(model.spec, model.stored, DEVICE, AUTO)
     limit = model.stored.facts.max_tokens
     assert limit >= 8192
@@ -147,17 +127,17 @@ def test_a_bias_computed_in_blocks_is_exact(workshop: Workshop, monkeypatch: pyt
 
 
 @pytest.fixture
-def backend(exported: Get) -> OpenVINOBackend:
-    model = exported("multilingual-e5-small")
+def backend(exported: Exported) -> OpenVINOBackend:
+    model, _ = exported("multilingual-e5-small")
     loaded = load_backend(model.spec, model.stored, DEVICE, AUTO)
     assert isinstance(loaded, OpenVINOBackend)
     return loaded
 
 
 def test_only_large_passes_release_openvinos_memory(
-    backend: OpenVINOBackend, exported: Get, monkeypatch: pytest.MonkeyPatch
+    backend: OpenVINOBackend, exported: Exported, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = exported("multilingual-e5-small")
+    model, _ = exported("multilingual-e5-small")
     sequences = texts(model, *[500] * 5)
     expected = backend.forward(sequences)
     given_back: list[int] = []
@@ -172,9 +152,9 @@ def test_only_large_passes_release_openvinos_memory(
     assert given_back
 
 
-def test_passes_are_correct_after_memory_was_released(exported: Get, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_passes_are_correct_after_memory_was_released(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
     """OpenVINO's own function for releasing memory makes later passes return earlier rows."""
-    model = exported("ruri-v3-30m")
+    model, _ = exported("ruri-v3-30m")
     monkeypatch.setattr(openvino, "KEPT_BYTES", 2**20)
     backend = load_backend(model.spec, model.stored, DEVICE, AUTO)
     expected = {length: padded(model, texts(model, length)) for length in (1200, 1500)}
@@ -183,9 +163,9 @@ def test_passes_are_correct_after_memory_was_released(exported: Get, monkeypatch
 
 
 def test_passes_that_need_less_memory_in_torch_run_in_torch(
-    backend: OpenVINOBackend, exported: Get, monkeypatch: pytest.MonkeyPatch
+    backend: OpenVINOBackend, exported: Exported, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = exported("multilingual-e5-small")
+    model, _ = exported("multilingual-e5-small")
     sequences = texts(model, *[512] * 9)
     size = BatchShape.of([512] * 9)
     expected, needed = backend.forward(sequences), backend.pass_bytes(size)
