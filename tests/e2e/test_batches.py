@@ -51,7 +51,7 @@ def completed(server: Served, path: str, count: int) -> bool:
 
 
 def test_a_killed_replica_is_replaced_without_computing_a_line_twice(imported: Path, tmp_path: Path) -> None:
-    shared = SETTINGS | {"BATCH_DIR": str(tmp_path / "batches"), "BACKEND": "torch"}  # it loads faster
+    shared = SETTINGS | {"BATCH_DIR": str(tmp_path / "batches")}
     with serve(copy_home(imported, tmp_path / "first"), **shared) as first:
         upload = {"file": ("batch.jsonl", lines(TEXTS))}
         file = httpx.post(f"{first.url}/v1/files", files=upload, data={"purpose": "batch"}, timeout=60).json()
