@@ -240,5 +240,6 @@ export const japanese = {
   "SPLADE on a small RoBERTa.": "小さな RoBERTa による SPLADE です。",
   "for business use choose splade-pp-en-v2.": "業務には splade-pp-en-v2 を選んでください。",
   "ColBERT on Japanese BERT.": "日本語 BERT による ColBERT です。",
+  "A preview that was trained from ruri-v3-310m;": "ruri-v3-310m から学習したプレビュー版です。",
   "The token limit is read from the repository.": "トークン数の上限はリポジトリーから読み取ります。",
 };

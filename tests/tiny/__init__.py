@@ -72,7 +72,10 @@ SAME_LAYOUT: dict[str, tuple[str, ...]] = {
     ),
     "Qwen/Qwen3-Reranker-0.6B": tuple(f"Qwen/Qwen3-Reranker-{size}" for size in ("4B", "8B")),
     "cl-nagoya/ruri-large": ("cl-nagoya/ruri-base",),
-    "cl-nagoya/ruri-v3-30m": tuple(f"cl-nagoya/ruri-v3-{size}" for size in ("70m", "130m", "310m")),
+    "cl-nagoya/ruri-v3-30m": (
+        *(f"cl-nagoya/ruri-v3-{size}" for size in ("70m", "130m", "310m")),
+        "sionic-ai/comsat-embed-ja-0.3b-preview",
+    ),
     "cross-encoder/ettin-reranker-17m-v1": tuple(
         f"cross-encoder/ettin-reranker-{size}-v1" for size in ("32m", "68m", "150m", "400m", "1b")
     ),

@@ -47,7 +47,7 @@ TRUE_LIMITS = {
     **dict.fromkeys((f"granite-embedding-{name}english-r2" for name in ("", "small-", "reranker-")), LONG),
     **dict.fromkeys((f"bekko-embedding-v1-{size}" for size in ("a8m", "a25m")), LONG),
     **dict.fromkeys(("nomic-embed-text-v1.5", "nomic-embed-text-v1", "bge-reranker-v2-gemma"), LONG),
-    "sarashina-embedding-v2-1b": LONG,
+    **dict.fromkeys(("sarashina-embedding-v2-1b", "comsat-embed-ja-0.3b"), LONG),
     **dict.fromkeys((f"jina-embeddings-v3-{task.replace('_', '-')}" for task in jina_v3.TASKS), LONG),
     **dict.fromkeys((f"qwen3-embedding-{size}" for size in ("0.6b", "4b", "8b")), 32768),
     **dict.fromkeys((f"qwen3-reranker-{size}" for size in ("0.6b", "4b", "8b")), 32768),

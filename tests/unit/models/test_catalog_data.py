@@ -57,6 +57,7 @@ def test_licences_that_forbid_business_use_are_flagged() -> None:
         "nv-embed-v2",
         "jina-embeddings-v5-text-small-retrieval",
         "sarashina-embedding-v2-1b",
+        "comsat-embed-ja-0.3b",
         "splade-v3",
         "splade-cocondenser-ensembledistil",
         *(f"jina-embeddings-v3-{task.replace('_', '-')}" for task in jina_v3.TASKS),
