@@ -11,6 +11,9 @@ from typing import Any
 from benchmarks.checkpoints import ROOT
 from benchmarks.measure import MeasurementError
 
+GRACE_S = 10.0
+"""Seconds for a process to end, which takes one second unless the benchmark was stopped during a measurement."""
+
 
 @dataclass
 class Child:
@@ -37,7 +40,7 @@ class Child:
         assert process.stdout is not None
         line = process.stdout.readline()
         if not line:
-            process.wait()
+            process.communicate()
             lines = log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             raise RuntimeError(lines[-1][-300:] if lines else "it wrote nothing")
         return cls(process, name, json.loads(line))
@@ -54,7 +57,9 @@ class Child:
         return json.loads(line)
 
     def stop(self) -> None:
-        """Close stdin, which ends the process."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
+        """Close stdin, which ends the process; kill it if it still computes after GRACE_S."""
+        try:
+            self.process.communicate(timeout=GRACE_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.communicate()
