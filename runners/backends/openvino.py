@@ -158,6 +158,7 @@ class Graphs:
             "INFERENCE_PRECISION_HINT": precision,
             "CPU_RUNTIME_CACHE_CAPACITY": _CACHED_SHAPES,
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": _QUANTIZATION_GROUP,
+            "ENABLE_CPU_PINNING": False,  # processes pin to the same first cores, although others are idle
         }
         if threads:
             self._options["INFERENCE_NUM_THREADS"] = threads

@@ -11,6 +11,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -208,6 +209,22 @@ def test_several_threads_get_their_own_rows(exported: Exported) -> None:
         together = list(pool.map(backend.forward, inputs * 2))
     for found, expected in zip(together, alone * 2, strict=True):
         np.testing.assert_allclose(found, expected, rtol=0, atol=scaled(expected))
+    backend.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the threads of the process from /proc")
+def test_threads_may_run_on_every_core(exported: Exported) -> None:
+    """Otherwise the threads of several processes share a core, while others are idle."""
+    model, _ = exported(PLAIN)
+    backend = load(model)
+    allowed, texts = set[frozenset[int]](), batch_of(model.stored, *[60] * 8)
+    with ThreadPoolExecutor(1) as pool:
+        computed = pool.submit(lambda: [backend.forward(texts) for _ in range(50)])
+        while not computed.done():
+            for thread in os.listdir("/proc/self/task"):
+                with suppress(ProcessLookupError):  # it has ended
+                    allowed.add(frozenset(os.sched_getaffinity(int(thread))))
+    assert allowed == {frozenset(os.sched_getaffinity(0))}
     backend.close()
 
 
