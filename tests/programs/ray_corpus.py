@@ -123,10 +123,12 @@ def plain(address: str, source: Path, out: Path, weights: Path) -> None:
             return batch | {"embedding": self.model.encode(list(batch["text"]), batch_size=64)}
 
     ray.init(address=address, logging_level="error")
-    data = ray.data.read_parquet(str(source), override_num_blocks=8 * NODES)
+    table = pyarrow.parquet.read_table(source)  # here, because tasks that read need a core that the actors may have
+    size = -(-len(table) // (8 * NODES))
+    data = ray.data.from_arrow([table.slice(start, size) for start in range(0, len(table), size)])
     data.map_batches(
         Encode, batch_size=1024, num_cpus=0.9, compute=ray.data.ActorPoolStrategy(size=NODES)
-    ).write_parquet(str(out))
+    ).write_parquet(str(out), ray_remote_args={"num_cpus": 0.1})  # what the actors leave of each core
 
 
 class ProcessorTime:
