@@ -138,11 +138,18 @@ def http_message(request: Request) -> bytes:
     return head.encode() + body
 
 
+def count_items(body: bytes) -> int:
+    """Vectors or results of a response; `data` of a ranking, Voyage's format, repeats its `results`."""
+    start = body.find(b'"results":')
+    end = body.find(b'"data":', start) if start >= 0 else -1
+    return body.count(MARK, max(start, 0), end if end >= 0 else len(body))
+
+
 def fault(request: Request, status: int, body: bytes) -> str | None:
     """The error of a response; None if it is correct."""
     if status != 200:
         return f"{request.path} answered {status}: {body[:200].decode(errors='replace')}"
-    items = body.count(MARK)
+    items = count_items(body)
     if items != request.items:
         return f"{request.path} answered {items} items instead of {request.items}"
     return None

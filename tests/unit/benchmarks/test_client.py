@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from benchmarks.client import Group, Load, Request, content_length, fault, http_message, run
+from benchmarks.client import Group, Load, Request, content_length, count_items, fault, http_message, run
 from benchmarks.processes import free_port
 from benchmarks.trivial import Trivial, prepared_answer
 from benchmarks.workload import embeddings_body
@@ -72,3 +72,20 @@ def test_spaced_and_compact_json_both_count() -> None:
     spaced = compact.replace(b":", b": ").replace(b'" :', b'":')
     for body in (compact, spaced):
         assert fault(Request(1, "/v1/rerank", "", 2), 200, body) is None
+
+
+RESULTS = b'[{"index":1,"relevance_score":0.9},{"index":0,"relevance_score":0.1}]'
+
+
+@pytest.mark.parametrize(
+    ("body", "items"),
+    [
+        (b'{"object":"list","data":[{"index":0,"embedding":[1.0]}],"model":"m"}', 1),
+        (b'{"results":' + RESULTS + b',"usage":{}}', 2),
+        (b'{"id":"1","usage":{},"results":' + RESULTS + b"}", 2),
+        (b'{"results":' + RESULTS + b',"object":"list","data":' + RESULTS + b"}", 2),
+    ],
+    ids=["vectors", "a ranking", "vLLM's", "with Voyage's format"],
+)
+def test_items_are_counted_once(body: bytes, items: int) -> None:
+    assert count_items(body) == items
