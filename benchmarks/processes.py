@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -17,6 +18,7 @@ import psutil
 
 POLL_S = 0.02
 LOG_TAIL_LINES = 12
+_random = random.SystemRandom()  # Hypothesis seeds the functions of the module, so processes would choose the same port
 SETTLE_S, IDLE_SHARE = 3.0, 0.1
 """A server is idle if its processes take less than this share of a core."""
 
@@ -105,11 +107,12 @@ class Running:
 
 
 def free_port() -> int:
-    """A free TCP port."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """A free TCP port, below those of clients (32768 to 60999): one of them could take it before the server does."""
+    while True:
+        port = _random.randrange(10_240, 32_768)
+        with contextlib.suppress(OSError), socket.socket() as listener:
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 def start(commands: Iterable[Command], first: Sequence[First], log_path: Path, *, timeout_s: float) -> Running:

@@ -158,8 +158,10 @@ def _measured_passes(
     stored: StoredModel, device: Device, chosen: tuple[Path, BackendConfig] | None
 ) -> dict[BatchShape, float]:
     """Seconds of the trial passes that the import measured for the chosen engine."""
-    speeds = _read_speeds(stored, device) if chosen else None
-    return dict(speeds.passes.get(chosen[1].name, ())) if chosen and speeds else {}
+    if chosen is None:
+        return {}
+    speeds = _read_speeds(stored, device)
+    return dict(speeds.passes.get(chosen[1].name, ())) if speeds else {}
 
 
 def _full_pass(tokens: int) -> BatchShape:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import random
 import shutil
 import signal
 import socket
@@ -22,6 +21,7 @@ import psutil
 import uvicorn
 import uvloop
 
+from benchmarks.processes import free_port
 from settings import Settings
 from tests.variant import THREADS
 
@@ -30,7 +30,6 @@ DEAD_ENDPOINT = "http://127.0.0.1:9"
 """The discard port: connections are refused immediately."""
 BENTOML = str(Path(sys.executable).with_name("bentoml"))
 _POLL_S = 0.05
-_random = random.SystemRandom()  # Hypothesis seeds the functions of the module, so processes would choose the same port
 
 T = TypeVar("T")
 
@@ -51,15 +50,6 @@ def until(found: Callable[[], T], *, timeout_s: float = 300, what: str = "an eve
 def read_all(connection: socket.socket) -> bytes:
     """Everything until the other side closes; head and body may arrive separately."""
     return b"".join(iter(lambda: connection.recv(65536), b""))
-
-
-def free_port() -> int:
-    """A free TCP port, below those of clients (32768 to 60999): one of them could take it before the server does."""
-    while True:
-        port = _random.randrange(10_240, 32_768)
-        with contextlib.suppress(OSError), socket.socket() as listener:
-            listener.bind(("127.0.0.1", port))
-            return port
 
 
 def child_environment(home: Path, settings: dict[str, str]) -> dict[str, str]:
@@ -116,7 +106,7 @@ def send_sigterm(supervisor: psutil.Popen) -> None:
         os.killpg(supervisor.pid, signal.SIGTERM)
 
 
-def stop_server(supervisor: psutil.Popen, grace_s: float = 30) -> None:
+def stop_server(supervisor: psutil.Popen, grace_s: float = 15) -> None:
     """Stop the process group of a server; kill the children that still run after `grace_s`."""
     with contextlib.suppress(psutil.NoSuchProcess):
         family = supervisor.children(recursive=True)

@@ -17,19 +17,10 @@ import pytest
 import yaml
 from numpy.testing import assert_allclose
 
+from benchmarks.processes import free_port
 from tests.conftest import MODEL
 from tests.e2e.conftest import SETTINGS
-from tests.serving import (
-    ROOT,
-    child_environment,
-    copy_home,
-    free_port,
-    http_get,
-    http_post,
-    start_server,
-    stop_server,
-    until,
-)
+from tests.serving import ROOT, child_environment, copy_home, http_get, http_post, start_server, stop_server, until
 from tests.tolerance import openvino_precision, sum_atol, unit_atol
 from tests.variant import DTYPE
 
@@ -163,7 +154,7 @@ def served(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[t
         assert server.poll() is None, (folder / "log").read_text(encoding="utf-8")
         yield url, environment, folder
     finally:
-        stop_server(server)
+        stop_server(server, grace_s=30)
 
 
 def ready(url: str) -> bool:

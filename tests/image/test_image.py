@@ -11,11 +11,12 @@ from typing import Any
 import httpx
 import pytest
 
+from benchmarks.processes import free_port
 from settings import Settings
 from tests.conftest import MODEL
 from tests.image.conftest import Images
 from tests.image.podman import Podman
-from tests.serving import free_port, http_get, http_post, until
+from tests.serving import http_get, http_post, until
 from tests.unit.deploy.manifests import USER_ID
 from tests.variant import DTYPE
 

@@ -29,9 +29,10 @@ import numpy as np
 import psutil
 import pyarrow.parquet
 
+from benchmarks.processes import free_port
 from tests.conftest import MODEL
 from tests.e2e.conftest import SETTINGS
-from tests.serving import ROOT, Served, free_port, import_models, serve, until
+from tests.serving import ROOT, Served, import_models, serve, until
 from tests.tolerance import FLOAT32, openvino_precision, unit_atol
 
 Kill = Literal["SIGKILL of the script", "SIGTERM of the service", "SIGKILL of the service"]

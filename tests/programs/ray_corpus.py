@@ -29,9 +29,10 @@ from typing import Any
 import psutil
 import pyarrow.parquet
 
+from benchmarks.processes import free_port
 from tests.conftest import MODEL
 from tests.programs.corpus_endurance import SAMPLE, check, right, text
-from tests.serving import ROOT, child_environment, free_port, import_models, until
+from tests.serving import ROOT, child_environment, import_models, until
 
 NODES = 2
 _STORE_BYTES = 128 * 2**20

@@ -16,9 +16,10 @@ import click
 import pytest
 
 import startup
+from benchmarks.processes import free_port
 from settings import Settings, SettingsError, bentoml_home
 from startup import StartError, bound_address, check_address, check_batch_dir, check_home
-from tests.serving import child_environment, free_port
+from tests.serving import child_environment
 from tests.unit.sources import ROOT
 
 

@@ -19,12 +19,11 @@ from runners.backends import openvino
 from runners.backends.batches import PaddedBatch
 from runners.backends.openvino import OpenVINOBackend
 from runners.contracts import BatchShape, Rows, TokenSequence, TokenSequences
-from runners.loading import load_backend
 from runners.networks import jina_bert, packing
 from runners.networks.build import load_network
 from runners.pool.memory import DeviceMemory, PassMemory
 from tests.integration.architectures.workshop import Model, Workshop
-from tests.integration.exports import AUTO, DEVICE, TORCH, Exported, assert_same
+from tests.integration.exports import AUTO, DEVICE, TORCH, Exported, assert_same, load
 from tests.serving import ROOT
 from tests.unit.fakes import make_engine
 
@@ -57,7 +56,10 @@ def padded(model: Model, sequences: list[TokenSequence]) -> Rows:
 @pytest.fixture(scope="session")
 def measured(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """Measurements of each of PASSES, in a child process."""
-    tasks = [(exported(name)[0].spec, exported(name)[0].stored, DEVICE, AUTO, lengths) for name, lengths in PASSES]
+    models = [exported(name)[0] for name, _ in PASSES]
+    tasks = [
+        (model.spec, model.stored, DEVICE, AUTO, lengths) for model, (_, lengths) in zip(models, PASSES, strict=True)
+    ]
     file = tmp_path_factory.mktemp("measured") / "tasks"
     file.write_bytes(pickle.dumps(tasks))
     command = [sys.executable, "-m", "tests.integration.architectures.long_text", str(file)]
@@ -86,7 +88,7 @@ async def test_a_text_that_exceeds_the_memory_budget_is_rejected(
 ) -> None:
     """One text, and several in a batch: a pass that would exceed the budget never starts."""
     model, _ = exported(name)
-    backend = load_backend(model.spec, model.stored, DEVICE, AUTO)
+    backend = load(model)
     limit = model.stored.facts.max_tokens
     assert limit >= 8192
     needed, passes = backend.pass_bytes(BatchShape.of([limit])), list[int]()
@@ -112,7 +114,7 @@ def test_a_sliding_window_computed_in_blocks_is_exact(
     """The block length divides neither the text nor the window."""
     model = workshop.model(name)
     monkeypatch.setattr(packing, "QUERY_BLOCK", 50)
-    backend = load_backend(model.spec, model.stored, DEVICE, TORCH)
+    backend = load(model, TORCH)
     sequences = texts(model, 733, 3, 120)
     assert_same(backend._forward(sequences, packed=True), padded(model, sequences))  # type: ignore[attr-defined]
 
@@ -129,7 +131,7 @@ def test_a_bias_computed_in_blocks_is_exact(workshop: Workshop, monkeypatch: pyt
 @pytest.fixture
 def backend(exported: Exported) -> OpenVINOBackend:
     model, _ = exported("multilingual-e5-small")
-    loaded = load_backend(model.spec, model.stored, DEVICE, AUTO)
+    loaded = load(model)
     assert isinstance(loaded, OpenVINOBackend)
     return loaded
 
@@ -156,7 +158,7 @@ def test_passes_are_correct_after_memory_was_released(exported: Exported, monkey
     """OpenVINO's own function for releasing memory makes later passes return earlier rows."""
     model, _ = exported("ruri-v3-30m")
     monkeypatch.setattr(openvino, "KEPT_BYTES", 2**20)
-    backend = load_backend(model.spec, model.stored, DEVICE, AUTO)
+    backend = load(model)
     expected = {length: padded(model, texts(model, length)) for length in (1200, 1500)}
     for length in (1200, 1200, 1500, 1200, 1500, 1500):
         assert_same(backend.forward(texts(model, length)), expected[length])

@@ -15,13 +15,13 @@ from typing import Any
 import psutil
 import pytest
 
+from benchmarks.processes import free_port
 from cli import checks
 from cli.checks import Finding, Machine
 from models.store import ModelStore
 from runners.devices import DeviceError
 from settings import Settings
 from tests.command_line import run
-from tests.serving import free_port
 from tests.unit.fakes import Quiet, facts, listening
 
 

@@ -7,8 +7,8 @@ from http.server import BaseHTTPRequestHandler
 
 import pytest
 
+from benchmarks.processes import free_port
 from tests.command_line import run
-from tests.serving import free_port
 from tests.unit.fakes import Quiet, listening
 
 

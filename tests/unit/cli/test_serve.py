@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from benchmarks.processes import free_port
 from cli import serve
 from settings import Settings
 from tests.command_line import run
-from tests.serving import free_port
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from benchmarks.processes import free_port
 from tests.command_line import run
-from tests.serving import free_port
 from tests.unit.fakes import Quiet, listening
 
 

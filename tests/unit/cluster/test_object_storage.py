@@ -13,12 +13,13 @@ from typing import Any
 import pyarrow.parquet
 import pytest
 
+from benchmarks.processes import free_port
 from cluster.plan import BAD, Plan, read_plan, scan
 from cluster.storage import Place
 from cluster.worker import ShardWorker, read_done
 from corpus.problems import CorpusError
 from corpus.rows import Corpus
-from tests.serving import free_port, until
+from tests.serving import until
 from tests.unit.cluster.conftest import FakeEmbedder
 from tests.unit.cluster.test_plan import TEXTS, write
 
