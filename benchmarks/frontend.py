@@ -25,6 +25,7 @@ from benchmarks.measure import send
 from benchmarks.processes import Command, First, Running, free_port, start
 from benchmarks.rows import EMBEDDINGS
 from benchmarks.servers import clean_environment
+from benchmarks.statistics import rate
 from benchmarks.workload import embeddings_body
 
 BASELINE = "b633b23"
@@ -104,8 +105,8 @@ def measure(server: Running, connections: int, window_s: float) -> tuple[float, 
     request = Request(server.ports[MODEL], EMBEDDINGS, embeddings_body(["a short text"]).decode(), 1)
     before = server.cpu_s()
     report = send(Load([Group("all", connections, [request])], window_s))
-    answers = len(report.calls["all"])
-    return answers / report.wall_s, 1e6 * (server.cpu_s() - before) / answers
+    calls = report.calls["all"]
+    return rate(calls, window_s), 1e6 * (server.cpu_s() - before) / len(calls)
 
 
 def measure_all(options: Frontend) -> dict[str, dict[int, dict[str, float]]]:

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,8 +16,7 @@ from benchmarks import rows
 from benchmarks.checkpoints import ROOT
 from benchmarks.client import Group, Load, Report, Request, report_from
 from benchmarks.processes import Command, First, Running, free_port, start
-from benchmarks.rows import Row
-from benchmarks.statistics import summary
+from benchmarks.statistics import rate, summary
 from benchmarks.workload import EMBEDDER, embeddings_body
 
 Figures = dict[str, float]
@@ -71,23 +69,18 @@ def _my_cpu_s() -> float:
     return times.user + times.system + times.children_user + times.children_system
 
 
-def measure_row(running: Running, row: Row, window_s: float) -> Figures:
-    """p50, p99, items per second and CPU time per item of a row."""
-    return measure_group(running, row.group(running), window_s)
-
-
-def measure_group(running: Running, group: Group, window_s: float) -> Figures:
-    """The same of one group of connections."""
-    report, machine = watched(running, Load([group], window_s))
+def measure_group(running: Running, group: Group, window_s: float, warm_up_s: float) -> Figures:
+    """p50, p99, items per second and CPU time per item of one group of connections."""
+    report, machine = watched(running, Load([group], window_s, warm_up_s))
     return summary(report.calls[group.name], window_s) | machine
 
 
-def measure_mixed(running: Running, window_s: float) -> Figures:
+def measure_mixed(running: Running, window_s: float, warm_up_s: float) -> Figures:
     """Single texts alone, bulk alone, and both at once."""
     people, corpus = rows.singles(running.ports), rows.bulk(running.ports)
-    idle, quiet = watched(running, Load([people], window_s))
-    alone, _ = watched(running, Load([corpus], window_s))
-    both, loaded = watched(running, Load([people, corpus], window_s))
+    idle, quiet = watched(running, Load([people], window_s, warm_up_s))
+    alone, _ = watched(running, Load([corpus], window_s, warm_up_s))
+    both, loaded = watched(running, Load([people, corpus], window_s, warm_up_s))
     before, after = summary(idle.calls["singles"], window_s), summary(both.calls["singles"], window_s)
     bulk_alone = summary(alone.calls["bulk"], window_s)["items_per_s"]
     bulk_beside = summary(both.calls["bulk"], window_s)["items_per_s"]
@@ -105,16 +98,6 @@ def measure_mixed(running: Running, window_s: float) -> Figures:
     }
 
 
-def measure_many(running: Running, window_s: float) -> Figures:
-    """Requests to eight models in random order."""
-    return measure_group(running, rows.many_models(running.ports), window_s)
-
-
-def warm_up(running: Running, groups: Callable[[Running], list[Group]], window_s: float) -> None:
-    """Send the row's load without recording its figures."""
-    send(Load(groups(running), window_s))
-
-
 def generator_cost(log_path: Path, window_s: float) -> Figures:
     """Speed and CPU time of the load generator with a trivial server."""
     port = free_port()
@@ -126,9 +109,9 @@ def generator_cost(log_path: Path, window_s: float) -> Figures:
         for connections in (1, 16):
             request = Request(port, rows.EMBEDDINGS, body.decode(), 1)
             report = send(Load([Group("all", connections, [request])], window_s))
-            figures = summary(report.calls["all"], window_s)
-            found[f"requests_per_s_{connections}"] = round(figures["items_per_s"])
-            found[f"cpu_us_{connections}"] = round(1e6 * report.cpu_s / figures["requests"], 1)
+            calls = report.calls["all"]
+            found[f"requests_per_s_{connections}"] = round(rate(calls, window_s))
+            found[f"cpu_us_{connections}"] = round(1e6 * report.cpu_s / len(calls), 1)
         return found
     finally:
         running.stop()

@@ -215,14 +215,14 @@ def _with_pair(options: Options, place: Place, servers: list[Server], results: R
         for row in (row for row in ROWS if row.key in options.keys):
             _row(options, row, running, model, results)
         if MIXED in options.keys:
-            _turns(options, MIXED, running, results, measure.measure_mixed, options.mixed_window_s, _both)
+
+            def mixed(server: Running) -> Figures:
+                return measure.measure_mixed(server, options.mixed_window_s, options.warm_up_s)
+
+            _turns(options, MIXED, running, results, mixed)
         if MEMORY in options.keys:
             for name, one in running.items():
                 results.add(name, MEMORY, {"rest_mb": rest[name], "peak_mb": one.peak_mb()})
-
-
-def _both(server: Running) -> list[Group]:
-    return [rows.singles(server.ports), rows.bulk(server.ports)]
 
 
 def _in_process(place: Place, results: Results) -> InProcess | None:
@@ -270,8 +270,8 @@ def _check(running: dict[str, Running], model: InProcess | None, results: Result
 
 
 def _row(options: Options, row: Row, running: dict[str, Running], model: InProcess | None, results: Results) -> None:
-    def one(server: Running, window_s: float) -> Figures:
-        return measure.measure_row(server, row, window_s)
+    def one(server: Running) -> Figures:
+        return _measured(options, server, row.group(server))
 
     def between() -> None:
         if model is not None:
@@ -281,10 +281,11 @@ def _row(options: Options, row: Row, running: dict[str, Running], model: InProce
     if model is not None:
         model.ask(row.kind, row.in_process(), merge=row.connections, window_s=options.warm_up_s)
 
-    def groups(server: Running) -> list[Group]:
-        return [row.group(server)]
+    _turns(options, row.key, running, results, one, between)
 
-    _turns(options, row.key, running, results, one, options.window_s, groups, between)
+
+def _measured(options: Options, server: Running, group: Group) -> Figures:
+    return measure.measure_group(server, group, options.window_s, options.warm_up_s)
 
 
 def _turns(
@@ -292,22 +293,18 @@ def _turns(
     key: str,
     running: dict[str, Running],
     results: Results,
-    one: Callable[[Running, float], Figures],
-    window_s: float,
-    groups: Callable[[Running], list[Group]],
+    one: Callable[[Running], Figures],
     between: Callable[[], None] = lambda: None,
 ) -> None:
     """Measure the servers in turns (A B C, A B C), so that machine speed affects all; skip a server after a failure."""
     say(f"{key} ...")
     failed: set[str] = set()
-    for repetition in range(options.repetitions):
+    for _ in range(options.repetitions):
         for name, server in running.items():
             if name in failed:
                 continue
             try:
-                if repetition == 0:
-                    measure.warm_up(server, groups, options.warm_up_s)
-                results.add(name, key, one(server, window_s))
+                results.add(name, key, one(server))
             except MeasurementError as error:
                 failed.add(name)
                 results.errors.append(f"{name}, {key}: {error}")
@@ -316,11 +313,11 @@ def _turns(
 
 
 def _with_many(options: Options, place: Place, servers: list[Server], results: Results) -> None:
-    def groups(server: Running) -> list[Group]:
-        return [rows.many_models(server.ports)]
+    def one(server: Running) -> Figures:
+        return _measured(options, server, rows.many_models(server.ports))
 
     with _started(servers, place, MANY, results, 0) as running:
-        _turns(options, MANY_MODELS, running, results, measure.measure_many, options.window_s, groups)
+        _turns(options, MANY_MODELS, running, results, one)
 
 
 def _with_outputs(options: Options, place: Place, servers: list[Server], results: Results) -> None:
@@ -388,11 +385,8 @@ def _check_outputs(
 def _output_row(
     options: Options, row: OutputRow, running: dict[str, Running], libraries: dict[str, Library], results: Results
 ) -> None:
-    def one(server: Running, window_s: float) -> Figures:
-        return measure.measure_group(server, row.group(server), window_s)
-
-    def groups(server: Running) -> list[Group]:
-        return [row.group(server)]
+    def one(server: Running) -> Figures:
+        return _measured(options, server, row.group(server))
 
     def between() -> None:
         for name, library in libraries.items():
@@ -400,4 +394,4 @@ def _output_row(
                 results.add(name, row.key, library.measure(row, options.window_s))
 
     able = {name: server for name, server in running.items() if row.runs_on(server)}
-    _turns(options, row.key, able, results, one, options.window_s, groups, between)
+    _turns(options, row.key, able, results, one, between)

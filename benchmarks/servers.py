@@ -89,26 +89,27 @@ def clean_environment(**extra: str) -> dict[str, str]:
     return inherited | PRIVATE | extra
 
 
-def _our_home(place: Place) -> Path:
-    return place.scratch / "bentoml"
+def _our_home(place: Place, name: str) -> Path:
+    return place.scratch / name.replace(" ", "-")
 
 
 def _our_catalog(place: Place) -> Path:
     return place.scratch / "catalog.yaml"
 
 
-def _import_ours(place: Place, options: dict[str, str]) -> str:
-    """Import all models with the current code into a store of this run."""
-    _our_home(place).mkdir(parents=True, exist_ok=True)
+def _import_ours(place: Place, name: str, options: dict[str, str]) -> str:
+    """Import all models with the current code into a store of this run and server."""
+    home = _our_home(place, name)
+    home.mkdir(parents=True, exist_ok=True)
     _our_catalog(place).write_text(place.checkpoints.catalog(), encoding="utf-8")
     environment = clean_environment(
-        BENTOML_HOME=str(_our_home(place)), EXTRA_CATALOG=str(_our_catalog(place)), PYTHONPATH=str(ROOT), **options
+        BENTOML_HOME=str(home), EXTRA_CATALOG=str(_our_catalog(place)), PYTHONPATH=str(ROOT), **options
     )
-    for name, folder in place.checkpoints.folders.items():
-        command = [sys.executable, "-m", "cli", "import", name, "--from-dir", str(folder)]
+    for model, folder in place.checkpoints.folders.items():
+        command = [sys.executable, "-m", "cli", "import", model, "--from-dir", str(folder)]
         result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         if result.returncode:
-            raise environments.InstallError(f"{name} cannot be imported: {result.stderr.strip()[-300:]}")
+            raise environments.InstallError(f"{model} cannot be imported: {result.stderr.strip()[-300:]}")
     revision = subprocess.run(
         ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -119,12 +120,12 @@ def _ours(name: str, group: str, **options: str) -> Server:
     """`options`: our settings other than the defaults."""
 
     def prepare(place: Place) -> str:
-        return _import_ours(place, options)
+        return _import_ours(place, name, options)
 
     def commands(place: Place, models: tuple[str, ...]) -> list[Command]:
         port = free_port()
         environment = clean_environment(
-            BENTOML_HOME=str(_our_home(place)),
+            BENTOML_HOME=str(_our_home(place, name)),
             EXTRA_CATALOG=str(_our_catalog(place)),
             PRELOAD_MODELS=",".join(models),
             HOST="127.0.0.1",

@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from benchmarks.client import Group, Load, Request, content_length, count_items, fault, http_message, run
+from benchmarks.client import Group, Load, Request, Window, content_length, count_items, fault, http_message, run
 from benchmarks.processes import free_port
+from benchmarks.statistics import Call, rate
 from benchmarks.trivial import Trivial, prepared_answer
 from benchmarks.workload import embeddings_body
 
@@ -31,11 +32,34 @@ async def serving(answer: bytes) -> AsyncIterator[int]:
 
 async def test_every_connection_gets_its_answers() -> None:
     async with serving(prepared_answer()) as port:
-        load = Load([Group("a", 4, [request_to(port)]), Group("b", 1, [request_to(port)], 0.001)], 0, min_requests=5)
-        report = await run(load)
+        report = await run(Load([Group("a", 4, [request_to(port)]), Group("b", 1, [request_to(port)], 0.001)], 0.05))
     assert report.errors == []
-    assert {name: len(calls) for name, calls in report.calls.items()} == {"a": 20, "b": 5}
-    assert all(0 <= call.sent_s < call.answered_s <= report.wall_s for call in report.calls["a"])
+    for calls in report.calls.values():
+        assert all(-report.wall_s <= call.sent_s < call.answered_s <= report.wall_s for call in calls)
+        assert any(call.answered_s <= 0 for call in calls)  # before the window
+
+
+@pytest.mark.parametrize("window_s", [0.5, 6.0, 7.3, 20.0])
+@pytest.mark.parametrize("together", [1, 8], ids=["in order of arrival", "all at once"])
+def test_the_rate_of_a_steady_server_is_exact(together: int, window_s: float) -> None:
+    """A server that answers a request a second, in passes of `together` requests: 8 connections, 3 texts each."""
+    window, now, queue = Window(Load([], window_s, warm_up_s=2), connections=8), 0.0, list(range(8))
+    sent, calls = dict.fromkeys(queue, 0.0), list[tuple[float, float]]()
+    for connection in queue:
+        window.sent(connection, now)
+    while queue:
+        now += together
+        done, queue = queue[:together], queue[together:]
+        for connection in done:
+            window.answered(connection, now, first=sent[connection] == 0)
+            calls.append((sent[connection], now))
+            if not window.is_over(now):
+                window.sent(connection, now)
+                sent[connection] = now
+                queue.append(connection)
+    assert window.opens_s is not None
+    inside = [Call(start - window.opens_s, end - window.opens_s, 3) for start, end in calls]
+    assert rate(inside, window_s) == pytest.approx(3)
 
 
 async def test_too_few_items_end_the_run_with_an_error() -> None:
