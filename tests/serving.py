@@ -155,13 +155,15 @@ def serve(home: Path, *, ready: str = "/readyz", **settings: str) -> Iterator[Se
         supervisor = start_server([BENTOML, "serve"], environment, log)
     served = Served(f"http://127.0.0.1:{port}", port, log_path, supervisor)
     try:
-        _wait_until_ready(served, ready)
+        wait_until_ready(served, ready)
         yield served
     finally:
         stop_server(supervisor)
 
 
-def _wait_until_ready(served: Served, path: str) -> None:
+def wait_until_ready(served: Served, path: str = "/readyz") -> None:
+    """Wait until `path` returns 200; an error has the server's log."""
+
     def answers() -> bool:
         if served.supervisor.poll() is not None:
             raise RuntimeError(f"the server ended with status {served.supervisor.returncode}:\n{served.log}")

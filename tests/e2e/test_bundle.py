@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import pytest
 import yaml
 from numpy.testing import assert_allclose
@@ -20,7 +19,17 @@ from numpy.testing import assert_allclose
 from benchmarks.processes import free_port
 from tests.conftest import MODEL
 from tests.e2e.conftest import SETTINGS
-from tests.serving import ROOT, child_environment, copy_home, http_get, http_post, start_server, stop_server, until
+from tests.serving import (
+    ROOT,
+    Served,
+    child_environment,
+    copy_home,
+    http_get,
+    http_post,
+    start_server,
+    stop_server,
+    wait_until_ready,
+)
 from tests.tolerance import openvino_precision, sum_atol, unit_atol
 from tests.variant import DTYPE
 
@@ -146,23 +155,15 @@ def served(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[t
     }
     environment = child_environment(home, SETTINGS | container)
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    with (folder / "log").open("wb") as log:
+    log_path = folder / "log"
+    with log_path.open("wb") as log:
         server = start_server([str(built.bento / "env/docker/entrypoint.sh")], environment, log, cwd=built.bento)
+    container_server = Served(f"http://127.0.0.1:{port}", port, log_path, server)
     try:
-        url = f"http://127.0.0.1:{port}"
-        until(lambda: server.poll() is not None or ready(url), what="the service", timeout_s=90)
-        assert server.poll() is None, (folder / "log").read_text(encoding="utf-8")
-        yield url, environment, folder
+        wait_until_ready(container_server)
+        yield container_server.url, environment, folder
     finally:
         stop_server(server, grace_s=30)
-
-
-def ready(url: str) -> bool:
-    """Whether the service has loaded its model."""
-    try:
-        return http_get(f"{url}/readyz", timeout=5).status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 def test_the_bundle_serves_both_endpoints(served: tuple[str, dict[str, str], Path]) -> None:

@@ -65,6 +65,15 @@ class App:
         return next(model for model in self.work.pool.loaded() if model.name == name)
 
 
+@pytest.fixture(scope="module")
+def frozen_libraries() -> Iterator[None]:
+    """Freeze library objects: closing a model runs the garbage collector, which is then ten times faster."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.fixture(scope="session")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     """Checkpoints and stores; read-only."""

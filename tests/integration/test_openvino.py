@@ -5,11 +5,9 @@ The numbers of every architecture, and texts that need much memory, are in archi
 
 from __future__ import annotations
 
-import gc
 import os
 import shutil
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -70,16 +68,9 @@ from tests.integration.exports import (
 )
 from tests.tolerance import scaled
 
+pytestmark = pytest.mark.usefixtures("frozen_libraries")
+
 PLAIN = "multilingual-e5-small"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def frozen_libraries() -> Iterator[None]:
-    """Closing a model collects garbage: without torch and transformers to walk through, that is ten times faster."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture

@@ -1,17 +1,8 @@
 """Loading and closing many models."""
 
-from __future__ import annotations
-
-import gc
-from collections.abc import Iterator
-
 import pytest
 
 
-@pytest.fixture(scope="package", autouse=True)
-def frozen_libraries() -> Iterator[None]:
-    """Freeze library objects: closing a model runs the garbage collector, which is then ten times faster."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
+@pytest.fixture(scope="module", autouse=True)
+def quick_closing(frozen_libraries: None) -> None:
+    """All files here close models."""
