@@ -146,7 +146,14 @@ def _measure(
     trials = trials_of(backend, facts, known)
     short = learn_budget(trials, longest)
     costs = learn_costs(trials, backend.padding_cost)
-    return short, widest_budget(costs, short, most, concurrent_passes=backend.concurrent_passes), costs
+    wide = widest_budget(
+        costs,
+        short,
+        most,
+        concurrent_passes=backend.concurrent_passes,
+        has_fast_lane=backend.second_forward is not None,
+    )
+    return short, wide, costs
 
 
 def trials_of(backend: Backend, facts: ModelFacts, known: Mapping[BatchShape, float] | None = None) -> Trials:

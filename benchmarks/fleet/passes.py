@@ -21,7 +21,7 @@ def learn(trials: Trials, padding_cost: float, most: int, *, fast_lane: bool) ->
     costs = learn_costs(trials, padding_cost)
     return Passes(
         costs=costs,
-        max_batch_tokens=widest_budget(costs, short, most, concurrent_passes=1),
+        max_batch_tokens=widest_budget(costs, short, most, concurrent_passes=1, has_fast_lane=fast_lane),
         short_pass_tokens=short,
         padding_cost=padding_cost,
         fast_lane=fast_lane,

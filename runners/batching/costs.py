@@ -34,6 +34,10 @@ SHORT_PASS_S = 0.2
 WIDEST_BUDGET = 2048
 """The same while no smaller request waits: on a Zen 5, 8 requests of 20 pairs ran 9 % faster in passes of 2,048 tokens
 than of 512; on a Xeon with AMX, 512 passages took 9 % and 100 pairs 7 % less processor time."""
+WIDE_PASS_S = 0.8
+"""But only if such a pass takes no longer than this, or than SHORT_PASS_S if searches have no fast lane and wait for
+it. On a Zen 1, passes of 1,024 or 2,048 tokens took 0.7 s, and 100 pairs and 512 passages 7 % less processor time than
+in passes of 256."""
 LONGEST_TRIAL_S = 0.5
 TRIAL_TOKENS = 64
 MIXED_TRIALS = ([8], [16] * 16, [128] * 2, [16] * 7 + [128], [256])
@@ -131,16 +135,16 @@ def learn_budget(trials: Trials, most: int) -> int:
     return budget
 
 
-def widest_budget(costs: Costs, budget: int, most: int, *, concurrent_passes: int) -> int:
-    """The pass size while no smaller request waits: doubles `budget` up to WIDEST_BUDGET while a pass is short.
+def widest_budget(costs: Costs, budget: int, most: int, *, concurrent_passes: int, has_fast_lane: bool) -> int:
+    """The pass size while no smaller request waits: doubles `budget` up to WIDEST_BUDGET while a pass is short enough.
 
     Not if several passes run at a time: a wide one would leave no texts for the others.
     """
     if concurrent_passes > 1:
         return budget
-    wide = budget
+    wide, longest_s = budget, WIDE_PASS_S if has_fast_lane else SHORT_PASS_S
     while wide * 2 <= min(WIDEST_BUDGET, most):
-        if costs.of(BatchShape.of([TRIAL_TOKENS] * (wide * 2 // TRIAL_TOKENS))) > SHORT_PASS_S:
+        if costs.of(BatchShape.of([TRIAL_TOKENS] * (wide * 2 // TRIAL_TOKENS))) > longest_s:
             break
         wide *= 2
     return wide

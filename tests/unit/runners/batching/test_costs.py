@@ -16,6 +16,7 @@ from runners.batching.costs import (
     SMALLEST_BUDGET,
     SMALLEST_CALL_COST_TOKENS,
     TRIAL_TOKENS,
+    WIDE_PASS_S,
     WIDEST_BUDGET,
     Costs,
     Trials,
@@ -213,15 +214,26 @@ def test_texts_are_no_longer_than_the_model_takes() -> None:
     [(1e-5, MOST, WIDEST_BUDGET), (1e-5, 1024, 1024), (SHORT_PASS_S / 1500, MOST, 1024), (1.0, MOST, 512)],
 )
 def test_passes_are_wide_while_they_are_short(token_s: float, most: int, budget: int) -> None:
-    assert widest_budget(Costs(0.0, token_s), 512, most, concurrent_passes=1) == budget
+    assert wide(Costs(0.0, token_s), 512, most) == budget
+
+
+@pytest.mark.parametrize(("token_s", "budget"), [(WIDE_PASS_S / 1500, 1024), (WIDE_PASS_S / 1000, 512)])
+def test_passes_may_take_longer_if_searches_need_not_wait_for_them(token_s: float, budget: int) -> None:
+    assert wide(Costs(0.0, token_s), 512, has_fast_lane=True) == budget
 
 
 def test_a_learned_budget_is_never_reduced() -> None:
-    assert widest_budget(Costs(0.0, 1.0), 4096, MOST, concurrent_passes=1) == 4096
+    assert wide(Costs(0.0, 1.0), 4096) == 4096
 
 
 def test_concurrent_passes_are_not_wide() -> None:
-    assert widest_budget(Costs(0.0, 1e-5), 512, MOST, concurrent_passes=2) == 512
+    assert wide(Costs(0.0, 1e-5), 512, concurrent_passes=2) == 512
+
+
+def wide(
+    costs: Costs, budget: int, most: int = MOST, *, concurrent_passes: int = 1, has_fast_lane: bool = False
+) -> int:
+    return widest_budget(costs, budget, most, concurrent_passes=concurrent_passes, has_fast_lane=has_fast_lane)
 
 
 def test_trials_without_memory_are_left_out() -> None:
