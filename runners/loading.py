@@ -62,7 +62,7 @@ def load_model(
     if stored is None:
         return forwarded_model(spec, settings)
     chosen = _chosen(stored, device, settings)
-    backend = _load(spec, stored, device, settings, chosen)
+    backend = load_backend(spec, stored, device, settings, chosen)
     memory = memory or DeviceMemory()
     needed = memory_needed(stored.facts.parameters, device.dtype)
     most = settings.max_batch_tokens
@@ -190,30 +190,18 @@ def trial_text(facts: ModelFacts, tokens: int = TRIAL_TOKENS) -> TokenSequence:
     return TokenSequence(ids, [0] * len(ids) if facts.token_type_ids else None, wanted=wanted)
 
 
-def load_backend(spec: ModelSpec, stored: StoredModel, device: Device, settings: Settings) -> Backend:
-    """The engine for the device.
-
-    On a CPU, the fastest one of those that passed the accuracy gate: OpenVINO unless torch was measured to be faster.
-    """
-    return _load(spec, stored, device, settings, _chosen(stored, device, settings))
-
-
-def _chosen(stored: StoredModel, device: Device, settings: Settings) -> tuple[Path, BackendConfig] | None:
-    """The export on a CPU and the fastest way to compute it; None if there is none, or another engine serves."""
-    if stored.facts.engine == "sentence-transformers" or not wants_openvino(device, settings):
-        return None
-    from runners.backends.speed import choose
-
-    return choose(stored.folder, device, torch=settings.backend == "auto")
-
-
-def _load(
+def load_backend(
     spec: ModelSpec,
     stored: StoredModel,
     device: Device,
     settings: Settings,
-    chosen: tuple[Path, BackendConfig] | None,
+    chosen: tuple[Path, BackendConfig] | None = None,
 ) -> Backend:
+    """The engine for the device; `chosen` if the caller knows what `_chosen` returns.
+
+    On a CPU, the fastest one of those that passed the accuracy gate: OpenVINO unless torch was measured to be faster.
+    """
+    chosen = chosen or _chosen(stored, device, settings)
     if stored.facts.engine == "sentence-transformers":
         from runners.backends.sentence_transformers import SentenceTransformersBackend
 
@@ -230,6 +218,15 @@ def _load(
             setting = "DTYPE=int8" if weights == "int8" else "BACKEND=openvino"
             raise ModelUnavailableError(f"{setting} cannot serve {spec.name}: {reason}.")
     return load_torch(spec, stored, for_model(device, stored.facts.architecture))
+
+
+def _chosen(stored: StoredModel, device: Device, settings: Settings) -> tuple[Path, BackendConfig] | None:
+    """The export on a CPU and the fastest way to compute it; None if there is none, or another engine serves."""
+    if stored.facts.engine == "sentence-transformers" or not wants_openvino(device, settings):
+        return None
+    from runners.backends.speed import choose
+
+    return choose(stored.folder, device, torch=settings.backend == "auto")
 
 
 def computing_dtype(stored: StoredModel, device: Device, settings: Settings) -> str:
