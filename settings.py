@@ -134,7 +134,7 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     dtype: Literal["auto", "float32", "bfloat16", "float16", "int8"] = Field(
         "auto",
         description="auto selects half precision if the hardware supports it and accuracy allows it. "
-        "int8 is for CPUs without bfloat16 and reduces accuracy (docs/int8.md).",
+        "int8 is for CPUs with VNNI and without bfloat16, and reduces accuracy (docs/int8.md).",
     )
     cpu_threads: int = Field(0, ge=0, description="Threads of one forward pass on a CPU. 0 uses all cores.")
     memory_fraction: float = Field(
