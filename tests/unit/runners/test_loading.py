@@ -65,7 +65,7 @@ def test_a_model_without_a_readable_tokenizer_is_closed(tmp_path: Path, monkeypa
         raise RuntimeError
 
     backend = FakeBackend()
-    monkeypatch.setattr(loading, "_load", lambda *_: backend)
+    monkeypatch.setattr(loading, "load_backend", lambda *_: backend)
     monkeypatch.setattr(loading, "load_tokenizer", fail)
     with pytest.raises(RuntimeError):
         loading.load_model(spec(), stored_with(tmp_path, None), CPU, Settings())
