@@ -74,8 +74,9 @@ class Window:
     def __init__(self, load: Load, connections: int) -> None:
         self.opens_s: float | None = None
         self._load = load
-        self._silent = connections
-        """Connections without a response so far."""
+        self._connections = connections
+        self._answered: set[object] = set()
+        """Connections with a response so far."""
         self._running: dict[object, float] = {}
         """Connection -> when it sent the request that is not answered yet."""
 
@@ -83,11 +84,12 @@ class Window:
         """A connection has sent a request."""
         self._running[connection] = now_s
 
-    def answered(self, connection: object, now_s: float, *, first: bool) -> None:
+    def answered(self, connection: object, now_s: float) -> None:
         """A connection has a response."""
         del self._running[connection]
-        self._silent -= first
-        if self.opens_s is None and not self._silent and now_s >= self._load.warm_up_s:
+        self._answered.add(connection)
+        all_answered = len(self._answered) == self._connections
+        if self.opens_s is None and all_answered and now_s >= self._load.warm_up_s:
             self.opens_s = now_s
 
     def is_over(self, now_s: float) -> bool:
@@ -229,7 +231,7 @@ async def _converse(
 ) -> None:
     loop = asyncio.get_running_loop()
     open_to: dict[int, Connection] = {}
-    calls, me, first = report.calls[group.name], object(), True
+    calls, me = report.calls[group.name], object()
     try:
         for request, message in turn:
             if stop.is_set() or window.is_over(time.perf_counter() - start):
@@ -245,8 +247,7 @@ async def _converse(
                 stop.set()
                 return
             calls.append(Call(sent, answered, request.items))
-            window.answered(me, answered, first=first)
-            first = False
+            window.answered(me, answered)
             if group.pause_s:
                 await asyncio.sleep(group.pause_s)
     except BaseException:

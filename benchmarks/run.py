@@ -215,11 +215,8 @@ def _with_pair(options: Options, place: Place, servers: list[Server], results: R
         for row in (row for row in ROWS if row.key in options.keys):
             _row(options, row, running, model, results)
         if MIXED in options.keys:
-
-            def mixed(server: Running) -> Figures:
-                return measure.measure_mixed(server, options.mixed_window_s, options.warm_up_s)
-
-            _turns(options, MIXED, running, results, mixed)
+            spans = (options.mixed_window_s, options.warm_up_s)
+            _turns(options, MIXED, running, results, lambda server: measure.measure_mixed(server, *spans))
         if MEMORY in options.keys:
             for name, one in running.items():
                 results.add(name, MEMORY, {"rest_mb": rest[name], "peak_mb": one.peak_mb()})
@@ -270,9 +267,6 @@ def _check(running: dict[str, Running], model: InProcess | None, results: Result
 
 
 def _row(options: Options, row: Row, running: dict[str, Running], model: InProcess | None, results: Results) -> None:
-    def one(server: Running) -> Figures:
-        return _measured(options, server, row.group(server))
-
     def between() -> None:
         if model is not None:
             found = model.ask(row.kind, row.in_process(), merge=row.connections, window_s=options.window_s)
@@ -281,11 +275,12 @@ def _row(options: Options, row: Row, running: dict[str, Running], model: InProce
     if model is not None:
         model.ask(row.kind, row.in_process(), merge=row.connections, window_s=options.warm_up_s)
 
-    _turns(options, row.key, running, results, one, between)
+    _turns(options, row.key, running, results, _measurement(options, row.group), between)
 
 
-def _measured(options: Options, server: Running, group: Group) -> Figures:
-    return measure.measure_group(server, group, options.window_s, options.warm_up_s)
+def _measurement(options: Options, group: Callable[[Running], Group]) -> Callable[[Running], Figures]:
+    """A function that measures one group of connections to a server."""
+    return lambda server: measure.measure_group(server, group(server), options.window_s, options.warm_up_s)
 
 
 def _turns(
@@ -313,9 +308,7 @@ def _turns(
 
 
 def _with_many(options: Options, place: Place, servers: list[Server], results: Results) -> None:
-    def one(server: Running) -> Figures:
-        return _measured(options, server, rows.many_models(server.ports))
-
+    one = _measurement(options, lambda server: rows.many_models(server.ports))
     with _started(servers, place, MANY, results, 0) as running:
         _turns(options, MANY_MODELS, running, results, one)
 
@@ -385,13 +378,10 @@ def _check_outputs(
 def _output_row(
     options: Options, row: OutputRow, running: dict[str, Running], libraries: dict[str, Library], results: Results
 ) -> None:
-    def one(server: Running) -> Figures:
-        return _measured(options, server, row.group(server))
-
     def between() -> None:
         for name, library in libraries.items():
             if library.computes(row.model):
                 results.add(name, row.key, library.measure(row, options.window_s))
 
     able = {name: server for name, server in running.items() if row.runs_on(server)}
-    _turns(options, row.key, able, results, one, between)
+    _turns(options, row.key, able, results, _measurement(options, row.group), between)

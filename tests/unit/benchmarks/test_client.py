@@ -51,7 +51,7 @@ def test_the_rate_of_a_steady_server_is_exact(together: int, window_s: float) ->
         now += together
         done, queue = queue[:together], queue[together:]
         for connection in done:
-            window.answered(connection, now, first=sent[connection] == 0)
+            window.answered(connection, now)
             calls.append((sent[connection], now))
             if not window.is_over(now):
                 window.sent(connection, now)
