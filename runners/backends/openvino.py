@@ -45,6 +45,7 @@ BODY, HEAD = "body.xml", "head.xml"
 TOKENS, VOCABULARY = "tokens.xml", "vocabulary.xml"
 """The heads of other outputs than rows: from states of tokens to weights and vectors, and to a vocabulary."""
 LENGTH_STEP = 8
+"""Passes of more than 64 tokens are rounded to a multiple of it (`_step`)."""
 PADDED_ATTENTION = 0.15
 """What a token of padding costs where only attention computes it (MiniLM: 0.12 beside 128 tokens, 0.2 beside 256)."""
 SHARED_ATTENTION = 0.08
@@ -209,7 +210,8 @@ class Graphs:
     def _run_body(self, requests: _Requests, batch: PaddedBatch) -> None:
         arrays = batch.arrays()
         if self._unpadded:
-            arrays = UnpaddedBatch.of(batch, LENGTH_STEP, share=self._shares).arrays(shared=self._shares)
+            step = _step(int(batch.text_mask.sum()))
+            arrays = UnpaddedBatch.of(batch, step, share=self._shares).arrays(shared=self._shares)
         requests.body.infer(arrays, share_inputs=True)
 
     def _rows(self, requests: _Requests) -> Rows:
@@ -280,17 +282,23 @@ def _vocabulary_weights(request: Any, states: Rows, bounds: NDArray[np.int64]) -
     return pooled
 
 
-def _rounded(length: int, facts: ModelFacts) -> int:
-    return max(length, min(-(-length // LENGTH_STEP) * LENGTH_STEP, facts.max_tokens))
+def _step(tokens: int) -> int:
+    """To which multiple a pass of `tokens` is rounded: it adds about a tenth at most, from 9 tokens on.
+
+    Each new shape costs OpenVINO time once and memory for good, so larger passes, whose sizes are many, take larger
+    steps. A pass of 10 tokens takes 20 % less time than one of 16 (all-MiniLM-L6-v2 on a Zen 1).
+    """
+    return 2 if tokens <= 32 else 4 if tokens <= 64 else LENGTH_STEP
+
+
+def _rounded(length: int, step: int, facts: ModelFacts) -> int:
+    return max(length, min(-(-length // step) * step, facts.max_tokens))
 
 
 def round_length(batch: PaddedBatch, facts: ModelFacts) -> PaddedBatch:
-    """The same batch padded to a multiple of LENGTH_STEP tokens, but never beyond the model's limit.
-
-    Each new shape costs OpenVINO time once and memory for good; rounding to steps of 8 tokens costs no time.
-    """
+    """The same batch padded to a multiple of its step, but never beyond the model's limit."""
     length = batch.input_ids.shape[1]
-    target = _rounded(length, facts)
+    target = _rounded(length, _step(batch.input_ids.size), facts)
     if target == length:
         return batch
     widths = ((0, 0), (0, target - length))
@@ -400,7 +408,7 @@ class OpenVINOBackend:
         return needed > TORCH_BYTES and 2 * self._torch_bytes(size) < needed
 
     def _graph_bytes(self, size: BatchShape) -> int:
-        longest = _rounded(size.longest, self._facts)
+        longest = _rounded(size.longest, LENGTH_STEP, self._facts)
         tokens = -(-size.tokens // LENGTH_STEP) * LENGTH_STEP
         return self._footprint.bytes(BatchShape(size.count, longest, tokens))
 
