@@ -23,7 +23,7 @@ def reference() -> Iterator[Reference]:
 
 @pytest.fixture(scope="session")
 def servers(reference: Reference) -> Iterator[dict[str, str]]:
-    """Name -> URL of the servers of `python -m tests.clients`, or of servers that are started here."""
+    """Name -> URL of the servers of tests/e2e/test_clients.py, or of servers that are started here."""
     if known := os.environ.get("CLIENTS_SERVERS"):
         yield json.loads(known)
         return
