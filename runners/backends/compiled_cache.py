@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,14 @@ def processor() -> str:
 
 
 def compile_graph(graph: Path, options: Options) -> Any:
-    """Compile the graph of an export. RuntimeError if OpenVINO cannot."""
-    return ov.Core().compile_model(graph, "CPU", dict(options))
+    """Compile the graph of an export, in a thread of its own. RuntimeError if OpenVINO cannot.
+
+    OpenVINO gives the thread that compiles a stack for signal handlers, and unmaps it with the graph, although the
+    thread may still use it: where the main thread had compiled, Ctrl+C and SIGTERM could end the process with SIGSEGV
+    (OpenVINO 2026.4.1; its pull request 11894 added the stack).
+    """
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        return pool.submit(lambda: ov.Core().compile_model(graph, "CPU", dict(options))).result()
 
 
 def compile_once(graph: Path, options: Options) -> Any:

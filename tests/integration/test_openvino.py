@@ -5,6 +5,7 @@ The numbers of every architecture, and texts that need much memory, are in archi
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import sys
@@ -217,6 +218,30 @@ def test_threads_may_run_on_every_core(exported: Exported) -> None:
                     allowed.add(frozenset(os.sched_getaffinity(int(thread))))
     assert allowed == {frozenset(os.sched_getaffinity(0))}
     backend.close()
+
+
+class StackOfSignals(ctypes.Structure):
+    """stack_t, the stack on which a thread runs its signal handlers (sigaltstack(2))."""
+
+    _fields_ = (("address", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+
+def stack_of_signals() -> tuple[int | None, int]:
+    """Address and size of this thread's."""
+    found = StackOfSignals()
+    assert ctypes.CDLL(None).sigaltstack(None, ctypes.byref(found)) == 0
+    return found.address, found.size
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="stack_t is laid out as on Linux")
+def test_signals_keep_their_stack(exported: Exported) -> None:
+    """OpenVINO gives another one to the thread that compiles; once it is unmapped, a signal ends the process."""
+    model, _ = exported(PLAIN)
+    before = stack_of_signals()
+    backend = load(model)
+    assert stack_of_signals() == before
+    backend.close()
+    assert stack_of_signals() == before
 
 
 def test_rows_stay_after_the_next_call(exported: Exported) -> None:
