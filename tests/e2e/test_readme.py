@@ -31,7 +31,7 @@ from tests.serving import ROOT, Served, child_environment, copy_home, http_get, 
 from tests.tiny import sentence_modules
 from tests.tolerance import FLOAT32, openvino_precision, unit_atol
 from tests.unit.sources import parse_file, source_files
-from tests.variant import DTYPE
+from tests.variant import DTYPE, THREADS
 
 PAGES_NOT_RUN = {
     "docs/deployment.md": "needs a container engine or a cluster; tests/unit/deploy checks its files",
@@ -66,6 +66,8 @@ ON_HUB = ("cl-nagoya/ruri-v3-30m", "hotchpotch/japanese-reranker-tiny-v2", "Qwen
 """Names of models that the pages download; here they are tiny. None of them has golden numbers."""
 M3 = "tiny-m3"
 """A tiny bge-m3, under a name without golden numbers."""
+IMPORTING = {"BACKEND": "torch"}
+"""Settings of whatever imports models: their conversion for OpenVINO would take longer than the rest of the file."""
 UNLISTED = "sentence-transformers/distiluse-base-multilingual-cased-v2"
 """A model that the pages import by its name alone."""
 
@@ -160,8 +162,7 @@ def environment(
         hub.add(f"acme/{M3}", tiny.build("BAAI/bge-m3", tmp_path_factory.mktemp("repository")))
         hub.add("my-org/my-model", Path(folders["/data/my-model"]))
         catalogue = folders["EXTRA_CATALOG=my-models.yaml"].partition("=")[2]
-        # torch: converting each import to OpenVINO would take longer than the rest of the file
-        settings = {"DEVICE": "cpu", "DTYPE": DTYPE, "BACKEND": "torch", "EXTRA_CATALOG": catalogue}
+        settings = {"DEVICE": "cpu", "DTYPE": DTYPE, "CPU_THREADS": str(THREADS), "EXTRA_CATALOG": catalogue}
         settings["BATCH_DIR"] = str(home / "batches")
         yield child_environment(home, settings | hub.environment(home / "huggingface"))
 
@@ -172,7 +173,6 @@ def readme_server(environment: dict[str, str]) -> Iterator[Served]:
     names = (
         "DEVICE",
         "DTYPE",
-        "BACKEND",
         "EXTRA_CATALOG",
         "BATCH_DIR",
         "HF_ENDPOINT",
@@ -180,7 +180,7 @@ def readme_server(environment: dict[str, str]) -> Iterator[Served]:
         "HF_TOKEN",
         "NO_PROXY",
     )
-    settings: dict[str, Any] = {name: environment[name] for name in names}
+    settings: dict[str, Any] = {name: environment[name] for name in names} | IMPORTING
     with serve(Path(environment["BENTOML_HOME"]), **settings) as server:
         yield server
 
@@ -190,10 +190,11 @@ def run(script: str, server: Served, environment: dict[str, str], folders: dict[
     for name, value in (folders | {"localhost:7987": f"127.0.0.1:{server.port}"}).items():
         script = script.replace(name, value)
     path = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    backend = IMPORTING if "./embeddings import" in script else {}
     done = subprocess.run(
         ["bash", "-euc", script],
         cwd=ROOT,
-        env=environment | {"PATH": path},
+        env=environment | {"PATH": path} | backend,
         capture_output=True,
         text=True,
         timeout=600,
