@@ -10,7 +10,9 @@ The tests must pass on every processor. These variables simulate other processor
     ONEDNN_MAX_CPU_ISA=AVX2          largest instruction set of oneDNN, in torch and in OpenVINO (AVX512_CORE, ...)
     ATEN_CPU_CAPABILITY=default      largest instruction set of torch's own kernels (default, avx2, avx512)
 
-Expected differences come from tests/tolerance.py.
+Expected differences come from tests/tolerance.py. One more variable is for tests/image:
+
+    TEST_IMAGE_PLATFORM=cuda         the image to build and run (default cpu); without a GPU, its service uses the CPU
 """
 
 import os

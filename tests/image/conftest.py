@@ -1,4 +1,4 @@
-"""Builds the CPU image once, with scripts/build_image, and a model in a layer of its own."""
+"""Builds the image of a platform once, with scripts/build_image, and a model in a layer of its own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.conftest import MODEL
 from tests.e2e.test_bundle import copy_sources
 from tests.image.podman import Podman, missing
 from tests.serving import child_environment, copy_home
-from tests.variant import DTYPE
+from tests.variant import DTYPE, IMAGE_PLATFORM
 
 TAG = "localhost/rerank-embedding:test"
 
@@ -44,7 +44,7 @@ def images(podman: Podman, imported: Path, tmp_path_factory: pytest.TempPathFact
     # the model in the store is converted for DTYPE
     settings = {"HOME": str(folder), "TMPDIR": str(podman.folder), "DTYPE": DTYPE}
     environment = child_environment(copy_home(imported, folder / "home"), settings)
-    command = ("scripts/build_image", "cpu", "--tag", TAG, "--model", MODEL)
+    command = ("scripts/build_image", IMAGE_PLATFORM, "--tag", TAG, "--model", MODEL)
     done = podman.execute(*command, cwd=copy_sources(folder / "sources"), **environment)
     assert done.returncode == 0, done.stderr[-3000:]
     return Images(podman.inspect(TAG)["Parent"], TAG)
