@@ -19,14 +19,14 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import RERANKER, Site, Visit, axe, settings_of, shot
 from tests.browser.lines_field import give_file
 from tests.browser.reranking import SHOWN_ATOL, choose, fill, rows, run, shown
+from tests.clients.environment import client_python
 from tests.conftest import MODEL
 from tests.hub_server import HubServer
-from tests.serving import ROOT, Served, copy_home, serve
+from tests.serving import Served, copy_home, serve
 from tests.tolerance import openvino_precision, shared_pass_atol
 
 WAYS = ["curl", "openai", "cohere", "requests", "javascript"]
 KEY = "sk-never-copied"
-PYTHON = ROOT / ".venv-clients-quick/bin/python"
 NASTY = [
     'it\'s "quoted" and `ticked`',
     "two\nlines\r\nand\ttabs",
@@ -101,11 +101,8 @@ def execute(way: str, text: str, folder: Path, **environment: str) -> str:
     """Run a program from a file, and return its output."""
     commands = {"curl": ["bash"], "javascript": ["node"]}
     suffix = {"curl": "sh", "javascript": "js"}.get(way, "py")
-    command = commands.get(way, [str(PYTHON)])
-    if way in commands:
-        assert shutil.which(command[0]), f"{command[0]} is missing."
-    else:
-        assert PYTHON.exists(), "The client libraries are missing: run scripts/install_clients --quick."
+    command = commands.get(way) or [str(client_python(quick=True))]
+    assert shutil.which(command[0]), f"{command[0]} is missing."
     program = folder / f"program.{suffix}"
     program.write_text(text, encoding="utf-8")
     inherited = {name: value for name, value in os.environ.items() if not name.endswith(("_API_KEY", "_BASE_URL"))}

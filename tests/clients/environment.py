@@ -33,6 +33,14 @@ def isolate() -> None:
     }
 
 
+def client_python(*, quick: bool) -> Path:
+    """The interpreter of .venv-clients-quick or .venv-clients, which scripts/install_clients makes."""
+    suffix, option = ("-quick", " --quick") if quick else ("", "")
+    python = ROOT / f".venv-clients{suffix}/bin/python"
+    assert python.exists(), f"The client libraries are missing: run scripts/install_clients{option}."
+    return python
+
+
 @contextlib.contextmanager
 def main_process(module: str) -> Iterator[subprocess.Popen[str]]:
     """Run a module in the main environment; it exits when its stdin is closed."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.clients.environment import client_python
 from tests.clients.server import serve_all
 from tests.serving import ROOT
 
@@ -23,15 +24,9 @@ def servers() -> Iterator[dict[str, str]]:
         yield urls
 
 
-@pytest.mark.parametrize(
-    ("environment", "option", "tests"),
-    [(".venv-clients-quick", " --quick", ["tests/clients"]), (".venv-clients", "", LIBRARIES)],
-)
-def test_clients(servers: dict[str, str], environment: str, option: str, tests: list[str]) -> None:
-    python = ROOT / environment / "bin/python"
-    assert python.exists(), f"The client libraries are missing: run scripts/install_clients{option}."
+@pytest.mark.parametrize(("quick", "tests"), [(True, ["tests/clients"]), (False, LIBRARIES)])
+def test_clients(servers: dict[str, str], quick: bool, tests: list[str]) -> None:
+    command = [str(client_python(quick=quick)), "-m", "pytest", *tests]
     known = os.environ | {"CLIENTS_SERVERS": json.dumps(servers)}
-    result = subprocess.run(
-        [python, "-m", "pytest", *tests], cwd=ROOT, env=known, capture_output=True, text=True, check=False
-    )
+    result = subprocess.run(command, cwd=ROOT, env=known, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr

@@ -66,10 +66,10 @@ ON_HUB = ("cl-nagoya/ruri-v3-30m", "hotchpotch/japanese-reranker-tiny-v2", "Qwen
 """Names of models that the pages download; here they are tiny. None of them has golden numbers."""
 M3 = "tiny-m3"
 """A tiny bge-m3, under a name without golden numbers."""
-IMPORTING = {"BACKEND": "torch"}
-"""Settings of whatever imports models: their conversion for OpenVINO would take longer than the rest of the file."""
 UNLISTED = "sentence-transformers/distiluse-base-multilingual-cased-v2"
 """A model that the pages import by its name alone."""
+IMPORTING = {"BACKEND": "torch"}
+"""Settings of whatever imports models: their conversion for OpenVINO would take longer than the rest of the file."""
 
 SOURCES = [
     str(node.value)

@@ -124,7 +124,7 @@ class Podman:
     def execute(self, *command: str, cwd: Path = ROOT, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run a command in the namespaces, with `variables` in its environment."""
         entering, environment = self.entering(*command, cwd=cwd), self.environment | variables
-        return subprocess.run(entering, env=environment, capture_output=True, text=True, check=False, timeout=3000)
+        return subprocess.run(entering, env=environment, capture_output=True, text=True, check=False, timeout=1700)
 
     def __call__(self, *arguments: str) -> str:
         """The output of a podman command, which must succeed."""

@@ -23,7 +23,7 @@ from tests.variant import DTYPE, IMAGE_PLATFORM
 PORT = Settings.model_fields["port"].default
 RESTRICTED = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--tmpfs=/tmp")
 LARGEST_BYTES = {"cpu": 1_600_000_000, "cuda": 5_500_000_000}
-"""Of the image of a platform without models; docs/deployment.md lists the parts of the first."""
+"""Of the image of a platform without models; docs/deployment.md lists its parts."""
 QUESTION = {"model": MODEL, "query": "a cat", "documents": ["a kitten", "a car"]}
 KILL_WORKER = (
     "for p in /proc/[0-9]*; do if grep -q [_]bentoml_impl.worker $p/cmdline; then kill -9 ${p#/proc/}; fi; done"

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
-
 import pytest
 
 from runners.backends.batches import PaddedBatch
 from runners.backends.openvino import round_length
 from runners.contracts import TokenSequence
+from tests.unit.fakes import facts
 
 LIMIT = 126
-FACTS: Any = SimpleNamespace(pad_id=0, max_tokens=LIMIT)
+FACTS = facts(max_tokens=LIMIT)
 
 
 @pytest.mark.parametrize(
