@@ -324,15 +324,14 @@ def _wanted(facts: ModelFacts) -> Wanted:
 
 def _torch_results(network: Network, sequences: list[TokenSequence], facts: ModelFacts) -> dict[Wanted, Rows]:
     """The results of torch: rows of texts, or of tokens."""
-    batch, packed = PaddedBatch.of(sequences, facts.pad_id), PackedBatch.of(sequences)
+    batch, wanted = PaddedBatch.of(sequences, facts.pad_id), _wanted(facts)
     arrays = list(map(torch.from_numpy, batch.arrays()))
-    wanted = _wanted(facts) & ~Wanted.DENSE
-    found = {Wanted.DENSE: network(*arrays)}
-    if wanted:
-        states = network.body.with_states(*arrays)[1][torch.from_numpy(batch.text_mask).bool()]
-        found |= network.outputs(
-            states, torch.from_numpy(packed.tokens[2]).float(), torch.from_numpy(packed.bounds), wanted
-        )
+    if wanted == Wanted.DENSE:
+        return {Wanted.DENSE: network(*arrays).numpy()}
+    states = network.body.with_states(*arrays)[1][torch.from_numpy(batch.text_mask).bool()]
+    packed = PackedBatch.of(sequences)
+    counted, bounds = torch.from_numpy(packed.tokens[2]).float(), torch.from_numpy(packed.bounds)
+    found = network.outputs(states, counted, bounds, wanted)
     return {output: _as_rows(rows.numpy()) for output, rows in found.items()}
 
 

@@ -55,6 +55,8 @@ SHORT_LIMIT = 512
 computed, as more would take minutes."""
 MOST_COMPUTED_TOKENS = 2304
 """More than the 2,048 positions that some wrong configurations allow."""
+_LONG_CHARACTERS = 300
+"""More than any pair of the short texts has."""
 _WORK = 1e12
 """Parameters x tokens of that text: seconds to a minute."""
 LONGEST_LIMIT = 40_000
@@ -72,6 +74,11 @@ class Probe:
     side: Side | None = None
     computed: bool = True
     """False: only its tokens are compared."""
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it is one of the texts near or beyond a token limit."""
+        return sum(map(len, self.text if isinstance(self.text, tuple) else (self.text,))) > _LONG_CHARACTERS
 
 
 def probes(spec: ModelSpec, facts: ModelFacts, tokenizer: Tokenizer) -> list[Probe]:

@@ -35,6 +35,10 @@ _SEED = 20261128
 """Weights that a checkpoint lacks are random. With a seed of its own, the reference has others than the engine."""
 
 
+_Outputs = dict[Output, Found]
+"""Of one text or pair; dense: a (1, D) vector, or a (1, 1) logit."""
+
+
 class ReferenceFailedError(Exception):
     """The library cannot load the model, or fails on a text."""
 
@@ -119,7 +123,7 @@ class Reference:
         self.by = f"{NAME} {importlib.metadata.version(NAME)}"
         self._pairs = spec.kind == "reranker"
         self._folder = folder
-        self.outputs_of_model = stored.facts.outputs
+        self._outputs: tuple[Output, ...] = stored.facts.outputs or ("dense",)
         kinds: dict[tuple[Output, ...], Any] = {("sparse",): SparseEncoder, ("multi_vector",): MultiVectorEncoder}
         kind = CrossEncoder if self._pairs else kinds.get(stored.facts.outputs, SentenceTransformer)
         torch.manual_seed(_SEED)
@@ -161,17 +165,19 @@ class Reference:
         ids: list[int] = features["input_ids"].reshape(-1).tolist()
         return ids[: int(features["sentence_lengths"][0])] if "sentence_lengths" in features else ids
 
-    def outputs(self, output: Output, probes: Sequence[Probe]) -> list[Found]:
-        """One output of each probe; dense: (1, D) vectors, or (1, 1) logits."""
-        places: dict[tuple[str | None, str | None], list[int]] = {}
+    def outputs(self, probes: Sequence[Probe]) -> dict[Output, list[Found]]:
+        """The outputs of the model for each probe."""
+        places: dict[tuple[str | None, str | None, bool], list[int]] = {}
         for place, probe in enumerate(probes):
-            places.setdefault((probe.side, self._chosen(probe)), []).append(place)
-        found: dict[int, Found] = {}
-        for (side, prompt), group in places.items():
+            places.setdefault((probe.side, self._chosen(probe), probe.is_long), []).append(place)
+        found: list[_Outputs] = [{}] * len(probes)
+        for (side, prompt, is_long), group in places.items():
+            items = 1 if is_long else _BATCH_ITEMS  # else, the library pads short texts to a long one
             with _described("compute a text"):
-                part = self._compute(output, [probes[place].text for place in group], side, prompt)
-            found |= dict(zip(group, part, strict=True))
-        return [found[place] for place in range(len(probes))]
+                part = self._compute([probes[place].text for place in group], side, prompt, items)
+            for place, outputs in zip(group, part, strict=True):
+                found[place] = outputs
+        return {output: [outputs[output] for outputs in found] for output in self._outputs}
 
     def _chosen(self, probe: Probe) -> str | None:
         """The prompt for a probe: the repository's, else the catalogue's. None: the library's own default."""
@@ -180,34 +186,37 @@ class Reference:
         found = self.prompt(probe)
         return probe.prompt if found is None else found
 
-    def _compute(self, output: Output, texts: Sequence[Any], side: str | None, prompt: str | None) -> Sequence[Found]:
+    def _compute(self, texts: Sequence[Any], side: str | None, prompt: str | None, items: int) -> list[_Outputs]:
+        """The outputs of texts with the same prompt, in batches of at most `items` texts."""
         import torch
 
+        options: dict[str, Any] = {"batch_size": items, "show_progress_bar": False}
         if self._pairs:
-            rows = self._model.predict(
-                texts,
-                prompt=prompt,
-                activation_fn=torch.nn.Identity(),
-                batch_size=_BATCH_ITEMS,
-                show_progress_bar=False,
-            )
-            return list(np.asarray(rows, dtype=np.float64).reshape(len(texts), 1, -1))
+            rows = self._model.predict(texts, prompt=prompt, activation_fn=torch.nn.Identity(), **options)
+            return [{"dense": row} for row in np.asarray(rows, dtype=np.float64).reshape(len(texts), 1, -1)]
         encode = {"query": self._model.encode_query, "document": self._model.encode_document}.get(
             side or "", self._model.encode
         )
-        options: dict[str, Any] = {"prompt": prompt or "", "batch_size": _BATCH_ITEMS, "show_progress_bar": False}
-        if self.outputs_of_model == ("sparse",):
+        options |= {"prompt": prompt or ""}
+        if self._outputs == ("sparse",):
             rows = encode(list(texts), convert_to_sparse_tensor=False, **options)
-            return [sparse_of(row.numpy()) for row in rows]
-        if self.outputs_of_model == ("multi_vector",):
-            return [
-                np.asarray(rows, dtype=np.float64) for rows in encode(list(texts), convert_to_numpy=True, **options)
-            ]
-        if output != "dense":
-            states = encode(list(texts), output_value="token_embeddings", **options)
-            ids = [self._model.preprocess([text], prompt=prompt or None)["input_ids"][0].tolist() for text in texts]
-            return [self._from_states(output, *each) for each in zip(ids, states, strict=True)]
-        return list(np.asarray(encode(list(texts), **options), dtype=np.float64)[:, None])
+            return [{"sparse": sparse_of(row.numpy())} for row in rows]
+        if self._outputs == ("multi_vector",):
+            rows = encode(list(texts), convert_to_numpy=True, **options)
+            return [{"multi_vector": np.asarray(row, dtype=np.float64)} for row in rows]
+        if self._outputs == ("dense",):
+            return [{"dense": row} for row in np.asarray(encode(list(texts), **options), dtype=np.float64)[:, None]]
+        return [self._all_of(features) for features in encode(list(texts), output_value=None, **options)]
+
+    def _all_of(self, features: dict[str, Any]) -> _Outputs:
+        """The outputs of one text of a model with several."""
+        real = features["attention_mask"].bool()
+        ids, states = features["input_ids"][real].tolist(), features["token_embeddings"][real]
+        found: _Outputs = {"dense": np.asarray(features["sentence_embedding"], dtype=np.float64)[None]}
+        for output in self._outputs:
+            if output != "dense":
+                found[output] = self._from_states(output, ids, states)
+        return found
 
     def _from_states(self, output: Output, ids: list[int], states: Any) -> Found:
         """The heads of bge-m3 by FlagEmbedding's definitions: `_sparse_embedding` and `_colbert_embedding` of its

@@ -1,4 +1,4 @@
-"""The sparse and token outputs of a model's probes, and their distances from those of a reference."""
+"""The outputs of a model's probes, and their distances from those of a reference."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from importing.probes import Probe
 from models.catalog import Output
-from runners.contracts import WANTED, SparseVector, TextOutputs, TokenSequence
+from runners.contracts import SparseVector, TokenSequence, Wanted
 from runners.embedding import EmbeddingRunner
 
 Numbers = NDArray[np.float64]
@@ -20,22 +20,25 @@ Found = SparseVector | Numbers
 
 
 def outputs_of(
-    runner: EmbeddingRunner, output: Output, probes: Sequence[Probe], sequences: Sequence[TokenSequence]
-) -> list[Found]:
-    """One output of each probe in one pass."""
+    runner: EmbeddingRunner, outputs: Sequence[Output], probes: Sequence[Probe], sequences: Sequence[TokenSequence]
+) -> dict[Output, list[Found]]:
+    """Outputs of each probe in one pass."""
     is_query = [probe.side == "query" for probe in probes]
     if runner.rules.query_table is not None and all(is_query):
-        return [runner.looked_up(sequence) for sequence in sequences]
-    results = runner.engine.local.run_now([replace(sequence, wanted=WANTED[output]) for sequence in sequences])
+        return {"sparse": [runner.looked_up(sequence) for sequence in sequences]}
+    wanted = Wanted.of(outputs)
+    results = runner.engine.local.run_now([replace(sequence, wanted=wanted) for sequence in sequences])
     assert isinstance(results, list)
-    return [_found(runner, *each) for each in zip(sequences, results, is_query, strict=True)]
-
-
-def _found(runner: EmbeddingRunner, sequence: TokenSequence, result: TextOutputs, is_query: bool) -> Found:
-    if result.sparse is not None:
-        return result.sparse
-    assert result.tokens is not None
-    return runner.token_vectors(sequence, result.tokens, is_query=is_query).vectors.astype(np.float64)
+    found: dict[Output, list[Found]] = {output: [] for output in outputs}
+    for sequence, result, query in zip(sequences, results, is_query, strict=True):
+        if result.dense is not None:
+            found["dense"].append(result.dense[None].astype(np.float64))
+        if result.sparse is not None:
+            found["sparse"].append(result.sparse)
+        if result.tokens is not None:
+            rows = runner.token_vectors(sequence, result.tokens, is_query=query).vectors
+            found["multi_vector"].append(rows.astype(np.float64))
+    return found
 
 
 def sparse_of(row: NDArray[Any]) -> SparseVector:

@@ -118,21 +118,24 @@ def run_probes(spec: ModelSpec, stored: StoredModel, model: LoadedModel) -> Resu
             wanted.append(probe)
             sequences.append(sequence)
     computed = [(probe, sequence) for probe, sequence in zip(wanted, sequences, strict=True) if probe.computed]
-    found: dict[Output, list[Found]] = {}
-    for output in stored.facts.outputs or ("dense",):
-        found[output] = [each for part in _passes(computed) for each in _outputs(spec, model, output, part)]
+    found: dict[Output, list[Found]] = {output: [] for output in stored.facts.outputs or ("dense",)}
+    for part in _passes(computed):
+        for output, of_part in _outputs(spec, model, list(found), part).items():
+            found[output] += of_part
     return Results(wanted, [sequence.input_ids for sequence in sequences], found)
 
 
-def _outputs(spec: ModelSpec, model: LoadedModel, output: Output, part: Sequence[Computed]) -> list[Found]:
-    """One output of some probes in one pass."""
+def _outputs(
+    spec: ModelSpec, model: LoadedModel, outputs: Sequence[Output], part: Sequence[Computed]
+) -> dict[Output, list[Found]]:
+    """The outputs of some probes in one pass."""
     assert model.engine is not None
     sequences = [sequence for _, sequence in part]
-    if output == "dense":
-        return [row[None].astype(np.float64) for row in _run(spec, model.engine, sequences)]
+    if outputs == ["dense"]:
+        return {"dense": [row[None].astype(np.float64) for row in _run(spec, model.engine, sequences)]}
     assert isinstance(model.runner, EmbeddingRunner)
     with _refusing(spec):
-        return outputs_of(model.runner, output, [probe for probe, _ in part], sequences)
+        return outputs_of(model.runner, outputs, [probe for probe, _ in part], sequences)
 
 
 def _is_valid(sequence: TokenSequence, stored: StoredModel) -> bool:
@@ -232,11 +235,12 @@ def _different_tokens(results: Results, reference: Reference) -> str | None:
 def _compare_rows(spec: ModelSpec, stored: StoredModel, results: Results, reference: Reference) -> Verification:
     verification = Verification(by=reference.by, at=_now(), texts=len(results.probes))
     furthest = 0.0
+    expected = reference.outputs(results.computed)
+    if spec.kind == "reranker":
+        share = _share(spec, stored, results.found["dense"], expected["dense"])
+        return verification.model_copy(update={"largest_difference": share})
     for output, found in results.found.items():
-        expected = reference.outputs(output, results.computed)
-        if spec.kind == "reranker":
-            return verification.model_copy(update={"largest_difference": _share(spec, stored, found, expected)})
-        apart = np.concatenate([distances(*each) for each in zip(found, expected, strict=True)])
+        apart = np.concatenate([distances(*each) for each in zip(found, expected[output], strict=True)])
         lowest = float(1 - (apart**2).max() / 2)
         if not (lowest >= LOWEST_COSINE and apart.max() <= LARGEST_DISTANCE):
             raise _differs(spec, stored, f"{output} vectors differ, with a lowest cosine of {lowest:.9f}")
