@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose
 
 from tests.conftest import MODEL
 from tests.e2e.conftest import SETTINGS
-from tests.serving import Served, copy_home, serve, until
+from tests.serving import Served, copy_home, http_get, http_post, serve, until
 from tests.tolerance import openvino_precision, unit_atol
 
 COUNT = 600
@@ -33,7 +33,7 @@ def lines(texts: list[str]) -> bytes:
 
 def get(server: Served, path: str) -> httpx.Response:
     """A successful response."""
-    response = httpx.get(f"{server.url}{path}", timeout=60)
+    response = http_get(f"{server.url}{path}", timeout=60)
     assert response.status_code == 200, response.text
     return response
 
@@ -54,9 +54,9 @@ def test_a_killed_replica_is_replaced_without_computing_a_line_twice(imported: P
     shared = SETTINGS | {"BATCH_DIR": str(tmp_path / "batches")}
     with serve(copy_home(imported, tmp_path / "first"), **shared) as first:
         upload = {"file": ("batch.jsonl", lines(TEXTS))}
-        file = httpx.post(f"{first.url}/v1/files", files=upload, data={"purpose": "batch"}, timeout=60).json()
+        file = http_post(f"{first.url}/v1/files", files=upload, data={"purpose": "batch"}, timeout=60).json()
         body = {"input_file_id": file["id"], "endpoint": "/v1/embeddings", "completion_window": "24h"}
-        path = f"/v1/batches/{httpx.post(f'{first.url}/v1/batches', json=body, timeout=60).json()['id']}"
+        path = f"/v1/batches/{http_post(f'{first.url}/v1/batches', json=body, timeout=60).json()['id']}"
         until(lambda: completed(first, path, 1), what="the first responses")
         for process in (first.supervisor, *first.workers()):  # the supervisor first: it would replace the worker
             process.kill()
@@ -76,7 +76,7 @@ def test_a_killed_replica_is_replaced_without_computing_a_line_twice(imported: P
         assert error["response"]["body"]["error"]["code"] == "model_not_found"
         chosen = output[:: COUNT // 20]
         texts = [TEXTS[int(line["custom_id"])] for line in chosen]
-        direct = httpx.post(f"{second.url}/v1/embeddings", json={"model": MODEL, "input": texts}, timeout=60).json()
+        direct = http_post(f"{second.url}/v1/embeddings", json={"model": MODEL, "input": texts}, timeout=60).json()
         expected = np.array([entry["embedding"] for entry in direct["data"]])
         found = np.array([line["response"]["body"]["data"][0]["embedding"] for line in chosen])
         assert_allclose(found, expected, rtol=0, atol=unit_atol(openvino_precision()))

@@ -84,14 +84,14 @@ def smallest_cosine(ours: Floats, theirs: Floats) -> float:
 
 def test_all_texts_in_one_request(client: httpx.Client, reference: SentenceTransformer, expected: Floats) -> None:
     """Checks vectors, tokens and truncation."""
-    assert len(TEXTS) == 200
+    assert len(TEXTS) == 100
     answer = client.post("/v1/embeddings", json={"model": MODEL, "input": TEXTS}).json()
     vectors = np.asarray([entry["embedding"] for entry in answer["data"]], dtype=np.float32)
     assert smallest_cosine(vectors, expected) > MIN_COSINE
     counts = [len(reference.tokenizer(text, truncation=False, verbose=False)["input_ids"]) for text in TEXTS]
     too_long = [index for index, count in enumerate(counts) if count > MAX_TOKENS]
     assert answer["usage"]["prompt_tokens"] == sum(min(count, MAX_TOKENS) for count in counts)
-    assert len(too_long) > 10
+    assert len(too_long) > 5
     assert max(counts) > 3 * MAX_TOKENS
     assert answer["warnings"] == [
         f"input.{index} was cut from {counts[index]} tokens to the model's limit of {MAX_TOKENS}." for index in too_long
@@ -114,7 +114,7 @@ def test_random_batches_in_concurrent_requests(client: httpx.Client, expected: F
 
 def test_health_answers_while_many_passages_are_computed(client: httpx.Client) -> None:
     """Passages are sent until /health has answered twenty times."""
-    passages = [f"{number} {TEXTS[number % 200]}" for number in range(128)]
+    passages = [f"{number} {TEXTS[number % len(TEXTS)]}" for number in range(128)]
     answered = requests = 0
     with ThreadPoolExecutor(1) as pool, httpx.Client(base_url=client.base_url, timeout=300) as other:
         while answered < 20:

@@ -12,7 +12,7 @@ from tests.conftest import MODEL
 from tests.e2e.test_bundle import copy_sources
 from tests.image.podman import Podman, missing
 from tests.serving import child_environment, copy_home
-from tests.variant import DTYPE, IMAGE_PLATFORM
+from tests.variant import DTYPE, IMAGE_PLATFORM, THREADS
 
 TAG = "localhost/rerank-embedding:test"
 
@@ -41,8 +41,8 @@ def images(podman: Podman, imported: Path, tmp_path_factory: pytest.TempPathFact
     """The image with a model in it, and the image on which it is based."""
     folder = tmp_path_factory.mktemp("builder")
     (folder / "sources").mkdir()
-    # the model in the store is converted for DTYPE
-    settings = {"HOME": str(folder), "TMPDIR": str(podman.folder), "DTYPE": DTYPE}
+    # the model in the store is converted for DTYPE and measured with THREADS
+    settings = {"HOME": str(folder), "TMPDIR": str(podman.folder), "DTYPE": DTYPE, "CPU_THREADS": str(THREADS)}
     environment = child_environment(copy_home(imported, folder / "home"), settings)
     command = ("scripts/build_image", IMAGE_PLATFORM, "--tag", TAG, "--model", MODEL)
     done = podman.execute(*command, cwd=copy_sources(folder / "sources"), **environment)

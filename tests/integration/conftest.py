@@ -146,7 +146,7 @@ def running(folder: Path, **settings: str) -> Iterator[App]:
         patch.setattr(module, "Work", work)
         try:
             server = InProcess(module.RerankEmbedding.to_asgi())
-            with server, httpx.Client(base_url=server.url, timeout=300) as client:
+            with server, httpx.Client(base_url=server.url, timeout=300, verify=False) as client:
                 yield App(client, server, module, made[0])
         finally:
             gc.unfreeze()

@@ -111,7 +111,7 @@ def many_texts() -> Attack:
 
 def low_priority() -> Attack:
     bodies = [
-        {"input": [f"passage {job} {number} of a few words " * 4 for number in range(256)], "priority": priority}
+        {"input": [f"passage {job} {number} of a few words " * 4 for number in range(128)], "priority": priority}
         for job, priority in enumerate((999, 0, 0, 0, 0, 0, 0))
     ]
     return Attack([post("/v1/embeddings", body) for body in bodies])
@@ -145,7 +145,7 @@ def send(url: str, attack: Attack) -> Counter[str]:
     def one(request: tuple[str, dict[str, str], bytes]) -> str:
         path, headers, body = request
         try:
-            with httpx.Client(base_url=url, timeout=attack.leaves_after_s) as client:
+            with httpx.Client(base_url=url, timeout=attack.leaves_after_s, verify=False) as client:
                 return str(client.post(path, headers=headers, content=body).status_code)
         except httpx.TimeoutException:
             return "left" if attack.leaves_after_s < TIMEOUT_S else "no answer"

@@ -48,7 +48,7 @@ class Load:
 
     def _work(self, seed: int, stopping: threading.Event) -> None:
         source = random.Random(seed)
-        transport = httpx.HTTPTransport(uds=str(self._socket))
+        transport = httpx.HTTPTransport(verify=False, uds=str(self._socket))
         with httpx.Client(transport=transport, base_url="http://service", timeout=600) as client:
             while self._continues(stopping):
                 self._request(client, source, seed)
