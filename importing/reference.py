@@ -123,7 +123,7 @@ class Reference:
         self.by = f"{NAME} {importlib.metadata.version(NAME)}"
         self._pairs = spec.kind == "reranker"
         self._folder = folder
-        self._outputs: tuple[Output, ...] = stored.facts.outputs or ("dense",)
+        self._output_names: tuple[Output, ...] = stored.facts.outputs or ("dense",)
         kinds: dict[tuple[Output, ...], Any] = {("sparse",): SparseEncoder, ("multi_vector",): MultiVectorEncoder}
         kind = CrossEncoder if self._pairs else kinds.get(stored.facts.outputs, SentenceTransformer)
         torch.manual_seed(_SEED)
@@ -177,7 +177,7 @@ class Reference:
                 part = self._compute([probes[place].text for place in group], side, prompt, items)
             for place, outputs in zip(group, part, strict=True):
                 found[place] = outputs
-        return {output: [outputs[output] for outputs in found] for output in self._outputs}
+        return {output: [outputs[output] for outputs in found] for output in self._output_names}
 
     def _chosen(self, probe: Probe) -> str | None:
         """The prompt for a probe: the repository's, else the catalogue's. None: the library's own default."""
@@ -198,13 +198,13 @@ class Reference:
             side or "", self._model.encode
         )
         options |= {"prompt": prompt or ""}
-        if self._outputs == ("sparse",):
+        if self._output_names == ("sparse",):
             rows = encode(list(texts), convert_to_sparse_tensor=False, **options)
             return [{"sparse": sparse_of(row.numpy())} for row in rows]
-        if self._outputs == ("multi_vector",):
+        if self._output_names == ("multi_vector",):
             rows = encode(list(texts), convert_to_numpy=True, **options)
             return [{"multi_vector": np.asarray(row, dtype=np.float64)} for row in rows]
-        if self._outputs == ("dense",):
+        if self._output_names == ("dense",):
             return [{"dense": row} for row in np.asarray(encode(list(texts), **options), dtype=np.float64)[:, None]]
         return [self._all_of(features) for features in encode(list(texts), output_value=None, **options)]
 
@@ -213,7 +213,7 @@ class Reference:
         real = features["attention_mask"].bool()
         ids, states = features["input_ids"][real].tolist(), features["token_embeddings"][real]
         found: _Outputs = {"dense": np.asarray(features["sentence_embedding"], dtype=np.float64)[None]}
-        for output in self._outputs:
+        for output in self._output_names:
             if output != "dense":
                 found[output] = self._from_states(output, ids, states)
         return found
