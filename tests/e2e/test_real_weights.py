@@ -84,14 +84,14 @@ def smallest_cosine(ours: Floats, theirs: Floats) -> float:
 
 def test_all_texts_in_one_request(client: httpx.Client, reference: SentenceTransformer, expected: Floats) -> None:
     """Checks vectors, tokens and truncation."""
-    assert len(TEXTS) == 100
+    assert len(TEXTS) == 200
     answer = client.post("/v1/embeddings", json={"model": MODEL, "input": TEXTS}).json()
     vectors = np.asarray([entry["embedding"] for entry in answer["data"]], dtype=np.float32)
     assert smallest_cosine(vectors, expected) > MIN_COSINE
     counts = [len(reference.tokenizer(text, truncation=False, verbose=False)["input_ids"]) for text in TEXTS]
     too_long = [index for index, count in enumerate(counts) if count > MAX_TOKENS]
     assert answer["usage"]["prompt_tokens"] == sum(min(count, MAX_TOKENS) for count in counts)
-    assert len(too_long) > 5
+    assert len(too_long) > 10
     assert max(counts) > 3 * MAX_TOKENS
     assert answer["warnings"] == [
         f"input.{index} was cut from {counts[index]} tokens to the model's limit of {MAX_TOKENS}." for index in too_long

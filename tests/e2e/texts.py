@@ -1,4 +1,4 @@
-"""Texts of mixed length and script, from a seed."""
+"""200 texts of mixed length and script, from a seed."""
 
 import random
 
@@ -37,7 +37,7 @@ SCRIPTS = (
 SENTENCES = (*corpus.ENGLISH, *corpus.JAPANESE, *CODE, *EMOJI, *SCRIPTS)
 
 
-def mixed_texts(count: int = 100, *, seed: int = 7) -> list[str]:
+def mixed_texts(count: int = 200, *, seed: int = 7) -> list[str]:
     """Distinct texts, from one sentence to more than 768 tokens; unusual ones come first."""
     pick = random.Random(seed)
     texts = list(dict.fromkeys((*ODD, *EMOJI, *CODE, *SCRIPTS)))
