@@ -123,7 +123,7 @@ class Reference:
         self.by = f"{NAME} {importlib.metadata.version(NAME)}"
         self._pairs = spec.kind == "reranker"
         self._folder = folder
-        self._output_names: tuple[Output, ...] = stored.facts.outputs or ("dense",)
+        self._output_names: tuple[Output, ...] = stored.facts.outputs
         kinds: dict[tuple[Output, ...], Any] = {("sparse",): SparseEncoder, ("multi_vector",): MultiVectorEncoder}
         kind = CrossEncoder if self._pairs else kinds.get(stored.facts.outputs, SentenceTransformer)
         torch.manual_seed(_SEED)
@@ -165,19 +165,18 @@ class Reference:
         ids: list[int] = features["input_ids"].reshape(-1).tolist()
         return ids[: int(features["sentence_lengths"][0])] if "sentence_lengths" in features else ids
 
-    def outputs(self, probes: Sequence[Probe]) -> dict[Output, list[Found]]:
+    def outputs(self, probes: Sequence[Probe]) -> list[_Outputs]:
         """The outputs of the model for each probe."""
         places: dict[tuple[str | None, str | None, bool], list[int]] = {}
         for place, probe in enumerate(probes):
             places.setdefault((probe.side, self._chosen(probe), probe.is_long), []).append(place)
-        found: list[_Outputs] = [{}] * len(probes)
+        found: dict[int, _Outputs] = {}
         for (side, prompt, is_long), group in places.items():
             items = 1 if is_long else _BATCH_ITEMS  # else, the library pads short texts to a long one
             with _described("compute a text"):
                 part = self._compute([probes[place].text for place in group], side, prompt, items)
-            for place, outputs in zip(group, part, strict=True):
-                found[place] = outputs
-        return {output: [outputs[output] for outputs in found] for output in self._output_names}
+            found |= dict(zip(group, part, strict=True))
+        return [found[place] for place in range(len(probes))]
 
     def _chosen(self, probe: Probe) -> str | None:
         """The prompt for a probe: the repository's, else the catalogue's. None: the library's own default."""

@@ -237,10 +237,11 @@ def _compare_rows(spec: ModelSpec, stored: StoredModel, results: Results, refere
     furthest = 0.0
     expected = reference.outputs(results.computed)
     if spec.kind == "reranker":
-        share = _share(spec, stored, results.found["dense"], expected["dense"])
+        share = _share(spec, stored, results.found["dense"], [outputs["dense"] for outputs in expected])
         return verification.model_copy(update={"largest_difference": share})
     for output, found in results.found.items():
-        apart = np.concatenate([distances(*each) for each in zip(found, expected[output], strict=True)])
+        pairs = zip(found, expected, strict=True)
+        apart = np.concatenate([distances(ours, theirs[output]) for ours, theirs in pairs])
         lowest = float(1 - (apart**2).max() / 2)
         if not (lowest >= LOWEST_COSINE and apart.max() <= LARGEST_DISTANCE):
             raise _differs(spec, stored, f"{output} vectors differ, with a lowest cosine of {lowest:.9f}")

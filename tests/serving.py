@@ -35,6 +35,8 @@ T = TypeVar("T")
 
 http_get, http_post = partial(httpx.get, verify=False), partial(httpx.post, verify=False)
 """One request over a new connection. Without verification, because httpx would read all certificates each time."""
+http_client = partial(httpx.Client, verify=False)
+"""A client for many requests, without verification for the same reason."""
 
 
 def until(found: Callable[[], T], *, timeout_s: float = 300, what: str = "an event") -> T:

@@ -32,7 +32,7 @@ from tests.integration import reference
 from tests.integration.architectures.workshop import Model, Workshop
 from tests.integration.exports import Exported, convert
 from tests.integration.reference import ReferenceEmbedder, ReferenceReranker
-from tests.serving import ROOT, InProcess
+from tests.serving import ROOT, InProcess, http_client
 from tests.variant import DTYPE, THREADS
 
 DEFAULT_EMBEDDER = "BAAI/bge-m3"
@@ -146,7 +146,7 @@ def running(folder: Path, **settings: str) -> Iterator[App]:
         patch.setattr(module, "Work", work)
         try:
             server = InProcess(module.RerankEmbedding.to_asgi())
-            with server, httpx.Client(base_url=server.url, timeout=300, verify=False) as client:
+            with server, http_client(base_url=server.url, timeout=300) as client:
                 yield App(client, server, module, made[0])
         finally:
             gc.unfreeze()

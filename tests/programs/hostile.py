@@ -33,7 +33,7 @@ import tests.tiny
 from models.catalog import CATALOG_PATH
 from tests.hub_server import HubServer
 from tests.programs.short_texts import TIMEOUT_S, short_texts
-from tests.serving import Served, import_models, serve
+from tests.serving import Served, http_client, import_models, serve
 
 SHORT_TEXT_S = 1.0
 MEMORY_TOLERANCE = 0.10
@@ -111,7 +111,7 @@ def many_texts() -> Attack:
 
 def low_priority() -> Attack:
     bodies = [
-        {"input": [f"passage {job} {number} of a few words " * 4 for number in range(128)], "priority": priority}
+        {"input": [f"passage {job} {number} of a few words " * 4 for number in range(256)], "priority": priority}
         for job, priority in enumerate((999, 0, 0, 0, 0, 0, 0))
     ]
     return Attack([post("/v1/embeddings", body) for body in bodies])
@@ -145,7 +145,7 @@ def send(url: str, attack: Attack) -> Counter[str]:
     def one(request: tuple[str, dict[str, str], bytes]) -> str:
         path, headers, body = request
         try:
-            with httpx.Client(base_url=url, timeout=attack.leaves_after_s, verify=False) as client:
+            with http_client(base_url=url, timeout=attack.leaves_after_s) as client:
                 return str(client.post(path, headers=headers, content=body).status_code)
         except httpx.TimeoutException:
             return "left" if attack.leaves_after_s < TIMEOUT_S else "no answer"

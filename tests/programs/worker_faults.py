@@ -30,7 +30,7 @@ import numpy as np
 import psutil
 
 from tests.load import Clients, ending
-from tests.serving import Served, http_get, http_post, import_models, serve, until
+from tests.serving import Served, http_client, http_get, http_post, import_models, serve, until
 
 MODEL = "all-minilm-l6-v2"
 TEXTS = [f"text number {number} " * (1 + number % 7) for number in range(64)]
@@ -86,7 +86,7 @@ class Load:
     def _work(self, seed: int, stopping: threading.Event) -> None:
         source = random.Random(seed)
         while not stopping.is_set():
-            with httpx.Client(timeout=300, verify=False) as client:  # no TLS
+            with http_client(timeout=300) as client:
                 for _ in range(20):
                     if not stopping.is_set():
                         self._request(client, source)
