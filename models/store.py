@@ -5,19 +5,20 @@ A model is registered by renaming a finished folder, so a killed import leaves n
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
 from bentoml import Tag
 from bentoml._internal.models.model import Model, ModelContext
 
-from models.catalog import Catalog, ModelSpec, load_catalog
+from models.catalog import YAML_LOADER, Catalog, ModelSpec, load_catalog
 from models.facts import FORMAT, ModelFacts
 from models.files import sync
 from settings import Settings, bentoml_home
@@ -26,6 +27,8 @@ MODEL_YAML = "model.yaml"
 _TAG_LIMIT = 63
 _VERSION_LENGTH = 12
 _STAGING_DIGITS = 8
+_Stamp = tuple[int, int, int]
+"""Of a file: the time of its last change, its inode and its size."""
 
 
 @dataclass(frozen=True)
@@ -58,31 +61,23 @@ class ModelStore:
         root = home or bentoml_home()
         self.models = root / "models"
         self.work = root / "imports"
-        self._blocks: dict[Path, ModelSpec | None] = {}
+        self._read_before: dict[Path, tuple[_Stamp, StoredModel | None]] = {}
 
     def find(self, spec: ModelSpec) -> StoredModel | None:
         """The stored model: the newest of the pinned revision and of imported folders, else the newest of all."""
-        versions = list(self._versions(self.models / tag_name(spec.repo)))
-        matching = [stored for stored in versions if stored.facts.revision == spec.revision or stored.facts.local]
-        return max(matching or versions, key=lambda stored: (stored.folder / MODEL_YAML).stat().st_mtime, default=None)
+        versions = self._versions(self.models / tag_name(spec.repo))
+        matching = tuple(stored for stored in versions if stored.facts.revision == spec.revision or stored.facts.local)
+        return (matching or versions or (None,))[-1]
 
     def list(self) -> list[StoredModel]:
         """All models of this service in the store, sorted by tag."""
-        folders = sorted(self.models.iterdir()) if self.models.is_dir() else []
-        return [stored for folder in folders if folder.is_dir() for stored in self._versions(folder)]
+        folders = self.models.iterdir() if self.models.is_dir() else []
+        return sorted((stored for folder in folders for stored in self._versions(folder)), key=lambda each: each.tag)
 
     def blocks(self) -> tuple[ModelSpec, ...]:
         """The blocks of the stored models that no catalogue listed at their import, sorted by full name."""
-        folders = sorted(path.parent for path in self.models.glob(f"*/*/{MODEL_YAML}"))
-        blocks = {block.repo: block for folder in folders if (block := self._block(folder)) is not None}
+        blocks = {stored.facts.repo: _block(stored.facts.block) for stored in self.list() if stored.facts.block}
         return tuple(blocks[repo] for repo in sorted(blocks))
-
-    def _block(self, folder: Path) -> ModelSpec | None:
-        """The block of one stored version; read once, because stored files do not change."""
-        if folder not in self._blocks:
-            found = [stored.facts.block for stored in self._versions(folder.parent) if stored.folder == folder]
-            self._blocks[folder] = ModelSpec.model_validate_json(found[0]) if found and found[0] else None
-        return self._blocks[folder]
 
     def staging(self, spec: ModelSpec) -> Path:
         """A new empty folder to build a model in; `register` moves it into the store."""
@@ -118,7 +113,7 @@ class ModelStore:
     def remove(self, spec: ModelSpec) -> int:
         """Delete all stored versions of a model; return how many there were."""
         folder = self.models / tag_name(spec.repo)
-        versions = list(self._versions(folder))
+        versions = self._versions(folder)
         for stored in versions:
             self.discard(stored)
         if not any(path.is_dir() for path in folder.glob("*")):
@@ -138,19 +133,39 @@ class ModelStore:
         for leftover in self.work.glob("replaced.*"):
             shutil.rmtree(leftover, ignore_errors=True)
 
-    def _versions(self, folder: Path) -> Iterator[StoredModel]:
-        if not folder.is_dir():
-            return
-        for path in sorted(folder.iterdir()):
-            if not (path / MODEL_YAML).is_file():
-                continue
-            try:
-                model = Model.from_path(path)
-                facts = ModelFacts.model_validate(model.info.metadata)
-            except Exception:  # noqa: S112  # a broken folder, another program's model, or another format
-                continue
-            if facts.format == FORMAT:
-                yield StoredModel(str(model.tag), path, facts)
+    def _versions(self, folder: Path) -> tuple[StoredModel, ...]:
+        """The versions in a folder, in the order of their imports."""
+        found = [self._read(path) for path in folder.iterdir()] if folder.is_dir() else []
+        return tuple(stored for _, stored in sorted(found, key=lambda each: each[0]) if stored is not None)
+
+    def _read(self, folder: Path) -> tuple[_Stamp, StoredModel | None]:
+        """One version, parsed again only if its file changed: GET /models reads all of them."""
+        try:
+            status = (folder / MODEL_YAML).stat()
+        except OSError:  # a file, or a folder without this file
+            return (0, 0, 0), None
+        stamp = (status.st_mtime_ns, status.st_ino, status.st_size)
+        read = self._read_before.get(folder)
+        if read is None or read[0] != stamp:
+            read = self._read_before[folder] = (stamp, _parse(folder))
+        return read
+
+
+def _parse(folder: Path) -> StoredModel | None:
+    """One version; None for a broken folder, another program's model, or another format."""
+    try:
+        content = yaml.load((folder / MODEL_YAML).read_text(encoding="utf-8"), Loader=YAML_LOADER)  # noqa: S506  # safe
+        stored = StoredModel(
+            f"{content['name']}:{content['version']}", folder, ModelFacts.model_validate(content["metadata"])
+        )
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        return None
+    return stored if stored.facts.format == FORMAT else None
+
+
+@functools.cache
+def _block(text: str) -> ModelSpec:
+    return ModelSpec.model_validate_json(text)
 
 
 def open_catalog(settings: Settings, store: ModelStore) -> Catalog:

@@ -89,6 +89,18 @@ def test_the_same_revision_again_replaces_the_first(store: ModelStore) -> None:
     assert list(store.work.iterdir()) == []
 
 
+def test_a_version_is_parsed_again_only_if_its_file_changed(store: ModelStore) -> None:
+    first = register(store, facts(revision=PINNED))
+    found = store.find(spec())
+    assert found is store.find(spec()) is store.list()[0]
+    file = first.folder / MODEL_YAML
+    file.write_text(file.read_text().replace(f"revision: {PINNED}", f"revision: {'b' * 40}"))
+    os.utime(file, (2e9, 2e9))
+    changed = store.find(spec())
+    assert changed is not None
+    assert changed.facts.revision == "b" * 40
+
+
 def test_remove_deletes_every_version(store: ModelStore) -> None:
     other = spec(name="other", repo="acme/Other")
     kept = register(store, facts(repo=other.repo), other)
