@@ -1,7 +1,6 @@
 """The app in this process, with tiny models that were imported and verified."""
 
 import contextlib
-import gc
 import importlib.util
 import os
 import sys
@@ -65,15 +64,6 @@ class App:
         return next(model for model in self.work.pool.loaded() if model.name == name)
 
 
-@pytest.fixture(scope="module")
-def frozen_libraries() -> Iterator[None]:
-    """Freeze library objects: closing a model runs the garbage collector, which is then ten times faster."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
 @pytest.fixture(scope="session")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     """Checkpoints and stores; read-only."""
@@ -130,12 +120,12 @@ def running(folder: Path, **settings: str) -> Iterator[App]:
         "CPU_THREADS": str(THREADS),
         "MAX_BATCH_TOKENS": "256",  # passes of one size: the same request twice has the same bits, whatever ran lately
     }
-    thresholds = gc.get_threshold()
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (defaults | settings).items():
             patch.setenv(name, value)
         patch.setattr(BentoMLContainer.metrics_client.get(), "_registry", prometheus_client.CollectorRegistry())
         patch.setattr(BentoMLContainer.metrics_client.get(), "_pid", os.getpid())
+        patch.setattr("engine_process.settle_memory", lambda: None)  # this process outlives the app
         module = _fresh_service(patch)
         made: list[Work] = []
 
@@ -144,13 +134,9 @@ def running(folder: Path, **settings: str) -> Iterator[App]:
             return made[-1]
 
         patch.setattr(module, "Work", work)
-        try:
-            server = InProcess(module.RerankEmbedding.to_asgi())
-            with server, http_client(base_url=server.url, timeout=300) as client:
-                yield App(client, server, module, made[0])
-        finally:
-            gc.unfreeze()
-            gc.set_threshold(*thresholds)
+        server = InProcess(module.RerankEmbedding.to_asgi())
+        with server, http_client(base_url=server.url, timeout=300) as client:
+            yield App(client, server, module, made[0])
 
 
 def _fresh_service(patch: pytest.MonkeyPatch) -> ModuleType:

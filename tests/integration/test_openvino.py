@@ -69,8 +69,6 @@ from tests.integration.exports import (
 )
 from tests.tolerance import scaled
 
-pytestmark = pytest.mark.usefixtures("frozen_libraries")
-
 PLAIN = "multilingual-e5-small"
 
 
