@@ -29,7 +29,7 @@ import pytest
 from filelock import FileLock
 
 from settings import Settings
-from tests.scheduling import SharedServers
+from tests.scheduling import SharedServers, turn
 from tests.serving import DEAD_ENDPOINT, import_models
 from tests.variant import DTYPE, THREADS
 
@@ -57,6 +57,11 @@ os.environ |= {
 def pytest_configure(config: pytest.Config) -> None:
     """Handle SIGTERM like Ctrl-C, so that the servers are stopped."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put those first for which others would wait."""
+    items.sort(key=lambda item: turn(item.nodeid))
 
 
 def pytest_collection_finish() -> None:

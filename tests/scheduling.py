@@ -24,6 +24,19 @@ SHARED: dict[str, tuple[str, ...]] = {
 }
 """A server that several files use -> the beginnings of their paths."""
 
+FIRST = (
+    "tests/browser/",
+    "tests/e2e/test_clients.py",
+    "tests/integration/architectures/test_equal_reference.py",
+    "tests/integration/architectures/test_openvino_numbers.py",
+)
+"""What four processes begin with. Those in the browser import the real model, for which tests/e2e has to wait."""
+
+
+def turn(nodeid: str) -> int:
+    """The place of a test in FIRST; all others come last."""
+    return next((place for place, start in enumerate(FIRST) if nodeid.startswith(start)), len(FIRST))
+
 
 class SharedServers(LoadFileScheduling):
     """Runs each file in one process, together with the files that use the same server.

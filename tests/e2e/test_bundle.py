@@ -31,7 +31,7 @@ from tests.serving import (
     wait_until_ready,
 )
 from tests.tolerance import openvino_precision, sum_atol, unit_atol
-from tests.variant import DTYPE
+from tests.variant import DTYPE, THREADS
 
 ENGINE = """#!/usr/bin/env bash
 set -eu
@@ -91,7 +91,8 @@ def built(imported: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
     settings = {
         "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
         "RECORD": str(folder / "record"),
-        "DTYPE": DTYPE,  # the model is converted for this type
+        "DTYPE": DTYPE,  # those of `imported`: nothing is converted or measured again
+        "CPU_THREADS": str(THREADS),
         "HTTP_PROXY": PROXY,
         "API_KEYS": SECRET,
         "HF_TOKEN": SECRET,

@@ -4,6 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from tests.scheduling import FIRST, SHARED
 from tests.serving import ROOT
 
 HOOKS = """
@@ -22,6 +25,11 @@ def test_dies():
 def test_after(): pass
 """
 FILES = 30
+
+
+@pytest.mark.parametrize("path", [*FIRST, *(path for paths in SHARED.values() for path in paths)])
+def test_the_listed_files_exist(path: str) -> None:
+    assert (ROOT / path).exists()
 
 
 def test_a_process_dies(tmp_path: Path) -> None:
