@@ -28,11 +28,10 @@ FIRST = (
     "tests/browser/",
     "tests/e2e/test_clients.py",
     "tests/integration/architectures/test_equal_reference.py",
-    "tests/integration/architectures/test_openvino_numbers.py",
     "tests/replicas/",
 )
-"""What four processes begin with: those in the browser import the real model, for which tests/e2e has to wait. Then
-what takes minutes of waiting, which should not be the last."""
+"""What the processes begin with: those in the browser import the real model, for which tests/e2e has to wait. Then what
+takes minutes of waiting, which should not be the last."""
 
 
 def turn(nodeid: str) -> int:
