@@ -33,7 +33,6 @@ from tests.scheduling import SharedServers, turn
 from tests.serving import DEAD_ENDPOINT, import_models
 from tests.variant import DTYPE, THREADS
 
-gc.disable()  # until the tests are collected: hardly any object of the libraries is garbage
 RUN_FOLDER = Path(tempfile.mkdtemp(prefix="rerank-embedding-tests-"))
 MODEL = "all-minilm-l6-v2"
 """The model with real weights, from its Python package."""
@@ -57,6 +56,7 @@ os.environ |= {
 def pytest_configure(config: pytest.Config) -> None:
     """Handle SIGTERM like Ctrl-C, so that the servers are stopped."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    gc.disable()  # until the tests are collected: hardly any object of the libraries is garbage
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
