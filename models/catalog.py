@@ -14,9 +14,9 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from errors import ModelNotFoundError
+from models.yaml_file import read_yaml
 
 CATALOG_PATH = Path(__file__).with_name("catalog.yaml")
-YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml reads the catalogue in 0.04 s instead of 0.33 s
 
 Pooling = Literal["cls", "mean", "last"]
 Side = Literal["query", "document"]
@@ -317,7 +317,7 @@ def load_catalog(*extra: Path | None, stored: Callable[[], Sequence[ModelSpec]] 
 
 def _read(path: Path) -> list[ModelSpec]:
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=YAML_LOADER)  # noqa: S506  # both are safe
+        content = read_yaml(path)
     except OSError as error:
         raise CatalogError(f"{path}: cannot be read ({error.strerror}).") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

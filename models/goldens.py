@@ -6,8 +6,9 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from pydantic import BaseModel, Field, model_validator
+
+from models.yaml_file import read_yaml
 
 GOLDENS_PATH = Path(__file__).with_name("goldens.yaml")
 
@@ -46,7 +47,7 @@ class Golden(BaseModel, frozen=True, extra="forbid"):
 @cache
 def load_goldens() -> tuple[Golden, ...]:
     """All checks of goldens.yaml."""
-    content = yaml.safe_load(GOLDENS_PATH.read_text(encoding="utf-8"))
+    content = read_yaml(GOLDENS_PATH)
     return tuple(Golden.model_validate(block) for block in content["checks"])
 
 

@@ -18,9 +18,10 @@ import yaml
 from bentoml import Tag
 from bentoml._internal.models.model import Model, ModelContext
 
-from models.catalog import YAML_LOADER, Catalog, ModelSpec, load_catalog
+from models.catalog import Catalog, ModelSpec, load_catalog
 from models.facts import FORMAT, ModelFacts
 from models.files import sync
+from models.yaml_file import read_yaml
 from settings import Settings, bentoml_home
 
 MODEL_YAML = "model.yaml"
@@ -154,7 +155,7 @@ class ModelStore:
 def _parse(folder: Path) -> StoredModel | None:
     """One version; None for a broken folder, another program's model, or another format."""
     try:
-        content = yaml.load((folder / MODEL_YAML).read_text(encoding="utf-8"), Loader=YAML_LOADER)  # noqa: S506  # safe
+        content = read_yaml(folder / MODEL_YAML)
         stored = StoredModel(
             f"{content['name']}:{content['version']}", folder, ModelFacts.model_validate(content["metadata"])
         )
